@@ -1,0 +1,298 @@
+"""Downloading a file of known content: resumed, retried, from several mirrors, verified before it is used."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from rich.console import Console
+from rich.filesize import decimal
+
+from rmem_cli import __version__
+from rmem_cli.errors import DataError
+
+from .checksum import digest_file
+from .dataset import SourceFile
+from .progress import say, transfer
+
+AGENT = f"rmem/{__version__}"
+BROWSER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+_CHUNK = 1 << 18
+_MOST_REQUESTS = 1000
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a mirror is given.
+
+    Args:
+        attempts: Requests in a row that may bring nothing new before the next mirror is tried.
+        backoff: Seconds before the second attempt; doubles with each further one.
+        connect: Seconds for a connection to come about.
+        read: Seconds without a byte, after which the connection counts as cut.
+        slowest: Bytes per second below which, for `read` seconds, the mirror is given up.
+    """
+
+    attempts: int = 3
+    backoff: float = 1.0
+    connect: float = 10.0
+    read: float = 20.0
+    slowest: float = 1024.0
+
+
+class UnavailableError(DataError):
+    """No mirror gave the file."""
+
+
+class _MirrorError(Exception):
+    """This mirror does not give the file; the message says why."""
+
+
+class _CutError(Exception):
+    """This request failed, but another may go on from where it stopped; the message says why."""
+
+
+def download(
+    file: SourceFile,
+    urls: Sequence[str],
+    folder: Path,
+    console: Console,
+    *,
+    browser: bool = False,
+    patience: Patience | None = None,
+) -> Path:
+    """Download a file into a folder, unless it is there already.
+
+    Bytes are collected in `<name>.part`, which a later call continues (also from another mirror), and
+    renamed to `<name>` once size and hash are right. A file with the wrong content is kept as `<name>.bad`.
+    The caller sees to it that no two calls for one file run at once.
+
+    Args:
+        file: What is wanted.
+        urls: Where it may be, best first.
+        folder: Where it goes.
+        console: For progress and warnings (stderr).
+        browser: Name a browser as the user agent.
+        patience: Time limits.
+
+    Returns:
+        The path of the verified file.
+
+    Raises:
+        UnavailableError: No mirror gave it; the message says why, mirror by mirror.
+        DataError: The disk is full or cannot be written.
+    """
+    job = _Download(
+        file, folder / file.name, console, BROWSER_AGENT if browser else AGENT, patience or Patience()
+    )
+    with _disk_errors_named(job.target):
+        if job.target.is_file() and job.mismatch(job.target) is None:
+            return job.target
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for url in urls:
+        try:
+            job.from_mirror(url)
+        except _MirrorError as error:
+            failures.append(f"{urlsplit(url).netloc or url}: {error}")
+            say(console, f"{file.name}: {failures[-1]}")
+        else:
+            return job.target
+    raise UnavailableError(f"{file.name} could not be downloaded ({'; '.join(failures)})")
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file with wrong content to `<name>.bad`: there to look at, never taken for good."""
+    bad = path.with_name(path.name.removesuffix(".part") + ".bad")
+    path.replace(bad)
+    return bad
+
+
+@dataclass(frozen=True)
+class _Download:
+    file: SourceFile
+    target: Path
+    console: Console
+    agent: str
+    patience: Patience
+
+    @property
+    def part(self) -> Path:
+        return self.target.with_name(self.target.name + ".part")
+
+    def mismatch(self, path: Path) -> str | None:
+        return self.file.mismatch(digest_file(path, [self.file.algorithm]))
+
+    def from_mirror(self, url: str) -> None:
+        """Bring the target about, or raise _MirrorError."""
+        with _disk_errors_named(self.target):
+            resumed = self.received() > 0
+            self.complete(url)
+            wrong = self.mismatch(self.part)
+            if wrong is None:
+                self.part.replace(self.target)
+                return
+            bad = set_aside(self.part)
+        if not resumed:
+            raise _MirrorError(f"{wrong}; kept as {bad}")
+        say(
+            self.console,
+            f"{self.file.name}: what an earlier download left is wrong (kept as {bad}); starting anew",
+        )
+        self.from_mirror(url)
+
+    def received(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def complete(self, url: str) -> None:
+        """Request the rest again and again until the part file is whole."""
+        reached, fruitless = self.received(), 0
+        for _ in range(_MOST_REQUESTS):
+            try:
+                self.request_rest(url)
+                return
+            except _CutError as error:
+                fruitless = 0 if self.received() > reached else fruitless + 1
+                reached = max(reached, self.received())
+                if fruitless >= self.patience.attempts:
+                    raise _MirrorError(str(error)) from error
+            if fruitless:
+                time.sleep(self.patience.backoff * 2 ** (fruitless - 1))
+        raise _MirrorError(f"the connection was cut {_MOST_REQUESTS} times")
+
+    def request_rest(self, url: str) -> None:
+        """Append to the part file what one request brings; returns only if the file is then whole."""
+        offset = self.received()
+        if self.file.size is not None and offset >= self.file.size:
+            return
+        # Asking for the bytes as they are: a compressed answer could be neither measured nor resumed.
+        headers = {"User-Agent": self.agent, "Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        limits = (self.patience.connect, self.patience.read)
+        with (
+            _network_errors_named(self.patience),
+            requests.get(url, headers=headers, stream=True, timeout=limits) as r,
+        ):
+            if r.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                self.part.unlink()
+                raise _CutError("it cannot continue the download")
+            _refuse_status(r.status_code)
+            start = _range_start(r) if r.status_code == HTTPStatus.PARTIAL_CONTENT else 0
+            if start not in (0, offset):
+                raise _MirrorError(f"it sent bytes from {start} on where {offset} was asked for")
+            total = self.total(r, start)
+            self.check_disk_space(total, start)
+            self.receive(r, start, total)
+
+    def total(self, response: requests.Response, start: int) -> int | None:
+        """The size of the whole file: the known one, or what the response declares."""
+        length = response.headers.get("Content-Length", "")
+        if not length.isdecimal() or response.headers.get("Content-Encoding", "identity") != "identity":
+            return self.file.size
+        declared = start + int(length)
+        if self.file.size not in (None, declared):
+            kind = response.headers.get("Content-Type", "no stated type")
+            raise _MirrorError(f"it offers {declared:,} bytes ({kind}), not {self.file.size:,}")
+        return declared
+
+    def check_disk_space(self, total: int | None, start: int) -> None:
+        free = shutil.disk_usage(self.part.parent).free
+        if total is not None and free < total - start:
+            raise DataError(
+                f"The disk is too full for {self.file.name}: {self.part.parent} needs "
+                f"{decimal(total - start)} and has {decimal(free)} free; make room, or set RMEM_DATA."
+            )
+
+    def receive(self, response: requests.Response, start: int, total: int | None) -> None:
+        title = f"{self.file.name} from {urlsplit(response.url).netloc}"
+        say(self.console, f"Downloading {title}" + (f", from byte {start:,} on" if start else ""))
+        with (
+            self.part.open("ab" if start else "wb") as handle,
+            transfer(self.console, self.file.name, total) as show,
+        ):
+            done = start
+            for chunk in self.chunks(response):
+                handle.write(chunk)
+                done += len(chunk)
+                if total is not None and done > total:
+                    raise _MirrorError(f"it sends more than {total:,} bytes")
+                show(done)
+            _flush(handle)
+        if total is not None and done < total:
+            raise _CutError(f"the connection was cut after {done:,} of {total:,} bytes")
+
+    def chunks(self, response: requests.Response) -> Iterator[bytes]:
+        """The body as it arrives; read1 returns what is there, so that a trickle is noticed."""
+        window_start, window_bytes = time.monotonic(), 0
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            yield chunk
+            window_bytes += len(chunk)
+            seconds = time.monotonic() - window_start
+            if seconds >= self.patience.read:
+                if window_bytes < self.patience.slowest * seconds:
+                    raise _MirrorError(f"it sent only {window_bytes:,} bytes in {seconds:.0f} s")
+                window_start, window_bytes = time.monotonic(), 0
+
+
+def _range_start(response: requests.Response) -> int:
+    """The first byte of a partial answer, from `Content-Range: bytes 100-199/200`."""
+    first = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    if not first.isdecimal():
+        raise _MirrorError("its partial answer does not say which part it is")
+    return int(first)
+
+
+def _refuse_status(status: int) -> None:
+    if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        return
+    passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in (
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    )
+    raise (_CutError if passing else _MirrorError)(f"it answered {status}")
+
+
+def _flush(handle: BinaryIO) -> None:
+    handle.flush()
+    os.fsync(handle.fileno())
+
+
+@contextmanager
+def _network_errors_named(patience: Patience) -> Iterator[None]:
+    """Turn what requests and urllib3 raise into a few words; order matters, the classes are nested."""
+    try:
+        yield
+    except (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError) as error:
+        raise _MirrorError(f"no connection within {patience.connect:g} s") from error
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
+        raise _CutError(f"nothing came for {patience.read:g} s") from error
+    except requests.exceptions.ProxyError as error:
+        raise _CutError("the proxy refused or could not be reached") from error
+    except requests.exceptions.SSLError as error:
+        raise _MirrorError("its certificate was not accepted") from error
+    except requests.exceptions.TooManyRedirects as error:
+        raise _MirrorError("it redirects without end") from error
+    except requests.exceptions.ConnectionError as error:
+        raise _CutError("no connection") from error
+    except (urllib3.exceptions.HTTPError, requests.exceptions.ChunkedEncodingError) as error:
+        raise _CutError("the connection was cut") from error
+    except requests.exceptions.RequestException as error:
+        raise _MirrorError(str(error)) from error
+
+
+@contextmanager
+def _disk_errors_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error

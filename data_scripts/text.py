@@ -1,0 +1,108 @@
+"""Text to symbols, by a vocabulary ordered by frequency in the training split; streamed, of any size."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rmem_cli.data.writer import Content, smallest_unsigned
+from rmem_cli.errors import DataError
+
+_BATCH = 1 << 22
+_CODE_POINTS = 0x110000
+
+
+def line_batches(path: Path) -> Iterator[list[str]]:
+    """The lines of a UTF-8 file with their ends, a few megabytes at a time; only a newline ends a line.
+
+    Raises:
+        DataError: The file is not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="\n") as handle:
+            while lines := handle.readlines(_BATCH):
+                yield lines
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start:,}: {error.reason}).") from error
+
+
+def character_content(
+    files: Mapping[str, Path], batches: Callable[[Path], Iterable[str]], end_of_line: str = "\n"
+) -> Content:
+    """Characters as symbols.
+
+    The vocabulary holds the characters of the training split, most frequent first, ties by code point.
+
+    Args:
+        files: Split to file; "train" must be there.
+        batches: File to its normalised text, in pieces.
+        end_of_line: The character that ends a line.
+
+    Raises:
+        DataError: Another split holds a character that the training split does not (on reading the arrays).
+    """
+    counts = np.zeros(_CODE_POINTS, dtype=np.int64)
+    for text in batches(files["train"]):
+        counts += np.bincount(_code_points(text), minlength=_CODE_POINTS)
+    points = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    vocabulary = [chr(point) for point in points]
+    symbols = np.full(_CODE_POINTS, len(vocabulary), dtype=np.uint32)
+    symbols[points] = np.arange(len(vocabulary))
+    dtype = smallest_unsigned(len(vocabulary))
+
+    def encode(path: Path) -> Iterator[np.ndarray]:
+        for text in batches(path):
+            encoded = symbols[_code_points(text)]
+            unknown = np.flatnonzero(encoded == len(vocabulary))
+            if unknown.size:
+                raise _unknown(path, text[unknown[0]])
+            yield encoded.astype(dtype)
+
+    arrays = {split: encode(path) for split, path in files.items()}
+    return Content(arrays, vocabulary, _symbol(vocabulary, end_of_line))
+
+
+def word_content(
+    files: Mapping[str, Path], batches: Callable[[Path], Iterable[list[str]]], end_of_line: str = "<eos>"
+) -> Content:
+    """Words as symbols.
+
+    The vocabulary holds the words of the training split, most frequent first, ties by first appearance.
+
+    Args:
+        files: Split to file; "train" must be there.
+        batches: File to its words, in pieces.
+        end_of_line: The word that ends a line.
+
+    Raises:
+        DataError: Another split holds a word that the training split does not (on reading the arrays).
+    """
+    counts: Counter[str] = Counter()
+    for words in batches(files["train"]):
+        counts.update(words)
+    vocabulary = [word for word, _ in counts.most_common()]
+    symbols = {word: symbol for symbol, word in enumerate(vocabulary)}
+    dtype = smallest_unsigned(len(vocabulary))
+
+    def encode(path: Path) -> Iterator[np.ndarray]:
+        for words in batches(path):
+            try:
+                yield np.fromiter(map(symbols.__getitem__, words), dtype, len(words))
+            except KeyError as error:
+                raise _unknown(path, error.args[0]) from error
+
+    arrays = {split: encode(path) for split, path in files.items()}
+    return Content(arrays, vocabulary, _symbol(vocabulary, end_of_line))
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+
+
+def _symbol(vocabulary: list[str], text: str) -> int | None:
+    return vocabulary.index(text) if text in vocabulary else None
+
+
+def _unknown(path: Path, text: str) -> DataError:
+    return DataError(f"{path.name} holds {text!r}, which the training split does not: it has no symbol.")

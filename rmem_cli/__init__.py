@@ -1,0 +1,27 @@
+"""rmem: the recurrent-memory papers (RUM, UR-LSTM, RMT) reproduced from one command line."""
+
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rmem_cli.models.cores.rum import RUM
+    from rmem_cli.ops.rotation import rotate, rotation_components, rotation_operator
+
+__version__ = _version("rmem")
+__all__ = ["RUM", "rotate", "rotation_components", "rotation_operator"]
+
+_LOCATIONS = {
+    "RUM": "rmem_cli.models.cores.rum",
+    "rotate": "rmem_cli.ops.rotation",
+    "rotation_components": "rmem_cli.ops.rotation",
+    "rotation_operator": "rmem_cli.ops.rotation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that the command line starts without torch."""
+    if name not in _LOCATIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LOCATIONS[name]), name)

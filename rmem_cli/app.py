@@ -1,0 +1,64 @@
+"""The Typer application: subcommands, global options, and errors turned into exit codes."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from rmem_cli.commands.evaluate import evaluate
+from rmem_cli.commands.fetch import fetch
+from rmem_cli.commands.list_recipes import list_recipes
+from rmem_cli.commands.report import report
+from rmem_cli.commands.show import show
+from rmem_cli.commands.train import train
+from rmem_cli.commands.validate import validate
+from rmem_cli.errors import RmemError
+
+app = typer.Typer(
+    name="rmem",
+    help="Reproduce the recurrent-memory papers: fetch data, train recipes, report beside published numbers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("fetch")(fetch)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("report")(report)
+app.command("list")(list_recipes)
+app.command("show")(show)
+app.command("validate")(validate)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's ends in one message and its exit code."""
+    try:
+        app()
+    except RmemError as error:
+        sys.stderr.write(f"rmem: {error}\n")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("rmem: interrupted\n")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # Whoever read the output has had enough, as in `rmem list | head -1`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from rmem_cli import __version__
+
+        typer.echo(f"rmem {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version

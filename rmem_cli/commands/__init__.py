@@ -1,0 +1,1 @@
+"""One module per subcommand: options in, one call, print."""

@@ -1,0 +1,63 @@
+"""`rmem eval`: evaluate trained runs again, or by another protocol."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from rmem_cli.commands.options import Device, Overrides, Recipes, Rows, Scale, Seeds
+
+
+def evaluate(
+    recipes: Recipes,
+    row: Rows = None,
+    seed: Seeds = None,
+    scale: Scale = "paper",
+    device: Device = "cpu",
+    overrides: Overrides = None,
+    checkpoint: Annotated[
+        Literal["best", "last"] | None,
+        typer.Option(help="Which checkpoint, whatever the recipe says.", show_default=False),
+    ] = None,
+) -> None:
+    """Evaluate the checkpoints of trained runs and write the result rows.
+
+    Evaluations can be changed: --set eval.test.examples=100000, --set eval.test.task.length=400.
+    """
+    from rich.console import Console
+
+    from rmem_cli.errors import RmemError, RunsFailedError
+    from rmem_cli.recipe import load_recipe
+
+    people = Console(stderr=True)
+    specs = []
+    for name in recipes:
+        recipe = load_recipe(name)
+        chosen = list(overrides or [])
+        if checkpoint is not None:
+            protocols = dict.fromkeys(p.name for spec in recipe.runs(scale) for p in spec.settings.eval)
+            chosen += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
+        specs += recipe.runs(scale, row, seed, chosen)
+
+    from rmem_cli.training.experiment import label
+    from rmem_cli.training.machine import choose_machine
+    from rmem_cli.training.run import evaluate_run
+    from rmem_cli.training.signals import stop_requested
+
+    machine = choose_machine(device, jobs=1)
+    failures = []
+    with stop_requested() as stop:
+        for spec in specs:
+            try:
+                rows = evaluate_run(spec, machine, stop)
+            except RmemError as error:
+                if len(specs) == 1 or stop():
+                    raise
+                failures.append(f"{label(spec)}: {error}")
+                continue
+            for each in rows:
+                value = "none" if each.value is None else f"{each.value:.6g}"
+                typer.echo(f"{label(spec)}: {each.protocol} {each.metric} {value} {each.unit}")
+    for failure in failures:
+        people.print(failure, markup=False, highlight=False, soft_wrap=True)
+    if failures:
+        raise RunsFailedError(f"{len(failures)} of {len(specs)} evaluations failed")

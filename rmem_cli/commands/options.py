@@ -1,0 +1,28 @@
+"""Options that several subcommands share."""
+
+from typing import Annotated
+
+import typer
+
+Recipes = Annotated[
+    list[str], typer.Argument(metavar="RECIPE...", help="Recipes: names as in `rmem list`, or YAML files.")
+]
+Rows = Annotated[
+    list[str] | None,
+    typer.Option("--row", help="Only this row; may be given several times.", show_default=False),
+]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option("--seed", help="Only this seed; may be given several times.", show_default=False),
+]
+Scale = Annotated[str, typer.Option("--scale", help="Size of the experiment: paper, cpu, smoke.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change one field, as in --set train.steps=2000.",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]

@@ -1,0 +1,89 @@
+"""`rmem show`: a resolved recipe, with the origin of each value."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rmem_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from rmem_cli.recipe import Recipe, RunSpec
+    from rmem_cli.recipe.resolve import Resolved
+
+
+def show(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe's name, or the path of its file.")
+    ],
+    row: Annotated[
+        list[str] | None,
+        typer.Option("--row", help="A row of the recipe; can be repeated.", show_default="all"),
+    ] = None,
+    scale: Annotated[str, typer.Option("--scale", help="paper, or another scale of the recipe.")] = "paper",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change one field; can be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show every setting of a recipe's rows, and where each value comes from."""
+    import json
+
+    from rmem_cli.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    resolved = loaded.resolve(scale, row, overrides or ())
+    if as_json:
+        typer.echo(json.dumps([_as_json(loaded, one) for one in resolved], indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n---\n".join(_as_yaml(loaded, one) for one in resolved))
+
+
+def _as_yaml(recipe: "Recipe", resolved: "Resolved") -> str:
+    from rmem_cli.recipe.explain import explain, flow, render
+
+    spec = resolved.specs(recipe.name)[0]
+    train_hash, missing = _train_hash(spec)
+    where = f"row {spec.row}" + (f", {spec.cell}" if spec.cell else "")
+    about = [f"{recipe.name}, {where}, scale {spec.scale}: {spec.title}"]
+    about += [f"compared with {spec.published}"] if spec.published else []
+    about += spec.footnotes
+    about += [f"train_hash {train_hash}" if train_hash else f"no train_hash yet: {missing}"]
+    about += [f"eval_hash {protocol.name} {spec.eval_hash(protocol)}" for protocol in spec.settings.eval]
+    about += [f"dropped with the old kind: {lost.path}: {flow(lost.value)}" for lost in resolved.dropped]
+    comments = [f"# {' '.join(line.split())}" for line in about]
+    return "\n".join([*comments, render(explain(recipe, resolved))])
+
+
+def _as_json(recipe: "Recipe", resolved: "Resolved") -> dict[str, Any]:
+    from rmem_cli.recipe.explain import explain
+
+    spec = resolved.specs(recipe.name)[0]
+    lines = [line for line in explain(recipe, resolved) if line.layer]
+    return {
+        "experiment": spec.experiment,
+        "row": spec.row,
+        "title": spec.title,
+        "cell": spec.cell,
+        "scale": spec.scale,
+        "seeds": resolved.seeds,
+        "published": spec.published,
+        "footnotes": spec.footnotes,
+        "settings": spec.settings.model_dump(mode="json", by_alias=True),
+        "origin": {line.path: {"layer": line.layer, "note": line.note} for line in lines},
+        "dropped": {lost.path: lost.value for lost in resolved.dropped},
+        "train_hash": _train_hash(spec)[0],
+        "eval_hash": {protocol.name: spec.eval_hash(protocol) for protocol in spec.settings.eval},
+    }
+
+
+def _train_hash(spec: "RunSpec") -> tuple[str | None, str]:
+    """The hash, or None and why there is none: it covers the data, which may not be here yet."""
+    from typing import cast
+
+    from rmem_cli.tasks.config import TaskSettings
+
+    try:
+        return spec.train_hash(cast("TaskSettings", spec.settings.task).data_hash()), ""
+    except DataError as error:
+        return None, str(error)

@@ -1,0 +1,106 @@
+"""`rmem train`: bring the runs of experiments up to date."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rmem_cli.commands.options import Device, Overrides, Recipes, Rows, Scale, Seeds
+
+if TYPE_CHECKING:
+    from rmem_cli.recipe import Recipe, RunSpec
+    from rmem_cli.training.experiment import Failure
+
+
+def train(
+    recipes: Recipes,
+    row: Rows = None,
+    seed: Seeds = None,
+    scale: Scale = "paper",
+    device: Device = "cpu",
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be trained, and stop.")
+    ] = False,
+    rerun: Annotated[
+        Literal["missing", "failed", "all"],
+        typer.Option(help="Which runs to do: those without result, those that failed too, or all."),
+    ] = "missing",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Runs at a time, each in its process.")
+    ] = 1,
+) -> None:
+    """Train every row and seed of a recipe that has no result yet, and print its table.
+
+    Stop it at any time and give the same command again: it goes on from the last checkpoints.
+    """
+    from rich.console import Console
+
+    from rmem_cli.recipe import load_recipe
+
+    people = Console(stderr=True)
+    loaded = [load_recipe(name) for name in recipes]
+    specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [])]
+
+    from rmem_cli.training.experiment import missing_runs, train_runs
+    from rmem_cli.training.machine import choose_machine
+
+    machine = choose_machine(device, jobs)
+    todo = missing_runs(specs, rerun)
+    people.print(
+        f"{len(specs)} runs, {len(specs) - len(todo)} of them have their results already", highlight=False
+    )
+    if dry_run:
+        _print_plan(todo)
+        return
+    failures = train_runs(todo, machine, people, jobs=jobs, repeat=rerun != "missing")
+    _print_tables(loaded, specs)
+    _raise_for(failures, len(todo))
+
+
+def _print_plan(todo: "list[RunSpec]") -> None:
+    """One line for each run: what it is, and its size."""
+    from rmem_cli.training.experiment import label
+    from rmem_cli.training.plan import plan_of
+
+    for spec in todo:
+        plan = plan_of(spec)
+        typer.echo(
+            f"{label(spec)}: {plan.parameters:,} parameters, {plan.steps:,} steps of {plan.batch_size}"
+        )
+
+
+def _print_tables(recipes: "list[Recipe]", specs: "list[RunSpec]") -> None:
+    """The tables of what was asked for; runs changed by --set have rows in the CSV, but stand in no table."""
+    import sys
+
+    from rmem_cli.paths import results_root
+    from rmem_cli.report.build import build_table
+    from rmem_cli.report.formats import FORMATS
+    from rmem_cli.results.store import ResultStore
+
+    store = ResultStore(results_root())
+    scales = {spec.experiment: spec.scale for spec in specs}
+    tables = [
+        build_table(recipe, store.read(recipe.name), scales[recipe.name])
+        for recipe in recipes
+        if scales.get(recipe.name) in recipe.scales
+    ]
+    FORMATS["terminal"].write(tables, sys.stdout)
+
+
+def _raise_for(failures: "list[Failure]", runs: int) -> None:
+    """End with the exit code of what went wrong.
+
+    Raises:
+        RmemError: A run failed.
+    """
+    from rmem_cli.errors import RunsFailedError
+    from rmem_cli.training.experiment import label
+
+    if not failures:
+        return
+    lines = [f"{label(failure.spec)}: {failure.message}" for failure in failures]
+    error = RunsFailedError(f"{len(failures)} of {runs} runs failed\n" + "\n".join(lines))
+    if runs == 1:
+        error.exit_code = failures[0].exit_code
+    raise error

@@ -1,0 +1,1 @@
+"""Reading prepared data sets: memory-mapped tokens, vocabularies, images."""

@@ -1,0 +1,46 @@
+"""The errors a user can cause or meet, each with the exit code of the command that stops at it."""
+
+
+class RmemError(Exception):
+    """A failure with a sentence for the user: what is wrong, where, and what to do about it.
+
+    `rmem_cli.app` prints the message on stderr, without a traceback, and exits with `exit_code`.
+    """
+
+    exit_code = 1
+
+
+class UsageError(RmemError):
+    """A command, option, recipe or override that cannot be carried out as given."""
+
+    exit_code = 2
+
+
+class DataError(RmemError):
+    """A data set that is missing, damaged, or cannot be downloaded."""
+
+    exit_code = 3
+
+
+class DivergedError(RmemError):
+    """A training run whose loss stopped being a finite, sensible number."""
+
+    exit_code = 4
+
+
+class OutOfToleranceError(RmemError):
+    """`rmem report --strict` found a full-scale result outside its table's tolerance."""
+
+    exit_code = 5
+
+
+class RunsFailedError(RmemError):
+    """Some runs of an experiment failed; the others are finished and recorded."""
+
+    exit_code = 6
+
+
+class InterruptedRunError(RmemError):
+    """A run was stopped by Ctrl-C or SIGTERM after its checkpoint was written."""
+
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""Encoders, cores, heads and the sequence model they make."""

@@ -1,0 +1,1 @@
+"""Every memory model of the papers, behind one interface."""

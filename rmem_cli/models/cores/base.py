@@ -1,0 +1,60 @@
+"""The interface of every memory model."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from rmem_cli.models.state import State
+
+
+class Core(nn.Module):
+    """A memory model that reads one segment at a time and carries a state between segments.
+
+    Attributes:
+        input_size: Width of the inputs.
+        output_size: Width of the outputs.
+        segment_length: Steps of one segment; None if any length will do.
+        causal: Whether no output depends on later inputs of its segment.
+    """
+
+    input_size: int
+    output_size: int
+    segment_length: int | None = None
+    causal: bool = True
+
+    @abstractmethod
+    def initial_state(
+        self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """The state before the first segment, for `batch` rows.
+
+        Device and dtype default to those of the parameters.
+        """
+
+    @abstractmethod
+    def forward(
+        self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Read one segment.
+
+        Args:
+            x: `[batch, time, input_size]`.
+            state: State after the previous segment; None starts afresh.
+            lengths: `[batch]`, steps of each row that count; the state stays as it is after them, and outputs
+                beyond them mean nothing. None: all steps.
+
+        Returns:
+            Outputs `[batch, time, output_size]` and the state after the segment.
+        """
+
+    def op_paths(self) -> dict[str, str]:
+        """Each op that has several forms, with the form that runs."""
+        return {}
+
+    def parameter_options(
+        self, device: torch.device | None, dtype: torch.dtype | None
+    ) -> tuple[torch.device, torch.dtype]:
+        """Device and dtype to make a state in: those given, else those of the parameters."""
+        parameter = next(self.parameters())
+        return device or parameter.device, dtype or parameter.dtype

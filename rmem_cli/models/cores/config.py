@@ -1,0 +1,77 @@
+"""Settings of the cores; see each implementation for the mathematics."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from rmem_cli.recipe.settings import Component
+
+Activation = Literal["relu", "tanh", "sigmoid", "softsign"]
+KernelInitializer = Literal["orthogonal", "two_half_orthogonal", "xavier"]
+
+
+class CoreSettings(Component):
+    """What every core has.
+
+    Attributes:
+        hidden_size: Units of each layer.
+        layers: Number of layers, each reading the outputs of the one below.
+        dropout: Probability of dropping an output between two layers, in training.
+    """
+
+    common: ClassVar[frozenset[str]] = frozenset({"hidden_size", "layers", "dropout"})
+
+    hidden_size: PositiveInt
+    layers: PositiveInt = 1
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class RNNSettings(CoreSettings):
+    """The plain recurrent network, `torch.nn.RNN`."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.torch_rnn:RNN"
+
+    kind: Literal["rnn"] = "rnn"
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+
+
+class LSTMSettings(CoreSettings):
+    """`torch.nn.LSTM`.
+
+    Attributes:
+        forget_bias: Initial value of the forget gate's bias; None keeps torch's uniform initialisation.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.torch_rnn:LSTM"
+
+    kind: Literal["lstm"] = "lstm"
+    forget_bias: float | None = None
+
+
+class GRUSettings(CoreSettings):
+    """`torch.nn.GRU`."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.torch_rnn:GRU"
+
+    kind: Literal["gru"] = "gru"
+
+
+class RUMSettings(CoreSettings):
+    """The rotational unit of memory; `rmem_cli.models.cores.rum.RUM` explains each field."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.rum:RUM"
+
+    kind: Literal["rum"] = "rum"
+    lambda_: Literal[0, 1] = Field(default=0, alias="lambda")
+    eta: PositiveFloat | None = None
+    update_gate: bool = True
+    activation: Activation = "relu"
+    layer_norm: Literal["none", "before_gate", "after_gate"] = "none"
+    zoneout: float = Field(default=0.0, ge=0.0, le=1.0)
+    trainable_rotation: bool = True
+    track_angle: bool = False
+    input_bias: bool = True
+    kernel_initializer: KernelInitializer = "orthogonal"
+    input_initializer: KernelInitializer = "xavier"
+    bias_initial: float = 1.0
+    eps: NonNegativeFloat = 1e-12

@@ -1,0 +1,158 @@
+"""Plain RNN, LSTM and GRU: torch's own modules behind the core interface."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from rmem_cli.models.cores.base import Core
+from rmem_cli.models.cores.config import GRUSettings, LSTMSettings, RNNSettings
+from rmem_cli.models.state import State
+
+
+class _TorchCore(Core):
+    """A `torch.nn` recurrent module; its state is kept as `<name>`, `[batch, layers, hidden]`."""
+
+    state_names: tuple[str, ...] = ("hidden",)
+
+    def __init__(self, module: nn.RNNBase) -> None:
+        super().__init__()
+        self.module = module
+        self.input_size = module.input_size
+        self.output_size = module.hidden_size
+
+    def initial_state(
+        self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Zeros, `[batch, layers, hidden]`."""
+        device, dtype = self.parameter_options(device, dtype)
+        shape = (batch, self.module.num_layers, self.module.hidden_size)
+        return {name: torch.zeros(shape, device=device, dtype=dtype) for name in self.state_names}
+
+    def forward(
+        self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Read one segment; see `Core.forward`."""
+        if state is None:
+            state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
+        before = tuple(state[name].transpose(0, 1).contiguous() for name in self.state_names)
+        hidden = before if len(before) > 1 else before[0]
+        if lengths is None:
+            y, hidden = self.module(x, hidden)
+        else:
+            packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            packed, hidden = self.module(packed, hidden)
+            y, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+        after = hidden if isinstance(hidden, tuple) else (hidden,)
+        return y, {name: value.transpose(0, 1) for name, value in zip(self.state_names, after, strict=True)}
+
+
+class RNN(_TorchCore):
+    """`torch.nn.RNN`.
+
+    Args:
+        input_size: Width of the inputs.
+        hidden_size: Units of each layer.
+        layers: Number of layers.
+        dropout: Probability of dropping an output between two layers, in training.
+        nonlinearity: `tanh` or `relu`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        layers: int = 1,
+        dropout: float = 0.0,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+    ) -> None:
+        super().__init__(
+            nn.RNN(
+                input_size,
+                hidden_size,
+                layers,
+                nonlinearity=nonlinearity,
+                dropout=dropout if layers > 1 else 0.0,
+                batch_first=True,
+            )
+        )
+
+    @classmethod
+    def from_settings(cls, settings: RNNSettings, input_size: int) -> "RNN":
+        """The core that a recipe describes."""
+        return cls(
+            input_size,
+            settings.hidden_size,
+            layers=settings.layers,
+            dropout=settings.dropout,
+            nonlinearity=settings.nonlinearity,
+        )
+
+
+class GRU(_TorchCore):
+    """`torch.nn.GRU`.
+
+    Args:
+        input_size: Width of the inputs.
+        hidden_size: Units of each layer.
+        layers: Number of layers.
+        dropout: Probability of dropping an output between two layers, in training.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, *, layers: int = 1, dropout: float = 0.0) -> None:
+        dropout = dropout if layers > 1 else 0.0
+        super().__init__(nn.GRU(input_size, hidden_size, layers, dropout=dropout, batch_first=True))
+
+    @classmethod
+    def from_settings(cls, settings: GRUSettings, input_size: int) -> "GRU":
+        """The core that a recipe describes."""
+        return cls(input_size, settings.hidden_size, layers=settings.layers, dropout=settings.dropout)
+
+
+class LSTM(_TorchCore):
+    """`torch.nn.LSTM`.
+
+    Args:
+        input_size: Width of the inputs.
+        hidden_size: Units of each layer.
+        layers: Number of layers.
+        dropout: Probability of dropping an output between two layers, in training.
+        forget_bias: First value of the forget gate's bias; None keeps torch's uniform initialisation.
+    """
+
+    state_names = ("hidden", "cell")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        layers: int = 1,
+        dropout: float = 0.0,
+        forget_bias: float | None = None,
+    ) -> None:
+        dropout = dropout if layers > 1 else 0.0
+        super().__init__(nn.LSTM(input_size, hidden_size, layers, dropout=dropout, batch_first=True))
+        if forget_bias is not None:
+            self._set_forget_bias(forget_bias)
+
+    @classmethod
+    def from_settings(cls, settings: LSTMSettings, input_size: int) -> "LSTM":
+        """The core that a recipe describes."""
+        return cls(
+            input_size,
+            settings.hidden_size,
+            layers=settings.layers,
+            dropout=settings.dropout,
+            forget_bias=settings.forget_bias,
+        )
+
+    def _set_forget_bias(self, value: float) -> None:
+        # torch adds two biases to each gate, in the order input, forget, candidate, output.
+        size = self.module.hidden_size
+        with torch.no_grad():
+            for name, bias in self.module.named_parameters():
+                if name.startswith("bias"):
+                    bias[size : 2 * size] = value if name.startswith("bias_ih") else 0.0

@@ -1,0 +1,24 @@
+"""Recurrent state: a flat dict of tensors whose first axis is the batch."""
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+def detach(state: State) -> State:
+    """The same values, cut off from the graph that made them."""
+    return {name: value.detach() for name, value in state.items()}
+
+
+def select(state: State, rows: Tensor) -> State:
+    """The state of the given rows, `[n]` indices into the batch."""
+    return {name: value.index_select(0, rows) for name, value in state.items()}
+
+
+def reset(state: State, initial: State, fresh: Tensor) -> State:
+    """`state`, but `initial` in the rows where `fresh [batch]` is true."""
+    return {
+        name: torch.where(fresh.view(-1, *[1] * (value.dim() - 1)), initial[name], value)
+        for name, value in state.items()
+    }

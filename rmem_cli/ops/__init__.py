@@ -1,0 +1,1 @@
+"""The mathematics of each recurrence, as functions on tensors."""

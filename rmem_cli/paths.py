@@ -1,0 +1,26 @@
+"""Where rmem keeps data, runs and results, and how to move each of them."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def data_root() -> Path:
+    """Folder of prepared data sets: `RMEM_DATA`, or the platform's user data folder."""
+    return _from_environment("RMEM_DATA", Path(platformdirs.user_data_dir("rmem")) / "data")
+
+
+def runs_root() -> Path:
+    """Folder of run folders (checkpoints, curves): `RMEM_RUNS`, or the platform's user state folder."""
+    return _from_environment("RMEM_RUNS", Path(platformdirs.user_state_dir("rmem")) / "runs")
+
+
+def results_root() -> Path:
+    """Folder of result tables: `RMEM_RESULTS`, or `results` in the working folder."""
+    return _from_environment("RMEM_RESULTS", Path("results"))
+
+
+def _from_environment(variable: str, default: Path) -> Path:
+    value = os.environ.get(variable, "")
+    return Path(value).expanduser() if value else default

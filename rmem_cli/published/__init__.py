@@ -1,0 +1,1 @@
+"""The published numbers, one YAML per paper, and how they are read."""

@@ -1,0 +1,76 @@
+"""Finding papers, tables and rows of published numbers by their ids."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from rmem_cli.errors import UsageError
+from rmem_cli.published.schema import Paper, PublishedRow, PublishedTable
+
+
+@cache
+def papers() -> tuple[str, ...]:
+    """Ids of all papers, sorted."""
+    names = (entry.name for entry in files("rmem_cli.published").iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+@cache
+def load_paper(paper: str) -> Paper:
+    """The tables of a paper.
+
+    Args:
+        paper: Its id, such as "rum2019".
+
+    Raises:
+        UsageError: There is no such paper; the message names the closest one.
+    """
+    if paper not in papers():
+        raise _unknown("paper", paper, papers())
+    return parse_paper(files("rmem_cli.published").joinpath(f"{paper}.yaml").read_text(encoding="utf-8"))
+
+
+def parse_paper(text: str) -> Paper:
+    """Read the text of a file of published numbers.
+
+    Raises:
+        pydantic.ValidationError: The text does not follow the schema.
+    """
+    loader = getattr(
+        yaml, "CSafeLoader", yaml.SafeLoader
+    )  # the C one, where PyYAML has it, is ten times faster
+    return Paper.model_validate(yaml.load(text, loader))  # noqa: S506 - both loaders are safe
+
+
+def find_table(table: str) -> PublishedTable:
+    """The table of an id such as "rum2019.ptb_char".
+
+    Raises:
+        UsageError: There is no such table; the message names the closest one.
+    """
+    paper, _, name = table.partition(".")
+    tables = load_paper(paper).tables
+    if name not in tables:
+        raise _unknown("table", table, (f"{paper}.{known}" for known in tables))
+    return tables[name]
+
+
+def find(row: str) -> PublishedRow:
+    """The row of an id such as "rum2019.ptb_char.fs_rum_2".
+
+    Raises:
+        UsageError: There is no such row; the message names the closest one.
+    """
+    table, _, name = row.rpartition(".")
+    rows = find_table(table).rows
+    if name not in rows:
+        raise _unknown("row", row, (f"{table}.{known}" for known in rows))
+    return rows[name]
+
+
+def _unknown(noun: str, name: str, known: Iterable[str]) -> UsageError:
+    closest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    return UsageError(f"unknown published {noun} {name!r}; did you mean {closest!r}?")

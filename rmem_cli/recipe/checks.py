@@ -1,0 +1,117 @@
+"""What must hold between the fields of a run, beyond what each field's type says."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from rmem_cli.recipe.components import Path
+from rmem_cli.recipe.problems import closest
+from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
+from rmem_cli.recipe.settings import Component
+
+Found = Iterator[tuple[Path, str]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The sections of a run; None where one is not valid by itself."""
+
+    task: Component | None
+    model: ModelSettings | None
+    optimizer: Component | None
+    schedule: Component | None
+    train: TrainSettings | None
+    eval: list[EvalProtocol | None]
+
+
+class _Task(Protocol):
+    """What every task's settings class declares; tasks are above recipes in the import order."""
+
+    metrics: tuple[str, ...]
+    generated: bool
+
+
+def check_parts(parts: Parts, task_settings: type[Component] | None) -> Found:
+    """Everything that is wrong between valid sections, as path and message.
+
+    Args:
+        parts: The sections.
+        task_settings: The settings class of the task, known even where the task's fields are not valid.
+    """
+    task = cast("_Task | None", task_settings)
+    if parts.train is not None:
+        yield from _check_duration(task, parts.train)
+        yield from _check_validation(task, parts)
+    yield from _check_names(parts.eval)
+    for index, protocol in enumerate(parts.eval):
+        if protocol is not None:
+            yield from _check_protocol(task, parts.train, protocol, index)
+
+
+def _check_duration(task: _Task | None, train: TrainSettings) -> Found:
+    if train.steps is None and train.epochs is None:
+        yield ("train",), "needs either steps or epochs"
+    if train.steps is not None and train.epochs is not None:
+        yield ("train", "epochs"), "steps and epochs exclude each other; set one of them to null"
+    if train.epochs is not None and task is not None and task.generated:
+        yield ("train", "epochs"), "a task that generates its examples has no epochs; give steps"
+
+
+def _check_validation(task: _Task | None, parts: Parts) -> Found:
+    train = parts.train
+    assert train is not None  # noqa: S101  the caller checked
+    if train.validation is not None and task is not None:
+        metric = train.validation.metric
+        if metric not in task.metrics:
+            yield ("train", "validation", "metric"), _unknown_metric(metric, task)
+        if task.generated and train.validation.examples is None:
+            yield (
+                ("train", "validation", "examples"),
+                "is missing; the task can generate any number of examples",
+            )
+    for path, what in _users_of_validation(parts):
+        if train.validation is None:
+            yield path, f"{what} needs train.validation"
+        if train.eval_every is None:
+            yield path, f"{what} needs train.eval_every"
+
+
+def _users_of_validation(parts: Parts) -> Found:
+    if parts.train is not None and parts.train.early_stopping is not None:
+        yield ("train", "early_stopping"), "early stopping"
+    if parts.schedule is not None and parts.schedule.kind == "plateau":
+        yield ("schedule", "kind"), "the plateau schedule"
+
+
+def _check_names(protocols: list[EvalProtocol | None]) -> Found:
+    counts: Counter[str] = Counter()
+    for index, protocol in enumerate(protocols):
+        if protocol is None:
+            continue
+        counts[protocol.name] += 1
+        if counts[protocol.name] == 2:
+            yield ("eval", index, "name"), f"a second protocol called {protocol.name!r}; names must differ"
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", protocol.name):
+            yield (
+                ("eval", index, "name"),
+                "must consist of letters, digits, _ and -, so that a path can name it",
+            )
+
+
+def _check_protocol(
+    task: _Task | None, train: TrainSettings | None, protocol: EvalProtocol, index: int
+) -> Found:
+    if task is not None:
+        for place, metric in enumerate(protocol.metrics):
+            if metric not in task.metrics:
+                yield ("eval", index, "metrics", place), _unknown_metric(metric, task)
+        if task.generated and protocol.examples is None:
+            yield ("eval", index, "examples"), "is missing; the task can generate any number of examples"
+    if protocol.checkpoint == "best" and train is not None and train.validation is None:
+        yield ("eval", index, "checkpoint"), "there is a best checkpoint only with train.validation"
+
+
+def _unknown_metric(metric: str, task: _Task) -> str:
+    return f"the task has no metric {metric!r}; {closest(metric, task.metrics)}"

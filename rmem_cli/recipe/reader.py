@@ -1,0 +1,230 @@
+"""From the text of a recipe to a `Recipe`, or to everything that is wrong with it."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, NonNegativeFloat
+
+from rmem_cli.errors import UsageError
+from rmem_cli.published.store import find, find_table, load_paper
+from rmem_cli.recipe.document import Node, read_document
+from rmem_cli.recipe.fields import all_paths
+from rmem_cli.recipe.messages import describe
+from rmem_cli.recipe.overrides import SECTIONS, Override, read_overrides
+from rmem_cli.recipe.problems import Place, Problem, RecipeError, closest
+from rmem_cli.recipe.recipe import Recipe
+from rmem_cli.recipe.resolve import CUSTOM, PAPER, Resolved, Row, Scale, resolve_all
+from rmem_cli.recipe.settings import Settings
+from rmem_cli.recipe.validation import validate
+
+SMOKE = "smoke"
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]+", text):
+        raise ValueError(f"must consist of a-z, 0-9 and _, not {text!r}")
+    return text
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+
+
+class _Header(Settings):
+    """What a recipe says about itself."""
+
+    name: Identifier
+    title: str
+    paper: str
+    published: str | None = None
+    tolerance: NonNegativeFloat | None = None
+    notes: list[str] = Field(default_factory=list)
+    origin: dict[str, str] = Field(default_factory=dict)
+
+
+class _RowHeader(Settings):
+    """What a row says about itself."""
+
+    id: Identifier
+    title: str
+    published: str | None = None
+    notes: list[str] = Field(default_factory=list)
+
+
+class _ScaleHeader(Settings):
+    """What a scale restricts."""
+
+    rows: Annotated[list[str], Field(min_length=1)] | None = None
+
+
+def read_recipe(data: bytes, source: str, stem: str) -> Recipe:
+    """Read and validate a whole recipe: every row at every scale.
+
+    Args:
+        data: The bytes of the file.
+        source: The file's name for messages.
+        stem: The file's name without folder and suffix, which must be the recipe's name.
+
+    Raises:
+        RecipeError: With everything that is wrong.
+    """
+    return _Reader(read_document(data, source), stem).read()
+
+
+class _Reader:
+    """Reads one document and keeps what is wrong with it."""
+
+    def __init__(self, document: Node, stem: str) -> None:
+        self.document = document
+        self.stem = stem
+        self.problems: list[Problem] = []
+
+    def read(self) -> Recipe:
+        header = self.header()
+        base = self.document.part(SECTIONS).labelled("base")
+        rows = self.rows()
+        scales = self.scales([row.id for row in rows])
+        nameless = Row("", "", None, [], [], {})  # so that a recipe without rows is checked for all else
+        pairs = [
+            (row, scale) for scale in scales.values() for row in rows or [nameless] if scale.includes(row)
+        ]
+        resolved = resolve_all(base, pairs, (), self.problems)
+        if header is not None and not self.problems:
+            self.origins(header.origin, resolved)
+        if header is None or self.problems:
+            raise RecipeError(self.problems)
+        return Recipe(
+            name=header.name,
+            title=header.title,
+            paper=header.paper,
+            published_table=header.published,
+            tolerance=header.tolerance,
+            notes=header.notes,
+            origin=header.origin,
+            rows=rows,
+            scales=scales,
+            base=base,
+        )
+
+    def header(self) -> _Header | None:
+        known = [*_Header.model_fields, *SECTIONS, "rows", "scales"]
+        for key, place in self.document.keys.items():
+            if key not in known:
+                self.add(place, key, f"unknown key; {closest(key, known)}")
+        header = validate(_Header, self.document.part(_Header.model_fields), self.problems)
+        name = self.document.fields.get("name")
+        if header is not None and name is not None and name.value != self.stem:
+            message = f"must be {self.stem!r} like the file, not {name.value!r}; rename one of them"
+            self.add(name.place, "name", message)
+        self.look_up(load_paper, self.document, "paper", "paper")
+        self.look_up(find_table, self.document, "published", "published")
+        return header
+
+    def rows(self) -> list[Row]:
+        node = self.document.fields.get("rows")
+        if node is None or not node.items:
+            message = "is missing" if node is None else "must be a list of rows with at least one entry"
+            self.add((node or self.document).place, "rows", message)
+            return []
+        rows: list[Row] = []
+        for index, item in enumerate(node.items):
+            if not self.is_mapping(item, f"rows[{index}]"):
+                continue
+            row = self.row(item, index)
+            if row.id in [other.id for other in rows]:
+                self.add(
+                    item.fields["id"].place, f"rows.{row.id}.id", f"a second row {row.id!r}; ids must differ"
+                )
+            rows.append(row)
+        return rows
+
+    def row(self, node: Node, index: int) -> Row:
+        identifier = node.fields.get("id")
+        named = identifier is not None and isinstance(identifier.value, str)
+        name = f"rows.{identifier.value}" if identifier is not None and named else f"rows[{index}]"
+        skip = (*_RowHeader.model_fields, "scales")
+        header = validate(_RowHeader, node.part(_RowHeader.model_fields), self.problems, name)
+        overrides = read_overrides(node, skip, "row", self.problems)
+        scales = self.row_scales(node, name)
+        self.look_up(find, node, "published", f"{name}.published")
+        if header is None:
+            return Row(name.removeprefix("rows."), "", None, [], overrides, scales)
+        return Row(header.id, header.title, header.published, header.notes, overrides, scales)
+
+    def row_scales(self, row: Node, name: str) -> dict[str, list[Override]]:
+        """What a row changes at some scales."""
+        own = row.fields.get("scales")
+        if own is None or not self.is_mapping(own, f"{name}.scales"):
+            return {}
+        known = list(self.document.fields["scales"].fields) if "scales" in self.document.fields else []
+        scales = {}
+        for scale, changes in own.fields.items():
+            path = f"{name}.scales.{scale}"
+            if scale not in known:
+                self.add(own.keys[scale], path, f"unknown scale {scale!r}; {closest(scale, known)}")
+            elif self.is_mapping(changes, path):
+                scales[scale] = read_overrides(changes, (), "row scale", self.problems)
+        return scales
+
+    def scales(self, row_ids: list[str]) -> dict[str, Scale]:
+        scales = {PAPER: Scale(PAPER, None, [])}
+        node = self.document.fields.get("scales")
+        if node is None:
+            self.add(self.document.place, "scales", "is missing; every recipe has at least the scale smoke")
+        elif self.is_mapping(node, "scales"):
+            scales |= {name: self.scale(name, scale, row_ids) for name, scale in node.fields.items()}
+            if SMOKE not in scales:
+                message = "is missing; every recipe has a scale of a few seconds, which the tests run"
+                self.add(node.place, f"scales.{SMOKE}", message)
+        return scales
+
+    def scale(self, name: str, node: Node, row_ids: list[str]) -> Scale:
+        path = f"scales.{name}"
+        place = self.document.fields["scales"].keys[name]
+        if name in (PAPER, CUSTOM) or not re.fullmatch(r"[a-z0-9_]+", name):
+            message = (
+                f"{name!r} cannot be the name of a scale; use a-z, 0-9 and _, and neither paper nor custom"
+            )
+            self.add(place, path, message)
+        if not self.is_mapping(node, path):
+            return Scale(name, None, [])
+        header = validate(_ScaleHeader, node.part(["rows"]), self.problems, path)
+        rows = header.rows if header is not None else None
+        for row_id, item in zip(rows or [], node.fields["rows"].items if rows else [], strict=True):
+            if row_id not in row_ids:
+                message = f"unknown row {row_id!r}; {closest(row_id, row_ids)}"
+                self.add(item.place, f"{path}.rows", message)
+        known = [row_id for row_id in rows or [] if row_id in row_ids]
+        return Scale(name, known or None, read_overrides(node, ["rows"], "scale", self.problems))
+
+    def origins(self, origin: dict[str, str], resolved: list[Resolved]) -> None:
+        """The paths whose origin is told must be fields of some row."""
+        known = {"seeds"}.union(*(all_paths(one.settings) for one in resolved))
+        node = self.document.fields["origin"] if origin else self.document
+        for path in origin:
+            if path not in known:
+                self.add(
+                    node.keys[path],
+                    f"origin.{path}",
+                    f"no row has such a field; {closest(path, sorted(known))}",
+                )
+
+    def look_up(self, find: Callable[[str], object], node: Node, key: str, path: str) -> None:
+        """Add a problem if the published numbers have no entry of the id that a mapping names."""
+        identifier = node.fields.get(key)
+        if identifier is None or not isinstance(identifier.value, str):
+            return
+        try:
+            find(identifier.value)
+        except UsageError as error:
+            self.add(identifier.place, path, str(error))
+
+    def is_mapping(self, node: Node, path: str) -> bool:
+        if not isinstance(node.value, dict):
+            self.add(
+                node.place, path, f"must be a mapping, like {{field: value}}, not {describe(node.plain())}"
+            )
+        return isinstance(node.value, dict)
+
+    def add(self, place: Place, path: str, message: str) -> None:
+        self.problems.append(Problem(place, path, message))

@@ -1,0 +1,109 @@
+"""A recipe that was read and found valid as a whole."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rmem_cli.errors import UsageError
+from rmem_cli.recipe.document import Node
+from rmem_cli.recipe.overrides import Override, parse_set
+from rmem_cli.recipe.problems import Problem, RecipeError, closest
+from rmem_cli.recipe.resolve import PAPER, Resolved, Row, RunSpec, Scale, resolve_all
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An experiment: the rows of its table, and the scales at which they can be run.
+
+    Attributes:
+        name: Its name in commands and result files.
+        title: Its name in tables.
+        paper: Id of the paper it reproduces.
+        published_table: Id of the published table whose other rows are listed as not run, if there is one.
+        tolerance: Absolute tolerance of the table's verdicts, if the recipe states one.
+        notes: Footnotes of the table.
+        origin: Path of a field, or of a group of fields, to where its numbers come from.
+        rows: The rows of the table, in their order.
+        scales: All scales by name, `paper` first.
+        base: The sections that all rows start from.
+    """
+
+    name: str
+    title: str
+    paper: str
+    published_table: str | None
+    tolerance: float | None
+    notes: list[str]
+    origin: dict[str, str]
+    rows: list[Row]
+    scales: dict[str, Scale]
+    base: Node = field(repr=False)
+
+    def runs(
+        self,
+        scale: str = PAPER,
+        rows: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        overrides: Sequence[str] = (),
+    ) -> list[RunSpec]:
+        """The runs of this recipe, row by row, cell by cell, seed by seed.
+
+        Args:
+            scale: Name of a scale.
+            rows: Ids of the rows wanted; None for all rows of the scale.
+            seeds: The seeds wanted; None for those of the recipe.
+            overrides: The texts of `--set` options, `path=value`.
+
+        Raises:
+            UsageError: Unknown scale or row, or a negative seed.
+            RecipeError: The overrides do not give valid settings.
+        """
+        if any(seed < 0 for seed in seeds or ()):
+            raise UsageError(f"a seed must be at least 0, not {min(seeds or ())}")
+        resolved = self.resolve(scale, rows, overrides)
+        return [spec for one in resolved for spec in one.specs(self.name, seeds)]
+
+    def resolve(
+        self, scale: str = PAPER, rows: Sequence[str] | None = None, overrides: Sequence[str] = ()
+    ) -> list[Resolved]:
+        """The settings of each chosen row and matrix cell; arguments and errors as for `runs`."""
+        sets, problems = _parse_sets(overrides)
+        pairs = [(row, self.scales[scale]) for row in self._choose(scale, rows)]
+        resolved = resolve_all(self.base, pairs, sets, problems)
+        if problems:
+            raise RecipeError(problems)
+        return resolved
+
+    def row(self, row_id: str) -> Row:
+        """The row with this id.
+
+        Raises:
+            UsageError: There is none.
+        """
+        rows = {row.id: row for row in self.rows}
+        if row_id not in rows:
+            raise UsageError(f"{self.name} has no row {row_id!r}; {closest(row_id, rows)}")
+        return rows[row_id]
+
+    def _choose(self, scale: str, rows: Sequence[str] | None) -> list[Row]:
+        """The rows asked for, in the recipe's order."""
+        if scale not in self.scales:
+            raise UsageError(f"{self.name} has no scale {scale!r}; {closest(scale, self.scales)}")
+        chosen = self.scales[scale]
+        there = [row for row in self.rows if chosen.includes(row)]
+        for row in map(self.row, rows or ()):
+            if row not in there:
+                names = ", ".join(row.id for row in there)
+                raise UsageError(f"{self.name} leaves row {row.id!r} out at scale {scale}; its rows: {names}")
+        return [row for row in there if not rows or row.id in rows]
+
+
+def _parse_sets(texts: Iterable[str]) -> tuple[list[Override], list[Problem]]:
+    """The `--set` options that can be read, and what is wrong with the others."""
+    sets: list[Override] = []
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            sets.append(parse_set(text))
+        except RecipeError as error:
+            problems += error.problems
+    return sets, problems

@@ -1,0 +1,100 @@
+"""The kinds of every component, found by name and imported on first use."""
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from rmem_cli.errors import UsageError
+from rmem_cli.recipe.settings import Component
+
+
+def import_object(location: str) -> Any:
+    """Import "package.module:name" and return the named object."""
+    module, _, name = location.partition(":")
+    return getattr(import_module(module), name)
+
+
+class Registry:
+    """The kinds of one sort of component, each with the place of its settings class.
+
+    Args:
+        noun: What the components are called in messages ("core", "task", ...).
+        entries: Kind to "module:Class" of its settings; the module must not import torch.
+    """
+
+    def __init__(self, noun: str, entries: dict[str, str]) -> None:
+        self.noun = noun
+        self._entries = entries
+
+    def kinds(self) -> list[str]:
+        """All kinds, in the order in which they are listed."""
+        return list(self._entries)
+
+    def settings(self, kind: str) -> type[Component]:
+        """The settings class of a kind.
+
+        Raises:
+            UsageError: There is no such kind; the message names the closest one.
+        """
+        if kind not in self._entries:
+            close = get_close_matches(kind, self._entries, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self._entries)}"
+            raise UsageError(f"unknown {self.noun} {kind!r}; {hint}")
+        settings: type[Component] = import_object(self._entries[kind])
+        return settings
+
+
+CORES = Registry(
+    "core",
+    {
+        "rnn": "rmem_cli.models.cores.config:RNNSettings",
+        "lstm": "rmem_cli.models.cores.config:LSTMSettings",
+        "gru": "rmem_cli.models.cores.config:GRUSettings",
+        "rum": "rmem_cli.models.cores.config:RUMSettings",
+    },
+)
+ENCODERS = Registry(
+    "encoder",
+    {
+        "one_hot": "rmem_cli.models.config:OneHotSettings",
+        "embedding": "rmem_cli.models.config:EmbeddingSettings",
+    },
+)
+HEADS = Registry("head", {"linear": "rmem_cli.models.config:LinearHeadSettings"})
+TASKS = Registry(
+    "task",
+    {
+        "copying_memory": "rmem_cli.tasks.config:CopyingMemorySettings",
+        "associative_recall": "rmem_cli.tasks.config:AssociativeRecallSettings",
+        "language_model": "rmem_cli.tasks.config:LanguageModelSettings",
+    },
+)
+OPTIMIZERS = Registry(
+    "optimizer",
+    {
+        "sgd": "rmem_cli.training.config:SGDSettings",
+        "rmsprop": "rmem_cli.training.config:RMSpropSettings",
+        "tf_rmsprop": "rmem_cli.training.config:TFRMSpropSettings",
+        "adam": "rmem_cli.training.config:AdamSettings",
+        "adamw": "rmem_cli.training.config:AdamWSettings",
+        "adagrad": "rmem_cli.training.config:AdagradSettings",
+    },
+)
+SCHEDULES = Registry(
+    "schedule",
+    {
+        "constant": "rmem_cli.training.config:ConstantSettings",
+        "linear": "rmem_cli.training.config:LinearSettings",
+        "cosine": "rmem_cli.training.config:CosineSettings",
+        "inverse_sqrt": "rmem_cli.training.config:InverseSqrtSettings",
+        "step": "rmem_cli.training.config:StepSettings",
+        "plateau": "rmem_cli.training.config:PlateauSettings",
+    },
+)
+BACKPROP = Registry(
+    "back-propagation",
+    {
+        "full": "rmem_cli.training.config:FullSettings",
+        "truncated": "rmem_cli.training.config:TruncatedSettings",
+    },
+)

@@ -1,0 +1,255 @@
+"""From a row and a scale to settings: base < row < matrix cell < scale < the row's own scale < `--set`."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, NonNegativeInt
+
+from rmem_cli.errors import UsageError
+from rmem_cli.recipe.document import Node
+from rmem_cli.recipe.hashing import canonical, digest
+from rmem_cli.recipe.matrix import Cell, cells
+from rmem_cli.recipe.overrides import Dropped, Override, apply_overrides
+from rmem_cli.recipe.problems import Problem, closest
+from rmem_cli.recipe.schema import EvalProtocol, RunSettings
+from rmem_cli.recipe.settings import Component, Settings
+from rmem_cli.recipe.validation import build_settings, validate, with_default_kinds
+
+PAPER = "paper"
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: a row of an experiment at one scale, with one seed.
+
+    Attributes:
+        experiment: Name of the recipe.
+        row: Id of the row.
+        title: Title of the row.
+        cell: The matrix cell, like `number=1`; empty if the recipe has no matrix.
+        scale: `paper`, another scale of the recipe, or `custom`.
+        seed: What all random numbers of the run are derived from.
+        published: Id of the published row it is compared with, if there is one.
+        footnotes: Where the row deviates from what was published.
+        settings: Everything else that decides its numbers.
+    """
+
+    experiment: str
+    row: str
+    title: str
+    cell: str
+    scale: str
+    seed: int
+    published: str | None
+    footnotes: list[str]
+    settings: RunSettings
+
+    def train_hash(self, data_hash: str) -> str:
+        """12 hexadecimal digits that change with everything that changes the training, but the seed.
+
+        Args:
+            data_hash: Hash of the data the task reads; empty for generated tasks.
+        """
+        settings = self.settings
+        sections = {name: getattr(settings, name) for name in RunSettings.model_fields if name != "eval"}
+        return digest({**sections, "data_hash": data_hash})
+
+    def eval_hash(self, protocol: EvalProtocol) -> str:
+        """12 hexadecimal digits that change with everything in a protocol but its name, which is a label.
+
+        Of the task's fields, those count that differ from the run's own.
+        """
+        task, changed = self.settings.task, self.protocol_task(protocol)
+        differing = {
+            field.alias or name: getattr(changed, name)
+            for name, field in type(changed).model_fields.items()
+            if getattr(changed, name) != getattr(task, name)
+        }
+        fields = {name: value for name, value in canonical(protocol).items() if name not in ("name", "task")}
+        return digest({**fields, "task": differing})
+
+    def protocol(self, name: str) -> EvalProtocol:
+        """The evaluation protocol of this name.
+
+        Raises:
+            UsageError: There is none.
+        """
+        protocols = {protocol.name: protocol for protocol in self.settings.eval}
+        if name not in protocols:
+            raise UsageError(
+                f"{self.experiment} has no evaluation protocol {name!r}; {closest(name, protocols)}"
+            )
+        return protocols[name]
+
+    def protocol_task(self, protocol: EvalProtocol) -> Component:
+        """The task's settings with the changes of one protocol."""
+        task = self.settings.task
+        values = {**task.model_dump(by_alias=True), **protocol.task}
+        return type(task).model_validate(values, by_alias=True, by_name=False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the experiment's table.
+
+    Attributes:
+        id: Its name in commands and result rows.
+        title: Its name in tables.
+        published: Id of the published row it is compared with, if there is one.
+        notes: Footnotes about deviations.
+        overrides: What it changes.
+        scales: What it changes further at some scales.
+    """
+
+    id: str
+    title: str
+    published: str | None
+    notes: list[str]
+    overrides: list[Override] = field(repr=False)
+    scales: dict[str, list[Override]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A size at which the experiment can be run.
+
+    Attributes:
+        name: Its name in commands and result rows.
+        rows: Ids of the rows that are run; None for all.
+        overrides: What it changes.
+    """
+
+    name: str
+    rows: list[str] | None
+    overrides: list[Override] = field(repr=False)
+
+    def includes(self, row: Row) -> bool:
+        """Whether the row is run at this scale."""
+        return self.rows is None or row.id in self.rows
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One row, or one matrix cell of it, at one scale, with all overrides applied.
+
+    Attributes:
+        row: The row.
+        cell: The matrix cell, like `number=1`; empty if there is none.
+        scale: The label of the runs: the scale asked for, or `custom`.
+        seeds: One run for each.
+        settings: The validated settings.
+        tree: The same as written, for the layer and place of each value.
+        dropped: What was lost by changes of a kind.
+    """
+
+    row: Row
+    cell: str
+    scale: str
+    seeds: list[int]
+    settings: RunSettings
+    tree: Node = field(repr=False)
+    dropped: list[Dropped]
+
+    def specs(self, experiment: str, seeds: Sequence[int] | None = None) -> list[RunSpec]:
+        """One run for each seed; without `seeds`, for each seed of the recipe."""
+        return [
+            RunSpec(
+                experiment=experiment,
+                row=self.row.id,
+                title=self.row.title,
+                cell=self.cell,
+                scale=self.scale,
+                seed=seed,
+                published=self.row.published,
+                footnotes=self.row.notes,
+                settings=self.settings,
+            )
+            for seed in (self.seeds if seeds is None else dict.fromkeys(seeds))
+        ]
+
+
+def _different(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("lists a seed twice")
+    return seeds
+
+
+class Seeds(Settings):
+    """The part of a recipe that says how often each row is run."""
+
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(_different)]
+
+
+def resolve_all(
+    base: Node, pairs: Sequence[tuple[Row, Scale]], sets: Sequence[Override], problems: list[Problem]
+) -> list[Resolved]:
+    """Rows at scales: an entry for each matrix cell, or none where something is wrong.
+
+    Args:
+        base: The sections that all rows start from.
+        pairs: Each row with the scale at which it is wanted.
+        sets: The overrides of the command line.
+        problems: Receives everything that is wrong; what is wrong in some places only says where.
+    """
+    resolved: list[Resolved] = []
+    found: dict[Problem, list[tuple[str, str]]] = defaultdict(list)
+    for row, scale in pairs:
+        wrong: list[Problem] = []
+        resolved += _resolve(base, row, scale, sets, wrong)
+        for problem in dict.fromkeys(wrong):
+            found[problem].append((row.id, scale.name))
+    everywhere = [(row.id, scale.name) for row, scale in pairs]
+    for problem, where in found.items():
+        problems.append(replace(problem, message=problem.message + _where(where, everywhere)))
+    return resolved
+
+
+def _where(some: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> str:
+    """The rows and scales at which a problem appears, if they are not all."""
+    words = []
+    for noun, position in (("row", 0), ("scale", 1)):
+        here = list(dict.fromkeys(pair[position] for pair in some))
+        if len(here) < len({pair[position] for pair in everywhere}):
+            words.append(f"{noun} {', '.join(here)}")
+    return f" ({'; '.join(words)})" if words else ""
+
+
+def _resolve(
+    base: Node, row: Row, scale: Scale, sets: Sequence[Override], problems: list[Problem]
+) -> list[Resolved]:
+    above = [scale.overrides, row.scales.get(scale.name, []), list(sets)]
+    whole = _apply(base, [row.overrides, *above], [])[0]
+    label = CUSTOM if any(override.path[0] != "eval" for override in sets) else scale.name
+    resolved = []
+    for cell in cells(whole.fields.get("matrix"), problems):
+        _refuse_conflicts(cell, above, problems)
+        tree, dropped = _apply(base, [row.overrides, cell.overrides, *above], problems)
+        tree = with_default_kinds(tree)
+        settings = build_settings(tree, problems)
+        seeds = validate(Seeds, tree.part(["seeds"]), problems)
+        if settings is not None and seeds is not None:
+            resolved.append(Resolved(row, cell.label, label, seeds.seeds, settings, tree, dropped))
+    return resolved
+
+
+def _apply(
+    tree: Node, layers: Iterable[list[Override]], problems: list[Problem]
+) -> tuple[Node, list[Dropped]]:
+    dropped = []
+    for overrides in layers:
+        tree, lost = apply_overrides(tree, overrides, problems)
+        dropped += lost
+    return tree, dropped
+
+
+def _refuse_conflicts(cell: Cell, above: Iterable[list[Override]], problems: list[Problem]) -> None:
+    """What the matrix multiplies cannot be set to one value by a layer above it."""
+    for multiplied in cell.overrides:
+        for override in (override for layer in above for override in layer):
+            if multiplied.path[: len(override.path)] == override.path:
+                name = multiplied.dotted
+                message = f"the matrix sets {name}; change matrix.{name} to a list instead"
+                problems += override.problem(message).problems

@@ -1,0 +1,109 @@
+"""What one run is made of, as validated settings."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny
+
+from rmem_cli.recipe.settings import Component, Settings
+
+
+class ModelSettings(Settings):
+    """Encoder, core and head; one-hot symbols and a linear head unless said otherwise."""
+
+    encoder: SerializeAsAny[Component] | None = None
+    core: SerializeAsAny[Component]
+    head: SerializeAsAny[Component] | None = None
+
+
+class ValidationSettings(Settings):
+    """How the model is judged during training.
+
+    Attributes:
+        split: Which split.
+        metric: What the best checkpoint, early stopping and the plateau schedule go by.
+        examples: How many examples; None takes the whole split of a data set.
+        batch_size: Examples (or text columns) at a time; None takes the training batch size.
+    """
+
+    split: Literal["train", "valid", "test"] = "valid"
+    metric: str = "loss"
+    examples: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+
+
+class EarlyStoppingSettings(Settings):
+    """Stop after `patience` evaluations without an improvement of more than `min_delta`."""
+
+    patience: PositiveInt
+    min_delta: float = Field(default=0.0, ge=0.0)
+
+
+class TrainSettings(Settings):
+    """The training loop.
+
+    Attributes:
+        steps: Optimizer steps; either this or `epochs`.
+        epochs: Passes over the training split, for tasks that read data.
+        batch_size: Examples (or text columns) of one step.
+        eval_every: Steps between two validations; None validates at the end only.
+        validation: How to validate; None never does, and then there is no best checkpoint.
+        loss: `mean` over all weighted positions, or `sum_over_time` (mean over the batch only), which
+            matters where gradients are clipped.
+        clip_norm: Bound on the norm of the whole gradient.
+        backprop: How far gradients go back in time.
+        early_stopping: When to stop before the last step.
+        diverged_above: Loss (nats per position) at which the run counts as diverged; one that is not finite
+            always does.
+        dtype: Numbers of weights and activations.
+        log_every: Steps between two lines of the training curve.
+        checkpoint_every: Steps between two checkpoints; None writes one every half minute.
+    """
+
+    unhashed: ClassVar[frozenset[str]] = frozenset({"log_every", "checkpoint_every"})
+
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
+    batch_size: PositiveInt
+    eval_every: PositiveInt | None = None
+    validation: ValidationSettings | None = None
+    loss: Literal["mean", "sum_over_time"] = "mean"
+    clip_norm: PositiveFloat | None = None
+    backprop: SerializeAsAny[Component]
+    early_stopping: EarlyStoppingSettings | None = None
+    diverged_above: PositiveFloat | None = None
+    dtype: Literal["float32", "float64"] = "float32"
+    log_every: PositiveInt = 100
+    checkpoint_every: PositiveInt | None = None
+
+
+class EvalProtocol(Settings):
+    """One way of evaluating a trained model.
+
+    Attributes:
+        name: What the result rows call it.
+        split: Which split.
+        metrics: What is measured.
+        examples: How many examples; None takes the whole split of a data set.
+        batch_size: Examples (or text columns) at a time; None takes the training batch size.
+        checkpoint: The last one, or the best by the validation metric.
+        task: Fields of the task that differ in this evaluation.
+    """
+
+    name: str
+    split: Literal["train", "valid", "test"]
+    metrics: list[str] = Field(min_length=1)
+    examples: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+    checkpoint: Literal["last", "best"] = "last"
+    task: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunSettings(Settings):
+    """Everything that decides the numbers of one run, but the seed and the data."""
+
+    task: SerializeAsAny[Component]
+    model: ModelSettings
+    optimizer: SerializeAsAny[Component]
+    schedule: SerializeAsAny[Component]
+    train: TrainSettings
+    eval: list[EvalProtocol]

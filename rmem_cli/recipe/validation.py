@@ -1,0 +1,207 @@
+"""From a tree of nodes to validated settings, with every problem at its place."""
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from rmem_cli.errors import UsageError
+from rmem_cli.recipe.checks import Parts, check_parts
+from rmem_cli.recipe.components import COMPONENTS, Path
+from rmem_cli.recipe.document import Node
+from rmem_cli.recipe.messages import describe, sentence
+from rmem_cli.recipe.problems import Place, Problem
+from rmem_cli.recipe.registry import Registry
+from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, RunSettings, TrainSettings
+from rmem_cli.recipe.settings import Component, Settings
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def build_settings(tree: Node, problems: list[Problem]) -> RunSettings | None:
+    """The settings of one run.
+
+    Args:
+        tree: The sections of a resolved recipe, `with_default_kinds`.
+        problems: Receives everything that is wrong.
+
+    Returns:
+        The settings, or None if anything is wrong.
+    """
+    builder = _Builder(tree)
+    settings = builder.build()
+    problems += builder.problems
+    return settings
+
+
+def validate(
+    model: type[AnySettings], node: Node, problems: list[Problem], prefix: str = ""
+) -> AnySettings | None:
+    """A node as an instance of a settings class, or None after adding what is wrong to `problems`.
+
+    Args:
+        model: The settings class.
+        node: A mapping.
+        problems: Receives everything that is wrong.
+        prefix: Dotted path of the node itself, for messages.
+    """
+    builder = _Builder(node, prefix)
+    result = builder.validate(model, node.plain(), ())
+    problems += builder.problems
+    return result
+
+
+def with_default_kinds(tree: Node) -> Node:
+    """The tree with the components that a recipe need not name: no schedule, full back-propagation."""
+    tree = _with_kind(tree, "schedule", "constant")
+    if "train" in tree.fields and isinstance(tree.fields["train"].value, dict):
+        tree = tree.with_field(
+            "train", _with_kind(tree.fields["train"], "backprop", "full"), tree.keys["train"]
+        )
+    return tree
+
+
+def find(tree: Node, path: Path) -> Node | None:
+    """The node at a path, or None if there is none."""
+    node: Node | None = tree
+    for part in path:
+        if node is None:
+            return None
+        if isinstance(part, int):
+            node = node.items[part] if part < len(node.items) else None
+        else:
+            node = node.fields.get(part)
+    return node
+
+
+def dotted(tree: Node, path: Path) -> str:
+    """A path as a recipe writes it: an evaluation protocol by its name, other list entries by number."""
+    text = ""
+    for depth, part in enumerate(path):
+        name = find(tree, (*path[: depth + 1], "name")) if path[0] == "eval" and depth == 1 else None
+        if name is not None and isinstance(name.value, str):
+            part = name.value
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+class _Builder:
+    """Validates the parts of one tree and keeps what is wrong with them."""
+
+    def __init__(self, tree: Node, prefix: str = "") -> None:
+        self.tree = tree
+        self.prefix = prefix
+        self.problems: list[Problem] = []
+        self.kinds: dict[Path, type[Component]] = {}
+
+    def build(self) -> RunSettings | None:
+        missing = [name for name in RunSettings.model_fields if name not in self.tree.fields]
+        for name in missing:
+            self.add((name,), "is missing")
+        components = {path: self.component(path, registry) for path, registry in COMPONENTS.items()}
+        parts = Parts(
+            task=components[("task",)],
+            schedule=components[("schedule",)],
+            model=self.section(ModelSettings, "model", components),
+            optimizer=components[("optimizer",)],
+            train=self.section(TrainSettings, "train", components),
+            eval=self.protocols(),
+        )
+        for path, message in check_parts(parts, self.kinds.get(("task",))):
+            self.add(path, message)
+        if parts.task is not None:
+            for index, protocol in enumerate(parts.eval):
+                self.protocol_task(parts.task, index, protocol)
+        return None if self.problems else RunSettings(**vars(parts))
+
+    def component(self, path: Path, registry: Registry) -> Component | None:
+        node = find(self.tree, path)
+        if node is None or (node.value is None and path[0] == "model"):  # missing, or left to the task
+            return None
+        kind = node.fields.get("kind")
+        if kind is None:
+            wrong = "its kind is missing"
+            if not isinstance(node.value, dict):
+                wrong = f"must be a mapping with a kind, not {describe(node.value)}"
+            self.add(path, f"{wrong}; there are: {', '.join(registry.kinds())}")
+            return None
+        if not isinstance(kind.value, str):
+            self.add((*path, "kind"), f"must be text, not {describe(kind.value)}")
+            return None
+        try:
+            self.kinds[path] = registry.settings(kind.value)
+        except UsageError as error:
+            self.add((*path, "kind"), str(error))
+            return None
+        return self.validate(self.kinds[path], node.plain(), path)
+
+    def section(
+        self, model: type[AnySettings], name: str, components: dict[Path, Component | None]
+    ) -> AnySettings | None:
+        """A section that holds components: they are validated already, or stand-ins if they are wrong."""
+        node = self.tree.fields.get(name)
+        if node is None:
+            return None
+        values = node.plain()
+        for path, component in components.items():
+            below = find(self.tree, path)
+            if path[0] == name and len(path) == 2 and below is not None and below.value is not None:
+                values[path[1]] = component or Component.model_construct(kind="invalid")
+        return self.validate(model, values, (name,))
+
+    def protocols(self) -> list[EvalProtocol | None]:
+        node = self.tree.fields.get("eval")
+        if node is None:
+            return []
+        if not isinstance(node.value, list):
+            self.add(("eval",), f"must be a list of protocols, not {describe(node.plain())}")
+        elif not node.value:
+            self.add(("eval",), "must list at least one protocol, or nothing is measured")
+        return [
+            self.validate(EvalProtocol, item.plain(), ("eval", index))
+            for index, item in enumerate(node.items)
+        ]
+
+    def protocol_task(self, task: Component, index: int, protocol: EvalProtocol | None) -> None:
+        """Check the fields of the task that a protocol changes."""
+        if protocol is None or not protocol.task:
+            return
+        path: Path = ("eval", index, "task")
+        if "kind" in protocol.task:
+            self.add((*path, "kind"), "the kind of the task cannot differ in an evaluation; remove it")
+            return
+        values = {**task.model_dump(by_alias=True), **protocol.task}
+        self.validate(type(task), values, path)
+
+    def validate(self, model: type[AnySettings], values: Any, path: Path) -> AnySettings | None:
+        try:
+            return model.model_validate(values, by_alias=True, by_name=False)
+        except ValidationError as errors:
+            for error in errors.errors(include_url=False):
+                self.add((*path, *error["loc"]), sentence(error, model))
+            return None
+
+    def add(self, path: Path, message: str) -> None:
+        name = ".".join(part for part in (self.prefix, dotted(self.tree, path)) if part)
+        self.problems.append(Problem(self.place(path, message), name, message))
+
+    def place(self, path: Path, message: str) -> Place:
+        """Where the field is written: the key if it is unknown, the kind or the parent if it is missing."""
+        parent, node = find(self.tree, path[:-1]), find(self.tree, path)
+        if parent is not None and message.startswith("unknown key"):
+            return parent.keys[str(path[-1])]
+        if node is not None:
+            return node.place
+        for depth in range(len(path) - 1, -1, -1):
+            above = find(self.tree, path[:depth])
+            if above is not None:
+                return above.fields["kind"].place if "kind" in above.fields else above.place
+        return self.tree.place
+
+
+def _with_kind(node: Node, name: str, kind: str) -> Node:
+    """The mapping with a kind for the component of this name, if it has none yet."""
+    below = node.fields.get(name, Node(None, node.place, layer="default"))
+    if not isinstance(below.value, dict | None) or "kind" in below.fields:
+        return node
+    component = below.with_field("kind", Node(kind, below.place, layer="default"), below.place)
+    return node.with_field(name, component, node.keys.get(name, below.place))

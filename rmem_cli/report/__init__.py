@@ -1,0 +1,1 @@
+"""Published numbers beside results, as tables; never imports torch."""

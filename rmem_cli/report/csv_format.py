@@ -1,0 +1,134 @@
+"""The table as CSV, for scripts: one record for each line and scale, numbers with every digit."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from rmem_cli.recipe.resolve import PAPER
+from rmem_cli.report.table import Line, Ours, Section, Table
+
+COLUMNS = (
+    "experiment",
+    "cell",
+    "protocol",
+    "split",
+    "part",
+    "metric",
+    "unit",
+    "kind",
+    "id",
+    "title",
+    "published_id",
+    "published_verified",
+    "published",
+    "published_sd",
+    "published_n",
+    "published_text",
+    "published_curve",
+    "published_parameters",
+    "published_source",
+    "scale",
+    "mean",
+    "sd",
+    "seeds",
+    "planned_seeds",
+    "failed",
+    "solved",
+    "solve_rate_low",
+    "solve_rate_high",
+    "caveats",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "tolerance",
+    "verdict",
+    "reason",
+    "parameters",
+    "wall_seconds",
+    "peak_memory_mb",
+)
+
+
+def write(tables: Sequence[Table], file: IO[str]) -> None:
+    """Write the lines of all tables under one header.
+
+    Args:
+        tables: One for each experiment.
+        file: An open text file or stream.
+    """
+    writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for section in table.sections:
+            for line in section.lines:
+                writer.writerows(_records(table, section, line))
+
+
+def _records(table: Table, section: Section, line: Line) -> Iterator[dict[str, object]]:
+    common = {"experiment": table.experiment, **_place(section), **_line(line), **_published(line)}
+    for scale in section.scales:
+        ours = line.ours.get(scale)
+        # A line that was never run stays visible, once.
+        if ours is not None or scale == section.scales[0]:
+            compared = _comparison(line) if scale == PAPER else {}
+            yield {**common, "scale": scale, **_ours(ours), **compared}
+
+
+def _place(section: Section) -> dict[str, object]:
+    return {name: getattr(section, name) for name in ("cell", "protocol", "split", "part", "metric", "unit")}
+
+
+def _line(line: Line) -> dict[str, object]:
+    return {name: getattr(line, name) for name in ("kind", "id", "title")}
+
+
+def _published(line: Line) -> dict[str, object]:
+    published = line.published
+    if published is None:
+        return {}
+    curve = zip(published.x or (), published.curve or (), strict=True)
+    return {
+        "published_id": published.id,
+        "published_verified": str(published.verified).lower(),
+        "published": published.value,
+        "published_sd": published.sd,
+        "published_n": published.n,
+        "published_text": published.text,
+        "published_curve": ";".join(f"{x!r}={value!r}" for x, value in curve),
+        "published_parameters": published.parameters,
+        "published_source": published.source,
+    }
+
+
+def _ours(ours: Ours | None) -> dict[str, object]:
+    if ours is None:
+        return {}
+    found: dict[str, object] = {
+        "mean": ours.mean,
+        "sd": ours.sd,
+        "seeds": ours.n,
+        "planned_seeds": ours.planned,
+        "failed": ";".join(f"{status}={count}" for status, count in sorted(ours.failed.items())),
+        "caveats": ";".join(ours.caveats),
+        "parameters": ours.parameters,
+        "wall_seconds": ours.wall_seconds,
+        "peak_memory_mb": ours.peak_memory_mb,
+    }
+    if ours.solve_rate is not None:
+        rate = ours.solve_rate
+        found |= {"solved": rate.solved, "solve_rate_low": rate.low, "solve_rate_high": rate.high}
+    return found
+
+
+def _comparison(line: Line) -> dict[str, object]:
+    comparison = line.comparison
+    if comparison is None:
+        return {}
+    return {
+        "difference": comparison.difference,
+        "difference_low": comparison.low,
+        "difference_high": comparison.high,
+        "tolerance": comparison.tolerance,
+        "verdict": str(comparison.verdict.outcome),
+        "reason": comparison.verdict.reason,
+    }

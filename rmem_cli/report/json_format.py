@@ -1,0 +1,22 @@
+"""The table as JSON, for scripts: the fields of `rmem_cli.report.table` by their names."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import IO
+
+from rmem_cli.report.table import Table
+
+SCHEMA = 1  # goes up when a field is renamed or removed, not when one is added
+
+
+def write(tables: Sequence[Table], file: IO[str]) -> None:
+    """Write `{"schema": 1, "tables": [...]}`.
+
+    Args:
+        tables: One for each experiment.
+        file: An open text file or stream.
+    """
+    document = {"schema": SCHEMA, "tables": [asdict(table) for table in tables]}
+    json.dump(document, file, indent=2, ensure_ascii=False, allow_nan=False)
+    file.write("\n")

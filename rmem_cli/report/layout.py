@@ -1,0 +1,131 @@
+"""From a table's values to grids of words, which every format for people shares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rmem_cli.recipe.resolve import PAPER
+from rmem_cli.report import wording
+from rmem_cli.report.table import Line, Ours, Section, Table
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a grid.
+
+    Attributes:
+        heading: What it shows.
+        cells: One text for each line; a line break separates what is less important.
+    """
+
+    heading: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Columns of text under one caption; columns without any text are left out."""
+
+    caption: str
+    columns: list[Column]
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells line by line."""
+        return list(zip(*(column.cells for column in self.columns), strict=True))
+
+
+def heading(table: Table) -> list[str]:
+    """The lines above all grids: what the table is about."""
+    lines = [f"{table.experiment}: {table.title}", table.reference]
+    if table.where:
+        lines.append(f"Published numbers: {table.where}")
+    return lines
+
+
+def grids(table: Table) -> list[Grid]:
+    """The table's sections, and what the runs cost."""
+    found = [_section_grid(section) for section in table.sections]
+    costs = _cost_grid(table)
+    return [*found, costs] if costs.columns else found
+
+
+def footnotes(table: Table) -> list[str]:
+    """The footnotes with their marks, the remarks, and how to read the numbers."""
+    marked = [f"{wording.superscript(index)} {text}" for index, text in enumerate(table.footnotes, 1)]
+    return [*marked, *table.remarks, _legend(table)]
+
+
+def _legend(table: Table) -> str:
+    words = ["a ± b (n): mean, standard deviation and number of seeds; [a, b]: 95 % interval"]
+    if table.scales != [PAPER]:
+        words.append("only full-scale results (paper) get a verdict")
+    return "; ".join(words)
+
+
+def _section_grid(section: Section) -> Grid:
+    digits = section.digits
+    columns = [
+        _column("Model", section, lambda line: wording.marked(line.title, line.notes)),
+        _column(
+            "Published",
+            section,
+            lambda line: "" if line.kind == "chance" else wording.published(line.published, digits),
+        ),
+    ]
+    for scale in section.scales:
+        if section.protocol:
+            columns.append(_column(f"Ours, {scale}", section, _ours(scale, digits)))
+            columns.append(_column(f"Solved, {scale}", section, _solved(scale)))
+        if scale == PAPER:
+            columns.append(_column("Difference", section, _difference(digits)))
+            columns.append(_column("Verdict", section, lambda line: wording.verdict(line.comparison)))
+    return Grid(_caption(section), _without_empty(columns))
+
+
+def _without_empty(columns: list[Column]) -> list[Column]:
+    return [column for column in columns if any(column.cells)]
+
+
+def _column(heading: str, section: Section, text: Callable[[Line], str]) -> Column:
+    return Column(heading, [text(line) for line in section.lines])
+
+
+def _difference(digits: int | None) -> Callable[[Line], str]:
+    return lambda line: wording.difference(line.comparison, digits)
+
+
+def _ours(scale: str, digits: int | None) -> Callable[[Line], str]:
+    return lambda line: wording.ours(line.ours.get(scale), digits)
+
+
+def _solved(scale: str) -> Callable[[Line], str]:
+    return lambda line: wording.solved(line.ours.get(scale))
+
+
+def _caption(section: Section) -> str:
+    measured = section.metric if section.metric == section.unit else f"{section.metric} ({section.unit})"
+    words = [measured if section.protocol else f"published {measured}"]
+    if section.higher_is_better is not None:
+        words.append("higher is better" if section.higher_is_better else "lower is better")
+    tolerances = {line.comparison.tolerance for line in section.lines if line.comparison is not None}
+    words += [f"tolerance {tolerance:g}" for tolerance in sorted(filter(None, tolerances))]
+    split = "" if section.protocol == section.split else f"{section.split} split"
+    where = ", ".join(filter(None, (section.cell, section.protocol, split, section.part)))
+    return ": ".join(filter(None, (where, ", ".join(words))))
+
+
+def _cost_grid(table: Table) -> Grid:
+    runs: dict[tuple[str, str, str], Ours] = {}
+    for section in table.sections:
+        for line in (line for line in section.lines if line.kind == "row"):
+            for scale, ours in line.ours.items():
+                runs.setdefault((line.title, section.cell, scale), ours)
+    columns = [
+        Column("Model", [title for title, _, _ in runs]),
+        Column("Cell", [cell for _, cell, _ in runs]),
+        Column("Scale", [scale for _, _, scale in runs]),
+        Column("Parameters", [wording.parameters(ours.parameters) for ours in runs.values()]),
+        Column("Time per seed", [wording.duration(ours.wall_seconds) for ours in runs.values()]),
+        Column("Peak memory", [wording.memory(ours.peak_memory_mb) for ours in runs.values()]),
+    ]
+    return Grid("cost: median training time of a seed, largest memory", _without_empty(columns))

@@ -1,0 +1,140 @@
+"""Means, spreads and 95 % intervals of a handful of runs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All values from `low` to `high`."""
+
+    low: float
+    high: float
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean.
+
+    Args:
+        values: At least one number.
+    """
+    return math.fsum(values) / len(values)
+
+
+def sample_sd(values: Sequence[float]) -> float | None:
+    """Standard deviation of a sample (divisor n - 1); None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    centre = mean(values)
+    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+
+
+def one_sample_interval(difference: float, sd: float, n: int) -> Interval:
+    """95 % interval of a mean of n values minus a number that is taken as exact.
+
+    Args:
+        difference: The mean minus the number.
+        sd: Sample standard deviation of the values.
+        n: How many values, at least two.
+    """
+    half = t_quantile(_upper(), n - 1) * sd / math.sqrt(n)
+    return Interval(difference - half, difference + half)
+
+
+def welch_interval(difference: float, sd: float, n: int, other_sd: float, other_n: int) -> Interval:
+    """95 % interval of the difference of two means whose variances may differ (Welch, 1947).
+
+    Args:
+        difference: The first mean minus the other.
+        sd: Sample standard deviation of the first.
+        n: How many values it has, at least two.
+        other_sd: Sample standard deviation of the other.
+        other_n: How many values it has, at least two.
+    """
+    first, other = sd**2 / n, other_sd**2 / other_n
+    variance = first + other
+    if variance == 0:
+        return Interval(difference, difference)
+    # Shares of the variance, not variances, so that tiny ones do not vanish when squared.
+    freedom = 1 / ((first / variance) ** 2 / (n - 1) + (other / variance) ** 2 / (other_n - 1))
+    half = t_quantile(_upper(), freedom) * math.sqrt(variance)
+    return Interval(difference - half, difference + half)
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """95 % interval of a probability (Wilson, 1927), sensible for few trials and for 0 % and 100 %.
+
+    Args:
+        successes: Trials that succeeded.
+        trials: All trials, at least one.
+    """
+    z = NormalDist().inv_cdf(_upper())
+    share = successes / trials
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
+    # At the ends the bound is the end itself, which rounding would miss.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return Interval(low, high)
+
+
+def t_quantile(probability: float, freedom: float) -> float:
+    """Quantile of Student's t distribution, by bisection of its distribution function.
+
+    Args:
+        probability: Between 0.5 and 1, exclusive of 1.
+        freedom: Degrees of freedom, above 0; need not be whole.
+    """
+    low, high = 0.0, 1.0
+    while t_probability(high, freedom) < probability:
+        low, high = high, 2 * high
+    while low < (middle := (low + high) / 2) < high:
+        if t_probability(middle, freedom) < probability:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def t_probability(t: float, freedom: float) -> float:
+    """Distribution function of Student's t at t >= 0, by the incomplete beta function."""
+    x = freedom / (freedom + t * t)
+    return 1 - 0.5 * _incomplete_beta(freedom / 2, 0.5, x, t * t / (freedom + t * t))
+
+
+def _incomplete_beta(a: float, b: float, x: float, y: float) -> float:
+    """Regularised incomplete beta function I_x(a, b); y is 1 - x, without the loss of subtracting."""
+    if x <= 0 or y <= 0:
+        return float(x > 0)
+    if x > (a + 1) / (a + b + 2):  # the fraction converges fast on the other side only
+        return 1 - _incomplete_beta(b, a, y, x)
+    log_front = a * math.log(x) + b * math.log(y) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    return math.exp(log_front) / (a * _continued_fraction(a, b, x))
+
+
+def _continued_fraction(a: float, b: float, x: float) -> float:
+    """The continued fraction 1 + d1/(1 + d2/(1 + ...)) of the incomplete beta function, by Lentz's method.
+
+    Its coefficients are equation 8.17.23 of the NIST Digital Library of Mathematical Functions.
+    """
+    value, numerator, denominator = 1.0, 1.0, 0.0
+    for k in range(1, 1000):
+        m = k // 2
+        if k % 2:
+            coefficient = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            coefficient = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        denominator = 1 / (1 + coefficient * denominator)
+        numerator = 1 + coefficient / numerator
+        value *= numerator * denominator
+        if abs(numerator * denominator - 1) < 1e-15:
+            break
+    return value
+
+
+def _upper() -> float:
+    return (1 + CONFIDENCE) / 2

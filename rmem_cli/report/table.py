@@ -1,0 +1,182 @@
+"""The table of one experiment: values and what is said about them, without any formatting."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rmem_cli.report.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper says: a number, a curve, or text; all None where nothing could be verified.
+
+    Attributes:
+        id: Such as "rum2019.ptb_char.fs_rum_2".
+        verified: Whether the value was read in the source.
+        value: Number, in the unit of the section.
+        sd: Its standard deviation.
+        n: Number of runs behind it.
+        text: Text, which is never compared.
+        x: Where a curve was measured.
+        curve: Its values, in the unit of the section, one for each x.
+        parameters: Number of parameters as the source prints it.
+        source: Where the value was read, with the paper's BibTeX key.
+        notes: Numbers of its footnotes.
+    """
+
+    id: str
+    verified: bool
+    value: float | None
+    sd: float | None
+    n: int | None
+    text: str | None
+    x: tuple[float, ...] | None
+    curve: tuple[float, ...] | None
+    parameters: str | None
+    source: str
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SolveRate:
+    """Share of the seeds that solved the task, with its 95 % interval; a diverged seed did not."""
+
+    solved: int
+    seeds: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """What the seeds of one row at one scale gave.
+
+    Attributes:
+        mean: Mean over the seeds; None if none finished.
+        sd: Sample standard deviation; None for fewer than two seeds.
+        n: Seeds with a value; 0 beside a mean that was computed instead of measured (chance).
+        planned: Seeds the recipe asks for.
+        failed: How seeds ended without a value (diverged, out_of_memory, ...), to their number.
+        solve_rate: For accuracies of generated tasks.
+        caveats: What keeps the values from counting fully: "dirty tree", "partial data".
+        parameters: Trainable parameters.
+        wall_seconds: Median training time of a seed.
+        peak_memory_mb: Largest peak memory of a seed, in megabytes.
+    """
+
+    mean: float | None
+    sd: float | None = None
+    n: int = 0
+    planned: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    solve_rate: SolveRate | None = None
+    caveats: tuple[str, ...] = ()
+    parameters: int | None = None
+    wall_seconds: float | None = None
+    peak_memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The full-scale result minus the published number.
+
+    Attributes:
+        difference: Ours minus published.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        tolerance: Largest difference that counts as reproduced.
+        verdict: What follows.
+        notes: Numbers of its footnotes.
+    """
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    tolerance: float | None
+    verdict: Verdict
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a section.
+
+    Attributes:
+        kind: `row` of the recipe, `chance`, or a `published` row that no row of the recipe stands for.
+        id: Id of the recipe's row or of the published row; "chance".
+        title: Name for readers.
+        published: The published value.
+        ours: Scale to what was measured there; only scales with results.
+        comparison: None where full-scale results are not shown, and beside chance.
+        notes: Numbers of its footnotes.
+    """
+
+    kind: Literal["row", "chance", "published"]
+    id: str
+    title: str
+    published: Published | None = None
+    ours: dict[str, Ours] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """All lines that are measured alike.
+
+    Attributes:
+        cell: Matrix cell, such as "length=30" ("" if the recipe has no matrix).
+        protocol: Name of the evaluation protocol; "" for published values that stand beside no result.
+        split: Split of the data set.
+        part: Part of the split ("" for the whole).
+        metric: Name of the metric, or the paper's words for one that is not measured.
+        unit: Unit of all values.
+        higher_is_better: Direction; None where it is not known.
+        digits: Digits after the decimal point when printed; None for as many as there are.
+        scales: The scales shown that measure this.
+        lines: The lines.
+    """
+
+    cell: str
+    protocol: str
+    split: str
+    part: str
+    metric: str
+    unit: str
+    higher_is_better: bool | None
+    digits: int | None
+    scales: list[str]
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything to be said about one experiment.
+
+    Attributes:
+        experiment: Name of the recipe.
+        title: Its title.
+        reference: The paper, with its BibTeX key.
+        where: Where in the paper the published numbers stand ("" if the recipe names no published table).
+        scales: The scales shown, in columns.
+        sections: The results.
+        footnotes: Texts that lines and cells refer to by number, from 1.
+        remarks: Texts about the table as a whole.
+    """
+
+    experiment: str
+    title: str
+    reference: str
+    where: str
+    scales: list[str]
+    sections: list[Section]
+    footnotes: list[str]
+    remarks: list[str]
+
+    def out_of_tolerance(self) -> Iterator[tuple[Section, Line]]:
+        """The lines whose full-scale result lies wholly outside the tolerance, on either side."""
+        for section in self.sections:
+            for line in section.lines:
+                if line.comparison is not None and line.comparison.verdict.outcome.out_of_tolerance:
+                    yield section, line

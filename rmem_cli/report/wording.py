@@ -1,0 +1,118 @@
+"""Values as people read them: the same words in every format for people."""
+
+from collections.abc import Sequence
+
+from rmem_cli.report.table import Comparison, Ours, Published
+from rmem_cli.report.verdict import Outcome
+
+NOTHING = "-"
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_CURVE_POINTS = 4
+
+
+def superscript(number: int) -> str:
+    """A footnote's number as its mark."""
+    return str(number).translate(_SUPERSCRIPTS)
+
+
+def marked(text: str, notes: Sequence[int]) -> str:
+    """A text with the marks of its footnotes."""
+    return " ".join([text, *map(superscript, notes)])
+
+
+def number(value: float, digits: int | None) -> str:
+    """A value with a metric's digits, or with as many as it needs."""
+    return f"{value:g}" if digits is None else f"{value:.{digits}f}"
+
+
+def published(cell: Published | None, digits: int | None) -> str:
+    """A published value: number ± sd (n), text, curve, or why there is none."""
+    if cell is None:
+        return NOTHING
+    if not cell.verified:
+        return "unverified"
+    if cell.curve is not None and cell.x is not None:
+        text = _curve(cell.x, cell.curve, digits)
+    else:
+        text = cell.text or _spread(cell.value, cell.sd, digits) + (f" ({cell.n})" if cell.n else "")
+    return marked(text, cell.notes)
+
+
+def ours(cell: Ours | None, digits: int | None) -> str:
+    """Our value: mean ± sd (seeds), or what became of the seeds."""
+    if cell is None:
+        return NOTHING
+    if cell.mean is not None and cell.n == 0:
+        return number(cell.mean, digits)
+    counts = [f"{cell.n} of {cell.planned}" if cell.n < cell.planned else f"{cell.n}"]
+    counts += [f"{count} {status.replace('_', ' ')}" for status, count in sorted(cell.failed.items())]
+    caveats = f"\n{', '.join(cell.caveats)}" if cell.caveats else ""
+    return f"{_spread(cell.mean, cell.sd, digits)} ({'; '.join(counts)}){caveats}"
+
+
+def solved(cell: Ours | None) -> str:
+    """Seeds that solved the task, with the interval of their share."""
+    if cell is None or cell.solve_rate is None:
+        return ""
+    rate = cell.solve_rate
+    return f"{rate.solved}/{rate.seeds}\n[{rate.low:.2f}, {rate.high:.2f}]"
+
+
+def difference(comparison: Comparison | None, digits: int | None) -> str:
+    """Ours minus published, with its interval."""
+    if comparison is None or comparison.difference is None:
+        return ""
+    text = _signed(comparison.difference, digits)
+    if comparison.low is not None and comparison.high is not None:
+        text += f"\n[{_signed(comparison.low, digits)}, {_signed(comparison.high, digits)}]"
+    return marked(text, comparison.notes)
+
+
+def verdict(comparison: Comparison | None) -> str:
+    """The verdict, with what stood in its way."""
+    if comparison is None:
+        return ""
+    found = comparison.verdict
+    return f"{found.outcome}: {found.reason}" if found.outcome is Outcome.NO_VERDICT else str(found.outcome)
+
+
+def parameters(count: int | None) -> str:
+    """A number of parameters: 950, 17.9k, 2.45M."""
+    if count is None:
+        return ""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1000:.1f}k" if count < 999_950 else f"{count / 1_000_000:.2f}M"
+
+
+def duration(seconds: float | None) -> str:
+    """A time: 4.2 s, 12 min, 3.4 h."""
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def memory(megabytes: float | None) -> str:
+    """An amount of memory: 480 MB, 1.2 GB."""
+    if megabytes is None:
+        return ""
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+
+
+def _spread(value: float | None, sd: float | None, digits: int | None) -> str:
+    if value is None:
+        return NOTHING
+    return number(value, digits) + (f" ± {number(sd, digits)}" if sd is not None else "")
+
+
+def _signed(value: float, digits: int | None) -> str:
+    return ("-" if value < 0 else "+") + number(abs(value), digits)
+
+
+def _curve(x: Sequence[float], values: Sequence[float], digits: int | None) -> str:
+    points = [f"{at:g} → {number(value, digits)}" for at, value in zip(x, values, strict=True)]
+    if len(points) > _CURVE_POINTS:
+        points = [*points[: _CURVE_POINTS - 1], "…", points[-1]]
+    return ", ".join(points)

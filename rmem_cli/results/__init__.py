@@ -1,0 +1,1 @@
+"""The result row, its store and its provenance; never imports torch."""

@@ -1,0 +1,47 @@
+"""The metrics a result row may carry, and how each is read and printed."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from rmem_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured quantity.
+
+    Attributes:
+        name: Name in recipes, result rows and tables.
+        unit: Unit of the stored values.
+        higher_is_better: Whether a larger value is the better one.
+        digits: Digits after the decimal point when printed.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    digits: int
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "fraction", higher_is_better=True, digits=3),
+        Metric("loss", "nats per symbol", higher_is_better=False, digits=4),
+        Metric("bpc", "bits per character", higher_is_better=False, digits=3),
+        Metric("perplexity", "perplexity", higher_is_better=False, digits=2),
+        Metric("mse", "squared error", higher_is_better=False, digits=4),
+    )
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric of a name.
+
+    Raises:
+        UsageError: There is no such metric; the message names the closest one.
+    """
+    if name not in METRICS:
+        closest = get_close_matches(name, METRICS, n=1, cutoff=0.0)[0]
+        raise UsageError(f"unknown metric {name!r}; did you mean {closest!r}?")
+    return METRICS[name]

@@ -1,0 +1,149 @@
+"""One measured value of one run, and its text form in a results table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from types import UnionType
+from typing import Any, Self
+
+STATUSES = ("ok", "diverged", "out_of_memory", "interrupted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow:
+    """One value of one metric, with everything needed to say where it came from.
+
+    Attributes:
+        experiment: Name of the recipe, which is also the name of the results table.
+        row: Row of the recipe.
+        cell: Matrix cell as text ("" if the recipe has no matrix).
+        scale: "paper", "cpu", "smoke" or "custom".
+        seed: Seed of the run.
+        protocol: Name of the evaluation protocol.
+        split: Split of the data set that was evaluated.
+        part: Part of the split, such as "qa3" or "segments=7" ("" for the whole).
+        metric: Name of the metric, a key of `rmem_cli.results.metrics.METRICS`.
+        value: The measured value; None if the run has none.
+        unit: Unit of the value.
+        examples: Number of examples (or predicted symbols) behind the value.
+        step: Training step of the checkpoint.
+        checkpoint: "best" or "last".
+        parameters: Number of trainable parameters.
+        wall_seconds: Training time, resumed parts included.
+        peak_memory_mb: Peak memory in megabytes.
+        device: Device, such as "cpu" or "cuda:0".
+        threads: Number of CPU threads.
+        op_paths: Implementation of each op, such as "rotation=fast".
+        dtype: Floating point type of the parameters.
+        torch_version: Version of PyTorch.
+        rmem_version: Version of rmem.
+        git_commit: Commit of the checkout that ran ("" if there is none).
+        git_dirty: "true" if that checkout had uncommitted changes, "false" if not, "" if there is none.
+        train_hash: Hash of all that the training depends on.
+        eval_hash: Hash of the evaluation protocol.
+        data_hash: Hash of the data ("" for generated tasks).
+        status: One of `STATUSES`.
+        time: When the row was made, as given by `timestamp`.
+    """
+
+    experiment: str
+    row: str
+    cell: str
+    scale: str
+    seed: int
+    protocol: str
+    split: str
+    part: str
+    metric: str
+    value: float | None
+    unit: str
+    examples: int | None
+    step: int | None
+    checkpoint: str
+    parameters: int | None
+    wall_seconds: float | None
+    peak_memory_mb: float | None
+    device: str
+    threads: int | None
+    op_paths: str
+    dtype: str
+    torch_version: str
+    rmem_version: str
+    git_commit: str
+    git_dirty: str
+    train_hash: str
+    eval_hash: str
+    data_hash: str
+    status: str
+    time: str
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status is {self.status!r}, not one of {', '.join(STATUSES)}")
+
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """What the row measures: a later row with the same key replaces it."""
+        return (
+            self.experiment,
+            self.row,
+            self.cell,
+            self.scale,
+            self.seed,
+            self.protocol,
+            self.split,
+            self.part,
+            self.metric,
+            self.train_hash,
+            self.eval_hash,
+        )
+
+    def to_text(self) -> list[str]:
+        """The cells of the row as text, in the order of `COLUMNS`; floats keep every digit."""
+        return [_to_text(field.type, getattr(self, field.name)) for field in fields(self)]
+
+    @classmethod
+    def from_text(cls, cells: Sequence[str]) -> Self:
+        """Read the cells that `to_text` wrote.
+
+        Raises:
+            ValueError: A cell is missing or does not hold what its column wants; the message is a sentence.
+        """
+        if len(cells) != len(COLUMNS):
+            raise ValueError(f"the row has {len(cells)} cells, not {len(COLUMNS)}")
+        columns = zip(fields(cls), cells, strict=True)
+        return cls(**{field.name: _from_text(field.name, field.type, text) for field, text in columns})
+
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(ResultRow))
+
+
+def timestamp() -> str:
+    """The present moment as ISO-8601 text in UTC with whole seconds, so that later times sort last."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_CONVERSIONS: dict[Any, tuple[Callable[[Any], Any], str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    int | None: (int, "a whole number"),
+    float | None: (float, "a number"),
+}
+
+
+def _to_text(kind: Any, value: Any) -> str:
+    if value is None:
+        return ""
+    convert, _ = _CONVERSIONS[kind]
+    plain = convert(value)  # a NumPy number becomes Python's own, which prints without its type
+    return repr(plain) if isinstance(plain, float) else str(plain)
+
+
+def _from_text(column: str, kind: Any, text: str) -> Any:
+    if text == "" and isinstance(kind, UnionType):
+        return None
+    convert, description = _CONVERSIONS[kind]
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise ValueError(f"column {column!r} holds {text!r}, not {description}") from error

@@ -1,0 +1,207 @@
+"""The results tables: one CSV per experiment that many processes may write at once."""
+
+import contextlib
+import csv
+import io
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rmem_cli.errors import UsageError
+from rmem_cli.results.row import COLUMNS, ResultRow
+
+_LOCKS = ".locks"
+_LOCK_TIMEOUT_SECONDS = 120
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.=+,@-]*", re.ASCII)
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+_CURE = "restore the file with git, or move it away to start a new one"
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A row of a table together with its exact text in the file."""
+
+    text: str
+    row: ResultRow
+
+
+class ResultStore:
+    """Results tables in one folder: `<experiment>.csv` and `curves/<name>.csv`.
+
+    A table is replaced as a whole by a rename, so a reader, or a machine that loses power, sees the table
+    before or after a write and nothing between. Writers take turns by a lock. Locks and unfinished files live
+    in `.locks`, which git ignores.
+
+    Args:
+        folder: Folder of the tables; made when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def experiments(self) -> list[str]:
+        """Names of the experiments that have a table, sorted."""
+        return sorted(path.stem for path in self.folder.glob("*.csv"))
+
+    def read(self, experiment: str) -> list[ResultRow]:
+        """The rows of an experiment in the order of the table; none if it has no table.
+
+        A union merge by git can leave several rows with one key: the one with the latest time is given,
+        and of equal times the last.
+
+        Raises:
+            UsageError: The table is not one that rmem wrote; the message names file and line.
+        """
+        return [record.row for record in _latest(_read_records(self._table(experiment)))]
+
+    def write(self, rows: Sequence[ResultRow]) -> None:
+        """Add rows to the tables of their experiments.
+
+        A row replaces, in its place, the one with the same key. The other rows keep their text byte for byte.
+        When the call returns, the rows are on disk.
+
+        Raises:
+            UsageError: The folder cannot be written, or a table is not one that rmem wrote.
+        """
+        for experiment in dict.fromkeys(row.experiment for row in rows):
+            table = self._table(experiment)
+            added = [_Record(_line(row.to_text()), row) for row in rows if row.experiment == experiment]
+            with self._lock(experiment):
+                merged = {record.row.key: record for record in _latest(_read_records(table))}
+                merged.update((record.row.key, record) for record in added)
+                self._replace(table, _line(COLUMNS) + "".join(record.text for record in merged.values()))
+
+    def write_curve(self, name: str, text: str) -> None:
+        """Store the text of a learning curve as `curves/<name>.csv`, replacing an older one.
+
+        Raises:
+            UsageError: The folder cannot be written.
+        """
+        curve = self.folder / "curves" / f"{_checked(name)}.csv"
+        with self._lock("curves"):
+            curve.parent.mkdir(exist_ok=True)
+            self._replace(curve, text)
+
+    def check_writable(self) -> None:
+        """Make the folder and try to write in it, so that a long run need not fail at its end.
+
+        Raises:
+            UsageError: The folder cannot be written.
+        """
+        with self._lock("check"), tempfile.TemporaryFile(dir=self.folder):
+            pass
+
+    def _table(self, experiment: str) -> Path:
+        return self.folder / f"{_checked(experiment)}.csv"
+
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        locks = self.folder / _LOCKS
+        path = locks / f"{name}.lock"
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+            _hide_from_git(locks)
+            with FileLock(path, timeout=_LOCK_TIMEOUT_SECONDS):
+                yield
+        except Timeout as error:
+            raise UsageError(
+                f"another process has held {path} for {_LOCK_TIMEOUT_SECONDS} seconds; "
+                "wait for it or end it, then run the same command again"
+            ) from error
+        except OSError as error:
+            raise UsageError(
+                f"the results folder {self.folder} cannot be written ({error.strerror or error}); "
+                "make it writable, or name another one in RMEM_RESULTS"
+            ) from error
+
+    def _replace(self, target: Path, text: str) -> None:
+        """Replace a file by a rename, after its new content has reached the disk. Only under a lock."""
+        unfinished = self.folder / _LOCKS / f"{target.name}.unfinished"
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+        _sync_folder(target.parent)
+
+
+def _read_records(table: Path) -> list[_Record]:
+    """All rows of a table with their text; repeated header lines and empty lines are passed over."""
+    try:
+        text = table.read_bytes().decode()
+    except FileNotFoundError:
+        return []
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{table}: this is not a results table but a binary file; {_CURE}") from error
+    except OSError as error:
+        raise UsageError(f"{table} cannot be read ({error.strerror or error}); make it readable") from error
+    records: list[_Record] = []
+    for number, line in _split(text):
+        try:
+            cells = next(csv.reader([line], strict=True), [])
+            if cells and cells != list(COLUMNS):
+                records.append(_Record(line.removesuffix("\n") + "\n", ResultRow.from_text(cells)))
+        except (ValueError, csv.Error) as error:
+            raise UsageError(f"{table}:{number}: {error}; {_CURE}") from error
+    return records
+
+
+def _split(text: str) -> Iterator[tuple[int, str]]:
+    """The records of a CSV text with the number of their first line; a quoted cell may span lines."""
+    record, first = "", 1
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
+        if not record:
+            first = number
+        record += line
+        # Quotes come in pairs, doubled ones included, so an odd number of them leaves a cell open.
+        if record.count('"') % 2 == 0:
+            yield first, record
+            record = ""
+    if record:
+        yield first, record
+
+
+def _latest(records: Sequence[_Record]) -> list[_Record]:
+    """One record per key, at the place of the first: that with the latest time, of equal times the last."""
+    latest: dict[tuple[str | int, ...], _Record] = {}
+    for record in records:
+        known = latest.get(record.row.key)
+        if known is None or record.row.time >= known.row.time:
+            latest[record.row.key] = record
+    return list(latest.values())
+
+
+def _line(cells: Sequence[str]) -> str:
+    return ",".join(_quoted(cell) for cell in cells) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    # Not csv.writer: it leaves a lone carriage return without quotes, which no reader takes back.
+    return '"' + cell.replace('"', '""') + '"' if _NEEDS_QUOTES.search(cell) else cell
+
+
+def _checked(name: str) -> str:
+    if not _SAFE_NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot name a results file; use letters, digits, and _ . = + , @ -")
+    return name
+
+
+def _hide_from_git(folder: Path) -> None:
+    ignore = folder / ".gitignore"
+    if not ignore.exists() or ignore.stat().st_size == 0:
+        ignore.write_text("*\n", encoding="utf-8")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system lets folders be synchronised."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

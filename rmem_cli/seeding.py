@@ -1,0 +1,27 @@
+"""Every random draw, as a function of (seed, purpose, step) and of nothing else."""
+
+import hashlib
+
+import torch
+
+
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """A 63-bit seed that depends on every argument and on their order.
+
+    Example: `derive_seed(1, "data", "train", 17)`.
+    """
+    text = "\0".join([str(seed), *map(str, purpose)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *purpose: str | int) -> torch.Generator:
+    """A CPU generator for the draws of one purpose, such as one training batch."""
+    return torch.Generator().manual_seed(derive_seed(seed, *purpose))
+
+
+def seed_dropout(seed: int, step: int, segment: int) -> None:
+    """Seed torch's global generators, which dropout and zoneout draw from.
+
+    Called before each segment of each step, so that a resumed or replayed segment drops the same units.
+    """
+    torch.manual_seed(derive_seed(seed, "dropout", step, segment))

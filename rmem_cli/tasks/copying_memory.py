@@ -1,0 +1,64 @@
+"""The copying memory task, as the RUM papers define it."""
+
+import torch
+
+from rmem_cli.models.batch import Batch
+from rmem_cli.seeding import generator
+from rmem_cli.tasks.base import GeneratedTask
+from rmem_cli.tasks.config import CopyingMemorySettings
+
+BLANK = 0
+
+
+class CopyingMemory(GeneratedTask):
+    """Remember `symbols` symbols over `length` blank steps, then repeat them.
+
+    The loss counts every step, as published: `length + 2 * symbols` of them, so that a model without memory
+    reaches `symbols * ln(alphabet) / (length + 2 * symbols)`. Accuracy counts the repeated symbols only.
+    (The copy task of the UR-LSTM paper puts its loss on the repeated symbols alone.)
+
+    With 3 symbols and a length of 5 (`*` is the marker, `.` a blank):
+
+        inputs    4 1 7 . . . . * . . .
+        targets   . . . . . . . . 4 1 7
+
+    Args:
+        length: Steps between the last symbol and the first step of the answer.
+        symbols: How many symbols are repeated.
+        alphabet: How many different symbols there are: 1, 2, ...; 0 is the blank, `alphabet + 1` the marker.
+
+    Source: Dangovski et al. 2019, section 4.1. The published TensorFlow code draws all training examples in
+    advance; here every step draws its own.
+    """
+
+    def __init__(self, length: int, symbols: int = 10, alphabet: int = 8) -> None:
+        self.length = length
+        self.copied = symbols
+        self.alphabet = alphabet
+        self.symbols = alphabet + 2
+        self.classes = alphabet + 1
+
+    @classmethod
+    def from_settings(cls, settings: CopyingMemorySettings) -> "CopyingMemory":
+        """The task that a recipe describes."""
+        return cls(settings.length, settings.symbols, settings.alphabet)
+
+    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
+        """Examples number `step` of a split."""
+        source = generator(seed, "copying_memory", split, step)
+        copied = torch.randint(1, self.alphabet + 1, (batch_size, self.copied), generator=source)
+        time = self.length + 2 * self.copied
+        inputs = torch.full((batch_size, time), BLANK)
+        inputs[:, : self.copied] = copied
+        inputs[:, self.copied + self.length - 1] = self.alphabet + 1
+        targets = torch.full((batch_size, time), BLANK)
+        targets[:, -self.copied :] = copied
+        answer = torch.zeros(batch_size, time, dtype=torch.bool)
+        answer[:, -self.copied :] = True
+        return Batch(
+            inputs,
+            targets,
+            weight=torch.ones(batch_size, time),
+            fresh=torch.ones(batch_size, dtype=torch.bool),
+            answer=answer,
+        )

@@ -1,0 +1,94 @@
+"""Language modelling over a whole text, with the state carried from batch to batch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.models.batch import Batch
+from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.config import LanguageModelSettings
+
+
+class LanguageModel(Task):
+    """Predict each symbol of a text from all before it.
+
+    A text is cut into as many columns as the batch has rows, which are read side by side, `segment_length`
+    symbols at a time; the state goes on from one batch to the next. The symbol before the first one is taken
+    to be an end of line, so that every symbol of the text is predicted.
+
+    In training the columns have equal length, the state starts afresh with each pass over the text, and what
+    is left over at the end (less than one batch) is not read. In evaluation every symbol counts exactly
+    once, whatever the batch size and segment length; each column starts with a fresh state, so that a batch
+    size of one gives the exact value for the whole text.
+
+    Args:
+        text: The prepared text.
+        segment_length: Symbols of each column in one batch.
+
+    Source: Dangovski et al. 2019, section 4.4; the published code evaluates in the same way, but leaves out
+    the end of the text that does not fill a segment.
+    """
+
+    carries_state = True
+    predicts_future = True
+
+    def __init__(self, text: Prepared, segment_length: int) -> None:
+        self.text = text
+        self.segment_length = segment_length
+        self.symbols = self.classes = len(text.vocabulary)
+
+    @classmethod
+    def from_settings(cls, settings: LanguageModelSettings) -> "LanguageModel":
+        """The task that a recipe describes."""
+        return cls(open_prepared(settings.dataset, settings.form), settings.segment_length)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Training steps of one pass over the text.
+
+        Raises:
+            ValueError: The text is too short for one batch.
+        """
+        steps = len(self.text.tokens("train")) // batch_size // self.segment_length
+        if steps == 0:
+            raise ValueError(f"the training text is shorter than {batch_size} x {self.segment_length}")
+        return steps
+
+    def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
+        """See `Task.training_batch`; the order of the text does not depend on the seed."""
+        del seed
+        tokens = self.text.tokens("train")
+        step_of_epoch = step % self.steps_per_epoch(batch_size)
+        column_length = len(tokens) // batch_size
+        starts = np.arange(batch_size) * column_length + step_of_epoch * self.segment_length
+        fresh = torch.full((batch_size,), step_of_epoch == 0)
+        return self._batch(tokens, starts, self.segment_length, fresh)
+
+    def evaluation_batches(
+        self, split: str, examples: int | None, batch_size: int, seed: int
+    ) -> Iterator[Batch]:
+        """See `Task.evaluation_batches`; `examples` counts symbols from the beginning of the split."""
+        del seed
+        tokens = self.text.tokens(split)[:examples]
+        columns = min(batch_size, len(tokens))
+        column_length = -(-len(tokens) // columns)
+        starts = np.arange(columns) * column_length
+        for offset in range(0, column_length, self.segment_length):
+            length = min(self.segment_length, column_length - offset)
+            fresh = torch.full((columns,), offset == 0)
+            yield self._batch(tokens, starts + offset, length, fresh)
+
+    def examples_in(self, batch: Batch) -> int:
+        """Symbols that count."""
+        return int(batch.weight.sum())
+
+    def _batch(self, tokens: np.ndarray, starts: np.ndarray, length: int, fresh: torch.Tensor) -> Batch:
+        """Symbols `start` to `start + length` of each column; those beyond the text have no weight."""
+        positions = starts[:, None] + np.arange(-1, length)
+        inside = positions < len(tokens)
+        symbols = tokens[np.clip(positions, 0, len(tokens) - 1)].astype(np.int64)
+        symbols[positions < 0] = self.text.meta["end_of_line"] or 0
+        window = torch.from_numpy(symbols)
+        weight = torch.from_numpy(inside[:, 1:].astype(np.float32))
+        return Batch(window[:, :-1], window[:, 1:], weight, fresh)

@@ -1,0 +1,34 @@
+"""Files that are there as a whole or not at all, whenever the process or the machine stops."""
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file, or replace it, in one step that a reader or a power cut sees before or after.
+
+    Only one process at a time may write the same file.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    write_durably(unfinished, content)
+    unfinished.replace(path)
+    sync_folder(path.parent)
+
+
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Write a file and wait until it has reached the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder have reached the disk, where the system lets folders be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,187 @@
+"""Settings of optimizers, schedules and back-propagation."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from rmem_cli.recipe.settings import Component
+
+
+class OptimizerSettings(Component):
+    """What every optimizer has.
+
+    Attributes:
+        lr: Learning rate before the schedule.
+        weight_decay: As torch's optimizer of the same name defines it.
+    """
+
+    common: ClassVar[frozenset[str]] = frozenset({"lr", "weight_decay"})
+
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat = 0.0
+
+
+class SGDSettings(OptimizerSettings):
+    """`torch.optim.SGD`."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.optimizers:sgd"
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class RMSpropSettings(OptimizerSettings):
+    """`torch.optim.RMSprop`: accumulator from zero, eps outside the root."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.optimizers:rmsprop"
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    alpha: float = Field(default=0.99, ge=0.0, lt=1.0)
+    momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
+    eps: PositiveFloat = 1e-8
+
+
+class TFRMSpropSettings(OptimizerSettings):
+    """RMSProp as TensorFlow 1 defines it: accumulator from one, eps inside the root."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.optimizers:tf_rmsprop"
+
+    kind: Literal["tf_rmsprop"] = "tf_rmsprop"
+    alpha: float = Field(default=0.9, ge=0.0, lt=1.0)
+    momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
+    eps: PositiveFloat = 1e-10
+
+
+class AdamSettings(OptimizerSettings):
+    """`torch.optim.Adam`."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.optimizers:adam"
+
+    kind: Literal["adam"] = "adam"
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    eps: PositiveFloat = 1e-8
+
+
+class AdamWSettings(OptimizerSettings):
+    """`torch.optim.AdamW`: weight decay apart from the gradient."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.optimizers:adamw"
+
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: NonNegativeFloat = 0.01
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    eps: PositiveFloat = 1e-8
+
+
+class AdagradSettings(OptimizerSettings):
+    """`torch.optim.Adagrad`.
+
+    Attributes:
+        initial_accumulator: First value of the sum of squares (TensorFlow's default is 0.1).
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.training.optimizers:adagrad"
+
+    kind: Literal["adagrad"] = "adagrad"
+    initial_accumulator: NonNegativeFloat = 0.0
+    eps: PositiveFloat = 1e-10
+
+
+class ScheduleSettings(Component):
+    """What every schedule has.
+
+    Attributes:
+        warmup_steps: Steps over which the learning rate first rises linearly from zero.
+    """
+
+    common: ClassVar[frozenset[str]] = frozenset({"warmup_steps"})
+
+    warmup_steps: NonNegativeInt = 0
+
+
+class ConstantSettings(ScheduleSettings):
+    """The learning rate stays as it is (after the warm-up, if there is one)."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.schedules:Constant"
+
+    kind: Literal["constant"] = "constant"
+
+
+class LinearSettings(ScheduleSettings):
+    """A straight line from the learning rate to `min_lr` at the last step."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.schedules:Linear"
+
+    kind: Literal["linear"] = "linear"
+    min_lr: NonNegativeFloat = 0.0
+
+
+class CosineSettings(ScheduleSettings):
+    """Half a cosine from the learning rate to `min_lr` at the last step."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.schedules:Cosine"
+
+    kind: Literal["cosine"] = "cosine"
+    min_lr: NonNegativeFloat = 0.0
+
+
+class InverseSqrtSettings(ScheduleSettings):
+    """Proportional to 1/sqrt(step), equal to the learning rate at the end of the warm-up."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.schedules:InverseSqrt"
+
+    kind: Literal["inverse_sqrt"] = "inverse_sqrt"
+    warmup_steps: PositiveInt
+
+
+class StepSettings(ScheduleSettings):
+    """Multiplied by `factor` at each of the steps named."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.schedules:Step"
+
+    kind: Literal["step"] = "step"
+    at: list[PositiveInt] = Field(min_length=1)
+    factor: PositiveFloat = 0.1
+
+
+class PlateauSettings(ScheduleSettings):
+    """Multiplied by `factor` when the validation metric has not improved for `patience` evaluations."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.schedules:Plateau"
+
+    kind: Literal["plateau"] = "plateau"
+    factor: float = Field(default=0.1, gt=0.0, lt=1.0)
+    patience: NonNegativeInt = 10
+    min_lr: NonNegativeFloat = 0.0
+
+
+class FullSettings(Component):
+    """The gradient of the whole batch, however many segments it has."""
+
+    implementation: ClassVar[str] = "rmem_cli.training.backprop:Full"
+
+    kind: Literal["full"] = "full"
+
+
+class TruncatedSettings(Component):
+    """The gradient stops after every `segments` segments of `segment_length` steps.
+
+    Attributes:
+        segment_length: Steps of one segment, for cores that take any length.
+        segments: How many segments one gradient spans.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.training.backprop:Truncated"
+
+    kind: Literal["truncated"] = "truncated"
+    segment_length: PositiveInt
+    segments: PositiveInt = 1

@@ -1,0 +1,80 @@
+"""Measuring a model on a split."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.state import State
+from rmem_cli.tasks.base import Task
+from rmem_cli.training.backprop import stream
+
+_LARGEST_EXPONENT = 700.0  # a perplexity beyond says nothing more, and would overflow
+
+
+@dataclass
+class Totals:
+    """Sums over all positions of an evaluation; every metric is a function of them.
+
+    Attributes:
+        nll: Weighted negative log-likelihood, in nats.
+        weight: Sum of the weights.
+        correct: Answers that were right.
+        answers: Answers that were due.
+        examples: Examples seen.
+    """
+
+    nll: float = 0.0
+    weight: float = 0.0
+    correct: int = 0
+    answers: int = 0
+    examples: int = 0
+
+    def metric(self, name: str) -> float:
+        """The value of a metric.
+
+        Raises:
+            KeyError: It is not one that these sums give.
+        """
+        loss = self.nll / self.weight
+        if name == "perplexity":
+            return math.exp(min(loss, _LARGEST_EXPONENT))
+        return {"loss": loss, "bpc": loss / math.log(2), "accuracy": self.correct / self.answers}[name]
+
+
+@torch.no_grad()
+def evaluate(
+    model: SequenceModel, task: Task, split: str, examples: int | None, batch_size: int, seed: int
+) -> Totals:
+    """Run a model over a split, the state going on from batch to batch.
+
+    Args:
+        model: It is put into evaluation mode, and back afterwards.
+        task: What is asked.
+        split: `train`, `valid` or `test`.
+        examples: How many; None takes all of a data set's split.
+        batch_size: Examples (or text columns) at a time.
+        seed: Of the run.
+    """
+    parameter = next(model.parameters())
+    was_training = model.training
+    model.eval()
+    totals = Totals()
+    state: State | None = None
+    for batch in task.evaluation_batches(split, examples, batch_size, seed):
+        totals.examples += task.examples_in(batch)
+        if state is not None and bool(batch.fresh.all()):
+            state = None
+        on_device = batch.to(parameter.device, parameter.dtype)
+        for segment, outputs, new_state in stream(model, on_device, state):
+            state = new_state
+            logits = model.head.logits(outputs)
+            nll = model.head.nll(outputs, segment.targets) * segment.weight
+            answer = segment.weight > 0 if segment.answer is None else segment.answer
+            totals.nll += float(nll.double().sum())
+            totals.weight += float(segment.weight.double().sum())
+            totals.correct += int(((logits.argmax(-1) == segment.targets) & answer).sum())
+            totals.answers += int(answer.sum())
+    model.train(was_training)
+    return totals

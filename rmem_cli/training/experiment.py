@@ -1,0 +1,155 @@
+"""Many runs: which are to be done, and doing them one after the other or side by side."""
+
+import multiprocessing
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Literal
+
+import torch
+from rich.console import Console
+
+from rmem_cli.errors import InterruptedRunError, RmemError
+from rmem_cli.paths import results_root
+from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.results.store import ResultStore
+from rmem_cli.training.progress import Progress
+from rmem_cli.training.run import Machine, Stop, train_run
+from rmem_cli.training.signals import stop_requested
+
+Rerun = Literal["missing", "failed", "all"]
+_FAILED_EXIT_CODES = {"diverged": 4, "out_of_memory": 1}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not end well.
+
+    Attributes:
+        spec: The run.
+        exit_code: What it means for the command.
+        message: Why.
+    """
+
+    spec: RunSpec
+    exit_code: int
+    message: str
+
+
+def label(spec: RunSpec) -> str:
+    """A run's name in messages."""
+    cell = f" {spec.cell}" if spec.cell else ""
+    return f"{spec.experiment} {spec.row}{cell} seed {spec.seed} ({spec.scale})"
+
+
+def missing_runs(specs: Iterable[RunSpec], rerun: Rerun) -> list[RunSpec]:
+    """Those runs that have to be done.
+
+    Args:
+        specs: Runs.
+        rerun: `missing`: those without result, where a diverged run has one; `failed`: diverged ones too;
+            `all`: all.
+
+    Raises:
+        DataError: The data of a run is missing.
+    """
+    store = ResultStore(results_root())
+    return [spec for spec in specs if not _is_done(spec, store, rerun)]
+
+
+def _is_done(spec: RunSpec, store: ResultStore, rerun: Rerun) -> bool:
+    train_hash = spec.train_hash(spec.settings.task.data_hash())  # type: ignore[attr-defined]
+    if rerun == "all":
+        return False
+    accepted = {"ok"} if rerun == "failed" else {"ok", "diverged", "out_of_memory"}
+    run = (spec.row, spec.cell, spec.scale, spec.seed, train_hash)
+    have = {
+        (row.eval_hash, row.metric)
+        for row in store.read(spec.experiment)
+        if (row.row, row.cell, row.scale, row.seed, row.train_hash) == run and row.status in accepted
+    }
+    return all(
+        (spec.eval_hash(protocol), name) in have
+        for protocol in spec.settings.eval
+        for name in protocol.metrics
+    )
+
+
+def train_runs(
+    specs: Sequence[RunSpec], machine: Machine, console: Console, *, jobs: int = 1, repeat: bool = False
+) -> list[Failure]:
+    """Train runs, each to its end; one that fails does not stop the others.
+
+    Args:
+        specs: The runs.
+        machine: Where each of them is computed.
+        console: Where people read.
+        jobs: How many at a time, each in a process of its own.
+        repeat: Start runs that have ended all over again.
+
+    Raises:
+        InterruptedRunError: Ctrl-C or SIGTERM came; every run has saved a checkpoint.
+        UsageError: The results folder cannot be written.
+    """
+    ResultStore(results_root()).check_writable()
+    with stop_requested() as stop:
+        if jobs > 1:
+            return _side_by_side(specs, machine, jobs, repeat, stop)
+        failures = (_train_one(spec, machine, console, repeat, stop) for spec in specs)
+        return [failure for failure in failures if failure is not None]
+
+
+def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, stop: Stop) -> Failure | None:
+    def progress(total: int, done: int) -> Progress:
+        return Progress(total, label(spec), console, first_step=done)
+
+    try:
+        outcome = train_run(spec, machine, progress, stop, repeat=repeat)
+    except InterruptedRunError:
+        raise
+    except RmemError as error:
+        return Failure(spec, error.exit_code, str(error))
+    if outcome == "ok":
+        return None
+    return Failure(spec, _FAILED_EXIT_CODES[outcome], outcome.replace("_", " "))
+
+
+def _side_by_side(
+    specs: Sequence[RunSpec], machine: Machine, jobs: int, repeat: bool, stop: Stop
+) -> list[Failure]:
+    context = multiprocessing.get_context("spawn")
+    waiting = list(specs)
+    running: list[tuple[RunSpec, BaseProcess]] = []
+    failures: list[Failure] = []
+    while running or (waiting and not stop()):
+        while waiting and len(running) < jobs and not stop():
+            spec = waiting.pop(0)
+            process: BaseProcess = context.Process(target=_run_in_process, args=(spec, machine, repeat))
+            process.start()
+            running.append((spec, process))
+        if stop():
+            for _, process in running:
+                process.terminate()
+        time.sleep(0.05)
+        for spec, process in [pair for pair in running if not pair[1].is_alive()]:
+            running.remove((spec, process))
+            if process.exitcode not in (0, InterruptedRunError.exit_code):
+                code = process.exitcode or 1
+                failures.append(Failure(spec, max(code, 1), "failed; its own message is above"))
+    if stop():
+        raise InterruptedRunError("stopped; the same command goes on from the last checkpoints")
+    return failures
+
+
+def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool) -> None:
+    torch.set_num_threads(machine.threads)
+    console = Console(stderr=True, force_terminal=False)
+    with stop_requested() as stop:
+        try:
+            failure = _train_one(spec, machine, console, repeat, stop)
+        except InterruptedRunError as error:
+            raise SystemExit(error.exit_code) from None
+    if failure is not None:
+        console.print(f"{label(spec)}: {failure.message}", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(failure.exit_code)

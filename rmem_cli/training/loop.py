@@ -1,0 +1,284 @@
+"""The training loop: from a run's settings to trained weights."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
+from rmem_cli.models.sequence import SequenceModel, build_model
+from rmem_cli.models.state import State
+from rmem_cli.recipe.registry import import_object
+from rmem_cli.recipe.schema import RunSettings, TrainSettings, ValidationSettings
+from rmem_cli.results.metrics import metric
+from rmem_cli.seeding import derive_seed
+from rmem_cli.tasks.base import Task
+from rmem_cli.training.backprop import TrainingStep, build_backprop
+from rmem_cli.training.checkpoint import load_checkpoint, save_checkpoint
+from rmem_cli.training.evaluation import evaluate
+from rmem_cli.training.optimizers import build_optimizer
+from rmem_cli.training.progress import Progress
+from rmem_cli.training.run_folder import RunFolder
+from rmem_cli.training.schedules import build_schedule
+
+_SECONDS_BETWEEN_CHECKPOINTS = 30.0
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass
+class Counters:
+    """Where a run stands; all of it is in every checkpoint.
+
+    Attributes:
+        step: Updates done.
+        best: Best value of the validation metric so far.
+        best_step: Step at which it was reached.
+        evaluations_since_best: Validations since then.
+        validated_step: Step of the last validation.
+        wall_seconds: Time spent in training, over all sessions.
+    """
+
+    step: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    evaluations_since_best: int = 0
+    validated_step: int | None = None
+    wall_seconds: float = 0.0
+
+
+def build_task(settings: RunSettings) -> Task:
+    """The task that a recipe describes; opens its data."""
+    task: Task = import_object(settings.task.implementation).from_settings(settings.task)
+    return task
+
+
+def build_seeded_model(settings: RunSettings, task: Task, seed: int, device: torch.device) -> SequenceModel:
+    """The model of a run, its first weights a function of the seed.
+
+    Raises:
+        UsageError: The core sees the future that the task asks for.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        model = build_model(settings.model, task.symbols, task.classes)
+    if task.predicts_future and not model.core.causal:
+        raise UsageError(
+            f"core {settings.model.core.kind!r} reads the whole segment at once, and task "
+            f"{settings.task.kind!r} asks for what comes later in it; choose a causal core"
+        )
+    return model.to(device, DTYPES[settings.train.dtype])
+
+
+def total_steps(train: TrainSettings, task: Task) -> int:
+    """Optimizer steps of a whole run."""
+    if train.steps is not None:
+        return train.steps
+    per_epoch = task.steps_per_epoch(train.batch_size)
+    if per_epoch is None or train.epochs is None:
+        raise UsageError("train.epochs needs a task that reads data; set train.steps")
+    return max(1, round(train.epochs * per_epoch))
+
+
+@dataclass
+class Training:
+    """One run, from its first step or its last checkpoint to its end.
+
+    Args:
+        settings: What the recipe says.
+        seed: What all random draws derive from.
+        task: The task, its data open.
+        folder: The run folder, locked.
+        device: Where to compute.
+    """
+
+    settings: RunSettings
+    seed: int
+    task: Task
+    folder: RunFolder
+    device: torch.device
+    counters: Counters = field(default_factory=Counters, init=False)
+
+    def __post_init__(self) -> None:
+        train = self.settings.train
+        self.train = train
+        self.total = total_steps(train, self.task)
+        self.model = build_seeded_model(self.settings, self.task, self.seed, self.device)
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = build_optimizer(self.settings.optimizer, trainable)
+        base_lr: float = self.settings.optimizer.lr  # type: ignore[attr-defined]
+        self.schedule = build_schedule(self.settings.schedule, base_lr, self.total)
+        self.backprop = build_backprop(train.backprop)
+        self.state: State | None = None
+        self._started = self._saved = time.monotonic()
+        self._recent_loss = 0.0
+        self._recent_steps = 0
+
+    def run(self, stop: Callable[[], bool], progress: Progress) -> None:
+        """Train to the end, going on from the last checkpoint if there is one.
+
+        Args:
+            stop: Asked between steps; true saves a checkpoint and leaves.
+            progress: Told of every step.
+
+        Raises:
+            DivergedError: The loss is not finite, or above `train.diverged_above`.
+            InterruptedRunError: `stop` was true.
+        """
+        self.model.train()
+        while not self._finished():
+            if stop():
+                self.save("last")
+                raise InterruptedRunError(
+                    f"stopped after step {self.counters.step}; the same command goes on from there"
+                )
+            self._step(progress)
+            if self._validation_due():
+                self._validate(progress)
+            if self._checkpoint_due():
+                self.save("last")
+        self.save("last")
+
+    def resume(self) -> bool:
+        """Go on from the last checkpoint; false if there is none.
+
+        Raises:
+            DataError: The checkpoint is damaged.
+        """
+        checkpoint = load_checkpoint(self.folder.path, "last")
+        if checkpoint is None:
+            self.folder.curve.truncate_after(-1)
+            return False
+        weights, saved = checkpoint
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.backprop.load_state_dict(saved["backprop"])
+        self.state = _on_device(saved["state"], self.device)
+        self.counters = Counters(**saved["counters"])
+        self._recent_loss, self._recent_steps = saved["recent_loss"], saved["recent_steps"]
+        self.folder.curve.truncate_after(self.counters.step)
+        return True
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint, `last` or `best`.
+
+        Raises:
+            UsageError: The run folder cannot be written.
+        """
+        now = time.monotonic()
+        self.counters.wall_seconds += now - self._started
+        self._started = self._saved = now
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "backprop": self.backprop.state_dict(),
+            "state": self.state,
+            "counters": {each.name: getattr(self.counters, each.name) for each in fields(Counters)},
+            "recent_loss": self._recent_loss,
+            "recent_steps": self._recent_steps,
+        }
+        save_checkpoint(self.folder.path, name, self.model.state_dict(), state)
+
+    def _finished(self) -> bool:
+        early = self.train.early_stopping
+        out_of_patience = early is not None and self.counters.evaluations_since_best >= early.patience
+        return self.counters.step >= self.total or out_of_patience
+
+    def _step(self, progress: Progress) -> None:
+        step = self.counters.step
+        lr = self.schedule.lr(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        batch = self.task.training_batch(step, self.train.batch_size, self.seed)
+        if not self.task.carries_state or bool(batch.fresh.all()):
+            self.state = None
+        batch = batch.to(self.device, DTYPES[self.train.dtype])
+        self.optimizer.zero_grad()
+        gradient = self.backprop.gradient(
+            self.model, batch, self.state, self.train.loss, TrainingStep(self.seed, step)
+        )
+        self._check_loss(gradient.nll_sum / gradient.weight_sum)
+        if self.train.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.train.clip_norm)
+        self.optimizer.step()
+        self.state = gradient.state if self.task.carries_state else None
+        self.counters.step += 1
+        self._log(gradient.nll_sum / gradient.weight_sum, lr, progress)
+
+    def _check_loss(self, loss: float) -> None:
+        bound = self.train.diverged_above
+        if not math.isfinite(loss) or (bound is not None and loss > bound):
+            limit = "" if bound is None else f" (train.diverged_above is {bound})"
+            raise DivergedError(
+                f"the loss is {loss} at step {self.counters.step + 1}{limit}; a smaller optimizer.lr or "
+                "train.clip_norm may help"
+            )
+
+    def _log(self, loss: float, lr: float, progress: Progress) -> None:
+        self._recent_loss += loss
+        self._recent_steps += 1
+        step = self.counters.step
+        progress.step(step, {"loss": loss})
+        if step % self.train.log_every == 0 or step == self.total:
+            average = self._recent_loss / self._recent_steps
+            self.folder.curve.append(step, "train", {"loss": average, "lr": lr})
+            self._recent_loss, self._recent_steps = 0.0, 0
+
+    def _validation_due(self) -> bool:
+        if self.train.validation is None:
+            return False
+        step, every = self.counters.step, self.train.eval_every
+        return step == self.total or (every is not None and step % every == 0)
+
+    def _validate(self, progress: Progress) -> None:
+        validation = self.train.validation
+        if validation is None:
+            return
+        values = self._validation_values(validation)
+        step = self.counters.step
+        self.folder.curve.append(step, validation.split, values)
+        progress.validation(step, values)
+        value = values[validation.metric]
+        self.schedule.observe(value, metric(validation.metric).higher_is_better)
+        self.counters.validated_step = step
+        if self._improved(value, validation.metric):
+            self.counters.best, self.counters.best_step = value, step
+            self.counters.evaluations_since_best = 0
+            self.save("best")
+        else:
+            self.counters.evaluations_since_best += 1
+        self.save("last")
+
+    def _validation_values(self, validation: ValidationSettings) -> Mapping[str, float]:
+        totals = evaluate(
+            self.model,
+            self.task,
+            validation.split,
+            validation.examples,
+            validation.batch_size or self.train.batch_size,
+            self.seed,
+        )
+        names: dict[str, Any] = dict.fromkeys([*self.settings.task.metrics, validation.metric])  # type: ignore[attr-defined]
+        return {name: totals.metric(name) for name in names}
+
+    def _improved(self, value: float, name: str) -> bool:
+        best, early = self.counters.best, self.train.early_stopping
+        if best is None:
+            return math.isfinite(value)
+        margin = 0.0 if early is None else early.min_delta
+        gain = value - best if metric(name).higher_is_better else best - value
+        return gain > margin
+
+    def _checkpoint_due(self) -> bool:
+        every = self.train.checkpoint_every
+        if every is not None:
+            return self.counters.step % every == 0
+        return time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS
+
+
+def _on_device(state: State | None, device: torch.device) -> State | None:
+    return None if state is None else {name: value.to(device) for name, value in state.items()}

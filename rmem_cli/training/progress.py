@@ -1,0 +1,174 @@
+"""How far a run is: a bar on a terminal, a line now and then elsewhere."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from time import monotonic
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Column
+from rich.text import Text
+
+_SECONDS_BETWEEN_FRAMES = 0.25
+_SECONDS_BETWEEN_LINES = 10.0
+_LEAST_SECONDS_BETWEEN_LINES = 1.0
+_FRACTION_BETWEEN_LINES = 0.1
+
+
+class Progress:
+    """Shows the steps of a run while it is open as a context manager.
+
+    On a terminal one line with a bar is redrawn. Elsewhere a line is written after every ten seconds or tenth
+    of the run, whichever comes first, but at most one per second; validations always have a line.
+
+    Args:
+        total_steps: Steps of the whole run.
+        title: What the run is called.
+        console: Where people read, which is stderr.
+        first_step: Steps done before, in a run that goes on.
+    """
+
+    def __init__(self, total_steps: int, title: str, console: Console, first_step: int = 0) -> None:
+        self._display = (_Bar if console.is_terminal else _Lines)(total_steps, title, console, first_step)
+        self._next_time = 0.0
+        self._latest: tuple[int, Mapping[str, float]] | None = None
+
+    def __enter__(self) -> Self:
+        self._display.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._latest is not None:
+            self._display.last_step(*self._latest)
+        self._display.stop()
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Report the training metrics of a step; costs next to nothing unless it is time to show them.
+
+        Args:
+            step: Updates done.
+            metrics: Name to value.
+        """
+        self._latest = step, metrics
+        now = monotonic()
+        if now >= self._next_time:
+            self._next_time = self._display.step(step, metrics, now)
+
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show the metrics of a validation.
+
+        Args:
+            step: Updates done.
+            metrics: Name to value.
+        """
+        self._display.validation(step, metrics)
+
+    def message(self, text: str) -> None:
+        """Show a sentence."""
+        self._display.message(text)
+
+
+class _Lines:
+    """The display where lines stay: files, pipes, the logs of clusters."""
+
+    def __init__(self, total_steps: int, title: str, console: Console, first_step: int) -> None:
+        self._total = total_steps
+        self._title = title
+        self._console = console
+        self._first_step = self._shown_step = first_step
+        self._start_time = self._shown_time = monotonic()
+
+    def start(self) -> None:
+        self._start_time = self._shown_time = monotonic()
+
+    def stop(self) -> None:
+        pass
+
+    def step(self, step: int, metrics: Mapping[str, float], now: float) -> float:
+        """Show a step if it is time to; returns when to ask again."""
+        enough_steps = step - self._shown_step >= _FRACTION_BETWEEN_LINES * self._total
+        enough_time = now - self._shown_time >= _SECONDS_BETWEEN_LINES
+        too_soon = now - self._shown_time < _LEAST_SECONDS_BETWEEN_LINES
+        if not too_soon and (enough_steps or enough_time):
+            self._show(step, metrics, now)
+        return max(now, self._shown_time + _LEAST_SECONDS_BETWEEN_LINES)
+
+    def last_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        if step != self._shown_step:
+            self._show(step, metrics, monotonic())
+
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.message(f"{self._where(step)}: validation {_format(metrics)}")
+
+    def message(self, text: str) -> None:
+        # Neither markup nor folding: titles may hold brackets, and one report is one line.
+        self._console.print(f"{self._title}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _show(self, step: int, metrics: Mapping[str, float], now: float) -> None:
+        self._shown_step, self._shown_time = step, now
+        self.message(f"{self._where(step)}: {_format(metrics)}{self._pace(step, now)}")
+
+    def _where(self, step: int) -> str:
+        return f"step {step}/{self._total}"
+
+    def _pace(self, step: int, now: float) -> str:
+        steps, seconds = step - self._first_step, now - self._start_time
+        if steps <= 0 or seconds <= 0:
+            return ""
+        left = timedelta(seconds=round((self._total - step) * seconds / steps))
+        return f", {steps / seconds:.3g} steps/s, {left} left"
+
+
+class _Metrics(ProgressColumn):
+    """The metrics, which give way where the terminal is narrow; the other columns do not."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["metrics"], no_wrap=True, overflow="ellipsis")
+
+
+class _Bar:
+    """The display on a terminal."""
+
+    def __init__(self, total_steps: int, title: str, console: Console, first_step: int) -> None:
+        self._validation = ""
+        # Drawn by `step`, not by a thread of its own, which would take turns with the training.
+        self._progress = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=12, table_column=Column(no_wrap=True)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            _Metrics(),
+            console=console,
+            auto_refresh=False,
+            redirect_stdout=False,
+        )
+        self._task = self._progress.add_task(title, total=total_steps, completed=first_step, metrics="")
+
+    def start(self) -> None:
+        self._progress.start()
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+    def step(self, step: int, metrics: Mapping[str, float], now: float) -> float:
+        """Redraw the bar; returns when to ask again."""
+        self._progress.update(
+            self._task, completed=step, metrics=_format(metrics) + self._validation, refresh=True
+        )
+        return now + _SECONDS_BETWEEN_FRAMES
+
+    def last_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.step(step, metrics, monotonic())
+
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._validation = f" | validation {_format(metrics)}"
+        self._progress.update(self._task, completed=step, metrics=self._validation[3:], refresh=True)
+
+    def message(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+
+def _format(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -1,0 +1,133 @@
+"""Result rows from the checkpoints of a trained run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from rmem_cli.errors import InterruptedRunError, UsageError
+from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.recipe.registry import import_object
+from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.recipe.schema import EvalProtocol
+from rmem_cli.results.metrics import metric
+from rmem_cli.results.row import ResultRow, timestamp
+from rmem_cli.tasks.base import Task
+from rmem_cli.training.checkpoint import load_checkpoint
+from rmem_cli.training.evaluation import Totals, evaluate
+from rmem_cli.training.memory import peak_memory_mb
+from rmem_cli.training.run_folder import Environment, RunFolder
+
+Outcome = Literal["ok", "diverged", "out_of_memory"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run whose training has ended.
+
+    Attributes:
+        spec: The run.
+        folder: Its folder, locked.
+        model: A model of its form; evaluation overwrites the weights.
+        outcome: How the training ended.
+        step: Where it ended.
+        wall_seconds: How long it took.
+        environment: Where it was computed.
+    """
+
+    spec: RunSpec
+    folder: RunFolder
+    model: SequenceModel
+    outcome: Outcome
+    step: int
+    wall_seconds: float
+    environment: Environment
+
+
+def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
+    """Evaluate a run by every protocol of its settings; rows without values if its training failed.
+
+    Args:
+        trained: The run.
+        stop: Asked before each protocol.
+
+    Raises:
+        InterruptedRunError: `stop` was true.
+        UsageError: A protocol wants the best checkpoint of a run that never validated.
+    """
+    rows = []
+    for protocol in trained.spec.settings.eval:
+        if stop():
+            raise InterruptedRunError("stopped before the evaluation; the same command goes on from there")
+        totals, step = None, trained.step
+        if trained.outcome == "ok":
+            totals, step = _evaluate(trained, protocol)
+        rows += [_row(trained, protocol, name, totals, step) for name in protocol.metrics]
+    return rows
+
+
+def _evaluate(trained: Trained, protocol: EvalProtocol) -> tuple[Totals, int]:
+    """The sums of one protocol, and the step of the checkpoint they are from."""
+    checkpoint = load_checkpoint(trained.folder.path, protocol.checkpoint)
+    if checkpoint is None:
+        raise UsageError(
+            f"{trained.folder.path} has no checkpoint {protocol.checkpoint!r}; evaluate the last one "
+            f"with `--checkpoint last`, or set train.validation and train again"
+        )
+    weights, state = checkpoint
+    trained.model.load_state_dict(weights)
+    settings = trained.spec.protocol_task(protocol)
+    task: Task = import_object(settings.implementation).from_settings(settings)
+    _check_symbols(trained, task, protocol)
+    batch_size = protocol.batch_size or trained.spec.settings.train.batch_size
+    totals = evaluate(trained.model, task, protocol.split, protocol.examples, batch_size, trained.spec.seed)
+    return totals, int(state["counters"]["step"])
+
+
+def _check_symbols(trained: Trained, task: Task, protocol: EvalProtocol) -> None:
+    learned: Task = import_object(trained.spec.settings.task.implementation).from_settings(
+        trained.spec.settings.task
+    )
+    if (task.symbols, task.classes) != (learned.symbols, learned.classes):
+        raise UsageError(
+            f"evaluation {protocol.name!r} changes the task to one of {task.symbols} symbols and "
+            f"{task.classes} classes, but the model was trained on {learned.symbols} and {learned.classes}"
+        )
+
+
+def _row(trained: Trained, protocol: EvalProtocol, name: str, totals: Totals | None, step: int) -> ResultRow:
+    spec, environment = trained.spec, trained.environment
+    data_hash: str = spec.settings.task.data_hash()  # type: ignore[attr-defined]
+    return ResultRow(
+        experiment=spec.experiment,
+        row=spec.row,
+        cell=spec.cell,
+        scale=spec.scale,
+        seed=spec.seed,
+        protocol=protocol.name,
+        split=protocol.split,
+        part="",
+        metric=name,
+        value=None if totals is None else totals.metric(name),
+        unit=metric(name).unit,
+        examples=None if totals is None else totals.examples,
+        step=step,
+        checkpoint=protocol.checkpoint,
+        parameters=trained.model.parameter_count(),
+        wall_seconds=round(trained.wall_seconds, 1),
+        peak_memory_mb=round(peak_memory_mb(torch.device(environment.device)), 1),
+        device=environment.device,
+        threads=environment.threads,
+        op_paths=environment.op_paths,
+        dtype=environment.dtype,
+        torch_version=environment.torch_version,
+        rmem_version=environment.rmem_version,
+        git_commit=environment.git_commit,
+        git_dirty=environment.git_dirty,
+        train_hash=spec.train_hash(data_hash),
+        eval_hash=spec.eval_hash(protocol),
+        data_hash=data_hash,
+        status=trained.outcome,
+        time=timestamp(),
+    )

@@ -1,0 +1,278 @@
+"""The folder of one run: its recipe, environment, learning curve, status and lock."""
+
+import json
+import platform
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
+
+import yaml
+from filelock import FileLock, Timeout
+
+from rmem_cli.errors import DataError, UsageError
+from rmem_cli.results.provenance import Provenance
+from rmem_cli.training.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from rmem_cli.recipe.resolve import RunSpec
+
+Status = Literal["running", "ok", "diverged", "out_of_memory", "interrupted", "failed"]
+
+_UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
+_LONGEST_PART = 120
+_COMPLETE_ROW = re.compile(r"^(?P<step>[0-9]+),[^,\n]+,[^,\n]+,[^,\n]+\n", re.MULTILINE)
+
+
+class RunBusyError(UsageError):
+    """Another process is working on the run."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a run was computed; what must stay the same when it goes on is in the first four attributes.
+
+    Attributes:
+        threads: CPU threads of PyTorch.
+        device: "cpu", "cuda", ...
+        dtype: Numbers of weights and activations.
+        op_paths: Implementation of each op, such as "rotation=fast".
+        rmem_version: Version of rmem.
+        torch_version: Version of PyTorch.
+        git_commit: Commit of the checkout that ran ("" if there was none).
+        git_dirty: "true" if its code had uncommitted changes, "false" if not, "" without a checkout.
+        python: Version of Python.
+        platform: Operating system and processor.
+    """
+
+    threads: int
+    device: str
+    dtype: str
+    op_paths: str
+    rmem_version: str
+    torch_version: str
+    git_commit: str
+    git_dirty: str
+    python: str
+    platform: str
+
+    @classmethod
+    def current(cls, *, threads: int, device: str, dtype: str, op_paths: str) -> Self:
+        """The environment of this process, with what only the caller knows."""
+        return cls(
+            threads=threads,
+            device=device,
+            dtype=dtype,
+            op_paths=op_paths,
+            **asdict(Provenance.current()),
+            python=platform.python_version(),
+            platform=platform.platform(),
+        )
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is.
+
+    Attributes:
+        status: What became of it; "running" stays where a process was killed.
+        step: Updates done.
+        message: Why, where the status needs a reason.
+    """
+
+    status: Status
+    step: int
+    message: str = ""
+
+
+def run_path(spec: "RunSpec", train_hash: str, runs_root: Path) -> Path:
+    """Folder of a run: `runs_root/<experiment>/<row>[/<cell>]/<scale>-seed<k>-<hash>`."""
+    parts = [spec.experiment, spec.row, *([spec.cell] if spec.cell else [])]
+    return runs_root.joinpath(
+        *map(_file_name, parts), _file_name(f"{spec.scale}-seed{spec.seed}-{train_hash}")
+    )
+
+
+def read_status(folder: Path) -> RunStatus | None:
+    """The status of the run in a folder; None if it never started.
+
+    Raises:
+        DataError: The status is damaged.
+    """
+    return _read_json(folder / "status.json", RunStatus)
+
+
+def read_environment(folder: Path) -> Environment | None:
+    """The environment of the run in a folder; None if it never started.
+
+    Raises:
+        DataError: The environment is damaged.
+    """
+    return _read_json(folder / "environment.json", Environment)
+
+
+class RunFolder:
+    """A run's folder, held by this process alone until it is closed or the process ends.
+
+    Attributes:
+        path: The folder.
+        curve: The learning curve.
+    """
+
+    def __init__(self, path: Path, lock: FileLock) -> None:
+        self.path = path
+        self.curve = LearningCurve(path / "metrics.csv")
+        self._lock = lock
+
+    @classmethod
+    def open(cls, spec: "RunSpec", train_hash: str, runs_root: Path) -> Self:
+        """Make the folder if there is none, take its lock, and keep the recipe.
+
+        Args:
+            spec: The run.
+            train_hash: Its hash with that of its data.
+            runs_root: The folder of all runs.
+
+        Raises:
+            RunBusyError: Another process is working on the run.
+            UsageError: The folder cannot be written.
+        """
+        path = run_path(spec, train_hash, runs_root)
+        lock = FileLock(path / "lock", blocking=False)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            if not (path / "recipe.yaml").exists():
+                settings = spec.settings.model_dump(mode="json", by_alias=True)
+                write_atomically(path / "recipe.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
+        except Timeout as error:
+            raise RunBusyError(
+                f"another process is working on the run in {path}; wait for it or end it"
+            ) from error
+        except OSError as error:
+            lock.release()
+            raise UsageError(
+                f"the run folder {path} cannot be written ({error.strerror or error}); "
+                "make it writable, or name another folder for runs in RMEM_RUNS"
+            ) from error
+        return cls(path, lock)
+
+    def close(self) -> None:
+        """Let other processes have the run."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def clear(self) -> None:
+        """Forget the run's checkpoints, environment and status, so that it starts all over again."""
+        for name in ("status.json", "environment.json", "metrics.csv"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+    def record_environment(self, current: Environment) -> Environment:
+        """Keep the environment of a run that starts, or recall that of a run that goes on.
+
+        Args:
+            current: The environment of this process.
+
+        Returns:
+            The environment the run started in; the caller applies its threads, device and op paths.
+
+        Raises:
+            DataError: The stored environment is damaged.
+        """
+        stored = read_environment(self.path)
+        if stored is not None:
+            return stored
+        _write_json(self.path / "environment.json", current)
+        return current
+
+    def status(self) -> RunStatus | None:
+        """The last status written; None in a new folder.
+
+        Raises:
+            DataError: The status is damaged.
+        """
+        return read_status(self.path)
+
+    def write_status(self, status: Status, step: int, message: str = "") -> None:
+        """Replace the status.
+
+        Args:
+            status: What became of the run.
+            step: Updates done.
+            message: Why, where the status needs a reason.
+        """
+        _write_json(self.path / "status.json", RunStatus(status, step, message))
+
+
+class LearningCurve:
+    """A CSV file of metrics by step: `step,split,metric,value`.
+
+    Args:
+        path: The file; made by the first `truncate_after` or `append`.
+    """
+
+    _header = "step,split,metric,value\n"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
+        """Add one row per metric; they are in the file when the call returns.
+
+        Args:
+            step: Updates done.
+            split: "train", "valid" or "test".
+            metrics: Metric name to value.
+        """
+        lines = [f"{step},{split},{metric},{float(value)!r}\n" for metric, value in metrics.items()]
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            if file.tell() == 0:
+                file.write(self._header)
+            file.writelines(lines)
+
+    def truncate_after(self, step: int) -> None:
+        """Drop the rows after a step, which a resumed run writes again, and any half-written line.
+
+        Args:
+            step: Updates done in the checkpoint from which the run goes on; -1 drops all rows.
+        """
+        rows = [row for row in _COMPLETE_ROW.finditer(self.text()) if int(row["step"]) <= step]
+        write_atomically(self._path, "".join([self._header, *(row[0] for row in rows)]).encode())
+
+    def text(self) -> str:
+        """The whole file; empty if there is none."""
+        try:
+            return self._path.read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+def _file_name(text: str) -> str:
+    """The text as the name of one folder, which cannot lead out of its parent."""
+    return _UNSAFE.sub("_", text)[:_LONGEST_PART].lstrip(".") or "_"
+
+
+_Content = TypeVar("_Content", Environment, RunStatus)
+
+
+def _write_json(path: Path, content: _Content) -> None:
+    write_atomically(path, (json.dumps(asdict(content), indent=2) + "\n").encode())
+
+
+def _read_json(path: Path, kind: type[_Content]) -> _Content | None:
+    try:
+        return kind(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} is damaged; delete its folder and train again, which repeats the run from its start"
+        ) from error

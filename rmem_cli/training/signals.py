@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM as a request that the training loop sees between two steps."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """Whether someone has asked the process to stop: true or false when called, as in `if stop():`."""
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def __call__(self) -> bool:
+        """Whether a stop was requested."""
+        return self._requested
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """Take note of a signal; one more Ctrl-C means at once.
+
+        Raises:
+            KeyboardInterrupt: A Ctrl-C after another request.
+        """
+        if self._requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._requested = True
+
+
+@contextmanager
+def stop_requested() -> Iterator[StopRequest]:
+    """While it lasts, SIGINT and SIGTERM set a flag instead of ending the process.
+
+        with stop_requested() as stop:
+            for step in ...:
+                if stop():
+                    save and leave
+
+    Outside the main thread, where Python handles no signals, it stays false.
+    """
+    stop = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            # None stands for a handler that was not set from Python and cannot be set from it.
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -1,0 +1,180 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+
+from rmem_cli.data.prepared import check_prepared, content_hash, open_prepared
+from rmem_cli.data.writer import Content, Expected, smallest_unsigned, write_prepared
+from rmem_cli.errors import DataError, UsageError
+
+ABOUT = {
+    "sources": [{"file": "toy.txt", "origin": "here", "bytes": 3, "sha256": "0" * 64}],
+    "licence": "free",
+    "citation": "nobody",
+}
+CHUNKS = {"train": [[0, 1, 2], [2, 1]], "test": [[1]]}
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "rmem-data"
+    monkeypatch.setenv("RMEM_DATA", str(folder))
+    return folder
+
+
+def write_toy(chunks=CHUNKS, vocabulary=("a", "b", "\n"), **options):
+    arrays = {split: iter([np.array(chunk, np.uint8) for chunk in of]) for split, of in chunks.items()}
+    return write_prepared("toy", "char", Content(arrays, list(vocabulary), 2), **{**ABOUT, **options})
+
+
+def edit_meta(folder, **changes):
+    path = folder / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_what_was_written_is_read_back():
+    prepared = write_toy()
+    assert prepared.tokens("train").tolist() == [0, 1, 2, 2, 1]
+    assert prepared.tokens("test").tolist() == [1]
+    assert prepared.vocabulary == ["a", "b", "\n"]
+    assert prepared.splits == ["train", "test"]
+    assert prepared.meta["counts"] == {"train": 5, "test": 1}
+    assert (prepared.meta["distinct"], prepared.meta["end_of_line"], prepared.meta["missing"]) == (3, 2, [])
+    assert prepared.meta["sources"] == ABOUT["sources"]
+    assert check_prepared("toy", "char").data_hash == prepared.data_hash
+
+
+def test_tokens_are_memory_mapped_and_cannot_be_changed():
+    tokens = write_toy().tokens("train")
+    assert isinstance(tokens, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        tokens[0] = 1
+
+
+@given(
+    st_numpy.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.uint32]),
+        st_numpy.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=5),
+    ),
+    st.integers(1, 3),
+)
+def test_any_unsigned_array_comes_back_however_it_was_cut(array, pieces):
+    chunks = [chunk for chunk in np.array_split(array, pieces) if len(chunk)]
+    prepared = write_prepared("toy", "any", Content({"train": chunks}, []), **ABOUT)
+    assert prepared.tokens("train").dtype == array.dtype
+    np.testing.assert_array_equal(prepared.tokens("train"), array)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"), [(1, "u1"), (256, "u1"), (257, "u2"), (65_536, "u2"), (65_537, "u4")]
+)
+def test_symbols_have_the_smallest_type_that_holds_them(values, dtype):
+    assert smallest_unsigned(values) == np.dtype(dtype)
+
+
+def test_the_data_hash_follows_symbols_and_vocabulary_and_nothing_else():
+    first = write_toy().data_hash
+    assert len(first) == 12
+    assert write_toy(licence="other").data_hash == first
+    assert write_toy(chunks={"train": [[0, 1, 2, 2], [1]], "test": [[1]]}).data_hash == first
+    assert write_toy(chunks={**CHUNKS, "test": [[0]]}).data_hash != first
+    assert write_toy(vocabulary=("a", "c", "\n")).data_hash != first
+
+
+def test_missing_data_names_the_commands_that_get_it():
+    with pytest.raises(DataError, match=r"`rmem fetch toy`.*`rmem fetch toy --from PATH`"):
+        open_prepared("toy", "char")
+
+
+def test_an_unknown_split_lists_those_there_are():
+    with pytest.raises(UsageError, match="no split 'valid'; there are: train, test"):
+        write_toy().tokens("valid")
+
+
+def test_a_changed_byte_is_found_by_the_check_only():
+    folder = write_toy().folder
+    (folder / "train.bin").write_bytes(bytes([0, 1, 2, 2, 0]))
+    open_prepared("toy", "char")
+    with pytest.raises(DataError, match=r"train\.bin has sha256 .*rmem fetch --check"):
+        check_prepared("toy", "char")
+
+
+@pytest.mark.parametrize("length", [0, 4, 6])
+def test_a_wrong_size_is_found_on_opening(length):
+    (write_toy().folder / "train.bin").write_bytes(bytes(length))
+    with pytest.raises(DataError, match=r"train\.bin holds . bytes instead of 5.*rmem fetch --check"):
+        open_prepared("toy", "char")
+
+
+def test_an_array_that_is_gone_is_found_on_opening():
+    (write_toy().folder / "test.bin").unlink()
+    with pytest.raises(DataError, match=r"test\.bin is missing"):
+        open_prepared("toy", "char")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 99},
+        {"vocabulary": "abc"},
+        {"vocabulary": ["a", "b", "c"]},
+        {"distinct": None},
+        {"name": "another"},
+        {"data_hash": "0123456789ab"},
+        {"arrays": {"train": {"dtype": "object", "shape": [5], "sha256": ""}}},
+        {"arrays": {"train": {"dtype": "u1", "shape": [-5], "sha256": ""}}},
+        {"arrays": {"train": 5}},
+    ],
+)
+def test_a_meta_json_that_is_not_right_is_refused(changes):
+    edit_meta(write_toy().folder, **changes)
+    with pytest.raises(DataError, match=r"is damaged .*rmem fetch --check"):
+        open_prepared("toy", "char")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
+def test_a_meta_json_that_is_not_json_is_refused(text):
+    (write_toy().folder / "meta.json").write_text(text)
+    with pytest.raises(DataError, match="is damaged"):
+        open_prepared("toy", "char")
+
+
+def test_a_folder_without_meta_json_is_refused():
+    (write_toy().folder / "meta.json").unlink()
+    with pytest.raises(DataError, match="is damaged"):
+        open_prepared("toy", "char")
+
+
+def test_an_unfinished_folder_is_not_taken_for_the_data(data_folder):
+    folder = write_toy().folder
+    shutil.move(folder, data_folder / "toy" / ".tmp-killed")
+    with pytest.raises(DataError, match="is not in"):
+        open_prepared("toy", "char")
+
+
+def test_writing_again_replaces_and_leaves_nothing_beside(data_folder):
+    write_toy()
+    write_toy(chunks={"train": [[1]]})
+    assert open_prepared("toy", "char").splits == ["train"]
+    assert [path.name for path in (data_folder / "toy").iterdir()] == ["char"]
+
+
+def test_a_failed_preparation_leaves_the_earlier_data_as_it_was(data_folder):
+    before = write_toy().data_hash
+    with pytest.raises(DataError, match="instead of train 5 with 4 distinct"):
+        write_toy(chunks={"train": [[1]]}, expected=Expected({"train": 5}, 4))
+    assert check_prepared("toy", "char").data_hash == before
+    assert [path.name for path in (data_folder / "toy").iterdir()] == ["char"]
+
+
+def test_an_empty_array_is_refused():
+    with pytest.raises(DataError, match="Nothing was found for 'test'"):
+        write_toy(chunks={"train": [[1]], "test": []})
+
+
+def test_the_data_hash_does_not_depend_on_the_order_of_the_splits():
+    assert content_hash({"a": "1", "b": "2"}, []) == content_hash({"b": "2", "a": "1"}, [])

@@ -1,0 +1,132 @@
+import contextlib
+import gzip
+import io
+import tarfile
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rmem_cli.data_scripts.unpack import members
+
+from rmem_cli.errors import DataError
+
+FILES = {"data/one.txt": b"one\n" * 1000, "data/two.txt": b""}
+LIMIT = 1 << 20
+
+
+def read_all(path, limit=LIMIT):
+    found = {}
+    for member in members(path, limit):
+        stream = member.open()
+        found[member.name] = b"".join(iter(lambda stream=stream: stream.read(100), b""))
+    return found
+
+
+def tar_file(path, mode, entries):
+    with tarfile.open(path, mode) as archive:
+        for info, content in entries:
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def zip_file(path, entries):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for info, content in entries:
+            archive.writestr(info, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tgz", "w:gz"), ("a.bin", "w:gz")]
+)
+def test_tar_members_are_read(tmp_path, name, mode):
+    entries = [(tarfile.TarInfo(f"./{file}"), content) for file, content in FILES.items()]
+    assert read_all(tar_file(tmp_path / name, mode, entries)) == FILES
+
+
+def test_zip_members_are_read(tmp_path):
+    assert read_all(zip_file(tmp_path / "a.zip", FILES.items())) == FILES
+
+
+def test_a_gzip_file_is_its_content(tmp_path):
+    path = tmp_path / "one.txt.gz"
+    path.write_bytes(gzip.compress(b"one"))
+    assert read_all(path) == {"one.txt": b"one"}
+
+
+def test_a_plain_file_is_its_own_member(tmp_path):
+    path = tmp_path / "one.txt"
+    path.write_bytes(b"one")
+    assert read_all(path) == {"one.txt": b"one"}
+
+
+ESCAPES = ["/etc/evil", "../evil", "data/../../evil", "\\evil", "..\\evil", "C:/evil", "C:\\evil"]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_names_that_leave_the_folder_are_refused(tmp_path, name):
+    with pytest.raises(DataError, match="would leave the folder"):
+        read_all(tar_file(tmp_path / "a.tar.gz", "w:gz", [(tarfile.TarInfo(name), b"evil")]))
+    with pytest.raises(DataError, match="would leave the folder"):
+        read_all(zip_file(tmp_path / "a.zip", [(name, b"evil")]))
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+)
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
+    info = tarfile.TarInfo("link")
+    info.type, info.linkname = kind, "one.txt"
+    with pytest.raises(DataError, match="link or a device"):
+        read_all(tar_file(tmp_path / "a.tar", "w", [(info, b"")]))
+
+
+def test_links_in_a_zip_are_refused(tmp_path):
+    info = zipfile.ZipInfo("link")
+    info.external_attr = 0o120777 << 16
+    with pytest.raises(DataError, match="link or a device"):
+        read_all(zip_file(tmp_path / "a.zip", [(info, b"/etc/passwd")]))
+
+
+def test_archives_that_unpack_to_too_much_are_refused(tmp_path):
+    zeros = bytes(LIMIT + 1)
+    (tmp_path / "a.gz").write_bytes(gzip.compress(zeros))
+    bombs = [
+        tmp_path / "a.gz",
+        zip_file(tmp_path / "a.zip", [("zeros", zeros)]),
+        tar_file(tmp_path / "a.tgz", "w:gz", [(tarfile.TarInfo("zeros"), zeros)]),
+    ]
+    for bomb in bombs:
+        with pytest.raises(DataError, match="unpacks to more than"):
+            read_all(bomb)
+
+
+def test_a_bomb_among_members_nobody_asked_for_is_refused(tmp_path):
+    path = tar_file(tmp_path / "a.tgz", "w:gz", [(tarfile.TarInfo("zeros"), bytes(LIMIT * 2))])
+    with pytest.raises(DataError, match="unpacks to more than"):
+        list(members(path, LIMIT))
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tgz", "a.txt.gz"])
+def test_a_truncated_archive_is_one_sentence(tmp_path, name):
+    content = bytes(range(256)) * 100
+    path = tmp_path / name
+    if name == "a.zip":
+        zip_file(path, [("a.txt", content)])
+    elif name == "a.tgz":
+        tar_file(path, "w:gz", [(tarfile.TarInfo("a.txt"), content)])
+    else:
+        path.write_bytes(gzip.compress(content))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match="cannot be read"):
+        read_all(path)
+
+
+@given(st.binary(max_size=600), st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08"]))
+def test_any_bytes_are_read_or_refused_as_data(tmp_path_factory, junk, head):
+    path = tmp_path_factory.getbasetemp() / "junk.bin"
+    path.write_bytes(head + junk)
+    with contextlib.suppress(DataError):
+        read_all(path)

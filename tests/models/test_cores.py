@@ -1,0 +1,182 @@
+"""What every core promises, and what RUM adds."""
+
+import pytest
+import torch
+
+from rmem_cli import RUM
+from rmem_cli.models.cores.torch_rnn import GRU, LSTM, RNN
+from rmem_cli.models.state import detach, reset, select
+
+CORES = {
+    "rnn": lambda: RNN(3, 5, layers=2),
+    "lstm": lambda: LSTM(3, 5, layers=2),
+    "gru": lambda: GRU(3, 5),
+    "rum lambda 0": lambda: RUM(3, 5, layers=2, eta=1.0),
+    "rum lambda 1": lambda: RUM(3, 5, layers=2, lambda_=1),
+    "rum with everything": lambda: RUM(
+        3, 5, lambda_=1, layer_norm="before_gate", zoneout=0.3, track_angle=True, input_bias=False
+    ),
+}
+EVERY_CORE = pytest.mark.parametrize("name", CORES)
+
+
+def make(name):
+    torch.manual_seed(0)
+    return CORES[name]().double()
+
+
+def inputs(batch=4, time=7):
+    return torch.randn(batch, time, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@EVERY_CORE
+def test_outputs_have_the_declared_shape_and_states_are_batch_first(name):
+    core = make(name)
+    y, state = core(inputs())
+    assert y.shape == (4, 7, core.output_size)
+    assert all(value.shape[0] == 4 for value in state.values())
+    initial = core.initial_state(4)
+    assert {key: value.shape for key, value in initial.items()} == {
+        key: value.shape for key, value in state.items()
+    }
+
+
+@EVERY_CORE
+def test_two_segments_with_the_state_carried_equal_one(name):
+    core = make(name).eval()
+    x = inputs()
+    whole, end = core(x)
+    first, state = core(x[:, :3])
+    second, state = core(x[:, 3:], state)
+    torch.testing.assert_close(torch.cat([first, second], 1), whole)
+    for key in end:
+        torch.testing.assert_close(state[key], end[key])
+
+
+@EVERY_CORE
+def test_the_state_of_a_row_stays_after_its_end(name):
+    core = make(name).eval()
+    x, lengths = inputs(), torch.tensor([7, 1, 4, 2])
+    y, state = core(x, None, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone, alone_state = core(x[row : row + 1, :length])
+        torch.testing.assert_close(y[row : row + 1, :length], alone)
+        for key in state:
+            torch.testing.assert_close(state[key][row : row + 1], alone_state[key])
+
+
+@EVERY_CORE
+def test_no_output_depends_on_later_inputs(name):
+    core = make(name).eval()
+    x = inputs()
+    changed = x.clone()
+    changed[:, 4:] += 1
+    assert torch.equal(core(x)[0][:, :4], core(changed)[0][:, :4])
+    assert not torch.equal(core(x)[0][:, 4], core(changed)[0][:, 4])
+
+
+@EVERY_CORE
+def test_a_step_on_the_meta_device_needs_no_other(name):
+    core = CORES[name]().to("meta")
+    y, _ = core(torch.empty(2, 4, 3, device="meta"))
+    y.sum().backward()
+    assert y.device.type == "meta"
+
+
+@EVERY_CORE
+def test_gradients_of_outputs_and_states_reach_every_weight(name):
+    core = make(name)
+    y, state = core(inputs())
+    (y.sum() + sum(value.square().sum() for value in state.values())).backward()
+    for parameter_name, parameter in core.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.abs().sum() > 0 or "bias" in parameter_name, parameter_name
+
+
+def test_states_are_cut_selected_and_reset_by_row():
+    core = make("rum lambda 1")
+    _, state = core(inputs())
+    assert not any(value.requires_grad for value in detach(state).values())
+    picked = select(state, torch.tensor([2, 0, 2]))
+    assert torch.equal(picked["hidden.0"][1], state["hidden.0"][0])
+    again = reset(state, core.initial_state(4), torch.tensor([True, False, False, True]))
+    assert torch.equal(again["memory.1"][0], torch.eye(5).double())
+    assert torch.equal(again["memory.1"][1], state["memory.1"][1])
+
+
+def test_lstm_equals_torch():
+    core = make("lstm")
+    y, state = core(inputs())
+    expected, (hidden, cell) = core.module(inputs())
+    assert torch.equal(y, expected)
+    assert torch.equal(state["hidden"], hidden.transpose(0, 1))
+    assert torch.equal(state["cell"], cell.transpose(0, 1))
+
+
+def test_the_forget_bias_of_an_lstm_is_what_was_asked_for():
+    core = LSTM(3, 5, layers=2, forget_bias=1.5)
+    for layer in range(2):
+        both = getattr(core.module, f"bias_ih_l{layer}") + getattr(core.module, f"bias_hh_l{layer}")
+        torch.testing.assert_close(both[5:10], torch.full((5,), 1.5))
+
+
+def test_eta_is_the_norm_of_every_hidden_state():
+    core = RUM(3, 5, eta=0.7, activation="tanh")
+    y, _ = core(inputs().float())
+    torch.testing.assert_close(y.norm(dim=-1), torch.full((4, 7), 0.7))
+
+
+def test_zoneout_keeps_units_in_training_and_mixes_them_in_evaluation():
+    torch.manual_seed(0)
+    core = RUM(3, 400, zoneout=0.3, activation="tanh")
+    state = {"hidden.0": torch.randn(1, 400)}
+    x = inputs(1, 1).float()
+    trained, _ = core(x, state)
+    kept = (trained[0, 0] == state["hidden.0"][0]).float().mean()
+    assert 0.2 < kept < 0.4
+    evaluated, _ = core.eval()(x, state)
+    averaged = torch.stack([core.train()(x, state)[0] for _ in range(3000)]).mean(0)
+    torch.testing.assert_close(averaged, evaluated, rtol=0, atol=0.06)
+
+
+def test_a_frozen_rotation_has_no_gradient_and_the_rest_has():
+    core = RUM(3, 5, trainable_rotation=False)
+    trainable = {name for name, parameter in core.named_parameters() if parameter.requires_grad}
+    assert trainable == {"layers.0.input_kernel", "layers.0.input_bias"}
+
+
+def test_the_tracked_angle_is_the_cosine_between_embedded_input_and_target():
+    core = make("rum with everything").eval()
+    x = inputs(2, 1)
+    y, _ = core(x)
+    weights = core.layers[0].weights()
+    target = torch.nn.functional.layer_norm(
+        torch.cat([x[:, 0], torch.zeros(2, 5).double()], 1) @ weights.target.kernel + weights.target.bias,
+        (5,),
+        eps=1e-3,
+    )
+    expected = torch.cosine_similarity(x[:, 0] @ weights.embedding.kernel, target)
+    torch.testing.assert_close(y[:, 0, 0], expected)
+
+
+@pytest.mark.parametrize("initializer", ["orthogonal", "two_half_orthogonal", "xavier"])
+def test_kernels_start_as_asked_for(initializer):
+    torch.manual_seed(0)
+    layer = RUM(3, 5, kernel_initializer=initializer, bias_initial=0.5).layers[0]
+    gram = layer.target_kernel.T @ layer.target_kernel
+    if initializer == "orthogonal":
+        torch.testing.assert_close(gram, torch.eye(5), rtol=0, atol=1e-5)
+    if initializer == "two_half_orthogonal":
+        torch.testing.assert_close(gram[:2, :2], torch.eye(2), rtol=0, atol=1e-5)
+        torch.testing.assert_close(gram[2:, 2:], torch.eye(3), rtol=0, atol=1e-5)
+        assert gram[:2, 2:].abs().max() > 1e-3
+    if initializer == "xavier":
+        assert layer.target_kernel.abs().max() <= (6 / (8 + 5)) ** 0.5
+    assert torch.equal(layer.target_bias, torch.full((5,), 0.5))
+    assert torch.equal(layer.gate_bias, torch.full((5,), 0.5))
+    assert torch.equal(layer.input_bias, torch.zeros(5))
+
+
+def test_a_wrong_option_of_rum_is_refused_by_name():
+    with pytest.raises(ValueError, match="activation is 'gelu'"):
+        RUM(3, 5, activation="gelu")

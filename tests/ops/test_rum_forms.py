@@ -1,0 +1,126 @@
+"""The fast form equals the equations as written: outputs, final states and gradients, for every option."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rmem_cli.ops.rotation import fast, reference
+from rmem_cli.ops.rotation.options import Affine, LayerNormWeights, RUMOptions, RUMWeights
+
+
+def normal(seed, *shape):
+    source = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=source, dtype=torch.float64).requires_grad_()
+
+
+def make_weights(options, inputs, size, bias=True):
+    gate = Affine(normal(3, inputs + size, size), normal(4, size)) if options.update_gate else None
+    norms = None
+    if options.layer_norm != "none":
+        names = ["target", "candidate", *(["gate"] if options.update_gate else [])]
+        norms = LayerNormWeights(
+            **{
+                f"{name}_{part}": normal(10 + 2 * i + j, size)
+                for i, name in enumerate(names)
+                for j, part in enumerate(["gain", "bias"])
+            }
+        )
+    return RUMWeights(
+        Affine(normal(1, inputs + size, size), normal(2, size)),
+        gate,
+        Affine(normal(5, inputs, size), normal(6, size) if bias else None),
+        norms,
+    )
+
+
+def leaves_of(weights):
+    flat = [*weights.target, *(weights.gate or ()), *weights.embedding, *(weights.layer_norm or ())]
+    return [tensor for tensor in flat if tensor is not None]
+
+
+def outcome(form, options, weights, batch, time, inputs, size, keep, active):
+    x, hidden = normal(7, batch, time, inputs), normal(8, batch, size)
+    memory = None
+    if options.lambda_ == 1:
+        memory = torch.linalg.qr(normal(9, batch, size, size).detach())[0].requires_grad_()
+    result = form.rum(x, hidden, memory, weights, options, keep, active)
+    cotangent = normal(20, batch, time, size).detach()
+    loss = (result.outputs * cotangent).sum() + result.hidden.sum() + result.cosines.sum()
+    leaves = [x, hidden, *leaves_of(weights)]
+    values = [result.outputs, result.hidden, result.cosines]
+    if memory is not None:
+        loss = loss + (result.memory * normal(21, batch, size, size).detach()).sum()
+        leaves.append(memory)
+        values.append(result.memory)
+    return values + list(torch.autograd.grad(loss, leaves))
+
+
+def assert_forms_agree(options, batch=3, time=7, inputs=4, size=5, keep=None, active=None, bias=True):
+    weights = make_weights(options, inputs, size, bias)
+    arguments = (options, weights, batch, time, inputs, size, keep, active)
+    for ours, written in zip(outcome(fast, *arguments), outcome(reference, *arguments), strict=True):
+        torch.testing.assert_close(ours, written, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+@pytest.mark.parametrize("update_gate", [True, False])
+@pytest.mark.parametrize("layer_norm", ["none", "before_gate", "after_gate"])
+@pytest.mark.parametrize("eta", [None, 0.7])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "softsign"])
+def test_both_forms_agree_for_every_option(lambda_, update_gate, layer_norm, eta, activation):
+    options = RUMOptions(lambda_, eta, update_gate, activation, layer_norm)
+    assert_forms_agree(options)
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+@pytest.mark.parametrize(
+    ("batch", "time", "inputs", "size"), [(1, 1, 1, 2), (1, 9, 3, 7), (5, 1, 2, 3), (2, 11, 7, 13)]
+)
+def test_both_forms_agree_on_odd_sizes(lambda_, batch, time, inputs, size):
+    assert_forms_agree(RUMOptions(lambda_, 1.0), batch, time, inputs, size, bias=False)
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+def test_both_forms_agree_with_zoneout_and_rows_that_end_early(lambda_):
+    keep = torch.bernoulli(
+        torch.full((3, 7, 5), 0.6, dtype=torch.float64), generator=torch.Generator().manual_seed(0)
+    )
+    active = (torch.arange(7) < torch.tensor([7, 4, 0])[:, None]).double().unsqueeze(-1)
+    assert_forms_agree(RUMOptions(lambda_), keep=keep, active=active)
+
+
+@pytest.mark.parametrize("time", [1, 2, 9, 10, 17])
+def test_computing_memories_again_in_the_backward_pass_changes_no_bit(time, monkeypatch):
+    options = RUMOptions(1, 0.5)
+    weights = make_weights(options, 4, 5)
+    arguments = (fast, options, weights, 3, time, 4, 5, None, None)
+    kept = outcome(*arguments)
+    monkeypatch.setattr(fast, "_KEPT_MEMORY_BYTES", 0)
+    for again, before in zip(outcome(*arguments), kept, strict=True):
+        assert torch.equal(again, before)
+
+
+@settings(deadline=None, max_examples=20)
+@given(cut=st.integers(1, 6), lambda_=st.sampled_from([0, 1]))
+def test_a_sequence_in_two_parts_equals_the_whole(cut, lambda_):
+    options = RUMOptions(lambda_)
+    weights = make_weights(options, 4, 5)
+    x, hidden = normal(7, 2, 7, 4), normal(8, 2, 5)
+    memory = torch.eye(5, dtype=torch.float64).expand(2, 5, 5) if lambda_ else None
+    whole = fast.rum(x, hidden, memory, weights, options)
+    first = fast.rum(x[:, :cut], hidden, memory, weights, options)
+    second = fast.rum(x[:, cut:], first.hidden, first.memory, weights, options)
+    torch.testing.assert_close(torch.cat([first.outputs, second.outputs], 1), whole.outputs)
+    torch.testing.assert_close(second.hidden, whole.hidden)
+    if lambda_:
+        torch.testing.assert_close(second.memory, whole.memory)
+
+
+def test_the_associative_memory_stays_orthogonal_over_a_thousand_steps_in_float32():
+    options = RUMOptions(1, 1.0)
+    weights = make_weights(options, 4, 20)
+    weights = RUMWeights(*(Affine(*(t.detach().float() for t in affine)) for affine in weights[:3]))
+    x = normal(7, 1, 1000, 4).detach().float()
+    memory = fast.rum(x, torch.zeros(1, 20), torch.eye(20)[None], weights, options).memory
+    assert (memory @ memory.mT - torch.eye(20)).abs().max() < 2e-5

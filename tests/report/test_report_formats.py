@@ -1,0 +1,277 @@
+import csv
+import io
+import json
+
+import pytest
+
+from rmem_cli.report.csv_format import COLUMNS
+from rmem_cli.report.formats import FORMATS
+from rmem_cli.report.table import Comparison, Line, Ours, Published, Section, SolveRate, Table
+from rmem_cli.report.verdict import Outcome, Verdict
+
+
+def cited(name, **fields):
+    empty = dict.fromkeys(("value", "sd", "n", "text", "x", "curve", "parameters"))
+    values = {"verified": True, **empty, "source": "Table 1 [key2019]", **fields}
+    return Published(id=f"paper.table.{name}", **values)
+
+
+def compared(outcome, reason="", **fields):
+    values = {"difference": None, "low": None, "high": None, "tolerance": 0.01, **fields}
+    return Comparison(**values, verdict=Verdict(outcome, reason))
+
+
+NOT_RUN = compared(Outcome.NOT_RUN)
+LINES = [
+    Line(
+        "row",
+        "rum",
+        "RUM | λ 1",
+        cited("rum", value=0.98, sd=0.01, n=5, notes=(2,)),
+        {
+            "paper": Ours(
+                mean=0.99, sd=0.0123, n=3, planned=3, solve_rate=SolveRate(2, 3, 0.2077, 0.9385),
+                parameters=17950, wall_seconds=754.0, peak_memory_mb=1234.0,
+            ),
+            "cpu": Ours(mean=0.5, n=1, planned=3, failed={"diverged": 1, "out_of_memory": 1}),
+        },
+        compared(Outcome.INCONCLUSIVE, difference=0.01, low=-0.0123, high=0.0323),
+        (1,),
+    ),
+    Line(
+        "row",
+        "lstm",
+        "LSTM",
+        cited("lstm", verified=False),
+        {"paper": Ours(mean=None, planned=3, failed={"diverged": 3}, caveats=("dirty tree",))},
+        compared(Outcome.NO_VERDICT, "dirty tree, no seed finished"),
+    ),
+    Line("row", "gru", "GRU", None, {}, NOT_RUN),
+    Line("chance", "chance", "chance", ours={"paper": Ours(mean=0.1), "cpu": Ours(mean=0.125)}),
+    Line("published", "paper.table.a", "[bold]A[/bold]", cited("a", text="solves it"), comparison=NOT_RUN),
+    Line(
+        "published", "paper.table.b", "B",
+        cited("b", x=(1.0, 2.0, 4.0, 8.0, 16.0), curve=(1.0, 0.9, 0.8, 0.7, 0.6)), comparison=NOT_RUN,
+    ),
+]  # fmt: skip
+TABLE = Table(
+    experiment="made_up",
+    title="A made-up experiment",
+    reference="A Paper (A Journal, 2019) [key2019]",
+    where="Table 1",
+    scales=["paper", "cpu"],
+    sections=[
+        Section("length=30", "test", "test", "", "accuracy", "fraction", True, 3, ["paper", "cpu"], LINES),
+        Section(
+            "", "", "", "", "score", "mixed", None, None, ["paper", "cpu"],
+            [Line("published", "paper.table.c", "C", cited("c", value=36.44), comparison=NOT_RUN)],
+        ),
+    ],
+    footnotes=["eta 1 instead of 2", "published: Table 1 [key2019]"],
+    remarks=["left out: 2 results of other settings than the recipe has now"],
+)  # fmt: skip
+
+TERMINAL = """\
+made_up: A made-up experiment
+A Paper (A Journal, 2019) [key2019]
+Published numbers: Table 1
+
+length=30, test: accuracy (fraction), higher is better, tolerance 0.01
+Model            Published       Ours, paper     Solved, paper   Difference      Verdict         Ours, cpu
+──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+RUM | λ 1 ¹      0.980 ± 0.010   0.990 ± 0.012   2/3             +0.010          inconclusive    0.500 (1 of
+                 (5) ²           (3)             [0.21, 0.94]    [-0.012,                        3; 1
+                                                                 +0.032]                         diverged; 1
+                                                                                                 out of
+                                                                                                 memory)
+LSTM             unverified      - (0 of 3; 3                                    no verdict:     -
+                                 diverged)                                       dirty tree,
+                                 dirty tree                                      no seed
+                                                                                 finished
+GRU              -               -                                               not run         -
+chance                           0.100                                                           0.125
+[bold]A[/bold]   solves it       -                                               not run         -
+B                1 → 1.000, 2    -                                               not run         -
+                 → 0.900, 4 →
+                 0.800, …, 16
+                 → 0.600
+
+published score (mixed), tolerance 0.01
+Model   Published   Verdict
+───────────────────────────
+C       36.44       not run
+
+cost: median training time of a seed, largest memory
+Model       Cell        Scale   Parameters   Time per seed   Peak memory
+────────────────────────────────────────────────────────────────────────
+RUM | λ 1   length=30   paper   17.9k        13 min          1.2 GB
+RUM | λ 1   length=30   cpu
+LSTM        length=30   paper
+
+¹ eta 1 instead of 2
+² published: Table 1 [key2019]
+left out: 2 results of other settings than the recipe has now
+a ± b (n): mean, standard deviation and number of seeds; [a, b]: 95 % interval; only full-scale results
+(paper) get a verdict
+"""
+
+MARKDOWN = """\
+## made\\_up: A made-up experiment
+
+A Paper (A Journal, 2019) \\[key2019\\]
+
+Published numbers: Table 1
+
+**length=30, test: accuracy (fraction), higher is better, tolerance 0.01**
+
+| Model | Published | Ours, paper | Solved, paper | Difference | Verdict | Ours, cpu |
+| --- | --- | --- | --- | --- | --- | --- |
+| RUM \\| λ 1 ¹ | 0.980 ± 0.010 (5) ² | 0.990 ± 0.012 (3) | 2/3 \\[0.21, 0.94\\] | +0.010 \\[-0.012, +0.032\\] | inconclusive | 0.500 (1 of 3; 1 diverged; 1 out of memory) |
+| LSTM | unverified | - (0 of 3; 3 diverged) dirty tree |  |  | no verdict: dirty tree, no seed finished | - |
+| GRU | - | - |  |  | not run | - |
+| chance |  | 0.100 |  |  |  | 0.125 |
+| \\[bold\\]A\\[/bold\\] | solves it | - |  |  | not run | - |
+| B | 1 → 1.000, 2 → 0.900, 4 → 0.800, …, 16 → 0.600 | - |  |  | not run | - |
+
+**published score (mixed), tolerance 0.01**
+
+| Model | Published | Verdict |
+| --- | --- | --- |
+| C | 36.44 | not run |
+
+**cost: median training time of a seed, largest memory**
+
+| Model | Cell | Scale | Parameters | Time per seed | Peak memory |
+| --- | --- | --- | --- | --- | --- |
+| RUM \\| λ 1 | length=30 | paper | 17.9k | 13 min | 1.2 GB |
+| RUM \\| λ 1 | length=30 | cpu |  |  |  |
+| LSTM | length=30 | paper |  |  |  |
+
+- ¹ eta 1 instead of 2
+- ² published: Table 1 \\[key2019\\]
+- left out: 2 results of other settings than the recipe has now
+- a ± b (n): mean, standard deviation and number of seeds; \\[a, b\\]: 95 % interval; only full-scale results (paper) get a verdict
+"""
+
+
+def written(name, tables):
+    file = io.StringIO()
+    FORMATS[name].write(tables, file)
+    return file.getvalue()
+
+
+def test_the_terminal_form():
+    assert written("terminal", [TABLE]) == TERMINAL
+
+
+def test_the_markdown_form():
+    assert written("markdown", [TABLE]) == MARKDOWN
+
+
+def test_the_csv_form_keeps_every_digit_and_gives_each_scale_a_record():
+    records = list(csv.DictReader(io.StringIO(written("csv", [TABLE]))))
+    assert [(record["id"], record["scale"]) for record in records] == [
+        ("rum", "paper"),
+        ("rum", "cpu"),
+        ("lstm", "paper"),
+        ("gru", "paper"),
+        ("chance", "paper"),
+        ("chance", "cpu"),
+        ("paper.table.a", "paper"),
+        ("paper.table.b", "paper"),
+        ("paper.table.c", "paper"),
+    ]
+    assert list(records[0]) == list(COLUMNS)
+    assert {name: value for name, value in records[0].items() if value} == {
+        "experiment": "made_up",
+        "cell": "length=30",
+        "protocol": "test",
+        "split": "test",
+        "metric": "accuracy",
+        "unit": "fraction",
+        "kind": "row",
+        "id": "rum",
+        "title": "RUM | λ 1",
+        "published_id": "paper.table.rum",
+        "published_verified": "true",
+        "published": "0.98",
+        "published_sd": "0.01",
+        "published_n": "5",
+        "published_source": "Table 1 [key2019]",
+        "scale": "paper",
+        "mean": "0.99",
+        "sd": "0.0123",
+        "seeds": "3",
+        "planned_seeds": "3",
+        "solved": "2",
+        "solve_rate_low": "0.2077",
+        "solve_rate_high": "0.9385",
+        "difference": "0.01",
+        "difference_low": "-0.0123",
+        "difference_high": "0.0323",
+        "tolerance": "0.01",
+        "verdict": "inconclusive",
+        "parameters": "17950",
+        "wall_seconds": "754.0",
+        "peak_memory_mb": "1234.0",
+    }
+    assert (records[1]["failed"], records[1]["verdict"]) == ("diverged=1;out_of_memory=1", "")
+    assert records[7]["published_curve"] == "1.0=1.0;2.0=0.9;4.0=0.8;8.0=0.7;16.0=0.6"
+
+
+def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
+    document = json.loads(written("json", [TABLE]))
+    assert document["schema"] == 1
+    (table,) = document["tables"]
+    assert list(table) == [
+        "experiment", "title", "reference", "where", "scales", "sections", "footnotes", "remarks",
+    ]  # fmt: skip
+    section = table["sections"][0]
+    assert list(section) == [
+        "cell", "protocol", "split", "part", "metric", "unit", "higher_is_better", "digits", "scales", "lines",
+    ]  # fmt: skip
+    line = section["lines"][0]
+    assert list(line) == ["kind", "id", "title", "published", "ours", "comparison", "notes"]
+    assert line["comparison"] == {
+        "difference": 0.01, "low": -0.0123, "high": 0.0323, "tolerance": 0.01,
+        "verdict": {"outcome": "inconclusive", "reason": ""}, "notes": [],
+    }  # fmt: skip
+    assert line["ours"]["paper"] == {
+        "mean": 0.99, "sd": 0.0123, "n": 3, "planned": 3, "failed": {},
+        "solve_rate": {"solved": 2, "seeds": 3, "low": 0.2077, "high": 0.9385}, "caveats": [],
+        "parameters": 17950, "wall_seconds": 754.0, "peak_memory_mb": 1234.0,
+    }  # fmt: skip
+    assert list(line["published"]) == [
+        "id", "verified", "value", "sd", "n", "text", "x", "curve", "parameters", "source", "notes",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_table_and_two_tables_can_be_written(name):
+    assert written(name, [TABLE, TABLE]).count("RUM") == 2 * written(name, [TABLE]).count("RUM")
+    assert "RUM" not in written(name, [])
+
+
+def test_one_header_stands_above_the_csv_of_two_tables():
+    assert written("csv", [TABLE, TABLE]).count("experiment,cell") == 1
+
+
+def test_text_that_no_terminal_shows_fits_110_columns_and_has_no_colours(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    text = written("terminal", [TABLE])
+    assert max(map(len, text.splitlines())) <= 110
+    assert "\x1b" not in text
+
+
+def test_a_terminal_gets_colours(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for name, value in {"TERM": "xterm-256color", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    file = Terminal()
+    FORMATS["terminal"].write([TABLE], file)
+    assert "\x1b" in file.getvalue()
+    assert "not run" in file.getvalue()

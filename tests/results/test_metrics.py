@@ -1,0 +1,21 @@
+import pytest
+
+from rmem_cli.errors import UsageError
+from rmem_cli.results.metrics import METRICS, metric
+
+
+def test_every_metric_is_found_by_its_own_name():
+    assert {name: metric(name).name for name in METRICS} == {name: name for name in METRICS}
+    assert set(METRICS) == {"accuracy", "loss", "bpc", "perplexity", "mse"}
+
+
+def test_only_accuracy_is_better_when_higher():
+    assert [name for name in METRICS if METRICS[name].higher_is_better] == ["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "closest"), [("acurracy", "accuracy"), ("bpcs", "bpc"), ("acc", "accuracy")]
+)
+def test_an_unknown_metric_is_refused_with_the_closest_name(wrong, closest):
+    with pytest.raises(UsageError, match=f"{wrong}.*did you mean '{closest}'"):
+        metric(wrong)

@@ -1,0 +1,225 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rmem_cli.errors import UsageError
+from rmem_cli.results.row import COLUMNS, ResultRow
+from rmem_cli.results.store import ResultStore
+
+ROW = ResultRow(
+    experiment="recall", row="lstm", cell="", scale="cpu", seed=1, protocol="test", split="test", part="",
+    metric="accuracy", value=0.5, unit="fraction", examples=10, step=3, checkpoint="best", parameters=7,
+    wall_seconds=1.25, peak_memory_mb=None, device="cpu", threads=2, op_paths="", dtype="float32",
+    torch_version="2.13.0", rmem_version="0.1.0", git_commit="", git_dirty="", train_hash="0123456789ab",
+    eval_hash="ba9876543210", data_hash="", status="ok", time="2026-01-02T03:04:05Z",
+)  # fmt: skip
+
+# Writes rows seed 0, 1, 2, ... and says so after each write has returned.
+WRITER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.store import ResultStore
+folder, name, count, cells = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+row = ResultRow.from_text(cells)
+for seed in range(count):
+    ResultStore(Path(folder)).write([replace(row, row=name, seed=seed)])
+    print(seed, flush=True)
+"""
+
+texts = st.text(max_size=12)
+floats = st.none() | st.floats(allow_nan=False)
+counts = st.none() | st.integers(0, 10**12)
+any_rows = st.builds(
+    replace,
+    st.just(ROW),
+    row=texts,
+    cell=texts,
+    seed=st.integers(0, 3),
+    part=texts,
+    value=floats,
+    examples=counts,
+    wall_seconds=floats,
+    op_paths=texts,
+    device=texts,
+    git_commit=texts,
+    time=texts,
+)
+
+
+def start_writer(folder, name, count):
+    command = [sys.executable, "-c", WRITER, str(folder), name, str(count), *ROW.to_text()]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def table_of(*rows):
+    return ",".join(COLUMNS) + "\n" + "".join(",".join(row.to_text()) + "\n" for row in rows)
+
+
+@given(st.lists(any_rows, max_size=6, unique_by=lambda row: row.key))
+@settings(max_examples=40, deadline=None)
+def test_rows_with_any_text_and_number_are_read_as_they_were_written(tmp_path_factory, rows):
+    store = ResultStore(tmp_path_factory.mktemp("results"))
+    store.write(rows[:3])
+    store.write(rows[3:])
+    assert store.read("recall") == rows
+
+
+@given(rows=st.lists(any_rows, min_size=1, max_size=5, unique_by=lambda row: row.key), data=st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_row_with_the_same_key_replaces_the_old_one_in_its_place(tmp_path_factory, rows, data):
+    store = ResultStore(tmp_path_factory.mktemp("results"))
+    store.write(rows)
+    place = data.draw(st.integers(0, len(rows) - 1))
+    new = replace(rows[place], value=0.75, time="")
+    store.write([new])
+    assert store.read("recall") == [*rows[:place], new, *rows[place + 1 :]]
+
+
+def test_the_table_is_plain_csv_with_one_line_per_row(tmp_path):
+    rows = [ROW, replace(ROW, seed=2, value=None, status="diverged")]
+    ResultStore(tmp_path).write(rows)
+    assert (tmp_path / "recall.csv").read_text() == table_of(*rows)
+
+
+def test_a_write_keeps_the_other_rows_byte_for_byte(tmp_path):
+    odd = table_of(ROW).replace(",0.5,", ",0.50000000000000000000,").replace(",lstm,", ',"lstm",')
+    (tmp_path / "recall.csv").write_text(odd)
+    other = replace(ROW, seed=2)
+    ResultStore(tmp_path).write([other])
+    assert (tmp_path / "recall.csv").read_text() == odd + ",".join(other.to_text()) + "\n"
+
+
+def test_a_table_without_a_last_line_end_is_continued_on_a_line_of_its_own(tmp_path):
+    (tmp_path / "recall.csv").write_text(table_of(ROW).removesuffix("\n"))
+    ResultStore(tmp_path).write([replace(ROW, seed=2)])
+    assert [row.seed for row in ResultStore(tmp_path).read("recall")] == [1, 2]
+
+
+def test_rows_of_several_experiments_go_to_tables_of_their_own(tmp_path):
+    store = ResultStore(tmp_path)
+    store.write([ROW, replace(ROW, experiment="copying"), replace(ROW, seed=2)])
+    assert store.experiments() == ["copying", "recall"]
+    assert [row.seed for row in store.read("recall")] == [1, 2]
+
+
+def test_an_experiment_without_a_table_has_no_rows(tmp_path):
+    store = ResultStore(tmp_path / "missing")
+    assert (store.read("recall"), store.experiments()) == ([], [])
+    assert not (tmp_path / "missing").exists()
+
+
+def test_after_a_union_merge_the_later_row_wins_and_the_next_write_leaves_only_it(tmp_path):
+    late, early = replace(ROW, value=0.9, time="2026-01-03T00:00:00Z"), replace(ROW, value=0.1)
+    last = replace(ROW, seed=3, value=0.3)
+    merged = table_of(replace(ROW, seed=2), late, early) + table_of(replace(last, value=0.2), last)
+    (tmp_path / "recall.csv").write_text(merged)
+    store = ResultStore(tmp_path)
+    expected = [replace(ROW, seed=2), late, last]
+    assert store.read("recall") == expected
+    store.write([replace(ROW, seed=4)])
+    assert (tmp_path / "recall.csv").read_text() == table_of(*expected, replace(ROW, seed=4))
+
+
+def test_four_processes_writing_at_once_lose_no_row_and_double_none(tmp_path):
+    writers = [start_writer(tmp_path, name, 25) for name in "abcd"]
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    written = [(row.row, row.seed) for row in ResultStore(tmp_path).read("recall")]
+    assert sorted(written) == [(name, seed) for name in "abcd" for seed in range(25)]
+    assert len((tmp_path / "recall.csv").read_text().splitlines()) == 101
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX matter")
+def test_killed_writers_leave_a_readable_table_with_every_finished_write(tmp_path):
+    finished = set()
+    for attempt in range(5):
+        name = f"attempt{attempt}"
+        writer = start_writer(tmp_path, name, 10**6)
+        finished.add((name, int(writer.stdout.readline())))
+        time.sleep(0.013 * attempt)
+        writer.send_signal(signal.SIGKILL)
+        finished |= {(name, int(seed)) for seed in writer.communicate()[0].split()}
+        written = {(row.row, row.seed) for row in ResultStore(tmp_path).read("recall")}
+        assert finished <= written
+        # Only the write that was under way when the process died may be there besides.
+        assert len(written) <= len(finished) + attempt + 1
+    ResultStore(tmp_path).write([ROW])
+    assert ROW in ResultStore(tmp_path).read("recall")
+
+
+def test_writing_leaves_nothing_beside_the_tables_that_git_would_see(tmp_path):
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    store = ResultStore(tmp_path)
+    store.check_writable()
+    store.write([ROW])
+    store.write_curve("recall-lstm", "step,loss\n1,2.0\n")
+    (tmp_path / ".locks" / "recall.csv.unfinished").write_text("left by a killed process")
+    status = ["git", "-C", str(tmp_path), "status", "--porcelain", "--untracked-files=all"]
+    seen = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+    assert seen.split("\n") == ["?? curves/recall-lstm.csv", "?? recall.csv", ""]
+
+
+def test_a_curve_replaces_the_older_one(tmp_path):
+    store = ResultStore(tmp_path)
+    store.write_curve("recall-lstm", "step,loss\n1,2.0\n")
+    store.write_curve("recall-lstm", "step,loss\n1,1.0\n")
+    assert (tmp_path / "curves" / "recall-lstm.csv").read_text() == "step,loss\n1,1.0\n"
+
+
+@pytest.mark.parametrize("name", ["", "../recall", "a/b", ".hidden", "a b"])
+def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(UsageError, match="cannot name a results file"):
+        ResultStore(tmp_path).write([replace(ROW, experiment=name)])
+    with pytest.raises(UsageError, match="cannot name a results file"):
+        ResultStore(tmp_path).write_curve(name, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "line", "what"),
+    [
+        (lambda text: text + "<<<<<<< HEAD\n", 4, "the row has 1 cells, not 30"),
+        (lambda text: text.replace(",0.5,", ",half,", 1), 2, "column 'value' holds 'half', not a number"),
+        (lambda text: text.replace(",ok,", ",good,", 1), 2, "status is 'good'"),
+        (lambda text: text + '"never closed\n', 4, "unexpected end of data"),
+        (lambda text: text.replace("seed,", "", 1), 1, "the row has 29 cells, not 30"),
+        (lambda text: text.replace("seed,protocol", "protocol,seed", 1), 1, "column 'seed' holds 'protocol'"),
+    ],
+)
+def test_a_malformed_table_is_refused_with_its_line_and_a_cure_and_left_alone(tmp_path, damage, line, what):
+    table = tmp_path / "recall.csv"
+    text = damage(table_of(ROW, replace(ROW, seed=2)))
+    table.write_text(text)
+    for action in (lambda store: store.read("recall"), lambda store: store.write([ROW])):
+        with pytest.raises(UsageError) as caught:
+            action(ResultStore(tmp_path))
+        assert f"recall.csv:{line}: " in str(caught.value)
+        assert what in str(caught.value)
+        assert "restore the file with git" in str(caught.value)
+    assert table.read_text() == text
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    (tmp_path / "recall.csv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(UsageError, match=r"recall\.csv: this is not a results table"):
+        ResultStore(tmp_path).read("recall")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_a_cure(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = ResultStore(tmp_path / "file" / "results")
+    for write in (lambda: store.write([ROW]), lambda: store.write_curve("a", ""), store.check_writable):
+        with pytest.raises(
+            UsageError, match=r"results folder .* cannot be written \(.*\); make it writable, or name"
+        ):
+            write()

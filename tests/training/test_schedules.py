@@ -1,0 +1,109 @@
+import math
+
+import pytest
+
+from rmem_cli.training import config
+from rmem_cli.training.schedules import Schedule, build_schedule
+
+BASE, TOTAL, WARMUP = 0.5, 110, 10
+
+
+def schedule_of(settings: config.ScheduleSettings, total: int = TOTAL) -> Schedule:
+    return build_schedule(settings, BASE, total)
+
+
+WITH_WARMUP = [
+    config.ConstantSettings(warmup_steps=WARMUP),
+    config.LinearSettings(warmup_steps=WARMUP),
+    config.CosineSettings(warmup_steps=WARMUP),
+    config.InverseSqrtSettings(warmup_steps=WARMUP),
+    config.StepSettings(warmup_steps=WARMUP, at=[50]),
+    config.PlateauSettings(warmup_steps=WARMUP),
+]
+
+
+@pytest.mark.parametrize("settings", WITH_WARMUP, ids=lambda settings: settings.kind)
+def test_the_warm_up_rises_linearly_to_the_learning_rate(settings: config.ScheduleSettings) -> None:
+    schedule = schedule_of(settings)
+    rates = [schedule.lr(step) for step in range(WARMUP)]
+    assert rates == pytest.approx([BASE * (step + 1) / WARMUP for step in range(WARMUP)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (config.ConstantSettings(), {0: BASE, 50: BASE, 109: BASE}),
+        (config.LinearSettings(), {0: BASE, 55: BASE / 2, 109: BASE / 110, 110: 0.0, 200: 0.0}),
+        (config.LinearSettings(min_lr=0.1), {0: BASE, 55: 0.3, 110: 0.1}),
+        (config.LinearSettings(warmup_steps=10), {9: BASE, 10: BASE, 60: BASE / 2, 110: 0.0}),
+        (config.CosineSettings(), {0: BASE, 55: BASE / 2, 110: 0.0, 200: 0.0}),
+        (
+            config.CosineSettings(min_lr=0.1, warmup_steps=10),
+            {9: BASE, 10: BASE, 35: 0.3 + 0.2 * math.cos(math.pi / 4), 60: 0.3, 110: 0.1},
+        ),
+        (config.InverseSqrtSettings(warmup_steps=10), {9: BASE, 39: BASE / 2, 89: BASE / 3}),
+        (config.StepSettings(at=[50, 20], factor=0.1), {0: BASE, 19: BASE, 20: 0.05, 49: 0.05, 50: 0.005}),
+        (config.PlateauSettings(), {0: BASE, 109: BASE}),
+    ],
+    ids=str,
+)
+def test_a_schedule_has_the_value_of_its_formula(
+    settings: config.ScheduleSettings, expected: dict[int, float]
+) -> None:
+    schedule = schedule_of(settings)
+    assert {step: schedule.lr(step) for step in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", [config.LinearSettings, config.CosineSettings])
+def test_a_warm_up_longer_than_the_run_is_no_error(
+    kind: type[config.LinearSettings | config.CosineSettings],
+) -> None:
+    schedule = schedule_of(kind(warmup_steps=10), total=5)
+    assert [schedule.lr(step) for step in range(5)] == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.25])
+
+
+def observe_all(schedule: Schedule, values: list[float], higher_is_better: bool = False) -> list[float]:
+    rates = []
+    for value in values:
+        schedule.observe(value, higher_is_better)
+        rates.append(schedule.lr(0))
+    return rates
+
+
+def test_plateau_reduces_after_more_than_patience_observations_without_improvement() -> None:
+    schedule = schedule_of(config.PlateauSettings(patience=2, factor=0.5))
+    rates = observe_all(schedule, [3.0, 2.0, 2.0, 2.5, 2.0, 2.0, 2.0, 2.0])
+    assert rates == [0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
+
+
+def test_plateau_starts_to_count_again_after_an_improvement() -> None:
+    schedule = schedule_of(config.PlateauSettings(patience=1, factor=0.5))
+    assert observe_all(schedule, [3.0, 3.0, 2.0, 2.0, 2.0]) == [0.5, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_plateau_knows_metrics_of_which_more_is_better() -> None:
+    schedule = schedule_of(config.PlateauSettings(patience=0, factor=0.5))
+    assert observe_all(schedule, [0.1, 0.2, 0.3, 0.2], higher_is_better=True) == [0.5, 0.5, 0.5, 0.25]
+
+
+def test_plateau_counts_not_a_number_as_no_improvement() -> None:
+    schedule = schedule_of(config.PlateauSettings(patience=0, factor=0.5))
+    assert observe_all(schedule, [math.nan, 1.0, math.nan]) == [0.25, 0.25, 0.125]
+
+
+def test_plateau_does_not_go_below_its_least_rate() -> None:
+    schedule = schedule_of(config.PlateauSettings(patience=0, factor=0.1, min_lr=0.02))
+    assert observe_all(schedule, [1.0, 1.0, 1.0, 1.0]) == pytest.approx([0.5, 0.05, 0.02, 0.02])
+
+
+@pytest.mark.parametrize("settings", WITH_WARMUP, ids=lambda settings: settings.kind)
+def test_a_resumed_schedule_goes_on_bit_for_bit(settings: config.ScheduleSettings) -> None:
+    values = [math.sin(step) for step in range(100)]
+    straight = schedule_of(settings)
+    before = schedule_of(settings)
+    expected, got = observe_all(straight, values), observe_all(before, values[:40])
+    after = schedule_of(settings)
+    after.load_state_dict(before.state_dict())
+    got += observe_all(after, values[40:])
+    assert got == expected
+    assert [after.lr(step) for step in range(TOTAL)] == [straight.lr(step) for step in range(TOTAL)]
