@@ -31,3 +31,31 @@ def _own_folders(tmp_path, monkeypatch):
 def real_data():
     """The folder of real data sets, for tests marked `data`."""
     return Path(os.environ["RMEM_TEST_DATA"])
+
+
+@pytest.fixture
+def write_text():
+    """Writes a made-up text as a prepared data set: the symbols of each split, or how many.
+
+    Most symbols are the successor of the one before, so that there is something to learn.
+    """
+
+    def write(train=600, valid=120, test=90, *, name="ptb", form="char", vocabulary="_abcdefg"):
+        import numpy as np
+
+        from rmem_cli.data.writer import Content, write_prepared
+
+        random = np.random.default_rng(1)
+
+        def symbols(given):
+            if not isinstance(given, int):
+                return np.array(given, dtype=np.uint8)
+            steps = np.where(random.random(given) < 0.8, 1, random.integers(len(vocabulary), size=given))
+            return (steps.cumsum() % len(vocabulary)).astype(np.uint8)
+
+        splits = {"train": train, "valid": valid, "test": test}
+        arrays = {split: [symbols(given)] for split, given in splits.items()}
+        content = Content(arrays, list(vocabulary), end_of_line=0)
+        return write_prepared(name, form, content, sources=[], licence="none", citation="none")
+
+    return write

@@ -1,36 +1,24 @@
 """Joining a recipe, its results and the published numbers into a table."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from rmem_cli.published.store import find_table, load_paper
-from rmem_cli.recipe import Recipe, RunSpec
-from rmem_cli.recipe.resolve import PAPER
-from rmem_cli.recipe.schema import EvalProtocol
+from rmem_cli.recipe import Recipe
+from rmem_cli.recipe.resolve import PAPER, Row
+from rmem_cli.report.chance import chance_lines
 from rmem_cli.report.citations import Citation, cite, cite_table
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.measured import compare, measure
+from rmem_cli.report.places import Place, entries_at, find_places
 from rmem_cli.report.selection import Entry, entries, select
-from rmem_cli.report.table import Comparison, Line, Ours, Section, Table
+from rmem_cli.report.table import Comparison, Line, Section, Table
 from rmem_cli.report.verdict import Outcome, Verdict
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow
 from rmem_cli.tasks.config import TaskSettings
 
 _UNVERIFIED = "unverified: the paper's number was not found in any source, so none is shown"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """What the lines of a section have in common."""
-
-    cell: str
-    protocol: str
-    split: str
-    part: str
-    metric: str
 
 
 def build_table(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = None) -> Table:
@@ -66,7 +54,7 @@ class _Builder:
         self.footnotes = Footnotes()
         self.citations = {row.id: cite(row.published) for row in recipe.rows if row.published is not None}
         self.cited: set[str] = set()
-        self.places = self.all_places()
+        self.places = find_places(self.plan, self.selection.results)
 
     def table(self) -> Table:
         recipe = self.recipe
@@ -84,25 +72,10 @@ class _Builder:
             remarks=self.remarks([*sections.values(), *apart]),
         )
 
-    def all_places(self) -> list[_Place]:
-        """The sections: each matrix cell, each protocol, each of its parts that has results, each metric."""
-        parts: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
-        for _, _, cell, protocol, part, name in self.selection.results:
-            parts[cell, protocol, name][part] = None
-        return list(
-            dict.fromkeys(
-                _Place(spec.cell, protocol.name, protocol.split, part, name)
-                for spec in (entry.spec for planned in self.plan.values() for entry in planned)
-                for protocol in spec.settings.eval
-                for name in protocol.metrics
-                for part in parts.get((spec.cell, protocol.name, name), {"": None})
-            )
-        )
-
-    def section(self, place: _Place) -> Section:
+    def section(self, place: Place) -> Section:
         """The rows of the recipe that are measured at a place, with chance beside them."""
         kind = metric(place.metric)
-        entries = self.entries_at(place)
+        at_place = entries_at(place, self.plan)
         return Section(
             cell=place.cell,
             protocol=place.protocol,
@@ -112,41 +85,36 @@ class _Builder:
             unit=kind.unit,
             higher_is_better=kind.higher_is_better,
             digits=kind.digits,
-            scales=[scale for scale in self.plan if any(scale in at for at in entries.values())],
-            lines=[self.row_line(place, row, at) for row, at in entries.items()]
-            + self.chance_lines(place, entries),
+            scales=[scale for scale in self.plan if any(scale in at for at in at_place.values())],
+            lines=[
+                *(
+                    self.row_line(place, row, at_place[row.id])
+                    for row in self.recipe.rows
+                    if row.id in at_place
+                ),
+                *chance_lines(self.recipe, place, at_place),
+            ],
         )
 
-    def entries_at(self, place: _Place) -> dict[str, dict[str, Entry]]:
-        """Row to scale to entry, of all that is measured at a place."""
-        found: dict[str, dict[str, Entry]] = {row.id: {} for row in self.recipe.rows}
-        for scale, planned in self.plan.items():
-            for entry in planned:
-                if _protocol(entry.spec, place) is not None:
-                    found[entry.spec.row][scale] = entry
-        return {row: at for row, at in found.items() if at}
-
-    def row_line(self, place: _Place, row_id: str, entries: dict[str, Entry]) -> Line:
+    def row_line(self, place: Place, row: Row, at_scale: dict[str, Entry]) -> Line:
         """The line of a row of the recipe."""
-        row = self.recipe.row(row_id)
         ours = {}
-        for scale, entry in entries.items():
-            key = (scale, row_id, place.cell, place.protocol, place.part, place.metric)
+        for scale, entry in at_scale.items():
+            key = (scale, row.id, place.cell, place.protocol, place.part, place.metric)
             if results := self.selection.results.get(key):
-                solvable = metric(place.metric).unit == "fraction" and _task(entry.spec).generated
-                ours[scale] = measure(results, len(entry.seeds), has_solve_rate=solvable)
+                ours[scale] = measure(results, len(entry.seeds), has_solve_rate=_is_solvable(place, entry))
         notes = tuple(self.footnotes.add(note) for note in row.notes)
-        citation = self.citation(place, row_id)
+        citation = self.citation(place, row)
         published = None if citation is None else citation.published(self.footnotes)
         comparison = None
-        if PAPER in entries:
+        if PAPER in at_scale:
             tolerance = None if citation is None else self.tolerance(citation)
             comparison = compare(ours.get(PAPER), published, tolerance, metric(place.metric), self.footnotes)
         return Line("row", row.id, row.title, published, ours, comparison, notes)
 
-    def citation(self, place: _Place, row_id: str) -> Citation | None:
+    def citation(self, place: Place, row: Row) -> Citation | None:
         """The published number that belongs to a row, if it is for this place."""
-        citation = self.citations.get(row_id)
+        citation = self.citations.get(row.id)
         if citation is None or self.home(citation) != place:
             return None
         self.cited.add(citation.id)
@@ -156,7 +124,7 @@ class _Builder:
         """The recipe's tolerance, else that of the published table, in the unit of our metric."""
         return citation.tolerance if self.recipe.tolerance is None else self.recipe.tolerance
 
-    def home(self, citation: Citation) -> _Place | None:
+    def home(self, citation: Citation) -> Place | None:
         """Where a published value stands: the first protocol of its metric on the test split, else the first.
 
         It is nowhere if the recipe has matrix cells, since the value is for none of them alone.
@@ -168,25 +136,7 @@ class _Builder:
         ]
         return next((place for place in places if place.split == "test"), places[0] if places else None)
 
-    def chance_lines(self, place: _Place, entries: dict[str, dict[str, Entry]]) -> list[Line]:
-        """What a model without memory reaches: one line, or several where rows differ in their task."""
-        titles: dict[tuple[tuple[str, float], ...], list[str]] = defaultdict(list)
-        for row, at in entries.items():
-            found = ((scale, _chance(entry.spec, place)) for scale, entry in at.items())
-            chances = tuple((scale, value) for scale, value in found if value is not None)
-            if chances:
-                titles[chances].append(self.recipe.row(row).title)
-        return [
-            Line(
-                "chance",
-                "chance",
-                "chance" if len(titles) == 1 else f"chance for {'; '.join(models)}",
-                ours={scale: Ours(mean=value) for scale, value in chances},
-            )
-            for chances, models in titles.items()
-        ]
-
-    def add_published_lines(self, sections: dict[_Place, Section]) -> list[Section]:
+    def add_published_lines(self, sections: dict[Place, Section]) -> list[Section]:
         """List the published rows that stand beside no row of ours where their metric is measured.
 
         Returns:
@@ -240,27 +190,10 @@ class _Builder:
         return remarks
 
 
-def _protocol(spec: RunSpec, place: _Place) -> EvalProtocol | None:
-    return next(
-        (
-            protocol
-            for protocol in spec.settings.eval
-            if (spec.cell, protocol.name, protocol.split) == (place.cell, place.protocol, place.split)
-            and place.metric in protocol.metrics
-        ),
-        None,
-    )
-
-
-def _task(spec: RunSpec) -> TaskSettings:
-    return cast(TaskSettings, spec.settings.task)  # what every entry of the registry of tasks derives from
-
-
-def _chance(spec: RunSpec, place: _Place) -> float | None:
-    protocol = _protocol(spec, place)
-    if protocol is None:
-        return None
-    return cast(TaskSettings, spec.protocol_task(protocol)).chance().get(place.metric)
+def _is_solvable(place: Place, entry: Entry) -> bool:
+    """Whether seeds solve the task or do not: the accuracies of generated tasks."""
+    task = cast(TaskSettings, entry.spec.settings.task)  # which all kinds of tasks derive from
+    return metric(place.metric).unit == "fraction" and task.generated
 
 
 def _apart(citation: Citation, scales: list[str]) -> Section:

@@ -56,7 +56,7 @@ def footnotes(table: Table) -> list[str]:
 
 
 def _legend(table: Table) -> str:
-    words = ["a ± b (n): mean, standard deviation and number of seeds; [a, b]: 95 % interval"]
+    words = ["a ± b (n) is mean, standard deviation and number of seeds, [a, b] a 95 % interval"]
     if table.scales != [PAPER]:
         words.append("only full-scale results (paper) get a verdict")
     return "; ".join(words)
@@ -107,21 +107,23 @@ def _caption(section: Section) -> str:
     words = [measured if section.protocol else f"published {measured}"]
     if section.higher_is_better is not None:
         words.append("higher is better" if section.higher_is_better else "lower is better")
-    tolerances = {line.comparison.tolerance for line in section.lines if line.comparison is not None}
-    words += [f"tolerance {tolerance:g}" for tolerance in sorted(filter(None, tolerances))]
+    found = (line.comparison.tolerance for line in section.lines if line.comparison is not None)
+    tolerances = {tolerance for tolerance in found if tolerance is not None}
+    words += [f"tolerance {tolerance:g}" for tolerance in sorted(tolerances)]
     split = "" if section.protocol == section.split else f"{section.split} split"
     where = ", ".join(filter(None, (section.cell, section.protocol, split, section.part)))
     return ": ".join(filter(None, (where, ", ".join(words))))
 
 
 def _cost_grid(table: Table) -> Grid:
+    titles = {line.id: line.title for section in table.sections for line in section.lines}
     runs: dict[tuple[str, str, str], Ours] = {}
     for section in table.sections:
         for line in (line for line in section.lines if line.kind == "row"):
             for scale, ours in line.ours.items():
-                runs.setdefault((line.title, section.cell, scale), ours)
+                runs.setdefault((line.id, section.cell, scale), ours)
     columns = [
-        Column("Model", [title for title, _, _ in runs]),
+        Column("Model", [titles[row] for row, _, _ in runs]),
         Column("Cell", [cell for _, cell, _ in runs]),
         Column("Scale", [scale for _, _, scale in runs]),
         Column("Parameters", [wording.parameters(ours.parameters) for ours in runs.values()]),

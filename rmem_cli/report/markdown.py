@@ -7,7 +7,8 @@ from typing import IO
 from rmem_cli.report.layout import Grid, footnotes, grids, heading
 from rmem_cli.report.table import Table
 
-_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
+# Underscores inside words and brackets that begin no link mean themselves.
+_SPECIAL = re.compile(r"([\\|*<>`]|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
 
 
 def write(tables: Sequence[Table], file: IO[str]) -> None:

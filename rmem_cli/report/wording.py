@@ -112,7 +112,7 @@ def _signed(value: float, digits: int | None) -> str:
 
 
 def _curve(x: Sequence[float], values: Sequence[float], digits: int | None) -> str:
-    points = [f"{at:g} → {number(value, digits)}" for at, value in zip(x, values, strict=True)]
+    points = [f"{at:g}→{number(value, digits)}" for at, value in zip(x, values, strict=True)]
     if len(points) > _CURVE_POINTS:
         points = [*points[: _CURVE_POINTS - 1], "…", points[-1]]
     return ", ".join(points)

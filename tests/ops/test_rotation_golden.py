@@ -82,12 +82,7 @@ def test_there_are_sequence_vectors():
 @FORMS
 @pytest.mark.parametrize("path", SEQUENCES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("carried", [False, True], ids=["from zero", "state carried in"])
-@pytest.mark.parametrize("recomputed", [False, True], ids=["kept", "recomputed"])
-def test_a_sequence_and_all_its_gradients_equal_the_published_ones(
-    form, path, carried, recomputed, monkeypatch
-):
-    if recomputed:
-        monkeypatch.setattr(fast, "_KEPT_MEMORY_BYTES", 0)
+def test_a_sequence_and_all_its_gradients_equal_the_published_ones(form, path, carried):
     golden = load(path.name)
     eta = float(golden["eta"])
     options = RUMOptions(lambda_=int(golden["lam"]), eta=None if np.isnan(eta) else eta)

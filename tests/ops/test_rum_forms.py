@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmem_cli.ops.rotation import fast, reference
+from rmem_cli.ops.rotation import memory as memory_module
 from rmem_cli.ops.rotation.options import Affine, LayerNormWeights, RUMOptions, RUMWeights
 
 
@@ -90,15 +91,73 @@ def test_both_forms_agree_with_zoneout_and_rows_that_end_early(lambda_):
     assert_forms_agree(RUMOptions(lambda_), keep=keep, active=active)
 
 
-@pytest.mark.parametrize("time", [1, 2, 9, 10, 17])
-def test_computing_memories_again_in_the_backward_pass_changes_no_bit(time, monkeypatch):
-    options = RUMOptions(1, 0.5)
+def memory_gradients(parts, time=9):
+    """Gradients of a loss on some of the outputs, and the arguments needed to take them again."""
+    options = RUMOptions(1)
     weights = make_weights(options, 4, 5)
-    arguments = (fast, options, weights, 3, time, 4, 5, None, None)
-    kept = outcome(*arguments)
-    monkeypatch.setattr(fast, "_KEPT_MEMORY_BYTES", 0)
-    for again, before in zip(outcome(*arguments), kept, strict=True):
-        assert torch.equal(again, before)
+    x, hidden = normal(7, 2, time, 4), normal(8, 2, 5)
+    memory = torch.linalg.qr(normal(9, 2, 5, 5).detach())[0].requires_grad_()
+    results = {form: form.rum(x, hidden, memory, weights, options) for form in (fast, reference)}
+    losses = {form: parts(result) for form, result in results.items()}
+    return losses, [x, hidden, memory, *leaves_of(weights)]
+
+
+LOSSES = {
+    "an early output": lambda result: result.outputs[:, 3].square().sum(),
+    "an early output and the last memory": lambda result: (result.outputs[:, 2].sum() * result.memory).sum(),
+    "the last memory": lambda result: result.memory.pow(3).sum(),
+    "every output": lambda result: result.outputs.square().sum(),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_memory_is_taken_back_to_whichever_step_a_loss_depends_on(loss):
+    losses, leaves = memory_gradients(LOSSES[loss])
+    written = torch.autograd.grad(losses[reference], leaves, allow_unused=True)
+    ours = torch.autograd.grad(losses[fast], leaves, allow_unused=True, retain_graph=True)
+    again = torch.autograd.grad(losses[fast], leaves, allow_unused=True)
+    for one, two, three in zip(ours, again, written, strict=True):
+        torch.testing.assert_close(one, three, rtol=1e-9, atol=1e-9)
+        assert torch.equal(one, two)
+
+
+def test_a_backward_pass_that_stops_early_does_not_disturb_the_next():
+    options = RUMOptions(1)
+    weights = make_weights(options, 4, 5)
+    x = normal(7, 2, 9, 4)
+    inputs = [x[:, :4].detach().requires_grad_(), x[:, 4:].detach().requires_grad_()]
+    memory = torch.eye(5, dtype=torch.float64).expand(2, 5, 5)
+    result = fast.rum(torch.cat(inputs, 1), normal(8, 2, 5), memory, weights, options)
+    loss = result.outputs[:, 2].sum()
+    expected = torch.autograd.grad(loss, inputs[0], retain_graph=True)[0]
+    torch.autograd.grad(result.outputs.sum(), inputs[1], retain_graph=True)
+    assert torch.equal(torch.autograd.grad(loss, inputs[0])[0], expected)
+
+
+def test_copies_of_the_memory_change_the_gradient_by_rounding_alone(monkeypatch):
+    losses, leaves = memory_gradients(LOSSES["every output"], time=17)
+    without = torch.autograd.grad(losses[fast], leaves)
+    monkeypatch.setattr(memory_module, "_STEPS_BETWEEN_COPIES", 4)
+    losses, leaves = memory_gradients(LOSSES["every output"], time=17)
+    for one, two in zip(torch.autograd.grad(losses[fast], leaves), without, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_through_a_thousand_float32_memories_are_those_of_float64():
+    options = RUMOptions(1, 1.0)
+    gradients = {}
+    for dtype in (torch.float32, torch.float64):
+        weights = make_weights(options, 4, 20)
+        weights = RUMWeights(
+            *(Affine(*(t.detach().to(dtype).requires_grad_() for t in affine)) for affine in weights[:3])
+        )
+        x = normal(7, 1, 1000, 4).detach().to(dtype)
+        memory = torch.eye(20, dtype=dtype)[None]
+        result = fast.rum(0.1 * x, torch.zeros(1, 20, dtype=dtype), memory, weights, options)
+        loss = (result.outputs * normal(8, 1, 1000, 20).detach().to(dtype)).sum()
+        gradients[dtype] = torch.autograd.grad(loss, leaves_of(weights))
+    for single, double in zip(*gradients.values(), strict=True):
+        assert (single.double() - double).norm() < 1e-3 * double.norm()
 
 
 @settings(deadline=None, max_examples=20)

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def results() -> Callable[..., list[ResultRow]]:
         scale: str = "paper",
         name: str = "bpc",
         cell: str = "",
-        **columns: object,
+        **columns: Any,
     ) -> list[ResultRow]:
         spec = next(run for run in recipe.runs(scale) if (run.row, run.cell) == (row, cell))
         data_hash = str(columns.get("data_hash", "abc"))
@@ -80,7 +81,7 @@ def results() -> Callable[..., list[ResultRow]]:
                 split=spec.protocol(protocol).split,
                 train_hash=spec.train_hash(data_hash),
                 eval_hash=spec.eval_hash(spec.protocol(protocol)),
-                **{"data_hash": data_hash, **columns},
+                **(columns | {"data_hash": data_hash}),
             )
             for seed, value in enumerate(values, 1)
         ]

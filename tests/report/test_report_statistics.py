@@ -67,7 +67,7 @@ def test_one_value_has_no_deviation():
 
 def test_an_interval_of_three_runs_around_an_exact_number():
     values = [1.0, 2.0, 3.0]
-    found = one_sample_interval(mean(values) - 0.5, sample_sd(values), 3)
+    found = one_sample_interval(mean(values) - 0.5, 1.0, 3)
     half = 4.302652729911275 / math.sqrt(3)
     assert (found.low, found.high) == pytest.approx((1.5 - half, 1.5 + half), abs=1e-9)
 

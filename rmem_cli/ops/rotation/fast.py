@@ -3,31 +3,51 @@
 The README beside this file derives the formulas; `reference.py` holds the equations that they equal.
 """
 
-import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd import Function
 
+from rmem_cli.ops.rotation.memory import AssociativeMemory
 from rmem_cli.ops.rotation.options import ACTIVATIONS, RUMOptions, RUMResult, RUMWeights, layer_norm
 
-# Associative memories kept for the backward pass above which most are computed again instead.
-_KEPT_MEMORY_BYTES = 64 * 2**20
+
+class _Direction(NamedTuple):
+    """Where the vectors of a rotation's first argument point.
+
+    Attributes:
+        unit: `[..., n]`, of length one; zero where the vector is zero.
+        nonzero: `[..., 1]`, whether the vector has a direction.
+        fixed: `[..., n]`, some unit vector orthogonal to `unit`, without gradient.
+    """
+
+    unit: Tensor
+    nonzero: Tensor
+    fixed: Tensor
 
 
 class _Rotation(NamedTuple):
-    """`I + u p' + w q'`, a rotation of cosine `cosine [..., 1]`; the vectors are `[..., n]`."""
+    """`I + u p' + w q'` with `p = versine u - w` and `q = u + k w`; vectors `[..., n]`, numbers `[..., 1]`.
+
+    Attributes:
+        u: Direction turned away from.
+        w: Part of the other direction that is orthogonal to it.
+        versine: Cosine of the angle, minus one.
+        k: `-1 / (1 + cosine)`.
+    """
 
     u: Tensor
     w: Tensor
-    p: Tensor
-    q: Tensor
-    cosine: Tensor
+    versine: Tensor
+    k: Tensor
 
-    def apply(self, h: Tensor) -> Tensor:
-        return torch.addcmul(torch.addcmul(h, self.u, _dot(self.p, h)), self.w, _dot(self.q, h))
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Columns `[..., n, 2]` and rows `[..., 2, n]` of the matrix of rank two that is added to I."""
+        p = torch.addcmul(-self.w, self.versine, self.u)
+        q = torch.addcmul(self.u, self.k, self.w)
+        return torch.stack([self.u, self.w], dim=-1), torch.stack([p, q], dim=-2)
 
 
 def rotate(x: Tensor, y: Tensor, h: Tensor, eps: float = 1e-12) -> Tensor:
@@ -51,16 +71,14 @@ def rotate(x: Tensor, y: Tensor, h: Tensor, eps: float = 1e-12) -> Tensor:
         >>> rotate(x, y, torch.tensor([3.0, 0.0, 5.0]))
         tensor([0., 3., 5.])
     """
-    return _rotation(x, y, eps).apply(h)
+    rotated: Tensor = _Rotate.apply(*_direction(x, eps), y, h, eps)[0]  # type: ignore[no-untyped-call]
+    return rotated
 
 
 def rotation_operator(x: Tensor, y: Tensor, eps: float = 1e-12) -> Tensor:
     """The matrix `[..., n, n]` of the rotation from `x` to `y`; see `rotate`."""
-    rotation = _rotation(x, y, eps)
-    identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    columns = torch.stack([rotation.u, rotation.w], dim=-1)
-    rows = torch.stack([rotation.p, rotation.q], dim=-2)
-    return identity + columns @ rows
+    columns, rows = _rotation(_direction(x, eps), y, eps).factors()
+    return torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) + columns @ rows
 
 
 def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,16 +90,15 @@ def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tenso
         orthogonal to `u`, without gradient; where one of them is zero, `u` and `v` are zero and the matrix
         is I.
     """
-    u, y_unit, nonzero = _unit_pair(x, y, eps)
-    cosine = _dot(u, y_unit)
-    w = _orthogonal_part(y_unit, u, cosine)
-    sine = torch.where(nonzero, _norm(w), 0.0)
+    direction = _direction(x, eps)
+    u, w, versine, _ = _rotation(direction, y, eps)
+    sine = _norm(w)
     undefined = sine <= _negligible(w)
-    safe_sine = torch.where(undefined, 1.0, sine)
-    v = torch.where(nonzero, torch.where(undefined, _fixed_orthogonal(u), w / safe_sine), 0.0)
-    cosine = torch.where(nonzero, cosine, 1.0)
-    rows = torch.cat([cosine, -sine, sine, cosine], dim=-1)
-    return u, v, rows.view(*rows.shape[:-1], 2, 2)
+    v = torch.where(undefined, direction.fixed, w / torch.where(undefined, 1.0, sine))
+    nonzero = direction.nonzero & (_norm(y) > eps)
+    cosine = versine + 1
+    plane = torch.cat([cosine, -sine, sine, cosine], dim=-1)
+    return torch.where(nonzero, u, 0.0), torch.where(nonzero, v, 0.0), plane.view(*plane.shape[:-1], 2, 2)
 
 
 def rum(
@@ -94,28 +111,53 @@ def rum(
     active: Tensor | None = None,
 ) -> RUMResult:
     """One layer over a sequence; arguments and result are those of `reference.rum`."""
-    projected, embedded = _project(x, weights)
+    inputs = _project(x, weights)
     if active is not None:
-        embedded = active * embedded  # the rotation from a zero vector is the identity
+        # The rotation from a zero vector is the identity.
+        inputs = inputs._replace(embedded=active.transpose(0, 1) * inputs.embedded)
         keep = active if keep is None else active * keep
+    if keep is not None:
+        inputs = inputs._replace(keep=keep.transpose(0, 1).contiguous())
     step = _Step(weights, options)
     if memory is None:
-        outputs, hidden, cosines = _without_memory(step, projected, embedded, keep, hidden)
+        outputs, hidden, cosines = _without_memory(step, inputs, hidden)
     else:
-        outputs, hidden, memory, cosines = _with_memory(step, projected, embedded, keep, hidden, memory)
+        outputs, hidden, memory, cosines = _with_memory(step, inputs, hidden, memory)
     return RUMResult(torch.stack(outputs, dim=1), hidden, memory, torch.cat(cosines, dim=1))
 
 
-def _project(x: Tensor, weights: RUMWeights) -> tuple[Tensor, Tensor]:
-    """What the inputs contribute to targets and gates, and the embedded inputs: one product for all steps."""
-    inputs = x.shape[-1]
-    size = weights.target.kernel.shape[1]
-    gate = [] if weights.gate is None else [weights.gate]
-    maps = [weights.target, *gate, weights.embedding]
-    kernel = torch.cat([each.kernel[:inputs] for each in maps], dim=1)
-    bias = torch.cat([x.new_zeros(size) if each.bias is None else each.bias for each in maps])
-    joined = x @ kernel + bias
-    return joined[..., :-size], joined[..., -size:]
+class _Inputs(NamedTuple):
+    """What the steps read, time first so that each step's part is contiguous: `[time, batch, hidden]`.
+
+    Attributes:
+        target: The inputs' share of the targets, with the bias.
+        embedded: The embedded inputs.
+        gate: The inputs' share of the gates, with the bias; None without the update gate.
+        keep: What zoneout lets through; None for everything.
+    """
+
+    target: Tensor
+    embedded: Tensor
+    gate: Tensor | None = None
+    keep: Tensor | None = None
+
+    def steps(self) -> Iterator["_Inputs"]:
+        """Those of each step."""
+        # Taken apart at once: cutting each step from the whole would cost it a gradient of the whole.
+        fields = [None if each is None else each.unbind() for each in self]
+        for index in range(self.target.shape[0]):
+            yield _Inputs(*(None if field is None else field[index] for field in fields))  # type: ignore[arg-type]
+
+
+def _project(x: Tensor, weights: RUMWeights) -> _Inputs:
+    """What the inputs contribute to targets, gates and rotations: one product for all steps."""
+    maps = [weights.target, weights.embedding, *([] if weights.gate is None else [weights.gate])]
+    kernels = torch.stack([each.kernel[: x.shape[-1]] for each in maps])
+    joined = x.transpose(0, 1).reshape(1, -1, x.shape[-1]) @ kernels
+    parts = joined.view(len(maps), x.shape[1], x.shape[0], -1).unbind(0)
+    return _Inputs(
+        *(part if each.bias is None else part + each.bias for part, each in zip(parts, maps, strict=True))
+    )
 
 
 class _Step:
@@ -123,19 +165,29 @@ class _Step:
 
     def __init__(self, weights: RUMWeights, options: RUMOptions) -> None:
         self.options = options
-        self.size = weights.target.kernel.shape[1]
         self.layer_norm = weights.layer_norm
         self.activation = ACTIVATIONS[options.activation]
-        self.gated = weights.gate is not None
-        maps = [weights.target] if weights.gate is None else [weights.target, weights.gate]
-        self.kernel = torch.cat([each.kernel[-self.size :] for each in maps], dim=1)
+        size = weights.target.kernel.shape[1]
+        self.target_kernel = weights.target.kernel[-size:]
+        self.gate_kernel = None if weights.gate is None else weights.gate.kernel[-size:]
 
-    def target_and_gate(self, projected: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
-        joined = torch.addmm(projected, hidden, self.kernel)
-        target = joined[:, : self.size]
+    def target(self, inputs: _Inputs, hidden: Tensor) -> Tensor:
+        target = torch.addmm(inputs.target, hidden, self.target_kernel)
+        if self.layer_norm is None:
+            return target
+        return layer_norm(target, self.layer_norm.target_gain, self.layer_norm.target_bias)
+
+    def new_hidden(self, inputs: _Inputs, hidden: Tensor, rotated: Tensor) -> Tensor:
+        candidate = inputs.embedded + rotated
         if self.layer_norm is not None:
-            target = layer_norm(target, self.layer_norm.target_gain, self.layer_norm.target_bias)
-        return target, self._gate(joined[:, self.size :]) if self.gated else None
+            candidate = layer_norm(candidate, self.layer_norm.candidate_gain, self.layer_norm.candidate_bias)
+        new = self.activation(candidate)
+        if inputs.gate is not None and self.gate_kernel is not None:
+            gate = self._gate(torch.addmm(inputs.gate, hidden, self.gate_kernel))
+            new = torch.lerp(new, hidden, gate)
+        if self.options.eta is not None:
+            new = self.options.eta * _Unit.apply(new, self.options.eps)  # type: ignore[no-untyped-call]
+        return new if inputs.keep is None else torch.lerp(hidden, new, inputs.keep)
 
     def _gate(self, gate: Tensor) -> Tensor:
         if self.layer_norm is None:
@@ -145,127 +197,170 @@ class _Step:
             return layer_norm(torch.sigmoid(gate), gain, bias)
         return torch.sigmoid(layer_norm(gate, gain, bias))
 
-    def new_hidden(
-        self, hidden: Tensor, embedded: Tensor, rotated: Tensor, gate: Tensor | None, keep: Tensor | None
-    ) -> Tensor:
-        candidate = embedded + rotated
-        if self.layer_norm is not None:
-            candidate = layer_norm(candidate, self.layer_norm.candidate_gain, self.layer_norm.candidate_bias)
-        new = self.activation(candidate)
-        if gate is not None:
-            new = torch.lerp(new, hidden, gate)
-        if self.options.eta is not None:
-            new = self.options.eta * _unit(new, self.options.eps)
-        return new if keep is None else torch.lerp(hidden, new, keep)
-
 
 def _without_memory(
-    step: _Step, projected: Tensor, embedded: Tensor, keep: Tensor | None, hidden: Tensor
+    step: _Step, inputs: _Inputs, hidden: Tensor
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
     outputs, cosines = [], []
-    for projected_t, e, keep_t in _steps(projected, embedded, keep):
-        target, gate = step.target_and_gate(projected_t, hidden)
-        rotation = _rotation(e, target, step.options.eps)
-        hidden = step.new_hidden(hidden, e, rotation.apply(hidden), gate, keep_t)
+    eps = step.options.eps
+    for now, direction in zip(inputs.steps(), _directions(inputs, eps), strict=True):
+        target = step.target(now, hidden)
+        rotated, versine = _Rotate.apply(*direction, target, hidden, eps)  # type: ignore[no-untyped-call]
+        hidden = step.new_hidden(now, hidden, rotated)
         outputs.append(hidden)
-        cosines.append(rotation.cosine)
+        cosines.append(versine + 1)
     return outputs, hidden, cosines
 
 
 def _with_memory(
-    step: _Step, projected: Tensor, embedded: Tensor, keep: Tensor | None, hidden: Tensor, memory: Tensor
+    step: _Step, inputs: _Inputs, hidden: Tensor, initial: Tensor
 ) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
-    """Lambda 1, in pieces: of the memories inside a piece only the first outlives the forward pass."""
-    outputs: list[Tensor] = []
-    cosines: list[Tensor] = []
-    time = embedded.shape[1]
-    run = _recomputed if _is_large(memory, time) else _memory_steps
-    piece = math.isqrt(time - 1) + 1 if run is _recomputed else time
-    for start in range(0, time, piece):
-        part = slice(start, start + piece)
-        keep_part = None if keep is None else keep[:, part]
-        new_outputs, hidden, memory, new_cosines = run(
-            step, projected[:, part], embedded[:, part], keep_part, hidden, memory
-        )
-        outputs += new_outputs
-        cosines += new_cosines
-    return outputs, hidden, memory, cosines
-
-
-def _is_large(memory: Tensor, time: int) -> bool:
-    return torch.is_grad_enabled() and time * memory.numel() * memory.element_size() > _KEPT_MEMORY_BYTES
-
-
-_MemorySteps = tuple[list[Tensor], Tensor, Tensor, list[Tensor]]
-
-
-def _recomputed(
-    step: _Step, projected: Tensor, embedded: Tensor, keep: Tensor | None, hidden: Tensor, memory: Tensor
-) -> _MemorySteps:
-    arguments = (step, projected, embedded, keep, hidden, memory)
-    # Nothing is drawn at random inside, so there is no random state to restore.
-    result: _MemorySteps = checkpoint(
-        _memory_steps, *arguments, use_reentrant=False, preserve_rng_state=False
-    )
-    return result
-
-
-def _memory_steps(
-    step: _Step, projected: Tensor, embedded: Tensor, keep: Tensor | None, hidden: Tensor, memory: Tensor
-) -> _MemorySteps:
     outputs, cosines = [], []
-    for projected_t, e, keep_t in _steps(projected, embedded, keep):
-        target, gate = step.target_and_gate(projected_t, hidden)
-        rotation = _rotation(e, target, step.options.eps)
-        columns = torch.stack([rotation.u, rotation.w, rotation.apply(hidden)], dim=-1)
-        products = memory @ columns
-        memory = torch.baddbmm(memory, products[..., :2], torch.stack([rotation.p, rotation.q], dim=-2))
-        hidden = step.new_hidden(hidden, e, products[..., 2], gate, keep_t)
+    eps = step.options.eps
+    memory = AssociativeMemory(initial)
+    for now, direction in zip(inputs.steps(), _directions(inputs, eps), strict=True):
+        rotation = _rotation(direction, step.target(now, hidden), eps)
+        rotated = memory.turn(*rotation.factors(), hidden)
+        hidden = step.new_hidden(now, hidden, rotated)
         outputs.append(hidden)
-        cosines.append(rotation.cosine)
-    return outputs, hidden, memory, cosines
+        cosines.append(rotation.versine + 1)
+    return outputs, hidden, memory.value(), cosines
 
 
-def _steps(
-    projected: Tensor, embedded: Tensor, keep: Tensor | None
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    keeps = [None] * embedded.shape[1] if keep is None else keep.unbind(1)
-    return zip(projected.unbind(1), embedded.unbind(1), keeps, strict=True)
+def _directions(inputs: _Inputs, eps: float) -> Iterator[_Direction]:
+    """The direction of the embedded input of each step."""
+    return map(_Direction, *(each.unbind() for each in _direction(inputs.embedded, eps)))
 
 
-def _rotation(x: Tensor, y: Tensor, eps: float) -> _Rotation:
-    u, y_unit, _ = _unit_pair(x, y, eps)
+def _direction(x: Tensor, eps: float) -> _Direction:
+    unit: Tensor = _Unit.apply(x, eps)  # type: ignore[no-untyped-call]
+    return _Direction(unit, _norm(x.detach()) > eps, _fixed_orthogonal(unit))
+
+
+def _rotation(direction: _Direction, y: Tensor, eps: float) -> _Rotation:
+    w, versine, k = _Plane.apply(*direction, y, eps)  # type: ignore[no-untyped-call]
+    return _Rotation(direction.unit, w, versine, k)
+
+
+class _PlaneParts(NamedTuple):
+    """What the gradient of a rotation needs to know about it; see `_plane_backward`."""
+
+    u: Tensor
+    y_unit: Tensor
+    cosine: Tensor
+    k: Tensor
+    scale: Tensor
+    zero: Tensor
+    opposite: Tensor
+
+
+def _plane(
+    u: Tensor, u_nonzero: Tensor, fixed: Tensor, y: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor, _PlaneParts]:
+    """`w`, `versine` and `k` of the rotation from `u` to `y`."""
+    norm = _norm(y)
+    zero = ~u_nonzero | (norm <= eps)
+    scale = norm.reciprocal_().masked_fill_(zero, 0.0)
+    y_unit = y * scale
     cosine = _dot(u, y_unit)
-    w = _orthogonal_part(y_unit, u, cosine)
-    acute = cosine >= 0
-    opposite = ~acute & (_dot(w, w) <= _negligible(w) ** 2)
-    w = torch.where(opposite, _negligible(w) * _fixed_orthogonal(u), w)
-    k = torch.where(acute, -1.0, cosine - 1) / torch.where(acute, 1 + cosine, _dot(w, w))
-    return _Rotation(u, w, (cosine - 1) * u - w, torch.addcmul(u, k, w), cosine)
+    # Taken away twice: once leaves rounding along u where little else is left.
+    w = torch.addcmul(y_unit, cosine, u, value=-1)
+    w = torch.addcmul(w, _dot(w, u), u, value=-1)
+    square = _dot(w, w)
+    obtuse = cosine < 0
+    opposite = obtuse & (square <= _negligible(w) ** 2)
+    w = torch.where(opposite, _negligible(w) * fixed, w)
+    square.masked_fill_(opposite, _negligible(w) ** 2)
+    versine = (cosine - 1).masked_fill_(zero, 0.0)
+    k = torch.where(obtuse, versine / square, (-1 - cosine).reciprocal_())
+    return w, versine, k, _PlaneParts(u, y_unit, cosine, k, scale, zero, opposite)
 
 
-def _unit_pair(x: Tensor, y: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions of both vectors, and whether they have one; both are zero unless both have."""
-    x_norm = _norm(x)
-    y_norm = _norm(y)
-    nonzero = (x_norm > eps) & (y_norm > eps)
-    return _divided(x, x_norm, nonzero), _divided(y, y_norm, nonzero), nonzero
+def _plane_backward(
+    parts: _PlaneParts, w_gradient: Tensor, versine_gradient: Tensor, k_gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of `u` and `y` from those of `w` (overwritten), `versine` and `k`, without a division."""
+    u, y_unit, cosine, k, scale, zero, opposite = parts
+    # Where the vectors are opposite, w and k are constants.
+    w_gradient = w_gradient.masked_fill_(opposite, 0.0)
+    cosine_gradient = versine_gradient.masked_fill(zero, 0.0) - _dot(u, w_gradient)
+    cosine_gradient.addcmul_(k_gradient.masked_fill(opposite, 0.0), k * k)
+    u_gradient = torch.addcmul(cosine_gradient * y_unit, cosine, w_gradient, value=-1)
+    y_unit_gradient = torch.addcmul(w_gradient, cosine_gradient, u)
+    return u_gradient, _unit_backward(y_unit_gradient, y_unit, scale)
 
 
-def _unit(x: Tensor, eps: float) -> Tensor:
-    norm = _norm(x)
-    return _divided(x, norm, norm > eps)
+class _Plane(Function):
+    """`w`, `versine` and `k` of a rotation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, u_nonzero: Tensor, fixed: Tensor, y: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        w, versine, k, parts = _plane(u, u_nonzero, fixed, y, eps)
+        ctx.save_for_backward(*parts)
+        return w, versine, k
+
+    @staticmethod
+    def backward(
+        ctx: Any, w_gradient: Tensor, versine_gradient: Tensor, k_gradient: Tensor
+    ) -> tuple[Tensor, None, None, Tensor, None]:
+        parts = _PlaneParts(*ctx.saved_tensors)
+        u_gradient, y_gradient = _plane_backward(parts, w_gradient.clone(), versine_gradient, k_gradient)
+        return u_gradient, None, None, y_gradient, None
 
 
-def _divided(x: Tensor, norm: Tensor, nonzero: Tensor) -> Tensor:
-    """`x / norm`, or zero with zero gradient."""
-    return torch.where(nonzero, x / torch.where(nonzero, norm, 1.0), 0.0)
+class _Rotate(Function):
+    """A vector `h` turned by a rotation, and the rotation's `versine`: `h + u along_u + w along_w`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, u_nonzero: Tensor, fixed: Tensor, y: Tensor, h: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        w, versine, k, parts = _plane(u, u_nonzero, fixed, y, eps)
+        uh, wh = _dot(u, h), _dot(w, h)
+        along_u = torch.addcmul(-wh, versine, uh)
+        along_w = torch.addcmul(uh, k, wh)
+        ctx.save_for_backward(*parts, w, versine, h, uh, wh, along_u, along_w)
+        return torch.addcmul(torch.addcmul(h, u, along_u), w, along_w), versine
+
+    @staticmethod
+    def backward(
+        ctx: Any, gradient: Tensor, versine_gradient: Tensor
+    ) -> tuple[Tensor, None, None, Tensor, Tensor, None]:
+        parts = _PlaneParts(*ctx.saved_tensors[:7])
+        w, versine, h, uh, wh, along_u, along_w = ctx.saved_tensors[7:]
+        u, k = parts.u, parts.k
+        to_along_u, to_along_w = _dot(u, gradient), _dot(w, gradient)
+        to_uh = torch.addcmul(to_along_w, versine, to_along_u)
+        to_wh = torch.addcmul(-to_along_u, k, to_along_w)
+        h_gradient = torch.addcmul(torch.addcmul(gradient, u, to_uh), w, to_wh)
+        w_gradient = torch.addcmul(along_w * gradient, h, to_wh)
+        u_direct = torch.addcmul(along_u * gradient, h, to_uh)
+        versine_gradient = torch.addcmul(versine_gradient, uh, to_along_u)
+        u_gradient, y_gradient = _plane_backward(parts, w_gradient, versine_gradient, wh * to_along_w)
+        return u_gradient.add_(u_direct), None, None, y_gradient, h_gradient, None
 
 
-def _orthogonal_part(y: Tensor, u: Tensor, cosine: Tensor) -> Tensor:
-    """`y` without its part along `u`; taken away twice, since once leaves rounding if little is left."""
-    w = torch.addcmul(y, cosine, u, value=-1)
-    return torch.addcmul(w, _dot(w, u), u, value=-1)
+class _Unit(Function):
+    """A vector scaled to length one; zero, with zero gradient, where it is no longer than `eps`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        norm = _norm(x)
+        zero = norm <= eps
+        scale = norm.reciprocal_().masked_fill_(zero, 0.0)
+        unit = x * scale
+        ctx.save_for_backward(unit, scale)
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _unit_backward(gradient, *ctx.saved_tensors), None
+
+
+def _unit_backward(gradient: Tensor, unit: Tensor, scale: Tensor) -> Tensor:
+    return torch.addcmul(gradient, _dot(unit, gradient), unit, value=-1).mul_(scale)
 
 
 def _negligible(w: Tensor) -> float:

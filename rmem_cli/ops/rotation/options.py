@@ -68,8 +68,7 @@ class RUMResult(NamedTuple):
         outputs: `[batch, time, hidden]`, the hidden state of every step.
         hidden: `[batch, hidden]`, the last one.
         memory: `[batch, hidden, hidden]`, the last associative memory; None for lambda 0.
-        cosines: `[batch, time]`, cosine of the angle of each step's rotation; 0 where a vector is zero and
-            at steps that do not count.
+        cosines: `[batch, time]`, cosine of the angle of each step's rotation; 1 where nothing is turned.
     """
 
     outputs: Tensor

@@ -100,7 +100,7 @@ def rum(
         hidden = new if active is None else torch.where(active[:, step] > 0, new, hidden)
         outputs.append(hidden)
         cosine = rotation_components(embedded, target, options.eps)[2][..., 0, 0]
-        cosines.append(cosine if active is None else cosine * active[:, step, 0])
+        cosines.append(cosine if active is None else torch.where(active[:, step, 0] > 0, cosine, 1.0))
     return RUMResult(torch.stack(outputs, dim=1), hidden, memory, torch.stack(cosines, dim=1))
 
 

@@ -1,0 +1,186 @@
+"""The associative memory of lambda 1: advanced in place, and taken back step by step for the gradient.
+
+Automatic differentiation would keep `[batch, hidden, hidden]` numbers for every step. Here one buffer holds the
+memory: each step adds its update of rank two and keeps the two factors of it, and the backward pass subtracts
+them again.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+# Steps between two copies of the memory, which bound the rounding that taking back accumulates.
+_STEPS_BETWEEN_COPIES = 256
+
+
+class _Update(NamedTuple):
+    """One step's factors of `A_t = A_{t-1} + left @ right`, `[batch, n, 2]` and `[batch, 2, n]`.
+
+    With `Rotation = I + columns @ right`, `left` is `A_{t-1} @ columns`.
+    """
+
+    left: Tensor
+    right: Tensor
+    columns: Tensor
+
+
+class AssociativeMemory:
+    """One associative memory over one sequence; every step turns it and applies it to a vector.
+
+    Args:
+        initial: `[batch, n, n]`, the memory before the first step.
+    """
+
+    def __init__(self, initial: Tensor) -> None:
+        self._tape = _Tape(initial, recording=torch.is_grad_enabled())
+        self._order: Tensor = _Begin.apply(initial, self._tape)  # type: ignore[no-untyped-call]
+
+    def turn(self, columns: Tensor, right: Tensor, h: Tensor) -> Tensor:
+        """Multiply the memory by a rotation from the right, and a vector by the memory.
+
+        Args:
+            columns: `[batch, n, 2]`.
+            right: `[batch, 2, n]`; the rotation is `I + columns @ right`.
+            h: `[batch, n]`.
+
+        Returns:
+            The new memory times `h`, `[batch, n]`.
+        """
+        rotated: Tensor
+        rotated, self._order = _Turn.apply(self._order, self._tape, columns, right, h)  # type: ignore[no-untyped-call]
+        return rotated
+
+    def value(self) -> Tensor:
+        """The memory after the last step, `[batch, n, n]`."""
+        memory: Tensor = _End.apply(self._order, self._tape)  # type: ignore[no-untyped-call]
+        return memory
+
+
+class _Tape:
+    """The memory at one step, its gradient in a backward pass, and how to go back.
+
+    Attributes:
+        memory: The memory after `position` steps.
+        gradient: In a backward pass, the gradient of that memory.
+        position: How many steps `memory` contains.
+    """
+
+    def __init__(self, initial: Tensor, *, recording: bool) -> None:
+        self.memory = initial.detach().clone(memory_format=torch.contiguous_format)
+        self.gradient = self.memory
+        self.position = 0
+        self._recording = recording
+        self._updates: list[_Update] = []
+        self._copies: dict[int, Tensor] = {}
+        self._last = self.memory
+        self._pass = -1
+
+    def advance(self, columns: Tensor, right: Tensor, h: Tensor) -> Tensor:
+        """One step; returns the new memory times `h`."""
+        h = h.unsqueeze(-1)
+        products = self.memory @ torch.cat([columns, h], dim=-1)
+        left = products[..., :2]
+        if self._recording:
+            if self.position % _STEPS_BETWEEN_COPIES == 0 and self.position:
+                self._copies[self.position] = self.memory.clone()
+            self._updates.append(_Update(left, right, columns))
+        self.memory.baddbmm_(left, right)
+        self.position += 1
+        return torch.baddbmm(products[..., 2:], left, right @ h).squeeze(-1)
+
+    def finish(self) -> Tensor:
+        """The memory after the last step, which every backward pass starts from."""
+        if not self._recording:
+            return self.memory
+        self._last = self.memory.clone()
+        return self._last.clone()
+
+    def rewind(self, position: int) -> None:
+        """In a backward pass, go back to an earlier step with the memory and its gradient."""
+        self._enter_pass()
+        while self.position > position:
+            self.take_back()
+
+    def take_back(self) -> tuple[Tensor, Tensor]:
+        """Undo the last step; returns the gradients of the two factors of its update."""
+        self.position -= 1
+        left, right, columns = self._updates[self.position]
+        right_gradient = left.mT @ self.gradient
+        left_gradient = self.gradient @ right.mT
+        self.gradient.baddbmm_(left_gradient, columns.mT)
+        if self.position in self._copies:
+            self.memory.copy_(self._copies[self.position])
+        else:
+            self.memory.baddbmm_(left, right, alpha=-1)
+        return left_gradient, right_gradient
+
+    def _enter_pass(self) -> None:
+        """Start from the last step again if this is another backward pass than the one before."""
+        current = torch._C._current_graph_task_id()
+        if current == self._pass:
+            return
+        self._pass = current
+        self.position = len(self._updates)
+        self.memory = self._last.clone()
+        self.gradient = torch.zeros_like(self.memory)
+
+
+class _Begin(Function):
+    """The start of a chain of scalars that makes the backward pass visit the steps in reverse order."""
+
+    @staticmethod
+    def forward(ctx: Any, initial: Tensor, tape: _Tape) -> Tensor:
+        ctx.tape = tape
+        return initial.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, order_gradient: Tensor) -> tuple[Tensor, None]:
+        del order_gradient
+        ctx.tape.rewind(0)
+        return ctx.tape.gradient.clone(), None
+
+
+class _Turn(Function):
+    """One step of the memory."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, order: Tensor, tape: _Tape, columns: Tensor, right: Tensor, h: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rotated = tape.advance(columns, right, h)
+        ctx.tape = tape
+        ctx.position = tape.position
+        ctx.save_for_backward(h)
+        return rotated, order.clone()
+
+    @staticmethod
+    def backward(
+        ctx: Any, gradient: Tensor, order_gradient: Tensor
+    ) -> tuple[Tensor, None, Tensor, Tensor, Tensor]:
+        tape: _Tape = ctx.tape
+        h, gradient = ctx.saved_tensors[0].unsqueeze(-2), gradient.unsqueeze(-1)
+        tape.rewind(ctx.position)
+        h_gradient = (tape.memory.mT @ gradient).squeeze(-1)
+        tape.gradient.baddbmm_(gradient, h)
+        left_gradient, right_gradient = tape.take_back()
+        columns_gradient = tape.memory.mT @ left_gradient
+        return order_gradient, None, columns_gradient, right_gradient, h_gradient
+
+
+class _End(Function):
+    """The memory after the last step."""
+
+    @staticmethod
+    def forward(ctx: Any, order: Tensor, tape: _Tape) -> Tensor:
+        del order
+        ctx.tape = tape
+        ctx.position = tape.position
+        return tape.finish()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        ctx.tape.rewind(ctx.position)
+        ctx.tape.gradient.add_(gradient)
+        return gradient.new_zeros(()), None

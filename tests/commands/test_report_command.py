@@ -1,0 +1,176 @@
+import csv
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from rmem_cli.commands.report import report
+from rmem_cli.errors import OutOfToleranceError, UsageError
+from rmem_cli.recipe import load_recipe
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.store import ResultStore
+
+RECIPE = """
+name: {name}
+title: A made-up experiment
+paper: rum2019
+tolerance: 0.01
+published: rum2019.ptb_char
+task: {{kind: language_model, dataset: ptb, form: char, segment_length: 5}}
+model: {{core: {{kind: lstm, hidden_size: 4}}}}
+optimizer: {{kind: adam, lr: 0.001}}
+train: {{steps: 10, batch_size: 2}}
+eval: [{{name: test, split: test, metrics: [bpc]}}]
+seeds: [1, 2, 3]
+rows: [{{id: ours, title: Ours, published: rum2019.ptb_char.fs_rum_2}}]
+scales: {{smoke: {{train.steps: 1}}}}
+"""
+ROW = ResultRow(
+    experiment="one", row="ours", cell="", scale="paper", seed=1, protocol="test", split="test", part="",
+    metric="bpc", value=1.2, unit="bits per character", examples=10, step=10, checkpoint="last",
+    parameters=100, wall_seconds=1.0, peak_memory_mb=1.0, device="cpu", threads=1, op_paths="",
+    dtype="float32", torch_version="2.13.0", rmem_version="0.1.0", git_commit="", git_dirty="",
+    train_hash="", eval_hash="", data_hash="abc", status="ok", time="2026-01-02T03:04:05Z",
+)  # fmt: skip
+
+app = typer.Typer()
+app.command()(report)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the recipes `one` and `two`, neither of which has results."""
+    (tmp_path / "recipes").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "recipes" / f"{name}.yaml").write_text(RECIPE.format(name=name), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RMEM_RESULTS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def record(folder):
+    """Writes results of seeds 1, 2, ... of an experiment."""
+
+    def write(experiment, values, scale="paper"):
+        spec = load_recipe(experiment).runs(scale)[0]
+        hashes: dict[str, Any] = {
+            "train_hash": spec.train_hash("abc"),
+            "eval_hash": spec.eval_hash(spec.protocol("test")),
+        }
+        ResultStore(folder / "results").write(
+            [
+                replace(ROW, experiment=experiment, scale=scale, seed=seed, value=value, **hashes)
+                for seed, value in enumerate(values, 1)
+            ]
+        )
+
+    return write
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_recipe_without_results_prints_the_published_numbers_and_not_run(folder):
+    done = run("one")
+    assert done.exit_code == 0
+    lines = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
+    for model, value in {"Ours": "1.189", "FS-LSTM-2": "1.190", "FS-LSTM-4": "1.193"}.items():
+        assert value in lines[model]
+        assert lines[model].endswith("not run")
+    assert "unverified" in lines["LSTM 1000 (this paper)"]
+
+
+def test_the_recipe_that_comes_with_rmem_prints_its_published_numbers():
+    done = run("rum_ptb_char")
+    assert done.exit_code == 0
+    assert "1.189" in done.stdout
+    assert "1.190" in done.stdout
+
+
+def test_without_a_name_every_experiment_with_results_is_reported(folder, record):
+    record("two", [1.0])
+    done = run("--format", "json")
+    assert [table["experiment"] for table in json.loads(done.stdout)["tables"]] == ["two"]
+
+
+def test_results_without_a_recipe_are_named_on_stderr_and_the_others_reported(folder, record):
+    record("one", [1.0])
+    (folder / "results" / "gone.csv").write_text("", encoding="utf-8")
+    done = run("--format", "csv")
+    assert {row["experiment"] for row in csv.DictReader(io.StringIO(done.stdout))} == {"one"}
+    assert "gone has results but no recipe" in done.stderr
+
+
+def test_without_results_stdout_stays_a_valid_document(folder):
+    done = run("--format", "json")
+    assert json.loads(done.stdout) == {"schema": 1, "tables": []}
+    assert "no results" in done.stderr
+
+
+def test_a_scale_can_be_chosen_and_experiments_without_it_are_passed_over(folder, record):
+    record("one", [1.0], scale="smoke")
+    done = run("--scale", "smoke", "--format", "json")
+    assert [table["scales"] for table in json.loads(done.stdout)["tables"]] == [["smoke"]]
+    done = run("--scale", "huge", "--format", "json")
+    assert (json.loads(done.stdout)["tables"], "one has no scale huge" in done.stderr) == ([], True)
+    assert isinstance(run("one", "--scale", "huge").exception, UsageError)
+
+
+def test_out_writes_a_file_in_the_format_of_its_suffix(folder):
+    done = run("one", "--out", "tables/one.md")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert (folder / "tables" / "one.md").read_text(encoding="utf-8").startswith("## one: A made-up")
+
+
+def test_a_format_that_is_named_goes_before_the_suffix(folder):
+    run("one", "--out", "one.txt", "--format", "json")
+    assert json.loads((folder / "one.txt").read_text(encoding="utf-8"))["schema"] == 1
+
+
+def test_out_writes_a_folder_with_a_file_for_each_experiment(folder):
+    run("one", "two", "--out", "tables", "--format", "csv")
+    assert sorted(path.name for path in (folder / "tables").iterdir()) == ["one.csv", "two.csv"]
+
+
+def test_two_experiments_do_not_go_into_one_file(folder):
+    done = run("one", "two", "--out", "tables.md")
+    assert isinstance(done.exception, UsageError)
+    assert not (folder / "tables.md").exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(folder):
+    (folder / "file").write_text("", encoding="utf-8")
+    done = run("one", "--out", "file/one.md")
+    assert isinstance(done.exception, UsageError)
+    assert "cannot be written" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ([1.300, 1.301, 1.302], True),
+        ([1.100, 1.101, 1.102], True),
+        ([1.189, 1.189, 1.189], False),
+        ([1.100, 1.200, 1.300], False),
+        ([1.300, 1.301], False),
+    ],
+)
+def test_strict_refuses_what_lies_wholly_outside_the_tolerance_on_either_side(
+    folder, record, values, refused
+):
+    record("one", values)
+    done = run("one", "--strict")
+    assert "Ours" in done.stdout
+    assert isinstance(done.exception, OutOfToleranceError) == refused
+    assert run("one").exit_code == 0
+
+
+def test_strict_looks_at_full_scale_results_only(folder, record):
+    record("one", [9.0, 9.0, 9.0], scale="smoke")
+    assert run("one", "--strict").exit_code == 0
