@@ -38,7 +38,7 @@ def train(
     from rmem_cli.recipe import load_recipe
 
     people = Console(stderr=True)
-    loaded = [load_recipe(name) for name in recipes]
+    loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [])]
 
     from rmem_cli.training.experiment import missing_runs, train_runs
@@ -46,9 +46,7 @@ def train(
 
     machine = choose_machine(device, jobs)
     todo = missing_runs(specs, rerun)
-    people.print(
-        f"{len(specs)} runs, {len(specs) - len(todo)} of them have their results already", highlight=False
-    )
+    people.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
     if dry_run:
         _print_plan(todo)
         return
@@ -80,11 +78,13 @@ def _print_tables(recipes: "list[Recipe]", specs: "list[RunSpec]") -> None:
 
     store = ResultStore(results_root())
     scales = {spec.experiment: spec.scale for spec in specs}
-    tables = [
-        build_table(recipe, store.read(recipe.name), scales[recipe.name])
-        for recipe in recipes
-        if scales.get(recipe.name) in recipe.scales
-    ]
+    tables = []
+    for recipe in recipes:
+        if scales[recipe.name] in recipe.scales:
+            tables.append(build_table(recipe, store.read(recipe.name), scales[recipe.name]))
+        else:
+            rows = store.folder / f"{recipe.name}.csv"
+            typer.echo(f"Runs changed by --set stand in no table; their rows are in {rows}", err=True)
     FORMATS["terminal"].write(tables, sys.stdout)
 
 
@@ -100,7 +100,8 @@ def _raise_for(failures: "list[Failure]", runs: int) -> None:
     if not failures:
         return
     lines = [f"{label(failure.spec)}: {failure.message}" for failure in failures]
-    error = RunsFailedError(f"{len(failures)} of {runs} runs failed\n" + "\n".join(lines))
-    if runs == 1:
-        error.exit_code = failures[0].exit_code
+    if runs > 1:
+        raise RunsFailedError("\n".join([f"{len(failures)} of {runs} runs failed", *lines]))
+    error = RunsFailedError(lines[0])
+    error.exit_code = failures[0].exit_code
     raise error

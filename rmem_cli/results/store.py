@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import UsageError
+from rmem_cli.files import sync_folder, write_durably
 from rmem_cli.results.row import COLUMNS, ResultRow
 
 _LOCKS = ".locks"
@@ -122,12 +122,9 @@ class ResultStore:
     def _replace(self, target: Path, text: str) -> None:
         """Replace a file by a rename, after its new content has reached the disk. Only under a lock."""
         unfinished = self.folder / _LOCKS / f"{target.name}.unfinished"
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        write_durably(unfinished, text.encode())
         unfinished.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 def _read_records(table: Path) -> list[_Record]:
@@ -195,13 +192,3 @@ def _hide_from_git(folder: Path) -> None:
     ignore = folder / ".gitignore"
     if not ignore.exists() or ignore.stat().st_size == 0:
         ignore.write_text("*\n", encoding="utf-8")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system lets folders be synchronised."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

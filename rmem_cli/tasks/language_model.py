@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.config import LanguageModelSettings
@@ -48,11 +49,15 @@ class LanguageModel(Task):
         """Training steps of one pass over the text.
 
         Raises:
-            ValueError: The text is too short for one batch.
+            UsageError: The text is too short for one batch.
         """
-        steps = len(self.text.tokens("train")) // batch_size // self.segment_length
+        symbols = len(self.text.tokens("train"))
+        steps = symbols // batch_size // self.segment_length
         if steps == 0:
-            raise ValueError(f"the training text is shorter than {batch_size} x {self.segment_length}")
+            raise UsageError(
+                f"the training text has {symbols:,} symbols, which do not fill one batch of {batch_size:,} "
+                f"columns of {self.segment_length:,}; lower train.batch_size or task.segment_length"
+            )
         return steps
 
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:

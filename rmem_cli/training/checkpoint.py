@@ -26,7 +26,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from rmem_cli.errors import DataError, UsageError
-from rmem_cli.training.atomic import sync_folder, write_atomically, write_durably
+from rmem_cli.files import sync_folder, write_atomically, write_durably
 
 _WEIGHTS = "weights.safetensors"
 _STATE = "state.pt"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from rmem_cli.errors import DivergedError
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State
 from rmem_cli.tasks.base import Task
@@ -56,6 +57,9 @@ def evaluate(
         examples: How many; None takes all of a data set's split.
         batch_size: Examples (or text columns) at a time.
         seed: Of the run.
+
+    Raises:
+        DivergedError: The loss is not finite.
     """
     parameter = next(model.parameters())
     was_training = model.training
@@ -77,4 +81,6 @@ def evaluate(
             totals.correct += int(((logits.argmax(-1) == segment.targets) & answer).sum())
             totals.answers += int(answer.sum())
     model.train(was_training)
+    if not math.isfinite(totals.nll):
+        raise DivergedError(f"the loss on the {split} split is {totals.nll}; a smaller optimizer.lr may help")
     return totals

@@ -11,11 +11,12 @@ import torch
 from rich.console import Console
 
 from rmem_cli.errors import InterruptedRunError, RmemError
-from rmem_cli.paths import results_root
+from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.results.store import ResultStore
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.run import Machine, Stop, train_run
+from rmem_cli.training.run_folder import check_runs_root
 from rmem_cli.training.signals import stop_requested
 
 Rerun = Literal["missing", "failed", "all"]
@@ -90,9 +91,10 @@ def train_runs(
 
     Raises:
         InterruptedRunError: Ctrl-C or SIGTERM came; every run has saved a checkpoint.
-        UsageError: The results folder cannot be written.
+        UsageError: The folder of results or of runs cannot be written.
     """
     ResultStore(results_root()).check_writable()
+    check_runs_root(runs_root())
     with stop_requested() as stop:
         if jobs > 1:
             return _side_by_side(specs, machine, jobs, repeat, stop)
@@ -105,14 +107,16 @@ def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, 
         return Progress(total, label(spec), console, first_step=done)
 
     try:
-        outcome = train_run(spec, machine, progress, stop, repeat=repeat)
+        ended = train_run(spec, machine, progress, stop, repeat=repeat)
     except InterruptedRunError:
         raise
     except RmemError as error:
         return Failure(spec, error.exit_code, str(error))
-    if outcome == "ok":
+    if ended.status == "ok":
         return None
-    return Failure(spec, _FAILED_EXIT_CODES[outcome], outcome.replace("_", " "))
+    return Failure(
+        spec, _FAILED_EXIT_CODES[ended.status], f"{ended.status.replace('_', ' ')}: {ended.message}"
+    )
 
 
 def _side_by_side(
@@ -134,7 +138,7 @@ def _side_by_side(
         time.sleep(0.05)
         for spec, process in [pair for pair in running if not pair[1].is_alive()]:
             running.remove((spec, process))
-            if process.exitcode not in (0, InterruptedRunError.exit_code):
+            if process.exitcode != 0:
                 code = process.exitcode or 1
                 failures.append(Failure(spec, max(code, 1), "failed; its own message is above"))
     if stop():

@@ -129,18 +129,21 @@ class Training:
             InterruptedRunError: `stop` was true.
         """
         self.model.train()
-        while not self._finished():
-            if stop():
-                self.save("last")
-                raise InterruptedRunError(
-                    f"stopped after step {self.counters.step}; the same command goes on from there"
-                )
-            self._step(progress)
-            if self._validation_due():
-                self._validate(progress)
-            if self._checkpoint_due():
-                self.save("last")
-        self.save("last")
+        try:
+            while not self._finished():
+                if stop():
+                    self.save("last")
+                    raise InterruptedRunError(
+                        f"stopped after step {self.counters.step}; the same command goes on from there"
+                    )
+                self._step(progress)
+                if self._validation_due():
+                    self._validate(progress)
+                if self._checkpoint_due():
+                    self.save("last")
+            self.save("last")
+        finally:
+            self._count_time()
 
     def resume(self) -> bool:
         """Go on from the last checkpoint; false if there is none.
@@ -169,9 +172,8 @@ class Training:
         Raises:
             UsageError: The run folder cannot be written.
         """
-        now = time.monotonic()
-        self.counters.wall_seconds += now - self._started
-        self._started = self._saved = now
+        self._count_time()
+        self._saved = self._started
         state = {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -182,6 +184,11 @@ class Training:
             "recent_steps": self._recent_steps,
         }
         save_checkpoint(self.folder.path, name, self.model.state_dict(), state)
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.counters.wall_seconds += now - self._started
+        self._started = now
 
     def _finished(self) -> bool:
         early = self.train.early_stopping
@@ -201,7 +208,7 @@ class Training:
         gradient = self.backprop.gradient(
             self.model, batch, self.state, self.train.loss, TrainingStep(self.seed, step)
         )
-        self._check_loss(gradient.nll_sum / gradient.weight_sum)
+        self._check_loss(gradient.nll_sum / gradient.weight_sum, step + 1)
         if self.train.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.train.clip_norm)
         self.optimizer.step()
@@ -209,12 +216,12 @@ class Training:
         self.counters.step += 1
         self._log(gradient.nll_sum / gradient.weight_sum, lr, progress)
 
-    def _check_loss(self, loss: float) -> None:
+    def _check_loss(self, loss: float, step: int) -> None:
         bound = self.train.diverged_above
         if not math.isfinite(loss) or (bound is not None and loss > bound):
             limit = "" if bound is None else f" (train.diverged_above is {bound})"
             raise DivergedError(
-                f"the loss is {loss} at step {self.counters.step + 1}{limit}; a smaller optimizer.lr or "
+                f"the loss is {loss} at step {step}{limit}; a smaller optimizer.lr or "
                 "train.clip_norm may help"
             )
 

@@ -18,7 +18,7 @@ def choose_machine(device: str, jobs: int) -> Machine:
     """
     try:
         chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
+        torch.zeros(1, device=chosen).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {device} cannot be used here ({reason}); try --device cpu") from error

@@ -1,11 +1,38 @@
-"""Peak memory of a run."""
+"""Peak memory of a run, and running out of it."""
 
 import contextlib
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from rmem_cli.errors import RmemError
+
+
+class OutOfMemoryError(RmemError):
+    """A model, or a batch, that does not fit into memory."""
+
+
+@contextlib.contextmanager
+def one_out_of_memory_error() -> Iterator[None]:
+    """Inside, every way of running out of memory becomes an `OutOfMemoryError`.
+
+    Raises:
+        OutOfMemoryError: The memory of the computer, or of the GPU, did not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # On a CPU, torch says so in the text of a plain RuntimeError only.
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemoryError(
+            "the memory does not suffice; a smaller model, train.batch_size, task.segment_length or eval "
+            "batch_size needs less"
+        ) from error
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -11,6 +11,7 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import EvalProtocol
+from rmem_cli.recipe.settings import Component
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow, timestamp
 from rmem_cli.tasks.base import Task
@@ -45,6 +46,24 @@ class Trained:
     environment: Environment
 
 
+def check_protocols(spec: RunSpec) -> None:
+    """Make sure, before a run is trained, that its model can read what its evaluations change the task to.
+
+    Raises:
+        UsageError: An evaluation has other symbols or classes than the training.
+        DataError: Data is missing or damaged.
+    """
+    learned = _task(spec.settings.task)
+    for protocol in spec.settings.eval:
+        task = _task(spec.protocol_task(protocol))
+        if (task.symbols, task.classes) != (learned.symbols, learned.classes):
+            raise UsageError(
+                f"evaluation {protocol.name!r} changes the task to one of {task.symbols} symbols and "
+                f"{task.classes} classes, but the model learns {learned.symbols} and {learned.classes}; "
+                f"change eval.{protocol.name}.task"
+            )
+
+
 def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
     """Evaluate a run by every protocol of its settings; rows without values if its training failed.
 
@@ -54,6 +73,7 @@ def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
 
     Raises:
         InterruptedRunError: `stop` was true.
+        DivergedError: A loss is not finite.
         UsageError: A protocol wants the best checkpoint of a run that never validated.
     """
     rows = []
@@ -77,23 +97,15 @@ def _evaluate(trained: Trained, protocol: EvalProtocol) -> tuple[Totals, int]:
         )
     weights, state = checkpoint
     trained.model.load_state_dict(weights)
-    settings = trained.spec.protocol_task(protocol)
-    task: Task = import_object(settings.implementation).from_settings(settings)
-    _check_symbols(trained, task, protocol)
+    task = _task(trained.spec.protocol_task(protocol))
     batch_size = protocol.batch_size or trained.spec.settings.train.batch_size
     totals = evaluate(trained.model, task, protocol.split, protocol.examples, batch_size, trained.spec.seed)
     return totals, int(state["counters"]["step"])
 
 
-def _check_symbols(trained: Trained, task: Task, protocol: EvalProtocol) -> None:
-    learned: Task = import_object(trained.spec.settings.task.implementation).from_settings(
-        trained.spec.settings.task
-    )
-    if (task.symbols, task.classes) != (learned.symbols, learned.classes):
-        raise UsageError(
-            f"evaluation {protocol.name!r} changes the task to one of {task.symbols} symbols and "
-            f"{task.classes} classes, but the model was trained on {learned.symbols} and {learned.classes}"
-        )
+def _task(settings: Component) -> Task:
+    task: Task = import_object(settings.implementation).from_settings(settings)
+    return task
 
 
 def _row(trained: Trained, protocol: EvalProtocol, name: str, totals: Totals | None, step: int) -> ResultRow:

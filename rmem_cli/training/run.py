@@ -2,24 +2,35 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
+from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.curves import thinned
 from rmem_cli.training.loop import Training, build_seeded_model, build_task
-from rmem_cli.training.memory import reset_peak_memory
+from rmem_cli.training.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
 from rmem_cli.training.progress import Progress
-from rmem_cli.training.rows import Outcome, Trained, make_rows
-from rmem_cli.training.run_folder import Environment, RunFolder, read_environment, run_path
+from rmem_cli.training.rows import Outcome, Trained, check_protocols, make_rows
+from rmem_cli.training.run_folder import (
+    Environment,
+    RunFolder,
+    RunStatus,
+    read_environment,
+    read_status,
+    run_path,
+)
 
 Stop = Callable[[], bool]
-_ENDED = {"ok", "diverged", "out_of_memory"}
+_FAILED = {"diverged", "out_of_memory"}
+_ENDED = {"ok", *_FAILED}
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ def train_run(
     stop: Stop,
     *,
     repeat: bool = False,
-) -> Outcome:
+) -> RunStatus:
     """Train a run to its end, going on from its last checkpoint, and write its rows and its curve.
 
     Args:
@@ -52,63 +63,68 @@ def train_run(
         stop: Asked between steps; true saves a checkpoint and leaves.
         repeat: Start a run that has ended all over again.
 
+    Returns:
+        How it ended: ok, diverged or out of memory, and why.
+
     Raises:
         InterruptedRunError: `stop` was true.
         UsageError: The run started on another device or with other ops, or a folder cannot be written.
         DataError: Its data or its checkpoint is missing or damaged.
+        OutOfMemoryError: Not even the model fits into memory.
     """
     store = ResultStore(results_root())
     store.check_writable()
+    check_protocols(spec)
     device = torch.device(machine.device)
     reset_peak_memory(device)
     task = build_task(spec.settings)
     train_hash = _train_hash(spec)
-    with RunFolder.open(spec, train_hash, runs_root()) as folder:
+    with RunFolder.open(spec, train_hash, runs_root()) as folder, one_out_of_memory_error():
         status = folder.status()
         if repeat and status is not None and status.status in _ENDED:
             folder.clear()
+        _set_threads(folder, machine)
         training = Training(spec.settings, spec.seed, task, folder, device)
         environment = _record_environment(folder, training, machine)
         training.resume()
-        outcome = _train(training, folder, progress, stop)
-        counters = training.counters
-        trained = Trained(
-            spec, folder, training.model, outcome, counters.step, counters.wall_seconds, environment
-        )
-        store.write(make_rows(trained, stop))
+        ended, rows = _train_and_evaluate(spec, training, environment, progress, stop)
+        store.write(rows)
         store.write_curve(curve_name(spec, train_hash), thinned(folder.curve.text()))
-        folder.write_status(outcome, counters.step)
-    return outcome
+        folder.write_status(ended.status, ended.step, ended.message)
+    return ended
 
 
 def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]:
     """Evaluate the checkpoints of a trained run by the protocols of its settings, and write the rows.
 
     Raises:
-        UsageError: The run has not been trained to its end.
+        InterruptedRunError: `stop` was true.
+        DivergedError: A loss is not finite.
+        UsageError: The run has not been trained to its end, or it failed.
         DataError: Its data or its checkpoint is missing or damaged.
+        OutOfMemoryError: The memory does not suffice.
     """
     store = ResultStore(results_root())
     store.check_writable()
+    check_protocols(spec)
     device = torch.device(machine.device)
     reset_peak_memory(device)
     path = run_path(spec, _train_hash(spec), runs_root())
-    environment = read_environment(path)
-    checkpoint = load_checkpoint(path, "last")
-    if environment is None or checkpoint is None:
+    if read_status(path) is None:
         raise UsageError(
-            f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed}) has no checkpoint in "
-            f"{path}; run `rmem train` first, with the same --scale and --set"
+            f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed}) has not been trained: "
+            f"nothing is in {path}; run `rmem train` first, with the same --scale and --set"
         )
-    torch.set_num_threads(environment.threads)
-    counters = checkpoint[1]["counters"]
-    with RunFolder.open(spec, _train_hash(spec), runs_root()) as folder:
-        status = folder.status()
-        if status is None or status.status not in _ENDED:
-            raise UsageError(
-                f"the run in {path} has not come to its end; `rmem train` with the same options goes on"
-            )
+    with RunFolder.open(spec, _train_hash(spec), runs_root()) as folder, one_out_of_memory_error():
+        counters = _finished_counters(folder)
+        _set_threads(folder, machine)
         model = build_seeded_model(spec.settings, build_task(spec.settings), spec.seed, device)
+        current = _environment(model, spec.settings, machine)
+        environment = replace(
+            _with_code_of_both(folder.record_environment(current), current),
+            device=current.device,
+            op_paths=current.op_paths,
+        )
         trained = Trained(spec, folder, model, "ok", counters["step"], counters["wall_seconds"], environment)
         rows = make_rows(trained, stop)
     store.write(rows)
@@ -125,15 +141,41 @@ def _train_hash(spec: RunSpec) -> str:
     return spec.train_hash(spec.settings.task.data_hash())  # type: ignore[attr-defined]
 
 
-def _record_environment(folder: RunFolder, training: Training, machine: Machine) -> Environment:
-    """Note where the run computes, or make sure that it goes on as it started."""
-    op_paths = training.model.core.op_paths()
-    current = Environment.current(
+def _finished_counters(folder: RunFolder) -> dict[str, Any]:
+    """Step and training time of a run that can be evaluated."""
+    status = folder.status()
+    if status is not None and status.status in _FAILED:
+        raise UsageError(
+            f"the run in {folder.path} failed ({status.message}), so there is nothing to evaluate; "
+            "`rmem train --rerun failed` with the same options repeats it"
+        )
+    checkpoint = load_checkpoint(folder.path, "last")
+    if status is None or status.status != "ok" or checkpoint is None:
+        raise UsageError(
+            f"the run in {folder.path} has not come to its end; `rmem train` with the same options goes on"
+        )
+    counters: dict[str, Any] = checkpoint[1]["counters"]
+    return counters
+
+
+def _set_threads(folder: RunFolder, machine: Machine) -> None:
+    """Compute with as many threads as the run started with, from its first weights on."""
+    stored = read_environment(folder.path)
+    torch.set_num_threads(machine.threads if stored is None else stored.threads)
+
+
+def _environment(model: SequenceModel, settings: RunSettings, machine: Machine) -> Environment:
+    return Environment.current(
         threads=machine.threads,
         device=machine.device,
-        dtype=training.train.dtype,
-        op_paths=";".join(f"{op}={path}" for op, path in sorted(op_paths.items())),
+        dtype=settings.train.dtype,
+        op_paths=";".join(f"{op}={path}" for op, path in sorted(model.core.op_paths().items())),
     )
+
+
+def _record_environment(folder: RunFolder, training: Training, machine: Machine) -> Environment:
+    """Note where the run computes, or make sure that it goes on as it started."""
+    current = _environment(training.model, training.settings, machine)
     stored = folder.record_environment(current)
     if (stored.device, stored.op_paths) != (current.device, current.op_paths):
         raise UsageError(
@@ -141,7 +183,6 @@ def _record_environment(folder: RunFolder, training: Training, machine: Machine)
             f"on with {current.device} and [{current.op_paths}], or its numbers would not be those of one "
             "run; use the same device, or start it again after deleting that folder"
         )
-    torch.set_num_threads(stored.threads)
     return _with_code_of_both(stored, current)
 
 
@@ -154,20 +195,32 @@ def _with_code_of_both(stored: Environment, current: Environment) -> Environment
     return replace(stored, git_commit="+".join(commits), git_dirty=dirty)
 
 
-def _train(
-    training: Training, folder: RunFolder, progress: Callable[[int, int], Progress], stop: Stop
-) -> Outcome:
-    folder.write_status("running", training.counters.step)
+def _train_and_evaluate(
+    spec: RunSpec,
+    training: Training,
+    environment: Environment,
+    progress: Callable[[int, int], Progress],
+    stop: Stop,
+) -> tuple[RunStatus, list[ResultRow]]:
+    """How a run ended, and its result rows, which have no values if it failed."""
+    folder, counters = training.folder, training.counters
+    folder.write_status("running", counters.step)
+
+    def rows(outcome: Outcome) -> list[ResultRow]:
+        trained = Trained(
+            spec, folder, training.model, outcome, counters.step, counters.wall_seconds, environment
+        )
+        return make_rows(trained, stop)
+
     try:
-        with progress(training.total, training.counters.step) as shown:
-            training.run(stop, shown)
-    except DivergedError as error:
-        folder.write_status("diverged", training.counters.step, str(error))
-        return "diverged"
+        with one_out_of_memory_error():
+            with progress(training.total, counters.step) as shown:
+                training.run(stop, shown)
+            return RunStatus("ok", counters.step), rows("ok")
     except InterruptedRunError as error:
-        folder.write_status("interrupted", training.counters.step, str(error))
+        folder.write_status("interrupted", counters.step, str(error))
         raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        folder.write_status("out_of_memory", training.counters.step, str(error))
-        return "out_of_memory"
-    return "ok"
+    except DivergedError as error:
+        return RunStatus("diverged", counters.step, str(error)), rows("diverged")
+    except OutOfMemoryError as error:
+        return RunStatus("out_of_memory", counters.step, str(error)), rows("out_of_memory")

@@ -4,6 +4,7 @@ import json
 import platform
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.files import write_atomically
 from rmem_cli.results.provenance import Provenance
-from rmem_cli.training.atomic import write_atomically
 
 if TYPE_CHECKING:
     from rmem_cli.recipe.resolve import RunSpec
@@ -95,6 +96,20 @@ def run_path(spec: "RunSpec", train_hash: str, runs_root: Path) -> Path:
     )
 
 
+def check_runs_root(runs_root: Path) -> None:
+    """Make the folder of all runs and try to write in it, so that this fails once and not in each run.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    try:
+        runs_root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs_root):
+            pass
+    except OSError as error:
+        raise _unwritable(runs_root, error) from error
+
+
 def read_status(folder: Path) -> RunStatus | None:
     """The status of the run in a folder; None if it never started.
 
@@ -153,10 +168,7 @@ class RunFolder:
             ) from error
         except OSError as error:
             lock.release()
-            raise UsageError(
-                f"the run folder {path} cannot be written ({error.strerror or error}); "
-                "make it writable, or name another folder for runs in RMEM_RUNS"
-            ) from error
+            raise _unwritable(path, error) from error
         return cls(path, lock)
 
     def close(self) -> None:
@@ -171,9 +183,10 @@ class RunFolder:
 
     def clear(self) -> None:
         """Forget the run's checkpoints, environment and status, so that it starts all over again."""
-        for name in ("status.json", "environment.json", "metrics.csv"):
-            (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        # The status goes last: as long as it is there, a run killed in between is known to need clearing.
+        for name in ("metrics.csv", "environment.json", "status.json"):
+            (self.path / name).unlink(missing_ok=True)
 
     def record_environment(self, current: Environment) -> Environment:
         """Keep the environment of a run that starts, or recall that of a run that goes on.
@@ -253,6 +266,13 @@ class LearningCurve:
             return self._path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             return ""
+
+
+def _unwritable(folder: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"the run folder {folder} cannot be written ({error.strerror or error}); "
+        "make it writable, or name another folder for runs in RMEM_RUNS"
+    )
 
 
 def _file_name(text: str) -> str:

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from rmem_cli import files
 from rmem_cli.errors import DataError, UsageError
-from rmem_cli.training import atomic, config
+from rmem_cli.training import config
 from rmem_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from rmem_cli.training.optimizers import build_optimizer
 
@@ -216,7 +217,7 @@ def test_a_save_cut_off_at_any_write_leaves_the_previous_checkpoint(
             raise Killed
         path.write_bytes(content)
 
-    monkeypatch.setattr(atomic, "write_durably", write_until_killed)
+    monkeypatch.setattr(files, "write_durably", write_until_killed)
     monkeypatch.setattr("rmem_cli.training.checkpoint.write_durably", write_until_killed)
     with pytest.raises(Killed):
         save_checkpoint(tmp_path, "last", WEIGHTS, {"step": 2})

@@ -12,12 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmem_cli import files
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.models.cores.config import RUMSettings
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import ModelSettings, RunSettings, TrainSettings
 from rmem_cli.tasks.config import AssociativeRecallSettings
-from rmem_cli.training import atomic
 from rmem_cli.training.config import AdamSettings, ConstantSettings, FullSettings
 from rmem_cli.training.run_folder import (
     Environment,
@@ -176,7 +176,7 @@ def test_a_file_is_replaced_only_by_what_has_reached_the_disk(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    atomic.write_atomically(tmp_path / "file", b"text")
+    files.write_atomically(tmp_path / "file", b"text")
     assert events[:2] == ["sync", "rename"]
     assert (tmp_path / "file").read_bytes() == b"text"
 
