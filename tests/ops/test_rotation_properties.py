@@ -139,3 +139,19 @@ def test_leading_axes_are_a_batch():
     h = torch.randn(6, 4)
     expected = rotate(x, y, h).view(2, 3, 4)
     assert torch.equal(rotate(x.view(2, 3, 4), y.view(2, 3, 4), h.view(2, 3, 4)), expected)
+
+
+def test_arguments_of_different_shapes_are_broadcast():
+    x, y = pairs("random", 6, 4)
+    h = torch.randn(4).requires_grad_()
+    torch.testing.assert_close(rotate(x, y, h), rotate(x, y, h.expand(6, 4)))
+    torch.testing.assert_close(rotation_operator(x[:1], y), rotation_operator(x[:1].expand(6, 4), y))
+    rotate(x, y, h).sum().backward()
+    assert h.grad.shape == (4,)
+
+
+def test_a_second_derivative_is_refused_rather_than_wrong():
+    x, y, h = (torch.randn(4, requires_grad=True) for _ in range(3))
+    gradient = torch.autograd.grad(rotate(x, y, h).sum(), y, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        gradient.sum().backward()

@@ -1,8 +1,8 @@
 """The associative memory of lambda 1: advanced in place, and taken back step by step for the gradient.
 
-Automatic differentiation would keep `[batch, hidden, hidden]` numbers for every step. Here one buffer holds the
-memory: each step adds its update of rank two and keeps the two factors of it, and the backward pass subtracts
-them again.
+Automatic differentiation would keep `[batch, hidden, hidden]` numbers for every step. Here one buffer holds
+the memory: each step adds its update of rank two and keeps the two factors of it, and the backward pass
+subtracts them again.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 # Steps between two copies of the memory, which bound the rounding that taking back accumulates.
 _STEPS_BETWEEN_COPIES = 256
@@ -136,6 +137,7 @@ class _Begin(Function):
         return initial.new_zeros(())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, order_gradient: Tensor) -> tuple[Tensor, None]:
         del order_gradient
         ctx.tape.rewind(0)
@@ -156,6 +158,7 @@ class _Turn(Function):
         return rotated, order.clone()
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: Any, gradient: Tensor, order_gradient: Tensor
     ) -> tuple[Tensor, None, Tensor, Tensor, Tensor]:
@@ -180,6 +183,7 @@ class _End(Function):
         return tape.finish()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         ctx.tape.rewind(ctx.position)
         ctx.tape.gradient.add_(gradient)

@@ -1,0 +1,265 @@
+"""Rotations in O(n), with finite gradients everywhere.
+
+The README beside this file derives the formulas; `reference.py` holds the equations that they equal.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+
+class Direction(NamedTuple):
+    """Where the vectors of a rotation's first argument point.
+
+    Attributes:
+        unit: `[..., n]`, of length one; zero where the vector is zero.
+        nonzero: `[..., 1]`, whether the vector has a direction.
+        fixed: `[..., n]`, some unit vector orthogonal to `unit`, without gradient.
+    """
+
+    unit: Tensor
+    nonzero: Tensor
+    fixed: Tensor
+
+
+class Rotation(NamedTuple):
+    """`I + u p' + w q'` with `p = versine u - w` and `q = u + k w`; vectors `[..., n]`, numbers `[..., 1]`.
+
+    Attributes:
+        u: Direction turned away from.
+        w: Part of the other direction that is orthogonal to it.
+        versine: Cosine of the angle, minus one.
+        k: `-1 / (1 + cosine)`.
+    """
+
+    u: Tensor
+    w: Tensor
+    versine: Tensor
+    k: Tensor
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Columns `[..., n, 2]` and rows `[..., 2, n]` of the matrix of rank two that is added to I."""
+        p = torch.addcmul(-self.w, self.versine, self.u)
+        q = torch.addcmul(self.u, self.k, self.w)
+        return torch.stack([self.u, self.w], dim=-1), torch.stack([p, q], dim=-2)
+
+
+def rotate(x: Tensor, y: Tensor, h: Tensor, eps: float = 1e-12) -> Tensor:
+    """Turn `h` by the rotation that takes the direction of `x` to that of `y`, in O(n).
+
+    What is orthogonal to `x` and `y` stays as it is. Where `x` or `y` is no longer than `eps`, nothing is
+    turned. Opposite vectors are joined by a half turn in a fixed plane through `x`. Gradients are finite
+    everywhere.
+
+    Args:
+        x: `[..., n]`, or a shape that broadcasts with the others.
+        y: Likewise.
+        h: Likewise.
+        eps: Length up to which a vector counts as zero.
+
+    Source: Dangovski et al. 2019, section 3. The published code is undefined, or a projection, where the two
+    vectors are parallel, opposite or zero.
+
+    Example:
+        >>> x, y = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 2.0, 0.0])
+        >>> rotate(x, y, torch.tensor([3.0, 0.0, 5.0]))
+        tensor([0., 3., 5.])
+    """
+    x, y, h = torch.broadcast_tensors(x, y, h)  # type: ignore[no-untyped-call]
+    rotated: Tensor = Rotate.apply(*direction_of(x, eps), y, h, eps)[0]  # type: ignore[no-untyped-call]
+    return rotated
+
+
+def rotation_operator(x: Tensor, y: Tensor, eps: float = 1e-12) -> Tensor:
+    """The matrix `[..., n, n]` of the rotation from `x` to `y`; see `rotate`."""
+    x, y = torch.broadcast_tensors(x, y)  # type: ignore[no-untyped-call]
+    columns, rows = rotation_of(direction_of(x, eps), y, eps).factors()
+    return torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) + columns @ rows
+
+
+def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tensor, Tensor, Tensor]:
+    """The plane of the rotation from `x` to `y` (`[..., n]` each), and the rotation in it.
+
+    Returns:
+        Orthonormal `u [..., n]`, the direction of `x`, and `v [..., n]`, on the side of `y`; and the matrix
+        `[[cos, -sin], [sin, cos]]`, `[..., 2, 2]`. Where the two are parallel, `v` is a fixed direction
+        orthogonal to `u`, without gradient; where one of them is zero, `u` and `v` are zero and the matrix
+        is I.
+    """
+    x, y = torch.broadcast_tensors(x, y)  # type: ignore[no-untyped-call]
+    direction = direction_of(x, eps)
+    u, w, versine, _ = rotation_of(direction, y, eps)
+    sine = _norm(w)
+    undefined = sine <= _negligible(w)
+    v = torch.where(undefined, direction.fixed, w / torch.where(undefined, 1.0, sine))
+    nonzero = direction.nonzero & (_norm(y) > eps)
+    cosine = versine + 1
+    plane = torch.cat([cosine, -sine, sine, cosine], dim=-1)
+    return torch.where(nonzero, u, 0.0), torch.where(nonzero, v, 0.0), plane.view(*plane.shape[:-1], 2, 2)
+
+
+def direction_of(x: Tensor, eps: float) -> Direction:
+    """Where the vectors `x [..., n]` point."""
+    unit: Tensor = Unit.apply(x, eps)  # type: ignore[no-untyped-call]
+    return Direction(unit, _norm(x.detach()) > eps, _fixed_orthogonal(unit))
+
+
+def rotation_of(direction: Direction, y: Tensor, eps: float) -> Rotation:
+    """The rotation from a direction to that of `y [..., n]`."""
+    w, versine, k = _Plane.apply(*direction, y, eps)  # type: ignore[no-untyped-call]
+    return Rotation(direction.unit, w, versine, k)
+
+
+class _PlaneParts(NamedTuple):
+    """What the gradient of a rotation needs to know about it; see `_plane_backward`."""
+
+    u: Tensor
+    y_unit: Tensor
+    cosine: Tensor
+    k: Tensor
+    scale: Tensor
+    zero: Tensor
+    opposite: Tensor
+
+
+def _plane(
+    u: Tensor, u_nonzero: Tensor, fixed: Tensor, y: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor, _PlaneParts]:
+    """`w`, `versine` and `k` of the rotation from `u` to `y`."""
+    norm = _norm(y)
+    zero = ~u_nonzero | (norm <= eps)
+    scale = norm.reciprocal_().masked_fill_(zero, 0.0)
+    y_unit = y * scale
+    cosine = _dot(u, y_unit)
+    # Taken away twice: once leaves rounding along u where little else is left.
+    w = torch.addcmul(y_unit, cosine, u, value=-1)
+    w = torch.addcmul(w, _dot(w, u), u, value=-1)
+    square = _dot(w, w)
+    obtuse = cosine < 0
+    opposite = obtuse & (square <= _negligible(w) ** 2)
+    w = torch.where(opposite, _negligible(w) * fixed, w)
+    square.masked_fill_(opposite, _negligible(w) ** 2)
+    versine = (cosine - 1).masked_fill_(zero, 0.0)
+    k = torch.where(obtuse, versine / square, (-1 - cosine).reciprocal_())
+    return w, versine, k, _PlaneParts(u, y_unit, cosine, k, scale, zero, opposite)
+
+
+def _plane_backward(
+    parts: _PlaneParts, w_gradient: Tensor, versine_gradient: Tensor, k_gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of `u` and `y` from those of `w` (overwritten), `versine` and `k`, without a division."""
+    u, y_unit, cosine, k, scale, zero, opposite = parts
+    # Where the vectors are opposite, w and k are constants.
+    w_gradient = w_gradient.masked_fill_(opposite, 0.0)
+    cosine_gradient = versine_gradient.masked_fill(zero, 0.0) - _dot(u, w_gradient)
+    cosine_gradient.addcmul_(k_gradient.masked_fill(opposite, 0.0), k * k)
+    u_gradient = torch.addcmul(cosine_gradient * y_unit, cosine, w_gradient, value=-1)
+    y_unit_gradient = torch.addcmul(w_gradient, cosine_gradient, u)
+    return u_gradient, _unit_backward(y_unit_gradient, y_unit, scale)
+
+
+class _Plane(Function):
+    """`w`, `versine` and `k` of a rotation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, u_nonzero: Tensor, fixed: Tensor, y: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        w, versine, k, parts = _plane(u, u_nonzero, fixed, y, eps)
+        ctx.save_for_backward(*parts)
+        return w, versine, k
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, w_gradient: Tensor, versine_gradient: Tensor, k_gradient: Tensor
+    ) -> tuple[Tensor, None, None, Tensor, None]:
+        parts = _PlaneParts(*ctx.saved_tensors)
+        u_gradient, y_gradient = _plane_backward(parts, w_gradient.clone(), versine_gradient, k_gradient)
+        return u_gradient, None, None, y_gradient, None
+
+
+class Rotate(Function):
+    """A vector `h` turned by a rotation, and the rotation's `versine`: `h + u along_u + w along_w`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, u_nonzero: Tensor, fixed: Tensor, y: Tensor, h: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        """Apply to `u`, its `nonzero` and `fixed` of a `Direction`, and to `y` and `h`, `[..., n]`."""
+        w, versine, k, parts = _plane(u, u_nonzero, fixed, y, eps)
+        uh, wh = _dot(u, h), _dot(w, h)
+        along_u = torch.addcmul(-wh, versine, uh)
+        along_w = torch.addcmul(uh, k, wh)
+        ctx.save_for_backward(*parts, w, versine, h, uh, wh, along_u, along_w)
+        return torch.addcmul(torch.addcmul(h, u, along_u), w, along_w), versine
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, gradient: Tensor, versine_gradient: Tensor
+    ) -> tuple[Tensor, None, None, Tensor, Tensor, None]:
+        """Gradients of `u`, `y` and `h`."""
+        parts = _PlaneParts(*ctx.saved_tensors[:7])
+        w, versine, h, uh, wh, along_u, along_w = ctx.saved_tensors[7:]
+        u, k = parts.u, parts.k
+        to_along_u, to_along_w = _dot(u, gradient), _dot(w, gradient)
+        to_uh = torch.addcmul(to_along_w, versine, to_along_u)
+        to_wh = torch.addcmul(-to_along_u, k, to_along_w)
+        h_gradient = torch.addcmul(torch.addcmul(gradient, u, to_uh), w, to_wh)
+        w_gradient = torch.addcmul(along_w * gradient, h, to_wh)
+        u_direct = torch.addcmul(along_u * gradient, h, to_uh)
+        versine_gradient = torch.addcmul(versine_gradient, uh, to_along_u)
+        u_gradient, y_gradient = _plane_backward(parts, w_gradient, versine_gradient, wh * to_along_w)
+        return u_gradient.add_(u_direct), None, None, y_gradient, h_gradient, None
+
+
+class Unit(Function):
+    """A vector scaled to length one; zero, with zero gradient, where it is no longer than `eps`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        """Apply to `x [..., n]`."""
+        norm = _norm(x)
+        zero = norm <= eps
+        scale = norm.reciprocal_().masked_fill_(zero, 0.0)
+        unit = x * scale
+        ctx.save_for_backward(unit, scale)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Gradient of `x`."""
+        return _unit_backward(gradient, *ctx.saved_tensors), None
+
+
+def _unit_backward(gradient: Tensor, unit: Tensor, scale: Tensor) -> Tensor:
+    return torch.addcmul(gradient, _dot(unit, gradient), unit, value=-1).mul_(scale)
+
+
+def _negligible(w: Tensor) -> float:
+    """Length at which the part of one unit vector orthogonal to another is rounding, without a direction."""
+    return 16 * torch.finfo(w.dtype).eps
+
+
+@torch.no_grad()
+def _fixed_orthogonal(u: Tensor) -> Tensor:
+    """A unit vector orthogonal to `u`: from the axis that `u` is least aligned with."""
+    axis = u.abs().argmin(dim=-1, keepdim=True)
+    along = u.gather(-1, axis)
+    v = torch.zeros_like(u).scatter(-1, axis, 1.0) - along * u
+    return v / _norm(v).clamp_min(torch.finfo(u.dtype).tiny)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    dot: Tensor = torch.linalg.vecdot(a, b)
+    return dot.unsqueeze(-1)
+
+
+def _norm(x: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm
