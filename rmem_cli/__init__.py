@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmem_cli.models.cores.rum import RUM
+    from rmem_cli.models.cores.ur_lstm import URLSTM
     from rmem_cli.ops.rotation import rotate, rotation_components, rotation_operator
 
 __version__ = _version("rmem")
-__all__ = ["RUM", "rotate", "rotation_components", "rotation_operator"]
+__all__ = ["RUM", "URLSTM", "rotate", "rotation_components", "rotation_operator"]
 
 _LOCATIONS = {
     "RUM": "rmem_cli.models.cores.rum",
+    "URLSTM": "rmem_cli.models.cores.ur_lstm",
     "rotate": "rmem_cli.ops.rotation",
     "rotation_components": "rmem_cli.ops.rotation",
     "rotation_operator": "rmem_cli.ops.rotation",

@@ -51,6 +51,8 @@ CORES = Registry(
         "lstm": "rmem_cli.models.cores.config:LSTMSettings",
         "gru": "rmem_cli.models.cores.config:GRUSettings",
         "rum": "rmem_cli.models.cores.config:RUMSettings",
+        "gated_lstm": "rmem_cli.models.cores.config:GatedLSTMSettings",
+        "gated_gru": "rmem_cli.models.cores.config:GatedGRUSettings",
     },
 )
 ENCODERS = Registry(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmem_cli import RUM
+from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
 from rmem_cli.models.cores.torch_rnn import GRU, LSTM, RNN
 from rmem_cli.models.state import detach, reset, select
 
@@ -16,6 +17,11 @@ CORES = {
     "rum with everything": lambda: RUM(
         3, 5, lambda_=1, layer_norm="before_gate", zoneout=0.3, track_angle=True, input_bias=False
     ),
+    "UR-LSTM": lambda: GatedLSTM(3, 5, layers=2, gate="UR"),
+    "OM-LSTM with everything": lambda: GatedLSTM(
+        3, 5, layers=2, gate="OM", coupled_input_gate=False, layer_norm=True
+    ),
+    "UR-GRU": lambda: GatedGRU(3, 5, layers=2, gate="UR"),
 }
 EVERY_CORE = pytest.mark.parametrize("name", CORES)
 

@@ -1,13 +1,14 @@
 """Settings of the cores; see each implementation for the mathematics."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from rmem_cli.recipe.settings import Component
 
 Activation = Literal["relu", "tanh", "sigmoid", "softsign"]
 KernelInitializer = Literal["orthogonal", "two_half_orthogonal", "xavier"]
+GateName = Literal["-", "C", "O", "U", "M", "CM", "OM", "UM", "R", "CR", "OR", "UR"]
 
 
 class CoreSettings(Component):
@@ -75,3 +76,37 @@ class RUMSettings(CoreSettings):
     input_initializer: KernelInitializer = "xavier"
     bias_initial: float = 1.0
     eps: NonNegativeFloat = 1e-12
+
+
+class _GatedSettings(CoreSettings):
+    """What the gated LSTM and the gated GRU share."""
+
+    gate: GateName = "UR"
+    forget_bias: float = 1.0
+    chrono_length: int | None = Field(default=None, ge=2)
+    refine_bias: Literal["tied", "none"] = "tied"
+    train_forget_bias: bool = True
+
+    @model_validator(mode="after")
+    def _chrono_gates_need_a_length(self) -> Self:
+        if self.gate.startswith("C") and self.chrono_length is None:
+            raise ValueError(f"gate {self.gate} needs chrono_length, the longest time lag to expect")
+        return self
+
+
+class GatedLSTMSettings(_GatedSettings):
+    """UR-LSTM and its kin; `rmem_cli.models.cores.gated_lstm.GatedLSTM` explains each field."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.gated_lstm:GatedLSTM"
+
+    kind: Literal["gated_lstm"] = "gated_lstm"
+    coupled_input_gate: bool = True
+    layer_norm: bool = False
+
+
+class GatedGRUSettings(_GatedSettings):
+    """UR-GRU and its kin; `rmem_cli.models.cores.gated_lstm.GatedGRU` explains each field."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.gated_lstm:GatedGRU"
+
+    kind: Literal["gated_gru"] = "gated_gru"

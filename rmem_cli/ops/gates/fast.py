@@ -1,0 +1,278 @@
+"""The gated recurrences as they run.
+
+The inputs of all steps are projected in one product, with every bias in it. Where all gates are sigmoids, the
+loop over the steps and its backward pass are one function: automatic differentiation sees one operation
+instead of a dozen per step, and only the gates, the cells and the hidden states are kept. The README beside
+this file derives the backward pass; `reference.py` holds the equations that all of this equals.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rmem_cli.ops.gates.options import (
+    GateOptions,
+    Gates,
+    GateWeights,
+    LSTMStates,
+    cumax,
+    gru_blocks,
+    layer_norm,
+    lstm_blocks,
+)
+
+# Steps whose local derivatives are computed together in the backward pass: few enough to stay in the cache.
+_CHUNK = 16
+
+
+def refine_gate(forget: Tensor, refine: Tensor) -> Tensor:
+    """The effective gate between `forget^2` and `1 - (1 - forget)^2`, at the place that `refine` says."""
+    square = forget * forget
+    return torch.addcmul(square, refine, forget - square, value=2)
+
+
+def gated_lstm(
+    x: Tensor, hidden: Tensor, cell: Tensor, weights: GateWeights, options: GateOptions
+) -> LSTMStates:
+    """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
+    x = x.transpose(0, 1)
+    bias = _all_biases(weights, options, lstm_blocks(options))
+    if options.activation == "cumax" or weights.gain is not None:
+        states = _stepwise(x, hidden, cell, weights, bias, options)
+    else:
+        matrices = (weights.input, weights.recurrent)
+        states = _Recurrence.apply(x, hidden, cell, *matrices, bias, options)  # type: ignore[no-untyped-call]
+    hiddens, cells = states
+    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
+
+
+def gated_gru(x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOptions) -> Tensor:
+    """One layer of a gated GRU over a sequence; arguments and result are those of `reference.gated_gru`."""
+    blocks = gru_blocks(options)
+    size = hidden.shape[-1]
+    projected = _project(x.transpose(0, 1), weights.input, _all_biases(weights, options, blocks))
+    recurrent = weights.recurrent.t()
+    gate_bias = recurrent.new_zeros(recurrent.shape[1] - size)
+    candidate_bias = weights.candidate_bias if weights.candidate_bias is not None else gate_bias[:size]
+    recurrent_bias = torch.cat([gate_bias, candidate_bias])
+    hiddens = []
+    for gates_x, candidate_x in zip(*(part.unbind(0) for part in _last_block(projected, size)), strict=True):
+        gates_h, candidate_h = _last_block(torch.addmm(recurrent_bias, hidden, recurrent), size)
+        joined = gates_x + gates_h
+        opened = dict(zip(blocks[:-1], torch.sigmoid(joined).chunk(len(blocks) - 1, dim=-1), strict=True))
+        if options.activation == "cumax":
+            opened["forget"] = cumax(joined[:, :size])
+        candidate = torch.tanh(torch.addcmul(candidate_x, opened["reset"], candidate_h))
+        hidden = torch.lerp(candidate, hidden, _effective_forget_gate(opened, options))
+        hiddens.append(hidden)
+    return torch.stack(hiddens).transpose(0, 1)
+
+
+def _all_biases(weights: GateWeights, options: GateOptions, blocks: tuple[str, ...]) -> Tensor:
+    """The biases of all blocks, the forget bias among them: `[k hidden]`."""
+    rows = weights.recurrent.shape[0]
+    bias = weights.recurrent.new_zeros(rows) if weights.bias is None else weights.bias
+    if weights.forget_bias is None:
+        return bias
+    signs = dict.fromkeys(blocks, 0.0) | {"forget": 1.0}
+    if options.auxiliary == "refine" and options.refine_bias == "tied":
+        signs["forget_auxiliary"] = -1.0
+    return bias + torch.cat([sign * weights.forget_bias for sign in signs.values()])
+
+
+def _project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`x [time, batch, input]` times the weights, in one product for all steps."""
+    time, batch, _ = x.shape
+    return torch.addmm(bias, x.reshape(time * batch, -1), weight.t()).view(time, batch, -1)
+
+
+def _last_block(joined: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """All blocks but the last, and the last."""
+    return joined[..., :-size], joined[..., -size:]
+
+
+def _stepwise(
+    x: Tensor, hidden: Tensor, cell: Tensor, weights: GateWeights, bias: Tensor, options: GateOptions
+) -> tuple[Tensor, Tensor]:
+    """Gates that are not a function of their own pre-activation alone: differentiated automatically."""
+    blocks = lstm_blocks(options)
+    gain = None if weights.gain is None else weights.gain.view(len(blocks), -1)
+    projected = _project(x, weights.input, bias if gain is None else torch.zeros_like(bias))
+    recurrent = weights.recurrent.t()
+    hiddens, cells = [], []
+    for projected_t in projected.unbind(0):
+        joined = torch.addmm(projected_t, hidden, recurrent)
+        if gain is not None:
+            joined = layer_norm(joined, gain) + bias
+        gates = _opened(dict(zip(blocks, joined.chunk(len(blocks), dim=-1), strict=True)), options)
+        cell = _new_cell(gates, cell, options)
+        hidden = gates["output"] * torch.tanh(cell)
+        hiddens.append(hidden)
+        cells.append(cell)
+    return torch.stack(hiddens), torch.stack(cells)
+
+
+def _opened(z: Gates, options: GateOptions) -> Gates:
+    gates = {
+        block: torch.tanh(each) if block == "candidate" else torch.sigmoid(each) for block, each in z.items()
+    }
+    if options.activation == "cumax":
+        gates["forget"] = cumax(z["forget"])
+        if not options.coupled:
+            gates["input"] = 1 - cumax(z["input"])
+    return gates
+
+
+def _new_cell(gates: Gates, cell: Tensor, options: GateOptions) -> Tensor:
+    """The cell after a step: elementwise in the gates, all after their activation, and the cell before it."""
+    candidate = gates["candidate"]
+    if options.coupled:
+        return torch.lerp(candidate, cell, _effective_forget_gate(gates, options))
+    if options.auxiliary != "master":
+        return torch.addcmul(_effective_forget_gate(gates, options) * cell, gates["input"], candidate)
+    forget, let_in = gates["forget"], gates["input"]
+    overlap = forget * let_in
+    keep = torch.addcmul(forget - overlap, gates["forget_auxiliary"], overlap)
+    let_in = torch.addcmul(let_in - overlap, gates["input_auxiliary"], overlap)
+    return torch.addcmul(keep * cell, let_in, candidate)
+
+
+def _effective_forget_gate(gates: Gates, options: GateOptions) -> Tensor:
+    """Of coupled gates, and of those that no master modifies."""
+    forget = gates["forget"]
+    if options.auxiliary == "none":
+        return forget
+    if options.auxiliary == "refine":
+        return refine_gate(forget, gates["forget_auxiliary"])
+    square = forget * forget
+    return torch.addcmul(square, gates["forget_auxiliary"], forget - square)
+
+
+class _Recurrence(torch.autograd.Function):
+    """The steps of an LSTM whose gates are all sigmoids; everything is time first."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        input_weight: Tensor,
+        recurrent_weight: Tensor,
+        bias: Tensor,
+        options: GateOptions,
+    ) -> tuple[Tensor, Tensor]:
+        blocks, size = lstm_blocks(options), hidden.shape[-1]
+        gates = _project(x, input_weight, bias)
+        recurrent = recurrent_weight.t()
+        hiddens, cells = [hidden], [cell]
+        for joined in gates.unbind(0):
+            joined.addmm_(hidden, recurrent)
+            joined[:, : -2 * size].sigmoid_()
+            joined[:, -2 * size : -size].tanh_()
+            joined[:, -size:].sigmoid_()
+            opened = dict(zip(blocks, joined.chunk(len(blocks), dim=1), strict=True))
+            cell = _new_cell(opened, cell, options)
+            hidden = opened["output"] * torch.tanh(cell)
+            hiddens.append(hidden)
+            cells.append(cell)
+        all_hidden, all_cells = torch.stack(hiddens), torch.stack(cells)
+        ctx.options = options
+        ctx.save_for_backward(x, gates, all_hidden, all_cells, input_weight, recurrent_weight)
+        return all_hidden[1:], all_cells[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, hidden_grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, gates, hiddens, cells, input_weight, recurrent_weight = ctx.saved_tensors
+        time, batch, _ = gates.shape
+        gate_grads, hidden_grad, cell_grad = _gate_gradients(
+            gates, cells, recurrent_weight, hidden_grads, cell_grads, ctx.options
+        )
+        flat = gate_grads.view(time * batch, -1)
+        x_grad = None
+        if ctx.needs_input_grad[0]:
+            x_grad = (flat @ input_weight).view(x.shape)
+        # Transposed first: a product with few rows is much faster than one with few columns.
+        input_grad = (x.reshape(time * batch, -1).t() @ flat).t()
+        recurrent_grad = (hiddens[:-1].reshape(time * batch, -1).t() @ flat).t()
+        return x_grad, hidden_grad, cell_grad, input_grad, recurrent_grad, flat.sum(0), None
+
+
+def _gate_gradients(
+    gates: Tensor,
+    cells: Tensor,
+    recurrent_weight: Tensor,
+    hidden_grads: Tensor,
+    cell_grads: Tensor,
+    options: GateOptions,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of all pre-activations `[time, batch, k hidden]`, of the first hidden state and the first
+    cell.
+
+    Args:
+        gates: The gates of all steps after their activations, `[time, batch, k hidden]`.
+        cells: The cells before, between and after the steps, `[time + 1, batch, hidden]`.
+        recurrent_weight: `[k hidden, hidden]`.
+        hidden_grads: Gradients that the hidden states get from outside, `[time, batch, hidden]`.
+        cell_grads: Those that the cells get.
+        options: The form of the gates.
+    """
+    time, size = len(gates), cells.shape[-1]
+    gradients = torch.empty_like(gates)
+    zero = torch.zeros_like(cells[0])
+    hidden_before = [zero, *hidden_grads.unbind(0)]
+    cell_before = [zero, *cell_grads.unbind(0)]
+    hidden_grad, cell_grad = hidden_before[-1], cell_before[-1]
+    for end in range(time, 0, -_CHUNK):
+        start = max(0, end - _CHUNK)
+        factors = _by_block(gradients[start:end], size)
+        kept, through_hidden = _local_derivatives(
+            _by_block(gates[start:end], size), cells[start : end + 1], factors, options
+        )
+        for step in reversed(range(start, end)):
+            factor = factors[step - start]
+            cell_grad = torch.addcmul(cell_grad, hidden_grad, through_hidden[step - start])
+            factor[:, :-1].mul_(cell_grad.unsqueeze(1))
+            factor[:, -1].mul_(hidden_grad)
+            hidden_grad = torch.addmm(hidden_before[step], gradients[step], recurrent_weight)
+            cell_grad = torch.addcmul(cell_before[step], cell_grad, kept[step - start])
+    return gradients, hidden_grad, cell_grad
+
+
+def _by_block(joined: Tensor, size: int) -> Tensor:
+    return joined.view(*joined.shape[:-1], -1, size)
+
+
+def _local_derivatives(
+    gates: Tensor, cells: Tensor, factors: Tensor, options: GateOptions
+) -> tuple[Tensor, Tensor]:
+    """The derivatives within each of some steps, which do not depend on other steps' gradients.
+
+    Args:
+        gates: After their activations, `[steps, batch, k, hidden]`.
+        cells: Before, between and after the steps, `[steps + 1, batch, hidden]`.
+        factors: Is filled with the derivatives by the pre-activations: of the new cell, and in the last
+            block, the output gate's, of the new hidden state. As `gates`.
+        options: The form of the gates.
+
+    Returns:
+        The derivatives of the new cell by the old one, and of the hidden state by the new cell.
+    """
+    with torch.enable_grad():
+        *opened, before = [
+            each.detach().requires_grad_() for each in (*gates[:, :, :-1].unbind(2), cells[:-1])
+        ]
+        after = _new_cell(dict(zip(lstm_blocks(options)[:-1], opened, strict=True)), before, options)
+    # Elementwise: one backward pass yields the derivatives of every element.
+    *by_gate, kept = torch.autograd.grad(after, [*opened, before], torch.ones_like(after))
+    for block, derivative in enumerate(by_gate):
+        is_candidate = block == len(by_gate) - 1
+        gate = gates[:, :, block]
+        slope = 1 - gate * gate if is_candidate else gate - gate * gate
+        torch.mul(derivative, slope, out=factors[:, :, block])
+    squashed, output = torch.tanh(cells[1:]), gates[:, :, -1]
+    torch.mul(squashed, output - output * output, out=factors[:, :, -1])
+    return kept, output * (1 - squashed * squashed)
