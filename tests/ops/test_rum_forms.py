@@ -1,5 +1,7 @@
 """The fast form equals the equations as written: outputs, final states and gradients, for every option."""
 
+import gc
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -183,3 +185,11 @@ def test_the_associative_memory_stays_orthogonal_over_a_thousand_steps_in_float3
     x = normal(7, 1, 1000, 4).detach().float()
     memory = fast.rum(x, torch.zeros(1, 20), torch.eye(20)[None], weights, options).memory
     assert (memory @ memory.mT - torch.eye(20)).abs().max() < 2e-5
+
+
+def test_nothing_of_a_sequence_stays_in_memory_once_its_result_is_gone():
+    losses, leaves = memory_gradients(LOSSES["every output"])
+    torch.autograd.grad(losses[fast], leaves)
+    del losses, leaves
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is memory_module._Tape]

@@ -86,7 +86,8 @@ class _Tape:
         if self._recording:
             if self.position % _STEPS_BETWEEN_COPIES == 0 and self.position:
                 self._copies[self.position] = self.memory.clone()
-            self._updates.append(_Update(left, right, columns))
+            # Without their history: it would lead back to this tape, a circle that is never freed.
+            self._updates.append(_Update(left, right.detach(), columns.detach()))
         self.memory.baddbmm_(left, right)
         self.position += 1
         return torch.baddbmm(products[..., 2:], left, right @ h).squeeze(-1)
