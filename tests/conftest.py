@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Small tensors are faster on one thread, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("rmem", deadline=None)
+settings.load_profile("rmem")
 
 
 def pytest_collection_modifyitems(items):
@@ -40,7 +45,7 @@ def write_text():
     Most symbols are the successor of the one before, so that there is something to learn.
     """
 
-    def write(train=600, valid=120, test=90, *, name="ptb", form="char", vocabulary="_abcdefg"):
+    def write(train=600, valid=60, test=45, *, name="ptb", form="char", vocabulary="_abcdefg"):
         import numpy as np
 
         from rmem_cli.data.writer import Content, write_prepared
@@ -57,5 +62,42 @@ def write_text():
         arrays = {split: [symbols(given)] for split, given in splits.items()}
         content = Content(arrays, list(vocabulary), end_of_line=0)
         return write_prepared(name, form, content, sources=[], licence="none", citation="none")
+
+    return write
+
+
+@pytest.fixture
+def write_images():
+    """Writes made-up images as a prepared data set; those of a class have a bright column of their own."""
+
+    def write(name="mnist", *, train=40, test=20):
+        import numpy as np
+
+        from rmem_cli.data.writer import Content, write_prepared
+
+        random = np.random.default_rng(1)
+        shape = {"mnist": (28, 28), "cifar10": (32, 32, 3)}[name]
+        arrays = {}
+        for split, count in (("train", train), ("test", test)):
+            labels = random.integers(10, size=count, dtype=np.uint8)
+            images = random.integers(128, size=(count, *shape), dtype=np.uint8)
+            images[np.arange(count), :, 2 * labels] = 255
+            arrays |= {f"{split}_images": [images], f"{split}_labels": [labels]}
+        content = Content(
+            arrays,
+            [f"class {label}" for label in range(10)],
+            counted={"train": "train_labels", "test": "test_labels"},
+        )
+        return write_prepared(name, "images", content, sources=[], licence="none", citation="none")
+
+    return write
+
+
+@pytest.fixture
+def write_made_up(write_text, write_images):
+    """Writes a small made-up data set of any name and form that a task reads."""
+
+    def write(name, form):
+        return write_images(name) if form == "images" else write_text(name=name, form=form)
 
     return write

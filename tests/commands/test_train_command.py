@@ -1,0 +1,130 @@
+"""`rmem train` and `rmem eval`."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def rows():
+    """Reads the table of results: the given columns of each row."""
+
+    def read(*columns):
+        with (Path(os.environ["RMEM_RESULTS"]) / "small.csv").open(newline="") as file:
+            return [tuple(row[column] for column in columns) for row in csv.DictReader(file)]
+
+    return read
+
+
+def test_training_prints_the_table_on_stdout_and_progress_on_stderr(rmem, recipe):
+    ended = rmem("train", recipe)
+    assert ended.code == 0
+    assert ended.out.startswith("small: Copying memory")
+    assert "GRU" in ended.out
+    assert "step" not in ended.out
+    assert ended.err.startswith("runs to do: 2 of 2\n")
+    assert "small lstm seed 1 (paper): step 4/4: validation loss" in ended.err
+
+
+def test_the_same_command_again_prints_the_table_and_trains_nothing(rmem, recipe, monkeypatch):
+    first = rmem("train", recipe)
+    monkeypatch.setattr("rmem_cli.training.experiment.train_run", None)
+    second = rmem("train", recipe)
+    assert (second.code, second.out, second.err) == (0, first.out, "runs to do: 0 of 2\n")
+
+
+def test_rows_and_seeds_can_be_chosen(rmem, recipe, rows):
+    assert rmem("train", recipe, "--row", "lstm", "--seed", "5", "--seed", "7").code == 0
+    assert rows("row", "seed", "metric") == [
+        ("lstm", seed, metric) for seed in ("5", "7") for metric in ("loss", "accuracy")
+    ]
+
+
+def test_a_recipe_named_twice_is_trained_once(rmem, recipe):
+    assert rmem("train", recipe, recipe, "--dry-run").err == "runs to do: 2 of 2\n"
+
+
+def test_a_dry_run_tells_the_size_of_each_run_and_trains_nothing(rmem, recipe):
+    ended = rmem("train", recipe, "--dry-run")
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        "small gru seed 1 (paper): 152 parameters, 4 steps of 4",
+        "small lstm seed 1 (paper): 196 parameters, 4 steps of 4",
+    ]
+    assert not Path(os.environ["RMEM_RUNS"]).exists()
+    assert not Path(os.environ["RMEM_RESULTS"]).exists()
+
+
+def test_runs_changed_by_set_are_told_where_to_be_found(rmem, recipe, rows):
+    ended = rmem("train", recipe, "--row", "gru", "--set", "train.steps=3")
+    assert (ended.code, ended.out) == (0, "")
+    assert "their rows are in" in ended.err
+    assert rows("scale", "step") == [("custom", "3")] * 2
+
+
+def test_a_run_that_diverges_ends_with_4_and_says_why(rmem, recipe, rows):
+    ended = rmem("train", recipe, "--row", "gru", "--set", "train.diverged_above=0.1")
+    assert ended.code == 4
+    assert ended.message.startswith("rmem: small gru seed 1 (custom): diverged: the loss is ")
+    assert "a smaller optimizer.lr or train.clip_norm may help" in ended.message
+    assert rows("status", "value") == [("diverged", "")] * 2
+
+
+def test_several_failures_end_with_6_and_are_listed(rmem, recipe):
+    ended = rmem("train", recipe, "--set", "train.diverged_above=0.1")
+    assert ended.code == 6
+    first, *others = ended.err.splitlines()[-3:]
+    assert first == "rmem: 2 of 2 runs failed"
+    for line, row in zip(others, ("gru", "lstm"), strict=True):
+        assert line.startswith(f"small {row} seed 1 (custom): diverged: the loss is ")
+
+
+@pytest.mark.parametrize(("rerun", "to_do"), [("missing", 0), ("failed", 1), ("all", 1)])
+def test_a_diverged_run_is_repeated_only_if_asked(rmem, recipe, rerun, to_do):
+    command = ["train", recipe, "--row", "gru", "--set", "train.diverged_above=0.1"]
+    rmem(*command)
+    again = rmem(*command, "--rerun", rerun)
+    assert f"runs to do: {to_do} of 1" in again.err
+    assert again.code == (4 if to_do else 0)
+
+
+def test_rerun_all_trains_again_what_is_done(rmem, recipe, rows):
+    rmem("train", recipe)
+    before = rows("row", "metric", "value")
+    ended = rmem("train", recipe, "--rerun", "all")
+    assert ended.err.startswith("runs to do: 2 of 2\n")
+    assert "step 4/4: validation" in ended.err
+    assert rows("row", "metric", "value") == before
+
+
+def test_eval_prints_a_line_for_each_value_and_writes_rows(rmem, recipe, rows):
+    rmem("train", recipe)
+    before = rows("row", "metric", "eval_hash", "value")
+    ended = rmem("eval", recipe, "--row", "gru", "--checkpoint", "best", "--set", "eval.test.task.length=9")
+    assert ended.code == 0
+    lines = ended.out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("small gru seed 1 (paper): test loss ")
+    assert lines[0].endswith(" nats per symbol")
+    after = rows("row", "metric", "eval_hash", "value")
+    assert after[: len(before)] == before
+    assert len(after) == len(before) + 2
+    assert rows("checkpoint")[-1] == ("best",)
+
+
+def test_eval_of_a_run_that_was_not_trained_names_the_command_that_trains(rmem, recipe):
+    ended = rmem("eval", recipe, "--row", "gru")
+    assert (ended.code, ended.out) == (2, "")
+    assert "has not been trained" in ended.message
+    assert "run `rmem train` first" in ended.message
+
+
+def test_eval_of_several_runs_evaluates_those_that_it_can(rmem, recipe):
+    rmem("train", recipe, "--row", "lstm")
+    ended = rmem("eval", recipe)
+    assert ended.code == 6
+    assert "small lstm seed 1 (paper): test loss" in ended.out
+    assert "has not been trained" in ended.err
+    assert "rmem: 1 of 2 evaluations failed" in ended.err

@@ -1,0 +1,108 @@
+"""Every recipe that comes with rmem, from its file to its rows."""
+
+import csv
+import os
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rmem_cli.app import main
+from rmem_cli.published.store import find, find_table, load_paper
+from rmem_cli.recipe import load_recipe
+from rmem_cli.recipe.registry import TASKS
+
+NAMES = sorted(
+    path.name.removesuffix(".yaml")
+    for path in files("rmem_cli.recipes").iterdir()
+    if path.name.endswith(".yaml")
+)
+EVERY_RECIPE = pytest.mark.parametrize("name", NAMES)
+
+
+def rmem(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["rmem", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def results(name):
+    """The rows of an experiment's table as text."""
+    with (Path(os.environ["RMEM_RESULTS"]) / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_recipes_of_the_first_experiments_are_there():
+    assert {"quickstart", "rum_copying", "rum_recall", "rum_ptb_char"} <= set(NAMES)
+
+
+@EVERY_RECIPE
+def test_every_row_is_valid_at_every_scale_and_smoke_is_one_of_them(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert "smoke" in recipe.scales
+    for scale in recipe.scales:
+        assert recipe.runs(scale)
+
+
+@EVERY_RECIPE
+def test_what_it_calls_published_exists(name):
+    recipe = load_recipe(name)
+    load_paper(recipe.paper)
+    if recipe.published_table is not None:
+        find_table(recipe.published_table)
+    for row in recipe.rows:
+        if row.published is not None:
+            assert find(row.published)
+
+
+@EVERY_RECIPE
+def test_every_section_says_where_its_numbers_come_from(name):
+    document = yaml.safe_load((files("rmem_cli.recipes") / f"{name}.yaml").read_text())
+    sourced = {path.partition(".")[0] for path in document["origin"]}
+    assert {"task", "optimizer", "train", "eval"} <= sourced
+
+
+@EVERY_RECIPE
+def test_no_two_rows_or_cells_are_the_same_run(name):
+    hashes = [spec.train_hash("") for spec in load_recipe(name).runs(seeds=[1])]
+    assert len(set(hashes)) == len(hashes)
+
+
+@EVERY_RECIPE
+def test_it_runs_to_its_end_at_smoke_scale_and_is_then_up_to_date(
+    name, tmp_path, monkeypatch, write_made_up, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    specs = load_recipe(name).runs("smoke")
+    for data_set in {each for spec in specs for each in spec.settings.task.data_sets()}:
+        write_made_up(*data_set)
+    assert rmem(monkeypatch, "train", name, "--scale", "smoke") == 0
+    expected = {
+        (spec.row, spec.cell, str(spec.seed), protocol.name, metric)
+        for spec in specs
+        for protocol in spec.settings.eval
+        for metric in protocol.metrics
+    }
+    rows = results(name)
+    found = [tuple(row[column] for column in ("row", "cell", "seed", "protocol", "metric")) for row in rows]
+    assert set(found) == expected
+    assert len(found) == len(expected)
+    assert {(row["status"], row["scale"]) for row in rows} == {("ok", "smoke")}
+    assert all(float(row["value"]) >= 0 for row in rows)
+    table = capsys.readouterr().out
+    assert all(spec.title in table for spec in specs)
+
+    before = {path: path.read_bytes() for path in Path(os.environ["RMEM_RESULTS"]).rglob("*.csv")}
+    monkeypatch.setattr("rmem_cli.training.experiment.train_run", None)
+    assert rmem(monkeypatch, "train", name, "--scale", "smoke") == 0
+    assert f"runs to do: 0 of {len(specs)}" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_smoke_tests_cover_every_task():
+    used = {load_recipe(name).runs("smoke")[0].settings.task.kind for name in NAMES}
+    assert used == set(TASKS.kinds())

@@ -1,0 +1,136 @@
+"""Many runs: which are to be done, one after the other and side by side."""
+
+import io
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rmem_cli.recipe import load_recipe
+from rmem_cli.results.store import ResultStore
+from rmem_cli.training.experiment import label, missing_runs, train_runs
+from rmem_cli.training.run import Machine
+
+
+@pytest.fixture
+def runs(recipes):
+    """The runs of the copying experiment: two rows, two seeds."""
+
+    def make(*sets, seeds=(1, 2)):
+        return load_recipe(recipes["copying"]).runs(seeds=list(seeds), overrides=sets)
+
+    return make
+
+
+def do(specs, **options):
+    return train_runs(specs, Machine("cpu", 1), Console(file=io.StringIO()), **options)
+
+
+def store():
+    return ResultStore(Path(os.environ["RMEM_RESULTS"]))
+
+
+def test_only_runs_without_results_are_missing(runs):
+    assert missing_runs(runs(), "missing") == runs()
+    assert do(runs()[:2]) == []
+    assert missing_runs(runs(), "missing") == runs()[2:]
+    assert missing_runs(runs(), "all") == runs()
+
+
+def test_a_run_without_one_of_its_metrics_or_protocols_is_missing(runs):
+    do(runs())
+    assert len(missing_runs(runs("eval.test.examples=8"), "missing")) == 4
+    assert len(missing_runs(runs("optimizer.lr=0.02"), "missing")) == 4
+    table = Path(os.environ["RMEM_RESULTS"]) / "copying.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    assert missing_runs(runs(), "missing") == runs()[-1:]
+
+
+def test_runs_that_failed_are_repeated_only_if_asked(runs):
+    specs = runs("train.diverged_above=0.1")
+    failures = do(specs)
+    assert [(failure.spec, failure.exit_code) for failure in failures] == [(spec, 4) for spec in specs]
+    assert all(failure.message.startswith("diverged: the loss is ") for failure in failures)
+    assert missing_runs(specs, "missing") == []
+    assert missing_runs(specs, "failed") == specs
+    do(runs())
+    assert missing_runs(runs(), "failed") == []
+
+
+def test_a_run_that_fails_does_not_stop_the_others(runs):
+    good, bad = runs(seeds=[1]), runs("train.diverged_above=0.1", seeds=[1])
+    failures = do([bad[0], good[0], bad[1], good[1]])
+    assert [failure.spec for failure in failures] == bad
+    assert Counter(row.status for row in store().read("copying")) == {"ok": 4, "diverged": 4}
+
+
+def test_a_label_names_experiment_row_seed_and_scale(runs):
+    assert label(runs()[0]) == "copying gru seed 1 (paper)"
+
+
+def test_side_by_side_gives_the_numbers_of_one_after_the_other(runs, same, monkeypatch, tmp_path):
+    assert do(runs(seeds=[1]), jobs=2) == []
+    side_by_side = same(store().read("copying"))
+    monkeypatch.setenv("RMEM_RUNS", str(tmp_path / "other-runs"))
+    monkeypatch.setenv("RMEM_RESULTS", str(tmp_path / "other-results"))
+    do(runs(seeds=[1]))
+    one_by_one = same(store().read("copying"))
+    assert sorted(side_by_side, key=str) == sorted(one_by_one, key=str)
+
+
+def test_different_commands_at_once_lose_and_double_nothing(
+    recipes, start_rmem, runs, same, monkeypatch, tmp_path
+):
+    commands = [
+        start_rmem("train", recipes["copying"], "--row", row, "--seed", "1", "--seed", "2")
+        for row in ("gru", "rum")
+    ]
+    assert [command.wait() for command in commands] == [0, 0]
+    rows = store().read("copying")
+    lines = (Path(os.environ["RMEM_RESULTS"]) / "copying.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(rows)
+    monkeypatch.setenv("RMEM_RUNS", str(tmp_path / "other-runs"))
+    monkeypatch.setenv("RMEM_RESULTS", str(tmp_path / "other-results"))
+    do(runs())
+    assert sorted(same(rows), key=str) == sorted(same(store().read("copying")), key=str)
+
+
+def test_of_two_equal_commands_one_runs_and_the_other_says_so(
+    recipes, start_rmem, wait_until, lab, make_spec
+):
+    command = ["train", recipes["copying"], "--row", "gru", "--set", "train.steps=100000"]
+    spec = make_spec("train.steps=100000", row="gru")
+    first = start_rmem(*command)
+    wait_until(lambda: (lab.folder(spec) / "metrics.csv").exists(), first)
+    second = start_rmem(*command)
+    assert second.wait() == 2
+    errors = [line for line in second.text().splitlines() if line.startswith("rmem: ")]
+    assert len(errors) == 1
+    assert "another process is working on the run in" in errors[0]
+    assert store().read("copying") == []
+    first.kill(signal.SIGINT)
+    assert first.wait() == 130
+
+
+def test_a_run_finished_by_another_command_meanwhile_is_not_doubled(runs):
+    specs = runs()
+    do(specs)
+    before = store().read("copying")
+    do(specs)
+    after = store().read("copying")
+    assert [row.key for row in after] == [row.key for row in before]
+
+
+def test_ctrl_c_stops_runs_side_by_side_with_checkpoints(recipes, start_rmem, wait_until, lab, make_spec):
+    specs = [make_spec("train.steps=100000", row=row) for row in ("gru", "rum")]
+    command = start_rmem("train", recipes["copying"], "--set", "train.steps=100000", "--jobs", "2")
+    curves = [lab.folder(spec) / "metrics.csv" for spec in specs]
+    wait_until(lambda: all(curve.exists() and curve.stat().st_size > 100 for curve in curves), command)
+    command.kill(signal.SIGINT)
+    assert command.wait() == 130
+    assert "rmem: stopped; the same command goes on from the last checkpoints" in command.text()
+    assert "Traceback" not in command.text()
+    assert all((lab.folder(spec) / "checkpoints" / "last.json").exists() for spec in specs)
