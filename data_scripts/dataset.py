@@ -1,17 +1,35 @@
 """What a data set is: its files, where they come from, what is made of them; and the list of all of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rmem_cli.data.writer import Content, Expected
 from rmem_cli.errors import UsageError
 
 from .checksum import Digest
 
-_DATASETS = {"ptb": ".ptb:PTB"}
+_DATASETS = {
+    "ptb": ".ptb:PTB",
+    "wikitext2": ".wikitext:WIKITEXT2",
+    "wikitext103": ".wikitext:WIKITEXT103",
+    "enwik8": ".enwik8:ENWIK8",
+    "text8": ".text8:TEXT8",
+    "mnist": ".mnist:MNIST",
+    "cifar10": ".cifar10:CIFAR10",
+    "babi": ".babi:BABI",
+    "hyperpartisan": ".hyperpartisan:HYPERPARTISAN",
+    "cnn_dailymail": ".cnn_dailymail:CNN_DAILYMAIL",
+    "pubmed": ".scientific_papers:PUBMED",
+    "arxiv": ".scientific_papers:ARXIV",
+    "science_daily": ".science_daily:SCIENCE_DAILY",
+    "copy": ".copy_reverse:COPY",
+    "reverse": ".copy_reverse:REVERSE",
+    "associative_retrieval": ".associative_retrieval:ASSOCIATIVE_RETRIEVAL",
+    "quadratic": ".quadratic:QUADRATIC",
+}
 
 
 @dataclass(frozen=True)
@@ -21,12 +39,27 @@ class SourceFile:
     Args:
         name: File name; with `/` where files of one name lie in several folders.
         size: Bytes (None: not known).
-        checksum: "sha256:...", or "md5:..." or "sha1:..." where no sha256 is known ("": none is known).
+        checksum: "sha256:...", or "md5:...", "sha1:...", "sha512:..." or "git-blob:..." where no sha256 is
+            known ("": none is known).
+        aliases: Other names it goes by.
+        at_most: Bytes beyond which it cannot be this file, where the size is not known.
     """
 
     name: str
     size: int | None
     checksum: str
+    aliases: tuple[str, ...] = ()
+    at_most: int = 1 << 30
+
+    @property
+    def base_names(self) -> frozenset[str]:
+        """The names, without folders, that it may have."""
+        return frozenset(PurePosixPath(name).name for name in (self.name, *self.aliases))
+
+    @property
+    def most(self) -> int:
+        """Bytes it may have."""
+        return self.at_most if self.size is None else self.size
 
     @property
     def algorithm(self) -> str:
@@ -56,12 +89,14 @@ class Source:
         urls: Its address and those of its mirrors, best first.
         provides: Names of the files of the data set it holds; empty: `file` is one itself.
         browser: Whether the host turns away programs that do not call themselves a browser.
+        unverified: Why it is doubtful that the files are there; such a place is tried last, and that is said.
     """
 
     file: SourceFile
     urls: tuple[str, ...]
     provides: tuple[str, ...] = ()
     browser: bool = False
+    unverified: str = ""
 
     def holds(self, name: str) -> bool:
         """Whether this place holds the file of that name."""
@@ -74,13 +109,17 @@ class Form:
 
     Args:
         name: Folder of the prepared arrays, and what recipes call it.
-        prepare: Source file name to path -> arrays and vocabulary.
+        prepare: Source file name to path -> arrays and vocabulary. Files that are missing are not among them.
         expected: Counts that must come out (None: not known).
+        files: The files it is made from (none named: all).
+        unit: What is counted.
     """
 
     name: str
     prepare: Callable[[Mapping[str, Path]], Content]
-    expected: Expected | None
+    expected: Expected | None = None
+    files: tuple[str, ...] = ()
+    unit: str = "symbols"
 
 
 @dataclass(frozen=True)
@@ -90,11 +129,14 @@ class Dataset:
     Args:
         name: What `rmem fetch` calls it.
         title: Its usual name.
-        files: All its files: the content that counts, whatever it was packed in.
+        files: All its files: the content that counts, whatever it was packed in; none if it is generated.
         sources: Where they can be downloaded, in the order of trying.
         forms: What is prepared.
         licence: Terms of use.
         citation: What to cite.
+        alternative: Another complete set of files with the same content, laid out differently.
+        text_form: The form that gives the text back, where there is one: further tokenizers start from it.
+        instructions: How to get a local copy, where no public source is known.
     """
 
     name: str
@@ -104,11 +146,32 @@ class Dataset:
     forms: tuple[Form, ...]
     licence: str
     citation: str
+    alternative: tuple[SourceFile, ...] = ()
+    text_form: str = ""
+    instructions: str = ""
 
     @property
-    def size(self) -> int:
-        """Bytes of all files, unpacked."""
-        return sum(file.size or 0 for file in self.files)
+    def size(self) -> int | None:
+        """Bytes of all files, unpacked; None if not all sizes are known."""
+        sizes = [file.size for file in self.files if file.size is not None]
+        return sum(sizes) if len(sizes) == len(self.files) else None
+
+    @property
+    def packed_size(self) -> int | None:
+        """Bytes of the first thing to download; None if not known or if there is nothing."""
+        return self.sources[0].file.size if self.sources else None
+
+    @property
+    def most_unpacked(self) -> int:
+        """Bytes to which an archive of its files may unpack, with room for what is packed with them."""
+        return 10 * sum(file.most for file in self.files) + (1 << 30)
+
+    def missing(self, found: Collection[str]) -> list[SourceFile]:
+        """The files that are lacking beside those found; of two layouts, in the more complete one."""
+        layouts = [layout for layout in (self.files, self.alternative) if layout]
+        lacking = [[file for file in layout if file.name not in found] for layout in layouts]
+        shares = [len(lack) / len(layout) for lack, layout in zip(lacking, layouts, strict=True)]
+        return lacking[shares.index(min(shares))] if shares else []
 
 
 def dataset_names() -> list[str]:

@@ -4,14 +4,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from rmem_cli.data.prepared import check_prepared
+from rmem_cli.data.prepared import Prepared, check_prepared
 from rmem_cli.data.writer import TEMPORARY, write_prepared
-from rmem_cli.errors import DataError
+from rmem_cli.errors import DataError, UsageError
 from rmem_cli.paths import data_root
 
 from .dataset import Dataset, Form
@@ -21,14 +22,20 @@ from .progress import say
 
 
 def fetch(
-    dataset: Dataset, console: Console, *, path: Path | None = None, patience: Patience | None = None
+    dataset: Dataset,
+    console: Console,
+    *,
+    path: Path | None = None,
+    allow_missing: bool = False,
+    patience: Patience | None = None,
 ) -> bool:
-    """Make every form of a data set be there, verified; does nothing if it is.
+    """Make every form of a data set be there, verified and complete; does nothing if it is.
 
     Args:
         dataset: What is wanted.
         console: For progress (stderr).
-        path: A local copy (None: download).
+        path: A local copy (None: download, or generate what has no files).
+        allow_missing: Prepare what can be had if some files cannot, and record the gap.
         patience: Time limits of the downloads.
 
     Returns:
@@ -36,69 +43,117 @@ def fetch(
 
     Raises:
         DataError: It could not be had. What was downloaded is kept and continued by the next call.
+        UsageError: A local copy is offered for a data set that is generated.
     """
+    if path is not None and not dataset.files:
+        raise UsageError(f"{dataset.name} is generated, not imported: `rmem fetch {dataset.name}`.")
     home = data_root() / dataset.name
     try:
         with _alone(home, console):
-            return _fetch(dataset, home, console, path, patience)
+            job = _Fetch(dataset, home, console, path, allow_missing, patience)
+            return job.run()
     except OSError as error:
         raise DataError(f"Cannot use {home}: {error.strerror or error}.") from error
 
 
-def sound_forms(dataset: Dataset) -> list[Form]:
-    """The forms of a data set that are here and whose hashes are right."""
-    return [form for form in dataset.forms if _is_sound(dataset.name, form.name)]
+@dataclass(frozen=True)
+class _Fetch:
+    dataset: Dataset
+    home: Path
+    console: Console
+    path: Path | None
+    allow_missing: bool
+    patience: Patience | None
 
+    def run(self) -> bool:
+        """Gather and prepare what is not here yet; whether there was anything."""
+        here = {form.name: _sound(self.dataset.name, form.name) for form in self.dataset.forms}
+        todo = [form for form in self.dataset.forms if not _is_complete(here[form.name])]
+        if not todo:
+            say(self.console, f"{self.dataset.name} is here and verified: {self.home}")
+            return False
+        _clear_leftovers(self.home)
+        downloads = self.home / ".downloads"
+        unpacked = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.home))
+        try:
+            files = self.gather(downloads, unpacked)
+            missing = [file.name for file in self.dataset.missing(files)]
+            self.tell_missing(missing)
+            changed = [self.bring_about(form, here[form.name], files, missing) for form in todo]
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+        if not missing:
+            _discard_downloads(downloads)
+        return any(changed)
 
-def _fetch(
-    dataset: Dataset, home: Path, console: Console, path: Path | None, patience: Patience | None
-) -> bool:
-    sound = sound_forms(dataset)
-    todo = [form for form in dataset.forms if form not in sound]
-    if not todo:
-        say(console, f"{dataset.name} is here and verified: {home}")
-        return False
-    _clear_leftovers(home)
-    downloads = home / ".downloads"
-    unpacked = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=home))
-    try:
-        files = (
-            from_sources(dataset, downloads, console, patience)
-            if path is None
-            else from_path(dataset, path, unpacked)
+    def gather(self, downloads: Path, unpacked: Path) -> dict[str, Obtained]:
+        if self.path is not None:
+            return from_path(self.dataset, self.path, unpacked, allow_missing=self.allow_missing)
+        return from_sources(
+            self.dataset, downloads, self.console, self.patience, allow_missing=self.allow_missing
         )
-        for form in todo:
-            _prepare(dataset, form, files, console)
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
-    _discard_downloads(downloads)
-    return True
+
+    def tell_missing(self, missing: list[str]) -> None:
+        if missing:
+            listed = "".join(f"\n  - {name}" for name in missing)
+            say(self.console, f"{self.dataset.name} is not complete; it lacks:{listed}")
+
+    def bring_about(
+        self, form: Form, here: Prepared | None, files: dict[str, Obtained], missing: list[str]
+    ) -> bool:
+        """Prepare a form, unless nothing of it can be had, or nothing more than is here already."""
+        wanted = form.files or (*files, *missing)
+        used = [files[name] for name in wanted if name in files]
+        lacking = [name for name in wanted if name in missing]
+        title = f"{self.dataset.name} ({form.name})"
+        if self.dataset.files and not used:
+            say(self.console, f"{title} is left out: none of its files is here.")
+            return False
+        if here is not None and lacking and set(lacking) >= set(here.missing):
+            say(self.console, f"{title} stays as it is: it would not become more complete.")
+            return False
+        prepared = write_prepared(
+            self.dataset.name,
+            form.name,
+            form.prepare({file.file: file.path for file in used}),
+            sources=[file.record() for file in used],
+            licence=self.dataset.licence,
+            citation=self.dataset.citation,
+            expected=form.expected,
+            missing=lacking,
+            short_allowed=bool(lacking) or (self.allow_missing and not all(file.verified for file in used)),
+        )
+        say(self.console, describe(prepared, form.unit))
+        return True
 
 
-def _prepare(dataset: Dataset, form: Form, files: dict[str, Obtained], console: Console) -> None:
-    prepared = write_prepared(
-        dataset.name,
-        form.name,
-        form.prepare({name: file.path for name, file in files.items()}),
-        sources=[files[file.name].record() for file in dataset.files],
-        licence=dataset.licence,
-        citation=dataset.citation,
-        expected=form.expected,
+def describe(prepared: Prepared, unit: str) -> str:
+    """A prepared form in a line.
+
+    Args:
+        prepared: The form.
+        unit: What its counts count.
+    """
+    meta = prepared.meta
+    counts = " / ".join(f"{count:,}" for count in meta["counts"].values())
+    distinct = f", {meta['distinct']:,} distinct" if meta["distinct"] else ""
+    gap = f"; partial, without {', '.join(prepared.missing)}" if prepared.missing else ""
+    return (
+        f"{meta['name']} ({meta['form']}): {counts} {unit} ({' / '.join(meta['counts'])}){distinct}, "
+        f"in {prepared.folder}{gap}"
     )
-    counts = " / ".join(f"{count:,}" for count in prepared.meta["counts"].values())
-    say(
-        console,
-        f"{dataset.name} ({form.name}): {counts} symbols ({' / '.join(prepared.splits)}), "
-        f"{prepared.meta['distinct']:,} distinct, in {prepared.folder}",
-    )
 
 
-def _is_sound(name: str, form: str) -> bool:
+def _sound(name: str, form: str) -> Prepared | None:
+    """A prepared form whose hashes are right; None if it is not here or damaged."""
     try:
-        check_prepared(name, form)
+        return check_prepared(name, form)
     except DataError:
-        return False
-    return True
+        return None
+
+
+def _is_complete(prepared: Prepared | None) -> bool:
+    return prepared is not None and not prepared.missing
 
 
 @contextmanager

@@ -11,9 +11,7 @@ from pathlib import Path
 from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form, Source, SourceFile
-from .text import character_content, line_batches, word_content
-
-END_OF_SENTENCE = "<eos>"
+from .text import character_content, text_batches, word_content
 
 
 def prepare_characters(files: Mapping[str, Path]) -> Content:
@@ -23,21 +21,18 @@ def prepare_characters(files: Mapping[str, Path]) -> Content:
 
 def prepare_words(files: Mapping[str, Path]) -> Content:
     """The words of each line and `<eos>`, as symbols."""
-    return word_content(_splits(files), _words, END_OF_SENTENCE)
+    return word_content(_splits(files))
 
 
 def _splits(files: Mapping[str, Path]) -> dict[str, Path]:
-    return {split: files[f"ptb.{split}.txt"] for split in ("train", "valid", "test")}
+    named = {split: files.get(f"ptb.{split}.txt") for split in ("train", "valid", "test")}
+    return {split: path for split, path in named.items() if path is not None}
 
 
 def _characters(path: Path) -> Iterator[str]:
-    for lines in line_batches(path):
+    for text in text_batches(path):
+        lines = text.removesuffix("\n").split("\n")
         yield "".join(line.strip().replace(" ", "_") + "\n" for line in lines)
-
-
-def _words(path: Path) -> Iterator[list[str]]:
-    for lines in line_batches(path):
-        yield [word for line in lines for word in (*line.split(), END_OF_SENTENCE)]
 
 
 _TRAIN = SourceFile(
@@ -88,6 +83,7 @@ PTB = Dataset(
         ),
     ),
     licence="LDC User Agreement for Non-Members: for your own use, not to be passed on",
+    text_form="word",
     citation=(
         "Marcus, Santorini, Marcinkiewicz (1993), Building a Large Annotated Corpus of English: The Penn "
         "Treebank, Computational Linguistics 19(2); preprocessed as in Mikolov et al. (2010), Recurrent "

@@ -90,9 +90,7 @@ def _tar_members(path: Path, stream: Readable, budget: "_Budget") -> Iterator[Me
         for info in archive:
             _refuse_escape(path, info.name, plain=info.isfile() or info.isdir())
             if info.isfile():
-                yield Member(
-                    _normal(info.name), partial(_limited, partial(archive.extractfile, info), budget)
-                )
+                yield _member(info.name, partial(archive.extractfile, info), budget)
 
 
 def _zip_members(path: Path, handle: BinaryIO, budget: "_Budget") -> Iterator[Member]:
@@ -101,7 +99,18 @@ def _zip_members(path: Path, handle: BinaryIO, budget: "_Budget") -> Iterator[Me
             kind = stat.S_IFMT(info.external_attr >> 16)
             _refuse_escape(path, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
             if not info.is_dir():
-                yield Member(_normal(info.filename), partial(_limited, partial(archive.open, info), budget))
+                yield _member(info.filename, partial(archive.open, info), budget)
+
+
+def _member(name: str, open_packed: Callable[[], Any], budget: "_Budget") -> Member:
+    """A member of an archive; if it is a .gz file, what that holds, as outside of archives."""
+    stream, name = partial(_limited, open_packed, budget), _normal(name)
+    if name.endswith(".gz") and not name.endswith(".tar.gz"):
+        return Member(
+            name.removesuffix(".gz"),
+            partial(_limited, lambda: gzip.open(stream()), budget),  # type: ignore[call-overload]  # needs read()
+        )
+    return Member(name, stream)
 
 
 def _is_tar(head: bytes) -> bool:

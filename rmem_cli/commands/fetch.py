@@ -1,7 +1,8 @@
 """`rmem fetch`: download or import data sets, verify them, prepare them."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rmem_cli.data_scripts.dataset import Dataset
+    from rmem_cli.tasks.config import TaskSettings
+
+_MOST_LISTED = 8
 
 
 def fetch(
@@ -24,8 +28,23 @@ def fetch(
             "--from", metavar="PATH", help="Import a local folder, archive or file instead of downloading."
         ),
     ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing", help="Prepare what can be had if files are missing, and record the gap."
+        ),
+    ] = False,
+    pieces: Annotated[
+        int | None,
+        typer.Option(
+            "--sentencepiece",
+            metavar="SIZE",
+            min=2,
+            help="Also prepare the text as SIZE pieces of words (form sentencepiece-SIZE).",
+        ),
+    ] = None,
     show_list: Annotated[
-        bool, typer.Option("--list", help="List data sets: size, licence, citation, whether here.")
+        bool, typer.Option("--list", help="List data sets: size, licence, citation, recipes, whether here.")
     ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Verify what is here again (all data sets, or those named).")
@@ -37,7 +56,8 @@ def fetch(
 
     from rmem_cli.data_scripts.dataset import dataset, dataset_names
 
-    _refuse_contradictions(names or [], source, show_list=show_list, check=check)
+    preparing = source is not None or allow_missing or pieces is not None
+    _refuse_contradictions(names or [], source, show_list=show_list, check=check, preparing=preparing)
     people = Console(stderr=True)
     chosen = [dataset(name) for name in dict.fromkeys(names or dataset_names())]
     if show_list:
@@ -45,14 +65,22 @@ def fetch(
     elif check:
         _check(chosen, people, named=bool(names), as_json=as_json)
     else:
-        _fetch(chosen, people, source, as_json=as_json)
+        wish = _Wish(source, allow_missing, pieces)
+        outcomes = [wish.fetch(one, people) for one in chosen]
+        if as_json:
+            _print_json(outcomes)
 
 
-def _refuse_contradictions(names: list[str], source: Path | None, *, show_list: bool, check: bool) -> None:
+def _refuse_contradictions(
+    names: list[str], source: Path | None, *, show_list: bool, check: bool, preparing: bool
+) -> None:
     if show_list and check:
         raise UsageError("--list and --check exclude each other: --check verifies, --list only looks.")
-    if source is not None and (show_list or check):
-        raise UsageError("--from goes with a name alone: `rmem fetch NAME --from PATH`.")
+    if preparing and (show_list or check):
+        raise UsageError(
+            "--from, --allow-missing and --sentencepiece do not go with --list or --check: "
+            "`rmem fetch NAME --from PATH`."
+        )
     if source is not None and len(names) != 1:
         raise UsageError(
             f"--from imports one data set, and {len(names)} are named: `rmem fetch NAME --from PATH`."
@@ -61,56 +89,118 @@ def _refuse_contradictions(names: list[str], source: Path | None, *, show_list: 
         raise UsageError("Name a data set, such as `rmem fetch ptb`; `rmem fetch --list` shows them all.")
 
 
-def _fetch(chosen: "list[Dataset]", people: "Console", source: Path | None, *, as_json: bool) -> None:
-    from rmem_cli.data_scripts.fetch import fetch as fetch_one
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be done with each data set."""
 
-    outcomes = []
-    for one in chosen:
-        changed = fetch_one(one, people, path=source)
-        outcomes.append({"name": one.name, "changed": changed, "forms": _forms(one)})
-    if as_json:
-        _print_json(outcomes)
+    source: Path | None
+    allow_missing: bool
+    pieces: int | None
+
+    def fetch(self, one: "Dataset", people: "Console") -> dict[str, Any]:
+        """Fetch a data set; returns the outcome for --json."""
+        from rmem_cli.data_scripts.fetch import fetch as fetch_one
+        from rmem_cli.data_scripts.pieces import prepare_pieces
+
+        changed = fetch_one(one, people, path=self.source, allow_missing=self.allow_missing)
+        if self.pieces is not None:
+            prepare_pieces(one, self.pieces, people)
+        return {"name": one.name, "changed": changed, "forms": _outcomes(one)}
 
 
 def _list(chosen: "list[Dataset]", *, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.filesize import decimal
-    from rich.table import Table
+    import sys
 
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    users = _recipes_by_data_set()
+    about = [_about(one, users.get(one.name, [])) for one in chosen]
     if as_json:
-        _print_json([_about(one) for one in chosen])
+        _print_json(about)
         return
     table = Table.grid(padding=(0, 2, 1, 0))
-    for about in map(_about, chosen):
-        here = ", ".join(f"{form}: {state}" for form, state in about["here"].items())
-        title = f"{about['title']}, {decimal(about['bytes'])}; here: {here}"
-        table.add_row(about["name"], f"{title}\nlicence: {about['licence']}\ncitation: {about['citation']}")
-    Console().print(table)
+    for known in about:
+        lines = [
+            f"{known['title']}, {_size(known)}; here: {_summary(known['here'])}",
+            f"licence: {known['licence']}",
+            f"citation: {known['citation']}",
+            f"recipes: {', '.join(known['recipes']) or 'none'}",
+        ]
+        table.add_row(Text(known["name"]), Text("\n".join(lines)))
+    width = None if sys.stdout.isatty() else 10_000  # lines are wrapped for people only
+    Console(width=width).print(table)
 
 
-def _about(one: "Dataset") -> dict[str, Any]:
-    here = {form.name: _state(one.name, form.name) for form in one.forms}
+def _about(one: "Dataset", recipes: list[str]) -> dict[str, Any]:
     return {
         "name": one.name,
         "title": one.title,
+        "generated": not one.files,
         "bytes": one.size,
-        "here": here,
+        "packed_bytes": one.packed_size,
+        "here": {form: _state(one.name, form) for form in _form_names(one)},
         "licence": one.licence,
         "citation": one.citation,
+        "recipes": recipes,
     }
+
+
+def _size(about: dict[str, Any]) -> str:
+    from rich.filesize import decimal
+
+    if about["generated"]:
+        return "generated"
+    if about["bytes"] is not None:
+        return decimal(about["bytes"])
+    packed = about["packed_bytes"]
+    return "size not known" if packed is None else f"{decimal(packed)} packed"
+
+
+def _summary(here: dict[str, str]) -> str:
+    """The state of each form; of many forms, how many are in which."""
+    if len(here) <= _MOST_LISTED:
+        return ", ".join(f"{form}: {state}" for form, state in here.items())
+    complete = sum(state == "complete" for state in here.values())
+    others = [f"{form}: {state}" for form, state in here.items() if state not in ("complete", "no")]
+    return ", ".join([f"{complete} of {len(here)} complete", *others])
+
+
+def _recipes_by_data_set() -> dict[str, list[str]]:
+    """Data set to the recipes that use it; what is wrong with a recipe is for `rmem validate` to say."""
+    from rmem_cli.recipe import list_recipes, load_recipe
+
+    users: dict[str, list[str]] = {}
+    for name in list_recipes():
+        try:
+            runs = load_recipe(name).runs()
+        except UsageError:
+            continue
+        tasks = [cast("TaskSettings", run.settings.task) for run in runs]
+        for data_set in sorted({data_set for task in tasks for data_set, _ in task.data_sets()}):
+            users.setdefault(data_set, []).append(name)
+    return users
+
+
+def _form_names(one: "Dataset") -> list[str]:
+    """The forms of a data set, and those made of it here with sentencepiece."""
+    from rmem_cli.paths import data_root
+
+    made = sorted(folder.name for folder in (data_root() / one.name).glob("sentencepiece-*"))
+    return [*(form.name for form in one.forms), *made]
 
 
 def _state(name: str, form: str) -> str:
     """Whether a prepared form is here, by the cheap checks of opening it."""
-    from rmem_cli.data.prepared import open_prepared, prepared_folder
+    from rmem_cli.data.prepared import prepared_folder, read_prepared
 
     if not prepared_folder(name, form).exists():
         return "no"
     try:
-        missing = open_prepared(name, form).meta["missing"]
+        return "partial" if read_prepared(name, form).missing else "complete"
     except DataError:
         return "damaged"
-    return "partial" if missing else "yes"
 
 
 def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: bool) -> None:
@@ -120,7 +210,7 @@ def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: 
 
     outcomes, problems = [], []
     for one in chosen:
-        for form in (form.name for form in one.forms):
+        for form in _form_names(one):
             if not (named or prepared_folder(one.name, form).exists()):
                 continue
             try:
@@ -129,8 +219,17 @@ def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: 
                 problems.append(str(error))
                 outcomes.append({"name": one.name, "form": form, "ok": False, "problem": str(error)})
             else:
-                say(people, f"{one.name} ({form}) is right: {prepared.folder}")
-                outcomes.append({"name": one.name, "form": form, "ok": True, "data_hash": prepared.data_hash})
+                gap = f", but partial: without {', '.join(prepared.missing)}" if prepared.missing else ""
+                say(people, f"{one.name} ({form}) is right{gap}: {prepared.folder}")
+                outcomes.append(
+                    {
+                        "name": one.name,
+                        "form": form,
+                        "ok": True,
+                        "data_hash": prepared.data_hash,
+                        "missing": prepared.missing,
+                    }
+                )
     if as_json:
         _print_json(outcomes)
     if problems:
@@ -142,15 +241,18 @@ def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: 
         )
 
 
-def _forms(one: "Dataset") -> dict[str, dict[str, Any]]:
-    from rmem_cli.data.prepared import open_prepared
+def _outcomes(one: "Dataset") -> dict[str, dict[str, Any]]:
+    """What is here of a data set now."""
+    from rmem_cli.data.prepared import prepared_folder, read_prepared
 
-    opened = {form.name: open_prepared(one.name, form.name) for form in one.forms}
+    here = [form for form in _form_names(one) if prepared_folder(one.name, form).exists()]
+    opened = {form: read_prepared(one.name, form) for form in here}
     return {
         form: {
             "folder": str(prepared.folder),
             "data_hash": prepared.data_hash,
             "counts": prepared.meta["counts"],
+            "missing": prepared.missing,
         }
         for form, prepared in opened.items()
     }

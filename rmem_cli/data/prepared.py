@@ -3,8 +3,11 @@
 A prepared data set is a folder `<data root>/<name>/<form>/` that holds
 
 - `<array>.bin` for each array (for text: one per split), raw little-endian unsigned integers, and
-- `meta.json`: name, form, format version, sources with their hashes, the type, shape and hash of each array,
-  counts, vocabulary, licence and citation.
+- `meta.json`: name, form, format version, sources with their hashes, what is missing, the type, shape and
+  hash of each array, counts, vocabulary, licence and citation.
+
+A list of texts (articles, questions, ...) is two arrays: all texts in UTF-8, and the bytes of each
+(see `rmem_cli.data.texts`).
 
 `rmem_cli.data.writer` makes such folders; they appear by a rename, so one that is there is finished.
 """
@@ -17,7 +20,7 @@ from functools import cached_property
 from math import prod
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -26,6 +29,8 @@ from rmem_cli.paths import data_root
 
 FORMAT = 1
 META = "meta.json"
+PARTIAL = "-partial"
+"""How the data hash ends if something was missing when the data was prepared."""
 
 _META_TYPES: dict[str, type | tuple[type, ...]] = {
     "format": int,
@@ -58,13 +63,27 @@ class Prepared:
 
     @property
     def data_hash(self) -> str:
-        """12 hex digits that change when any symbol or the vocabulary changes."""
-        return str(self.meta["data_hash"])
+        """12 hex digits that change when any symbol or the vocabulary changes.
+
+        If something is missing, "-partial" stands after them: a result carries this hash, and so says by
+        itself that it was made from incomplete data.
+        """
+        return str(self.meta["data_hash"]) + (PARTIAL if self.missing else "")
+
+    @property
+    def missing(self) -> list[str]:
+        """What of the data set was not there when it was prepared: source files, or parts of them."""
+        return list(self.meta["missing"])
 
     @property
     def splits(self) -> list[str]:
-        """The names of the arrays."""
-        return list(self.meta["arrays"])
+        """What is counted and can be read: for text the splits, which are its arrays."""
+        return [split for split in self.meta["counts"] if self.meta["arrays"]]
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Facts that only this kind of data set has, such as the seed of a generated one."""
+        return dict(self.meta.get("details", {}))
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -82,15 +101,34 @@ class Prepared:
 
         Raises:
             UsageError: There is no such split.
+            DataError: It was missing when the data was prepared.
         """
-        if split not in self.meta["arrays"]:
-            raise UsageError(
-                f"{self.meta['name']} has no split {split!r}; there are: {', '.join(self.splits)}."
-            )
-        array = self.meta["arrays"][split]
-        return np.memmap(
-            array_path(self.folder, split), np.dtype(array["dtype"]), "r", shape=tuple(array["shape"])
-        )
+        if split not in self.splits:
+            self._refuse(split, self.splits)
+        return self.array(split)
+
+    def array(self, name: str) -> np.memmap[Any, Any]:
+        """Any array, read-only and memory-mapped.
+
+        Args:
+            name: As `meta.json` lists them under `arrays`.
+
+        Returns:
+            Array [items, ...] of an unsigned integer type.
+
+        Raises:
+            UsageError: There is no such array.
+            DataError: It was missing when the data was prepared.
+        """
+        if name not in self.meta["arrays"]:
+            self._refuse(name, list(self.meta["arrays"]))
+        about = self.meta["arrays"][name]
+        return _mapped(array_path(self.folder, name), np.dtype(about["dtype"]), tuple(about["shape"]))
+
+    def _refuse(self, wanted: str, there: list[str]) -> NoReturn:
+        if self.missing:
+            raise DataError(f"{_title(self.meta)} has no {wanted!r}: {_gap(self.meta)}")
+        raise UsageError(f"{_title(self.meta)} has no {wanted!r}; there are: {', '.join(there)}.")
 
 
 def open_prepared(name: str, form: str) -> Prepared:
@@ -101,7 +139,23 @@ def open_prepared(name: str, form: str) -> Prepared:
         form: What was made of it, such as "char" or "word".
 
     Raises:
-        DataError: It is not there, or damaged; the message names the command that helps.
+        DataError: It is not there, damaged, or lacks so much that nothing can be made of it; the message
+            names the command that helps.
+    """
+    prepared = read_prepared(name, form)
+    if not prepared.meta["arrays"]:
+        counted = ", ".join(f"{split} {count:,}" for split, count in prepared.meta["counts"].items())
+        raise DataError(
+            f"{_title(prepared.meta)} has only counts ({counted}), no text: {_gap(prepared.meta)}"
+        )
+    return prepared
+
+
+def read_prepared(name: str, form: str) -> Prepared:
+    """What is here of a prepared data set, even if that is too little to use; else as `open_prepared`.
+
+    Raises:
+        DataError: It is not there, or damaged.
     """
     folder = prepared_folder(name, form)
     if not folder.is_dir():
@@ -121,7 +175,7 @@ def check_prepared(name: str, form: str) -> Prepared:
     Raises:
         DataError: It is not there, or damaged; the message names the file.
     """
-    prepared = open_prepared(name, form)
+    prepared = read_prepared(name, form)
     for array, about in prepared.meta["arrays"].items():
         with array_path(prepared.folder, array).open("rb") as handle:
             found = hashlib.file_digest(handle, "sha256").hexdigest()
@@ -144,6 +198,27 @@ def content_hash(array_hashes: Mapping[str, str], vocabulary: Sequence[str]) -> 
     """The data hash: 12 hex digits of the sha256 of every array's sha256 and the vocabulary."""
     content = json.dumps({"arrays": dict(array_hashes), "vocabulary": list(vocabulary)}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """An array of a file; no system maps an empty one, so that becomes a mapping of no memory."""
+    if prod(shape) == 0:
+        return np.empty(shape, dtype).view(np.memmap)
+    return np.memmap(path, dtype, "r", shape=shape)
+
+
+def _title(meta: Mapping[str, Any]) -> str:
+    return f"{meta['name']} ({meta['form']})"
+
+
+def _gap(meta: Mapping[str, Any]) -> str:
+    """Why a partial data set cannot be used, and what to do."""
+    missing = meta["missing"]
+    some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    return (
+        f"it was prepared without {some}. Get the whole of it with `rmem fetch {meta['name']}`, "
+        f"or `rmem fetch {meta['name']} --from PATH`."
+    )
 
 
 def _read_meta(folder: Path, name: str, form: str) -> dict[str, Any]:
@@ -173,7 +248,12 @@ def _read_meta(folder: Path, name: str, form: str) -> dict[str, Any]:
 def _is_array_entry(about: Any) -> bool:
     try:
         shape_ok = all(isinstance(size, int) and size >= 0 for size in about["shape"])
-        return shape_ok and np.dtype(about["dtype"]).kind == "u" and isinstance(about["sha256"], str)
+        return (
+            shape_ok
+            and len(about["shape"]) > 0
+            and np.dtype(about["dtype"]).kind == "u"
+            and isinstance(about["sha256"], str)
+        )
     except (KeyError, TypeError):
         return False
 

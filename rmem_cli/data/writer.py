@@ -6,20 +6,22 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rmem_cli import __version__
 from rmem_cli.data.prepared import (
     FORMAT,
     META,
     Prepared,
     array_path,
     content_hash,
-    open_prepared,
     prepared_folder,
+    read_prepared,
 )
 from rmem_cli.errors import DataError
 
@@ -36,11 +38,19 @@ class Content:
             Chunks may come from a generator, so nothing needs to be in memory at once.
         vocabulary: The text of each symbol.
         end_of_line: The symbol that ends a line, if there is one.
+        together: Array name and chunk, for further arrays that one pass over a source gives at the same time.
+        counted: What is counted, by the array with one entry for each (None: every array, by itself).
+        unstored: Counts of what was read but cannot be stored, for want of a vocabulary.
+        details: Facts for `meta.json` that only this kind of data set has.
     """
 
     arrays: Mapping[str, Iterable[np.ndarray]]
     vocabulary: list[str]
     end_of_line: int | None = None
+    together: Iterable[tuple[str, np.ndarray]] = ()
+    counted: Mapping[str, str] | None = None
+    unstored: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,12 +58,12 @@ class Expected:
     """What must come out of a preparation, so that a mistake cannot pass for the data set.
 
     Args:
-        counts: Items in each array.
-        distinct: Symbols in the vocabulary.
+        counts: Items in each split (or array); one that is not named may have any number.
+        distinct: Symbols in the vocabulary (None: any number).
     """
 
     counts: Mapping[str, int]
-    distinct: int
+    distinct: int | None = None
 
 
 def write_prepared(
@@ -65,6 +75,8 @@ def write_prepared(
     licence: str,
     citation: str,
     expected: Expected | None = None,
+    missing: Sequence[str] = (),
+    short_allowed: bool = False,
 ) -> Prepared:
     """Write a prepared data set into the data root, replacing an earlier one of this name and form.
 
@@ -78,7 +90,9 @@ def write_prepared(
         sources: For `meta.json`: file, origin, bytes and sha256 of each source file.
         licence: Terms of use.
         citation: What to cite.
-        expected: Counts that must come out (None: any).
+        expected: Counts that must come out (None: any); where files are missing, of what is there.
+        missing: Source files that are not there.
+        short_allowed: Record counts below the expected ones as missing too, instead of refusing them.
 
     Raises:
         DataError: The counts differ from the expected ones, an array is empty, or the disk refuses.
@@ -90,18 +104,23 @@ def write_prepared(
     except OSError as error:
         raise DataError(f"Cannot write to {final.parent}: {error.strerror}.") from error
     try:
-        arrays = {array: _write_array(temporary, array, chunks) for array, chunks in content.arrays.items()}
-        counts = {array: about["shape"][0] for array, about in arrays.items()}
-        _check_counts(f"{name} ({form})", Expected(counts, len(content.vocabulary)), expected)
+        arrays = _write_arrays(temporary, content)
+        counts = _counts(content, arrays)
+        short = _short(counts, expected) if short_allowed else []
+        if not short:
+            found = Expected(counts, len(content.vocabulary) or None)
+            _check_counts(f"{name} ({form})", found, expected, partial=bool(missing))
         meta = {
             "format": FORMAT,
+            "rmem_version": __version__,
             "name": name,
             "form": form,
             "sources": [dict(source) for source in sources],
-            "missing": [],
+            "missing": [*missing, *short],
             "counts": counts,
             "distinct": len(content.vocabulary),
             "end_of_line": content.end_of_line,
+            "details": dict(content.details),
             "licence": licence,
             "citation": citation,
             "data_hash": content_hash(
@@ -116,7 +135,7 @@ def write_prepared(
         raise DataError(f"Cannot write the prepared data {final}: {error.strerror}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return open_prepared(name, form)
+    return read_prepared(name, form)
 
 
 def smallest_unsigned(values: int) -> np.dtype[Any]:
@@ -124,36 +143,91 @@ def smallest_unsigned(values: int) -> np.dtype[Any]:
     return np.min_scalar_type(max(values - 1, 0))
 
 
-def _write_array(folder: Path, array: str, chunks: Iterable[np.ndarray]) -> dict[str, Any]:
-    digest, count, kinds = hashlib.sha256(), 0, set()
-    with array_path(folder, array).open("wb") as handle:
-        for chunk in chunks:
-            if chunk.dtype.kind != "u":
-                raise TypeError(f"{array} must hold unsigned integers, not {chunk.dtype}")
-            little = np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<"))
-            handle.write(little.data)
-            digest.update(little.data)
-            count += len(little)
-            kinds.add((little.dtype.str, little.shape[1:]))
-        handle.flush()
-        os.fsync(handle.fileno())
-    if count == 0:
-        raise DataError(f"Nothing was found for {array!r}: its source file is empty.")
-    if len(kinds) > 1:
-        raise TypeError(f"the chunks of {array} differ in type or shape: {kinds}")
-    dtype, item_shape = kinds.pop()
-    return {"dtype": dtype, "shape": [count, *item_shape], "sha256": digest.hexdigest()}
+class _ArrayFile:
+    """One array on its way to disk."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self._digest, self._count = hashlib.sha256(), 0
+        self._kinds: set[tuple[str, tuple[int, ...]]] = set()
+        self._handle = array_path(folder, name).open("wb")
+
+    def append(self, chunk: np.ndarray) -> None:
+        if chunk.dtype.kind != "u":
+            raise TypeError(f"{self.name} must hold unsigned integers, not {chunk.dtype}")
+        little = np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<"))
+        data = little.reshape(-1).view(np.uint8).data
+        self._handle.write(data)
+        self._digest.update(data)
+        self._count += len(little)
+        self._kinds.add((little.dtype.str, little.shape[1:]))
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def finish(self) -> dict[str, Any]:
+        """Flush to disk, and describe."""
+        if not self._kinds:
+            raise DataError(f"Nothing was found for {self.name!r}: its source file is empty.")
+        if len(self._kinds) > 1:
+            raise TypeError(f"the chunks of {self.name} differ in type or shape: {self._kinds}")
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        dtype, item_shape = self._kinds.pop()
+        return {"dtype": dtype, "shape": [self._count, *item_shape], "sha256": self._digest.hexdigest()}
 
 
-def _check_counts(title: str, found: Expected, expected: Expected | None) -> None:
-    if expected is None or (dict(found.counts), found.distinct) == (dict(expected.counts), expected.distinct):
+def _write_arrays(folder: Path, content: Content) -> dict[str, Any]:
+    """Write all arrays as their chunks come; returns what `meta.json` says of each."""
+    files: dict[str, _ArrayFile] = {}
+    with ExitStack() as opened:
+
+        def file(name: str) -> _ArrayFile:
+            if name not in files:
+                files[name] = _ArrayFile(folder, name)
+                opened.callback(files[name].close)
+            return files[name]
+
+        for name, chunks in content.arrays.items():
+            array = file(name)
+            for chunk in chunks:
+                array.append(chunk)
+        for name, chunk in content.together:
+            file(name).append(chunk)
+        return {name: array.finish() for name, array in files.items()}
+
+
+def _counts(content: Content, arrays: Mapping[str, Any]) -> dict[str, int]:
+    counted = {array: array for array in arrays} if content.counted is None else content.counted
+    for what, array in counted.items():
+        if array not in arrays:
+            raise DataError(f"Nothing was found for {what!r}: its source file is empty.")
+    return {**{what: arrays[array]["shape"][0] for what, array in counted.items()}, **content.unstored}
+
+
+def _short(found: Mapping[str, int], expected: Expected | None) -> list[str]:
+    """The splits that are there but hold less than they should, in words."""
+    return [
+        f"{split}: {found[split]:,} of {count:,}"
+        for split, count in (expected.counts.items() if expected else ())
+        if split in found and found[split] < count
+    ]
+
+
+def _check_counts(title: str, found: Expected, expected: Expected | None, *, partial: bool) -> None:
+    """Compare with what must come out; of a partial set, only the counts of what is there."""
+    if expected is None:
+        return
+    wanted = {split: n for split, n in expected.counts.items() if not partial or split in found.counts}
+    right = all(found.counts.get(split) == count for split, count in wanted.items())
+    if right and (partial or expected.distinct in (None, found.distinct)):
         return
     raise DataError(f"Preparing {title} gave {_describe(found)} instead of {_describe(expected)}.")
 
 
 def _describe(counts: Expected) -> str:
     splits = ", ".join(f"{array} {count:,}" for array, count in counts.counts.items())
-    return f"{splits} with {counts.distinct:,} distinct"
+    return splits if counts.distinct is None else f"{splits} with {counts.distinct:,} distinct"
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -5,13 +5,32 @@ from dataclasses import replace
 import pytest
 import typer
 from rmem_cli.data_scripts import ptb
-from rmem_cli.data_scripts.dataset import Form, SourceFile
+from rmem_cli.data_scripts.dataset import Form, SourceFile, dataset_names
 from typer.testing import CliRunner
 
 from rmem_cli.commands.fetch import fetch
 from rmem_cli.errors import DataError, UsageError
 
 TEXT = b" a cat sat \n"
+RECIPE = """
+name: mine
+title: Mine
+paper: rum2019
+task: {kind: language_model, dataset: ptb, form: word, segment_length: 5}
+model:
+  encoder: {kind: embedding, size: 4}
+  core: {kind: lstm, hidden_size: 4}
+  head: {kind: linear}
+optimizer: {kind: adam, lr: 1.0e-3}
+train: {steps: 1, batch_size: 1, eval_every: 1}
+eval:
+  - {name: test, split: test, batch_size: 1, metrics: [bpc]}
+seeds: [1]
+rows:
+  - {id: lstm, title: LSTM}
+scales:
+  smoke: {train.steps: 1}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -57,13 +76,52 @@ def test_json_goes_to_stdout_alone(rmem_fetch, small):
 
 
 def test_the_list_tells_size_licence_citation_and_whether_it_is_here(rmem_fetch, small):
-    assert "char: no" in rmem_fetch("--list").stdout
-    (about,) = json.loads(rmem_fetch("--list", "--json").stdout)
+    assert "here: char: no" in rmem_fetch("ptb", "--list").stdout
+    (about,) = json.loads(rmem_fetch("ptb", "--list", "--json").stdout)
     assert about["bytes"] == 3 * len(TEXT)
     assert "LDC" in about["licence"]
     assert "Marcus" in about["citation"]
     rmem_fetch("ptb", "--from", small)
-    assert "char: yes, word: yes" in rmem_fetch("--list").stdout
+    assert "char: complete, word: complete" in rmem_fetch("ptb", "--list").stdout
+
+
+def test_the_list_names_the_recipes_that_use_a_set(rmem_fetch, tmp_path, monkeypatch):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.yaml").write_text(RECIPE)
+    (tmp_path / "recipes" / "broken.yaml").write_text("name: [")
+    monkeypatch.chdir(tmp_path)
+    about = {one["name"]: one["recipes"] for one in json.loads(rmem_fetch("--list", "--json").stdout)}
+    assert "mine" in about["ptb"]
+    assert "mine" not in about["wikitext2"]
+
+
+def test_the_list_shows_every_set_and_whether_it_can_be_told_its_size(rmem_fetch):
+    listed = rmem_fetch("--list").stdout
+    for name in dataset_names():
+        assert f"\n{name} " in f"\n{listed}"
+    assert "Copy, generated" in listed
+    assert "880.2 MB packed" in listed
+    assert "0 of 40 complete" in listed
+    assert "Science Daily, size not known" in listed
+
+
+def test_what_is_partial_is_listed_and_checked_as_such(rmem_fetch, small):
+    (small / "ptb.test.txt").unlink()
+    refused = rmem_fetch("ptb", "--from", small)
+    assert isinstance(refused.exception, DataError)
+    (outcome,) = json.loads(rmem_fetch("ptb", "--from", small, "--allow-missing", "--json").stdout)
+    assert outcome["forms"]["word"]["missing"] == ["ptb.test.txt"]
+    assert outcome["forms"]["word"]["data_hash"].endswith("-partial")
+    assert "char: partial, word: partial" in rmem_fetch("ptb", "--list").stdout
+    assert "is right, but partial: without ptb.test.txt" in rmem_fetch("--check").stderr
+
+
+def test_pieces_are_made_listed_and_checked(rmem_fetch, small):
+    made = rmem_fetch("ptb", "--from", small, "--sentencepiece", "8")
+    assert made.exit_code == 0
+    assert "ptb (sentencepiece-8): " in made.stderr
+    assert "sentencepiece-8: complete" in rmem_fetch("ptb", "--list").stdout
+    assert "ptb (sentencepiece-8) is right" in rmem_fetch("--check").stderr
 
 
 def test_check_passes_what_is_right_and_names_what_is_damaged(rmem_fetch, small, tmp_path):
@@ -88,7 +146,8 @@ def test_check_of_nothing_is_fine_but_a_named_set_must_be_there(rmem_fetch):
         (["pbt"], "did you mean 'ptb'"),
         (["--list", "--check"], "exclude each other"),
         (["ptb", "ptb2", "--from", "x"], "2 are named"),
-        (["--list", "--from", "x"], "goes with a name alone"),
+        (["--list", "--from", "x"], "do not go with --list"),
+        (["--check", "--allow-missing"], "do not go with --list or --check"),
     ],
 )
 def test_a_wrong_command_is_refused_in_a_sentence(rmem_fetch, arguments, message):

@@ -91,7 +91,7 @@ def test_missing_data_names_the_commands_that_get_it():
 
 
 def test_an_unknown_split_lists_those_there_are():
-    with pytest.raises(UsageError, match="no split 'valid'; there are: train, test"):
+    with pytest.raises(UsageError, match="has no 'valid'; there are: train, test"):
         write_toy().tokens("valid")
 
 

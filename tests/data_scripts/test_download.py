@@ -175,6 +175,30 @@ def test_redirects_are_followed(mirror, fetch_from):
     assert fetch_from("/old").read_bytes() == BODY
 
 
+@pytest.mark.parametrize("target", ["/round", "/page", "/gone"])
+def test_a_redirect_that_leads_nowhere_is_left_for_the_next_mirror(mirror, fetch_from, target):
+    def redirect(handler):
+        handler.send_response(301)
+        handler.send_header("Location", target)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    mirror.answers |= {"/round": redirect, "/page": b"<html>moved</html>", "/good": BODY}
+    assert fetch_from("/round", "/good").read_bytes() == BODY
+
+
+def test_a_redirected_download_is_continued_where_it_was_cut(mirror, fetch_from):
+    def redirect(handler):
+        handler.send_response(302)
+        handler.send_header("Location", "/set.bin")
+        handler.end_headers()
+
+    answers = [cut_at(70_000), cut_at(None)]
+    mirror.answers |= {"/old": redirect, "/set.bin": lambda handler: answers.pop(0)(handler)}
+    assert fetch_from("/old").read_bytes() == BODY
+    assert mirror.requests[-1][:2] == ("/set.bin", "bytes=70000-")
+
+
 def test_a_hanging_mirror_is_left_for_the_next(mirror, fetch_from):
     mirror.answers |= {"/hangs": lambda handler: mirror.released.wait(20), "/good": BODY}
     before = time.monotonic()

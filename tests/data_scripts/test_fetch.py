@@ -85,6 +85,34 @@ def test_two_fetches_at_once_do_the_work_once(small_ptb, console, patience, mirr
     assert sorted(mirror.paths()) == ["/ptb.test.txt", "/ptb.train.txt", "/ptb.valid.txt"]
 
 
+FETCHED = """
+import sys
+from dataclasses import replace
+from rich.console import Console
+from rmem_cli.data_scripts.dataset import Source, SourceFile
+from rmem_cli.data_scripts.fetch import fetch
+from rmem_cli.data_scripts.ptb import PTB
+
+files = tuple(SourceFile(file.name, None, "") for file in PTB.files)
+sources = tuple(Source(file, (f"{sys.argv[1]}/{file.name}",)) for file in files)
+forms = tuple(replace(form, expected=None) for form in PTB.forms)
+print(fetch(replace(PTB, files=files, sources=sources, forms=forms), Console(stderr=True)))
+"""
+
+
+def test_two_processes_at_once_do_the_work_once(small_ptb, mirror):
+    def slowly(body):
+        return lambda handler: (mirror.released.wait(0.3), handler.send_ranges(body))
+
+    mirror.answers = {path: slowly(body) for path, body in mirror.answers.items()}
+    command = [sys.executable, "-c", FETCHED, mirror.url]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    outcomes = [process.communicate(timeout=60) for process in running]
+    assert sorted(out for out, _ in outcomes) == ["False\n", "True\n"], outcomes
+    assert sorted(mirror.paths()) == ["/ptb.test.txt", "/ptb.train.txt", "/ptb.valid.txt"]
+
+
 KILLED = """
 import os, signal, sys
 from dataclasses import replace
@@ -125,6 +153,16 @@ def test_an_unusable_data_folder_is_one_sentence(small_ptb, console, data_folder
     data_folder.write_text("a file in the way")
     with pytest.raises(DataError, match="Cannot use"):
         fetch(small_ptb, console, path=copy_folder)
+
+
+def test_no_data_set_brings_torch_with_it():
+    program = (
+        "import sys, rmem_cli.data.tokenizers, rmem_cli.data_scripts.pieces as _\n"
+        "from rmem_cli.data_scripts.dataset import dataset, dataset_names\n"
+        "print([dataset(name).name for name in dataset_names()] == dataset_names(), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"
 
 
 def test_an_unknown_name_leads_to_the_closest():

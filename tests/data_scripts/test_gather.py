@@ -1,4 +1,5 @@
 import gzip
+import io
 import shutil
 import tarfile
 import zipfile
@@ -144,3 +145,122 @@ def test_a_failed_download_names_the_import(small_ptb, work, mirror, console, pa
     mirror.answers.clear()
     with pytest.raises(DataError, match=r"404.*rmem fetch ptb --from PATH"):
         from_sources(small_ptb, work, console, patience)
+
+
+def test_files_are_found_in_folders_of_folders(small_ptb, copy_folder, work):
+    deep = copy_folder / "simple-examples" / "data"
+    deep.mkdir(parents=True)
+    for file in list(copy_folder.glob("*.txt")):
+        shutil.move(file, deep)
+    assert len(from_path(small_ptb, copy_folder, work)) == 3
+
+
+def test_a_folder_that_contains_itself_by_a_link_is_no_trap(small_ptb, copy_folder, work):
+    (copy_folder / "again").symlink_to(copy_folder, target_is_directory=True)
+    (copy_folder / "ptb.test.txt").unlink()
+    with pytest.raises(DataError, match=r"ptb\.test\.txt is missing"):
+        from_path(small_ptb, copy_folder, work)
+
+
+def test_a_file_under_another_of_its_names_is_taken(small_ptb, copy_folder, work):
+    named = tuple(replace(file, aliases=(file.name.removeprefix("ptb."),)) for file in small_ptb.files)
+    (copy_folder / "ptb.train.txt").rename(copy_folder / "train.txt")
+    assert len(from_path(replace(small_ptb, files=named), copy_folder, work)) == 3
+
+
+def test_the_name_that_git_gives_to_content_is_enough(small_ptb, copy_folder, work, tmp_path):
+    blob = "8d0e41234f24b6da002d962a26c2495ea16a425f"  # git hash-object, of the text below
+    (copy_folder / "ptb.train.txt").write_bytes(b"hello git\n")
+    train = SourceFile("ptb.train.txt", None, f"git-blob:{blob}")
+    dataset = replace(small_ptb, files=(train, *small_ptb.files[1:]))
+    found = from_path(dataset, archive_of(copy_folder, tmp_path / "a.zip"), work)
+    assert found["ptb.train.txt"].path.read_bytes() == b"hello git\n"
+    (copy_folder / "ptb.train.txt").write_bytes(b"hello gut\n")
+    with pytest.raises(DataError, match="another file"):
+        from_path(dataset, copy_folder, work)
+
+
+def test_an_archive_can_be_a_file_of_the_set_itself(small_ptb, copy_folder, tmp_path, work, file_of):
+    content = archive_of(copy_folder, tmp_path / "stories.tgz").read_bytes()
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "stories.tgz").write_bytes(content)
+    dataset = replace(small_ptb, files=(file_of("stories.tgz", content),))
+    assert from_path(dataset, tmp_path / "all", work)["stories.tgz"].path.read_bytes() == content
+
+
+@pytest.mark.parametrize("wanted", ["files", "alternative"])
+def test_one_of_two_layouts_is_enough(small_ptb, copy_folder, work, file_of, wanted):
+    other = (file_of("one.bin", b"1"), file_of("two.bin", b"2"))
+    dataset = replace(small_ptb, alternative=other)
+    if wanted == "alternative":
+        for name in ("one", "two"):
+            (copy_folder / f"{name}.bin").write_bytes(name.replace("one", "1").replace("two", "2").encode())
+        (copy_folder / "ptb.test.txt").unlink()
+    found = from_path(dataset, copy_folder, work)
+    assert {file.name for file in getattr(dataset, wanted)} <= set(found)
+
+
+def test_a_damaged_archive_beside_what_is_missing_is_named(small_ptb, copy_folder, work, tmp_path):
+    broken = archive_of(copy_folder, tmp_path / "copy.zip").read_bytes()[:-30]
+    (copy_folder / "ptb.test.txt").unlink()
+    (copy_folder / "broken.zip").write_bytes(broken)
+    with pytest.raises(DataError, match=r"ptb\.test\.txt is missing(.|\n)*broken\.zip cannot be read"):
+        from_path(small_ptb, copy_folder, work)
+
+
+def test_some_files_are_enough_only_where_that_is_allowed(small_ptb, copy_folder, work):
+    (copy_folder / "ptb.test.txt").unlink()
+    with pytest.raises(DataError, match="--allow-missing` prepares the rest"):
+        from_path(small_ptb, copy_folder, work)
+    found = from_path(small_ptb, copy_folder, work, allow_missing=True)
+    assert set(found) == {"ptb.train.txt", "ptb.valid.txt"}
+
+
+def test_no_file_at_all_is_never_enough(small_ptb, tmp_path, work):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="3 of the 3 files"):
+        from_path(small_ptb, tmp_path / "empty", work, allow_missing=True)
+
+
+def test_an_unverified_source_comes_last_and_says_so(small_ptb, work, mirror, console, patience):
+    mirror.answers["/doubtful"] = mirror.answers["/ptb.train.txt"]
+    doubtful = Source(small_ptb.files[0], (f"{mirror.url}/doubtful",), unverified="from memory")
+    dataset = replace(small_ptb, sources=(doubtful, *small_ptb.sources))
+    from_sources(dataset, work, console, patience)
+    assert "/doubtful" not in mirror.paths()
+    del mirror.answers["/ptb.train.txt"]
+    shutil.rmtree(work)
+    from_sources(dataset, work, console, patience)
+    assert mirror.paths()[-1] == "/doubtful"
+    assert "this address is unverified (from memory)" in console.file.getvalue()
+
+
+def escaping(member, link):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        info = tarfile.TarInfo(member)
+        if link:
+            info.type, info.linkname = tarfile.SYMTYPE, link
+        archive.addfile(info)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "link"),
+    [("../../evil", ""), ("/evil", ""), ("ptb.train.txt", "/etc/passwd"), ("a/../../b", "")],
+)
+def test_an_archive_that_tries_to_escape_is_kept_aside_and_the_next_source_tried(
+    small_ptb, work, mirror, console, patience, copy_folder, tmp_path, file_of, member, link
+):
+    evil = escaping(member, link)
+    good = archive_of(copy_folder, tmp_path / "good.tgz").read_bytes()
+    mirror.answers |= {"/evil.tgz": evil, "/good.tgz": good}
+    names = tuple(file.name for file in small_ptb.files)
+    sources = [
+        Source(file_of(name, content), (f"{mirror.url}/{name}",), names)
+        for name, content in (("evil.tgz", evil), ("good.tgz", good))
+    ]
+    with pytest.raises(DataError, match=r"evil\.tgz is refused.*kept as .*evil\.tgz\.bad"):
+        from_sources(replace(small_ptb, sources=tuple(sources[:1])), work, console, patience)
+    assert len(from_sources(replace(small_ptb, sources=tuple(sources)), work, console, patience)) == 3
+    assert [path.name for path in tmp_path.rglob("*evil*")] == ["evil.tgz.bad"]

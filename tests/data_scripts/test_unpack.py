@@ -130,3 +130,21 @@ def test_any_bytes_are_read_or_refused_as_data(tmp_path_factory, junk, head):
     path.write_bytes(head + junk)
     with contextlib.suppress(DataError):
         read_all(path)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
+def test_a_gzip_file_in_an_archive_is_its_content(tmp_path, name):
+    content = gzip.compress(b"one")
+    if name == "a.zip":
+        zip_file(tmp_path / name, [("data/one.txt.gz", content)])
+    else:
+        tar_file(tmp_path / name, "w:gz", [(tarfile.TarInfo("data/one.txt.gz"), content)])
+    assert read_all(tmp_path / name) == {"data/one.txt": b"one"}
+
+
+@pytest.mark.parametrize(
+    "content", [gzip.compress(bytes(2 * LIMIT)), b"not gzip", gzip.compress(b"cut")[:-5]]
+)
+def test_a_bad_gzip_file_in_an_archive_is_refused(tmp_path, content):
+    with pytest.raises(DataError):
+        read_all(zip_file(tmp_path / "a.zip", [("one.txt.gz", content)]))

@@ -1,0 +1,58 @@
+"""Associative retrieval of the Recurrent Memory Transformer: four keys with values, then one of the keys.
+
+    k1 v1 k2 v2 k3 v3 k4 v4 kq | v        only the last prediction counts: the value of the key kq
+
+Values are the digits, symbols 0 to 9; 10 is the separator; keys are symbols 11 to 36. The keys of a row
+differ from each other, and so do its values; kq is one of the four, each as likely. No row comes twice.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import ascii_lowercase
+
+import numpy as np
+
+from rmem_cli.data.writer import Content
+
+from .dataset import Dataset, Form
+from .generated import CITATION, LICENCE, SEED, SIZES, distinct_rows, expected, generated_content
+
+PAIRS = 4
+VALUES, SEPARATOR, FIRST_KEY, KEYS = 10, 10, 11, 26
+VOCABULARY = [*map(str, range(VALUES)), "|", *ascii_lowercase]
+
+
+def retrieval_rows(random: np.random.Generator, count: int) -> np.ndarray:
+    """Rows [count, 11]: keys and values, the asked key, the separator, the value."""
+    keys = FIRST_KEY + _different(random, count, KEYS)
+    values = _different(random, count, VALUES)
+    asked = random.integers(PAIRS, size=(count, 1))
+    pairs = np.stack([keys, values], axis=2).reshape(count, 2 * PAIRS)
+    query, answer = (np.take_along_axis(of, asked, axis=1) for of in (keys, values))
+    separator = np.full((count, 1), SEPARATOR)
+    return np.concatenate([pairs, query, separator, answer], axis=1).astype(np.uint8)
+
+
+def prepare_retrieval(
+    files: Mapping[str, Path], *, seed: int = SEED, sizes: Mapping[str, int] = SIZES
+) -> Content:
+    """The retrieval task; there are no files."""
+    del files
+    rows = distinct_rows(retrieval_rows, seed, "associative_retrieval", sizes)
+    return generated_content({split: [of] for split, of in rows.items()}, VOCABULARY, 1, seed)
+
+
+def _different(random: np.random.Generator, count: int, choices: int) -> np.ndarray:
+    """[count, PAIRS] numbers below `choices`, different within each row, every selection as likely."""
+    return np.argsort(random.random((count, choices)), axis=1)[:, :PAIRS]
+
+
+ASSOCIATIVE_RETRIEVAL = Dataset(
+    name="associative_retrieval",
+    title="Associative retrieval, four pairs",
+    files=(),
+    sources=(),
+    forms=(Form("pairs4", prepare_retrieval, expected(VOCABULARY), unit="examples"),),
+    licence=LICENCE,
+    citation=CITATION,
+)

@@ -1,0 +1,106 @@
+"""Hyperpartisan news detection (SemEval-2019 task 4): the 645 articles labelled by hand.
+
+What is stored, and the split in folds: `rmem_cli.data.hyperpartisan`. The test articles of the task are not
+published with them.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from xml.etree import ElementTree  # read only after the sha256 of the file was verified
+
+import numpy as np
+
+from rmem_cli.data.hyperpartisan import FORM
+from rmem_cli.data.texts import text_chunks
+from rmem_cli.data.writer import Content, Expected
+from rmem_cli.errors import DataError
+
+from .dataset import Dataset, Form, Source, SourceFile
+
+_ARTICLES = "articles-training-byarticle-20181122"
+_LABELS = "ground-truth-training-byarticle-20181122"
+
+
+def prepare_articles(files: Mapping[str, Path]) -> Content:
+    """Texts, titles and labels.
+
+    Raises:
+        DataError: One of the two files is missing, or they do not describe the same articles.
+    """
+    paths = [files.get(f"{name}.xml") for name in (_ARTICLES, _LABELS)]
+    if None in paths:
+        raise DataError("Hyperpartisan news needs both its files, the articles and their labels.")
+    articles, truth = (_articles(path) for path in paths if path is not None)
+    ids = [article.attrib["id"] for article in articles]
+    if ids != [article.attrib["id"] for article in truth]:
+        raise DataError("The two files of Hyperpartisan news do not describe the same articles.")
+    labels = np.array([article.attrib["hyperpartisan"] == "true" for article in truth], np.uint8)
+    return Content(
+        {"label": [labels], "rank": [ranks(ids, labels.tolist())]},
+        [],
+        together=_texts(articles),
+        counted={"articles": "label"},
+        details={"true": int(labels.sum()), "false": int((labels == 0).sum())},
+    )
+
+
+def ranks(ids: Sequence[str], labels: Sequence[int]) -> np.ndarray:
+    """The place of each article in the order that gives the folds (see `rmem_cli.data.hyperpartisan`)."""
+
+    def key(position: int) -> tuple[int, str]:
+        return labels[position], hashlib.sha256(f"1:{ids[position]}".encode()).hexdigest()
+
+    order = sorted(range(len(ids)), key=key)
+    ranks = np.zeros(len(ids), np.uint16)
+    ranks[order] = np.arange(len(ids))
+    return ranks
+
+
+def _articles(path: Path) -> list[ElementTree.Element]:
+    try:
+        return ElementTree.parse(path).getroot().findall("article")  # noqa: S314  # verified content
+    except ElementTree.ParseError as error:
+        raise DataError(f"{path} is not right: {error}.") from error
+
+
+def _texts(articles: Sequence[ElementTree.Element]) -> Iterator[tuple[str, np.ndarray]]:
+    yield from text_chunks("text", [" ".join("".join(article.itertext()).split()) for article in articles])
+    yield from text_chunks("title", [article.attrib.get("title", "") for article in articles])
+    yield from text_chunks("id", [article.attrib["id"] for article in articles])
+
+
+def _source(name: str, size: int, sha256: str) -> Source:
+    return Source(
+        SourceFile(f"{name}.zip", size, f"sha256:{sha256}"),
+        (f"https://zenodo.org/record/1489920/files/{name}.zip?download=1",),
+        provides=(f"{name}.xml",),
+    )
+
+
+HYPERPARTISAN = Dataset(
+    name="hyperpartisan",
+    title="Hyperpartisan news, by article",
+    files=(
+        SourceFile(
+            f"{_ARTICLES}.xml",
+            2_714_335,
+            "sha256:bbabd848f66ddd102651745930b50c41a11ade8d2a9273a6bd6b2db1e0642229",
+        ),
+        SourceFile(
+            f"{_LABELS}.xml",
+            111_875,
+            "sha256:17cd01260c99739d4f3ac25f99ed39361cfde851bf018b675800a2b639bce790",
+        ),
+    ),
+    sources=(
+        _source(_ARTICLES, 971_841, "62b4a71275ef2724faddc74d6ff3d782ee9898c732cd66119c7976f6f5168990"),
+        _source(_LABELS, 28_511, "0c02f4c33317287758e6fbbc976cbfd7a0978923899ddf30cb9dd2cd740af43c"),
+    ),
+    forms=(Form(FORM, prepare_articles, Expected({"articles": 645}), unit="articles"),),
+    licence="CC BY 4.0, it seems (Zenodo record 1489920; not confirmed)",
+    citation=(
+        "Kiesel, Mestre, Shukla, Vincent, Adineh, Corney, Stein, Potthast (2019), SemEval-2019 Task 4: "
+        "Hyperpartisan News Detection, SemEval"
+    ),
+)

@@ -1,0 +1,89 @@
+"""A further form of a prepared text: pieces of words, found by sentencepiece in the training text.
+
+The form `sentencepiece-<size>` holds the symbols of each split, with `</s>` at the end of each line (lines of
+more than 4096 characters are cut), and the model itself as the array `model`
+(`rmem_cli.data.tokenizers.open_pieces` reads it back).
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from rich.console import Console
+
+from rmem_cli.data.decoded import decoded
+from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, whole_lines
+from rmem_cli.data.writer import Content, smallest_unsigned, write_prepared
+from rmem_cli.errors import DataError, UsageError
+
+from .dataset import Dataset
+from .fetch import describe
+from .progress import say
+
+_LINES = 10_000
+
+
+def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
+    """Train sentencepiece on a prepared text and encode it, unless that is here already.
+
+    Args:
+        dataset: A data set that is prepared.
+        size: Pieces.
+        console: For progress (stderr).
+
+    Raises:
+        UsageError: The data set is not one of plain text, or too small for that many pieces.
+        DataError: It is not prepared, or partial.
+    """
+    if not dataset.text_form:
+        raise UsageError(f"{dataset.name} is not plain text: --sentencepiece does not go with it.")
+    text = open_prepared(dataset.name, dataset.text_form)
+    form = f"sentencepiece-{size}"
+    if is_made_from(text, form):
+        say(console, f"{dataset.name} ({form}) is here.")
+        return open_prepared(dataset.name, form)
+    say(console, f"{dataset.name} ({form}): training sentencepiece on {len(text.tokens('train')):,} symbols")
+    tokenizer = SentencePieceTokenizer.train(whole_lines(decoded(text, "train")), size)
+    arrays: dict[str, Iterable[np.ndarray]] = {
+        split: _encode(tokenizer, text, split) for split in text.splits
+    }
+    prepared = write_prepared(
+        dataset.name,
+        form,
+        Content(
+            {**arrays, "model": [np.frombuffer(tokenizer.model, np.uint8)]},
+            tokenizer.vocabulary,
+            tokenizer.vocabulary.index(END_OF_LINE),
+            counted={split: split for split in arrays},
+        ),
+        sources=[_origin(text)],
+        licence=dataset.licence,
+        citation=dataset.citation,
+        missing=text.missing,
+    )
+    say(console, describe(prepared, "pieces"))
+    return prepared
+
+
+def is_made_from(text: Prepared, form: str) -> bool:
+    """Whether a form is here and was made from just this text."""
+    try:
+        return open_prepared(text.meta["name"], form).meta["sources"] == [_origin(text)]
+    except DataError:
+        return False
+
+
+def _origin(text: Prepared) -> dict[str, str]:
+    return {"form": text.meta["form"], "data_hash": text.data_hash}
+
+
+def _encode(tokenizer: SentencePieceTokenizer, text: Prepared, split: str) -> Iterator[np.ndarray]:
+    dtype, end = smallest_unsigned(len(tokenizer.vocabulary)), tokenizer.vocabulary.index(END_OF_LINE)
+    symbols: list[int] = []
+    for number, line in enumerate(whole_lines(decoded(text, split)), start=1):
+        symbols += [*tokenizer.encode(line), end]
+        if number % _LINES == 0:
+            yield np.array(symbols, dtype)
+            symbols = []
+    if symbols:
+        yield np.array(symbols, dtype)

@@ -1,0 +1,40 @@
+"""Science Daily: papers with a short text about them, 50,308 pairs (Dangovski et al. 2019).
+
+It was not published with the paper, so it can only be imported.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rmem_cli.data.pairs import FORM
+from rmem_cli.data.writer import Content
+
+from .dataset import Dataset, Form, SourceFile
+from .pairs import pair_content, read_pairs
+
+_SPLITS = ("train", "valid", "test")
+
+
+def prepare_pairs(files: Mapping[str, Path]) -> Content:
+    """Articles and summaries as they stand."""
+    named = {split: files.get(f"{split}.jsonl") for split in _SPLITS}
+    return pair_content({split: read_pairs(path) for split, path in named.items() if path is not None})
+
+
+SCIENCE_DAILY = Dataset(
+    name="science_daily",
+    title="Science Daily",
+    files=tuple(SourceFile(f"{split}.jsonl", None, "", aliases=(f"{split}.csv",)) for split in _SPLITS),
+    sources=(),
+    forms=(Form(FORM, prepare_pairs, unit="pairs"),),
+    licence="not known",
+    citation=(
+        "Dangovski, Jing, Nakov, Tatalovic, Soljacic (2019), Rotational Unit of Memory: A Novel "
+        "Representation Unit for RNNs with Scalable Applications, TACL 7"
+    ),
+    instructions=(
+        "Ask the authors of the paper for it, put it into a folder as train.jsonl, valid.jsonl and test.jsonl"
+        ' (a line for each pair: {"article": "...", "summary": "..."}) or as .csv files with such columns, '
+        "and import it with `rmem fetch science_daily --from FOLDER`."
+    ),
+)

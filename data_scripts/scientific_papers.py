@@ -1,0 +1,68 @@
+"""PubMed and arXiv papers with their abstracts (Cohan et al. 2018): one JSON object a line."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rmem_cli.data.pairs import FORM
+from rmem_cli.data.writer import Content, Expected
+
+from .dataset import Dataset, Form, Source, SourceFile
+from .pairs import pair_content, read_pairs
+
+_FILES = {"train": "train.txt", "valid": "val.txt", "test": "test.txt"}
+_OTHER_NAMES = {"train": (), "valid": ("validation.txt", "valid.txt"), "test": ()}
+
+
+def prepare_pairs(files: Mapping[str, Path]) -> Content:
+    """Papers, a sentence a line, and abstracts, a sentence a line, without the tags around them."""
+    return pair_content({split: read_pairs(files[name]) for split, name in _FILES.items() if name in files})
+
+
+def _papers(name: str, title: str, archive: SourceFile, most: int, counts: Mapping[str, int]) -> Dataset:
+    """One of the two sets; known are the checksum of its archive, and how many papers its files hold."""
+    return Dataset(
+        name=name,
+        title=title,
+        files=tuple(
+            SourceFile(file, None, "", aliases=_OTHER_NAMES[split], at_most=most)
+            for split, file in _FILES.items()
+        ),
+        sources=(
+            Source(
+                archive,
+                (f"https://s3.amazonaws.com/datasets.huggingface.co/scientific_papers/1.1.1/{archive.name}",),
+                provides=tuple(_FILES.values()),
+            ),
+        ),
+        forms=(Form(FORM, prepare_pairs, Expected(counts), unit="pairs"),),
+        licence="none stated",
+        citation=(
+            "Cohan, Dernoncourt, Kim, Bui, Kim, Chang, Goharian (2018), A Discourse-Aware Attention Model "
+            "for Abstractive Summarization of Long Documents, NAACL"
+        ),
+    )
+
+
+PUBMED = _papers(
+    "pubmed",
+    "PubMed papers and abstracts",
+    SourceFile(
+        "pubmed-dataset.zip",
+        880_225_504,
+        "sha256:d424074726a5e29e20bf834055fe7efe90f8a37bce0a2b512e4ab7e487013c04",
+    ),
+    4 << 30,
+    {"train": 119_924, "valid": 6_633, "test": 6_658},
+)
+
+ARXIV = _papers(
+    "arxiv",
+    "arXiv papers and abstracts",
+    SourceFile(
+        "arxiv-dataset.zip",
+        3_624_420_843,
+        "sha256:82ed30dd7c66a6497eeb3d7c3090c274e9e32c012438f8e0bb3cce3e6c1fcada",
+    ),
+    16 << 30,
+    {"train": 203_037, "valid": 6_436, "test": 6_440},
+)

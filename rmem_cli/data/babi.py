@@ -1,0 +1,171 @@
+"""The bAbI question answering tasks, as prepared: every line of a file, and which of them are questions.
+
+There is a form for each task and training size, `en-qa1` ... `en-qa20` (1,000 questions) and `en-10k-qa1` ...
+`en-10k-qa20` (10,000); the test questions are the same. For each split (`train`, `test`) it holds
+
+- `<split>_text`: the text of every line (see `rmem_cli.data.texts`), without its number and its answer;
+- `<split>_number` [lines]: the number of the line in its story; a story begins where it is 1;
+- `<split>_question` [questions]: which lines are questions, counted from 0;
+- `<split>_answer`: the answer to each question;
+- `<split>_support` [facts] and `<split>_supports` [questions]: the line numbers of the supporting facts of
+  all questions one after the other, and how many each question has.
+
+The vocabulary holds the words of all lines and answers, in the order of Unicode.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from rmem_cli.data.prepared import open_prepared
+from rmem_cli.data.texts import Texts
+
+TASKS = range(1, 21)
+SIZES = ("en", "en-10k")
+SPLITS = ("train", "test")
+
+_WORDS = re.compile(r"\W+")
+
+
+class Line(NamedTuple):
+    """A line of a bAbI file.
+
+    Args:
+        number: Its number in the story, from 1.
+        text: Statement or question.
+        answer: The answer to a question (None: a statement). Several words are separated by commas.
+        support: Numbers of the lines that support the answer.
+    """
+
+    number: int
+    text: str
+    answer: str | None = None
+    support: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, line: str) -> "Line":
+        """Read a line as it stands in the files.
+
+        Raises:
+            ValueError: It has no number.
+        """
+        number, _, rest = line.partition(" ")
+        text, *asked = rest.split("\t")
+        if not asked:
+            return cls(int(number), text)
+        answer, support = asked
+        return cls(int(number), text, answer, tuple(map(int, support.split())))
+
+    def __str__(self) -> str:
+        asked = "" if self.answer is None else f"\t{self.answer}\t{' '.join(map(str, self.support))}"
+        return f"{self.number} {self.text}{asked}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with all that was told before it.
+
+    Args:
+        story: The statements since the story began, without earlier questions.
+        question: What is asked.
+        answer: The answer; several words are separated by commas.
+        support: Positions in `story` of the statements that support the answer.
+    """
+
+    story: list[str]
+    question: str
+    answer: str
+    support: list[int]
+
+
+class Babi:
+    """One task, read back.
+
+    Args:
+        task: Number of the task, 1 to 20.
+        size: "en" (1,000 training questions) or "en-10k" (10,000).
+
+    Raises:
+        DataError: It is not there; the message names the command that gets it.
+    """
+
+    def __init__(self, task: int, size: str = "en-10k") -> None:
+        self.prepared = open_prepared("babi", form(task, size))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """All words of lines and answers."""
+        return self.prepared.vocabulary
+
+    def lines(self, split: str) -> list[Line]:
+        """Every line of a split, as in the original file.
+
+        Raises:
+            DataError: The file was missing when the data was prepared.
+        """
+        text = list(Texts(self.prepared, f"{split}_text"))
+        numbers = self.prepared.array(f"{split}_number").tolist()
+        lines = [Line(number, line) for number, line in zip(numbers, text, strict=True)]
+        supports = self.prepared.array(f"{split}_supports").tolist()
+        support = iter(self.prepared.array(f"{split}_support").tolist())
+        questions = self.prepared.array(f"{split}_question").tolist()
+        answers = Texts(self.prepared, f"{split}_answer")
+        for position, answer, count in zip(questions, answers, supports, strict=True):
+            line = lines[position]
+            lines[position] = Line(line.number, line.text, answer, tuple(next(support) for _ in range(count)))
+        return lines
+
+    def questions(self, split: str) -> Iterator[Question]:
+        """Every question of a split with its story.
+
+        Raises:
+            DataError: The file was missing when the data was prepared.
+        """
+        story: list[str] = []
+        positions: dict[int, int] = {}
+        for line in self.lines(split):
+            if line.number == 1:
+                story, positions = [], {}
+            if line.answer is None:
+                positions[line.number] = len(story)
+                story.append(line.text)
+            else:
+                yield Question(
+                    list(story),
+                    line.text.strip(),
+                    line.answer,
+                    [positions[number] for number in line.support],
+                )
+
+
+def form(task: int, size: str) -> str:
+    """The prepared form of a task, such as "en-10k-qa3"."""
+    return f"{size}-qa{task}"
+
+
+def words(text: str) -> list[str]:
+    """The words of a line, in lower case, without punctuation.
+
+    Example: `words("Where is Mary? ")` is `["where", "is", "mary"]`.
+    """
+    return [word for word in _WORDS.split(text.lower()) if word]
+
+
+def vocabulary_of(lines: Iterable[Line]) -> Sequence[str]:
+    """All words of lines and answers, in the order of Unicode."""
+    texts = {text for line in lines for text in (line.text, line.answer)}  # most lines recur: split each once
+    return sorted({word for text in texts if text is not None for word in words(text)})
+
+
+def arrays_of(split: str, lines: Sequence[Line]) -> dict[str, np.ndarray]:
+    """The arrays of numbers of a split; see the module."""
+    questions = [position for position, line in enumerate(lines) if line.answer is not None]
+    return {
+        f"{split}_number": np.array([line.number for line in lines], np.uint16),
+        f"{split}_question": np.array(questions, np.uint32),
+        f"{split}_support": np.array([number for line in lines for number in line.support], np.uint16),
+        f"{split}_supports": np.array([len(lines[position].support) for position in questions], np.uint8),
+    }

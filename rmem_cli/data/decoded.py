@@ -1,0 +1,45 @@
+"""The text of a prepared language modelling set, decoded from its symbols."""
+
+import codecs
+from collections.abc import Iterator
+
+import numpy as np
+
+from rmem_cli.data.prepared import Prepared
+
+_BLOCK = 1 << 20
+
+
+def decoded(prepared: Prepared, split: str) -> Iterator[str]:
+    """The text of a split, in pieces.
+
+    The form tells how: `word` has spaces between words and an end of line for `<eos>`, `bytes` is UTF-8, and
+    any other form is characters.
+
+    Args:
+        prepared: The set.
+        split: "train", "valid" or "test".
+    """
+    tokens = prepared.tokens(split)
+    blocks = (tokens[start : start + _BLOCK] for start in range(0, len(tokens), _BLOCK))
+    decode = {"word": _words, "bytes": _utf8}.get(prepared.meta["form"], _characters)
+    return decode(prepared, blocks)
+
+
+def _characters(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
+    for block in blocks:
+        yield "".join(map(prepared.vocabulary.__getitem__, block.tolist()))
+
+
+def _words(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
+    words = [f"{word} " for word in prepared.vocabulary]
+    words[prepared.meta["end_of_line"]] = "\n"
+    for block in blocks:
+        yield "".join(map(words.__getitem__, block.tolist()))
+
+
+def _utf8(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
+    values = np.array([ord(character) for character in prepared.vocabulary], np.uint8)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for block in blocks:
+        yield decoder.decode(values[block].tobytes())

@@ -1,0 +1,271 @@
+"""Text to symbols and back: characters, bytes, words, pieces of words (sentencepiece).
+
+All that rmem takes from sentencepiece and torchtext is behind this module. torchtext brings torch with it, so
+it is imported only where it is asked for.
+"""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from rmem_cli.data.prepared import Prepared
+from rmem_cli.errors import DataError, UsageError
+
+UNKNOWN = "<unk>"
+END_OF_LINE = "</s>"
+"""What sentencepiece calls the piece that ends a line."""
+_UNKNOWN_PIECE = "<unknown>"  # sentencepiece passes over its name in a text, and many texts have `<unk>`
+_MOST_LINES = 1_000_000  # that sentencepiece is trained on; the first ones of the text
+_LONGEST_LINE = 1 << 16  # bytes; sentencepiece passes over longer lines
+
+
+class Tokenizer(Protocol):
+    """What all tokenizers can do; symbol k stands for `vocabulary[k]`."""
+
+    vocabulary: list[str]
+
+    def encode(self, text: str) -> list[int]:
+        """The symbols of a text."""
+
+    def decode(self, symbols: Iterable[int]) -> str:
+        """The text of symbols."""
+
+
+class ByteTokenizer:
+    """The bytes of UTF-8: symbol k is byte k, and no text has an unknown symbol."""
+
+    def __init__(self) -> None:
+        self.vocabulary = [chr(value) for value in range(256)]
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of a text."""
+        return list(text.encode("utf-8"))
+
+    def decode(self, symbols: Iterable[int]) -> str:
+        """The text of bytes; what is not UTF-8 becomes the replacement character."""
+        return bytes(symbols).decode("utf-8", errors="replace")
+
+
+class VocabularyTokenizer:
+    """Words or characters, by a vocabulary.
+
+    Args:
+        vocabulary: The text of each symbol; what is not in it is encoded as `<unk>`.
+        split: How a text is split: "words" (at white space), "characters", or the name of a tokenizer of
+            torchtext such as "basic_english".
+
+    Raises:
+        UsageError: There is no such way of splitting.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], split: str = "words") -> None:
+        self.vocabulary = list(vocabulary)
+        self.split = split
+        self._split = splitter(split)
+        self._symbols = {text: symbol for symbol, text in enumerate(vocabulary)}
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        size: int | None = None,
+        split: str = "words",
+        specials: Sequence[str] = (UNKNOWN,),
+    ) -> "VocabularyTokenizer":
+        """Make the vocabulary from texts; see `build_vocabulary`."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(splitter(split)(text))
+        return cls(build_vocabulary(counts, size, specials), split)
+
+    def encode(self, text: str) -> list[int]:
+        """The symbols of a text.
+
+        Raises:
+            DataError: It has a word that is not in the vocabulary, and neither is `<unk>`.
+        """
+        unknown = self._symbols.get(UNKNOWN)
+        symbols = [self._symbols.get(part, unknown) for part in self._split(text)]
+        if None in symbols:
+            raise DataError(f"{self._split(text)[symbols.index(None)]!r} is not in the vocabulary.")
+        return [symbol for symbol in symbols if symbol is not None]
+
+    def decode(self, symbols: Iterable[int]) -> str:
+        """The text of symbols, words separated by spaces."""
+        return ("" if self.split == "characters" else " ").join(self.vocabulary[symbol] for symbol in symbols)
+
+    def save(self, path: Path) -> None:
+        """Write a JSON file."""
+        content = {"split": self.split, "vocabulary": self.vocabulary}
+        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "VocabularyTokenizer":
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: The file is missing or is not that.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(content["vocabulary"], content["split"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is not a saved vocabulary: {error}.") from error
+
+
+class SentencePieceTokenizer:
+    """Pieces of words, as sentencepiece finds them in a text; symbol 0 is unknown text, symbol 1 `</s>`.
+
+    Args:
+        model: A trained model, as sentencepiece stores it.
+
+    Raises:
+        DataError: It is not such a model.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            self._processor = SentencePieceProcessor(model_proto=model)
+            self.vocabulary = [self._processor.id_to_piece(piece) for piece in range(len(self._processor))]
+        except RuntimeError as error:
+            raise DataError(f"This is not a sentencepiece model: {error}.") from error
+        self.model = model
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int, kind: str = "unigram") -> "SentencePieceTokenizer":
+        """Train on texts; the same texts give the same model.
+
+        Args:
+            texts: Lines of text.
+            size: Pieces.
+            kind: "unigram" or "bpe".
+
+        Raises:
+            UsageError: sentencepiece cannot make that many pieces of the text.
+        """
+        from sentencepiece import SentencePieceTrainer
+
+        model = io.BytesIO()
+        try:
+            SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                vocab_size=size,
+                model_type=kind,
+                character_coverage=1.0,
+                unk_id=0,
+                unk_piece=_UNKNOWN_PIECE,
+                eos_id=1,
+                bos_id=-1,
+                pad_id=-1,
+                input_sentence_size=_MOST_LINES,
+                shuffle_input_sentence=False,
+                max_sentence_length=_LONGEST_LINE,
+                num_threads=1,
+                minloglevel=2,
+            )
+        except (RuntimeError, OSError) as error:
+            raise UsageError(f"sentencepiece cannot make {size:,} pieces of this text: {error}.") from error
+        return cls(model.getvalue())
+
+    def encode(self, text: str) -> list[int]:
+        """The symbols of a line of text."""
+        return list(self._processor.encode(text))
+
+    def decode(self, symbols: Iterable[int]) -> str:
+        """The text of symbols."""
+        return str(self._processor.decode(list(symbols)))
+
+    def save(self, path: Path) -> None:
+        """Write the model, as sentencepiece itself does."""
+        path.write_bytes(self.model)
+
+    @classmethod
+    def load(cls, path: Path) -> "SentencePieceTokenizer":
+        """Read a model, also one that sentencepiece itself wrote.
+
+        Raises:
+            DataError: The file is missing or is not a model.
+        """
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def open_pieces(prepared: Prepared) -> SentencePieceTokenizer:
+    """The tokenizer that a prepared form `sentencepiece-<size>` was made with."""
+    return SentencePieceTokenizer(prepared.array("model").tobytes())
+
+
+def build_vocabulary(
+    counts: Counter[str], size: int | None = None, specials: Sequence[str] = (UNKNOWN,)
+) -> list[str]:
+    """The most frequent words, ties in the order of Unicode, as torchtext orders them.
+
+    Args:
+        counts: How often each word occurs.
+        size: Most words besides the special ones (None: all).
+        specials: Words that come first, whether they occur or not.
+    """
+    ordered = sorted(
+        (word for word in counts if word not in specials), key=lambda word: (-counts[word], word)
+    )
+    return [*specials, *ordered[:size]]
+
+
+def splitter(name: str) -> Callable[[str], list[str]]:
+    """A way of splitting text.
+
+    Args:
+        name: "words", "characters", or a tokenizer of torchtext such as "basic_english".
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    own: dict[str, Callable[[str], list[str]]] = {"words": str.split, "characters": list}
+    return own[name] if name in own else _torchtext_splitter(name)
+
+
+def _torchtext_splitter(name: str) -> Callable[[str], list[str]]:
+    from torchtext.data.utils import get_tokenizer
+
+    try:
+        found: Any = get_tokenizer(name)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"There is no way of splitting text called {name!r}: {error}.") from error
+    return lambda text: list(found(text))
+
+
+def whole_lines(pieces: Iterable[str], longest: int = 4096) -> Iterator[str]:
+    """The lines of a text that comes in pieces; longer ones are cut, at a space if there is one.
+
+    Args:
+        pieces: The text.
+        longest: Characters of a line.
+    """
+    rest = ""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split("\n")
+        for line in lines:
+            yield from _cut(line, longest)
+        if len(rest) > longest:
+            *cut, rest = _cut(rest, longest)
+            yield from cut
+    if rest:
+        yield from _cut(rest, longest)
+
+
+def _cut(line: str, longest: int) -> Iterator[str]:
+    start = 0
+    while len(line) - start > longest:
+        space = line.rfind(" ", start, start + longest)
+        end = space + 1 if space > start else start + longest
+        yield line[start:end]
+        start = end
+    yield line[start:]

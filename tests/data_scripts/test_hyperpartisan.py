@@ -1,0 +1,83 @@
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from rmem_cli.data_scripts.fetch import fetch
+from rmem_cli.data_scripts.hyperpartisan import HYPERPARTISAN, ranks
+
+from rmem_cli.data.hyperpartisan import FOLDS, open_hyperpartisan
+from rmem_cli.errors import DataError, UsageError
+
+ARTICLES = """<?xml version="1.0" encoding="UTF-8"?><articles>
+<article id="7" title="One &amp; only">first <p>a <a href="x">link</a>
+ here.</p></article>
+<article id="8" title="Two"><p>second</p></article></articles>"""
+LABELS = """<articles>
+<article hyperpartisan="true" id="7"/><article hyperpartisan="false" id="{last}"/></articles>"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def files(last="8", articles=ARTICLES):
+        (tmp_path / "articles-training-byarticle-20181122.xml").write_text(articles)
+        (tmp_path / "ground-truth-training-byarticle-20181122.xml").write_text(LABELS.format(last=last))
+        return tmp_path
+
+    return files
+
+
+def test_articles_come_back_without_markup_and_with_their_labels(write, loosened, console):
+    fetch(loosened(HYPERPARTISAN), console, path=write())
+    news = open_hyperpartisan()
+    assert list(news.texts) == ["first a link here.", "second"]
+    assert list(news.titles) == ["One & only", "Two"]
+    assert list(news.ids) == ["7", "8"]
+    assert news.labels.tolist() == [1, 0]
+    assert news.prepared.details == {"true": 1, "false": 1}
+
+
+def test_labels_of_other_articles_are_refused(write, loosened, console):
+    with pytest.raises(DataError, match="do not describe the same articles"):
+        fetch(loosened(HYPERPARTISAN), console, path=write(last="9"))
+
+
+def test_articles_without_labels_are_refused_even_if_files_may_be_missing(write, loosened, console):
+    folder = write()
+    (folder / "ground-truth-training-byarticle-20181122.xml").unlink()
+    with pytest.raises(DataError, match="needs both its files"):
+        fetch(loosened(HYPERPARTISAN), console, path=folder, allow_missing=True)
+
+
+def test_a_broken_file_is_one_sentence(write, loosened, console):
+    with pytest.raises(DataError, match=r"articles-training.*is not right: "):
+        fetch(loosened(HYPERPARTISAN), console, path=write(articles="<articles><article"))
+
+
+@given(st.sets(st.text("0123456789", min_size=1), min_size=1).map(sorted), st.data())
+def test_ranks_depend_on_ids_and_labels_alone(ids, data):
+    labels = data.draw(st.lists(st.integers(0, 1), min_size=len(ids), max_size=len(ids)))
+    order = data.draw(st.permutations(range(len(ids))))
+    shuffled = ranks([ids[i] for i in order], [labels[i] for i in order])
+    assert shuffled.tolist() == ranks(ids, labels)[list(order)].tolist()
+    assert sorted(shuffled.tolist()) == list(range(len(ids)))
+
+
+@pytest.mark.data
+def test_the_real_articles_have_the_published_counts_and_folds(real_data):
+    fetch(HYPERPARTISAN, Console(file=io.StringIO()), path=real_data / "hyperpartisan")
+    news = open_hyperpartisan()
+    assert (int(news.labels.sum()), int((news.labels == 0).sum())) == (238, 407)
+    assert news.titles[0] == "Kucinich: Reclaiming the money power"
+    held_out = []
+    for fold in range(FOLDS):
+        split = news.split(fold)
+        assert [len(split[part]) for part in ("train", "valid", "test")] == [516, 64, 65]
+        assert sorted(np.concatenate(list(split.values())).tolist()) == list(range(645))
+        held_out += [*split["valid"], *split["test"]]
+        assert all(abs(news.labels[part].mean() - 238 / 645) < 0.02 for part in split.values())
+    assert sorted(held_out) == list(range(645))
+    with pytest.raises(UsageError, match="no fold 5"):
+        news.split(5)

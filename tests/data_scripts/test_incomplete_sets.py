@@ -1,0 +1,78 @@
+"""Sets of which some files cannot be had: prepared only on demand, never taken for complete."""
+
+from dataclasses import replace
+
+import pytest
+from rmem_cli.data_scripts.fetch import fetch
+
+from rmem_cli.data.prepared import open_prepared, read_prepared
+from rmem_cli.errors import DataError
+
+
+@pytest.fixture
+def without_test_text(copy_folder):
+    (copy_folder / "ptb.test.txt").unlink()
+    return copy_folder
+
+
+def test_without_leave_nothing_is_prepared_and_the_missing_file_is_listed(
+    small_ptb, console, without_test_text, data_folder
+):
+    with pytest.raises(DataError, match=r"1 of the 3 files of ptb:\n  - ptb\.test\.txt is missing"):
+        fetch(small_ptb, console, path=without_test_text)
+    assert [path.name for path in (data_folder / "ptb").iterdir()] == [".lock"]
+
+
+def test_with_leave_the_rest_is_prepared_and_the_gap_recorded(small_ptb, console, without_test_text):
+    assert fetch(small_ptb, console, path=without_test_text, allow_missing=True)
+    text = open_prepared("ptb", "word")
+    assert (text.splits, text.missing) == (["train", "valid"], ["ptb.test.txt"])
+    assert text.data_hash.endswith("-partial")
+    with pytest.raises(DataError, match="no 'test': it was prepared without ptb"):
+        text.tokens("test")
+    assert "partial, without ptb.test.txt" in console.file.getvalue()
+
+
+def test_a_later_fetch_completes_it(small_ptb, console, without_test_text, patience):
+    fetch(small_ptb, console, path=without_test_text, allow_missing=True)
+    assert fetch(small_ptb, console, patience=patience)
+    assert open_prepared("ptb", "word").missing == []
+    assert not fetch(small_ptb, console, path=without_test_text, allow_missing=True)
+
+
+def test_what_is_here_is_not_replaced_by_less(small_ptb, console, without_test_text, tmp_path):
+    fetch(small_ptb, console, path=without_test_text, allow_missing=True)
+    before = read_prepared("ptb", "word").data_hash
+    (without_test_text / "ptb.valid.txt").unlink()
+    assert not fetch(small_ptb, console, path=without_test_text, allow_missing=True)
+    assert read_prepared("ptb", "word").data_hash == before
+    assert "would not become more complete" in console.file.getvalue()
+
+
+def test_a_form_without_any_of_its_files_is_left_out(small_ptb, console, without_test_text):
+    char, word = small_ptb.forms
+    only_test = replace(small_ptb, forms=(replace(char, files=("ptb.test.txt",)), word))
+    fetch(only_test, console, path=without_test_text, allow_missing=True)
+    with pytest.raises(DataError, match=r"ptb \(char\) is not in"):
+        open_prepared("ptb", "char")
+    assert "ptb (char) is left out" in console.file.getvalue()
+
+
+def test_a_form_whose_files_are_all_here_is_complete(small_ptb, console, without_test_text):
+    char, word = small_ptb.forms
+    without = {split: n for split, n in char.expected.counts.items() if split != "test"}
+    training = replace(
+        char, files=("ptb.train.txt", "ptb.valid.txt"), expected=replace(char.expected, counts=without)
+    )
+    fetch(replace(small_ptb, forms=(training, word)), console, path=without_test_text, allow_missing=True)
+    assert open_prepared("ptb", "char").missing == []
+    assert open_prepared("ptb", "word").missing == ["ptb.test.txt"]
+
+
+def test_what_was_downloaded_is_kept_until_the_rest_comes(small_ptb, console, mirror, patience):
+    text = mirror.answers.pop("/ptb.test.txt")
+    fetch(small_ptb, console, patience=patience, allow_missing=True)
+    mirror.answers["/ptb.test.txt"] = text
+    fetch(small_ptb, console, patience=patience)
+    assert mirror.paths().count("/ptb.train.txt") == 1
+    assert open_prepared("ptb", "word").missing == []

@@ -1,0 +1,153 @@
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from rmem_cli.data_scripts.cnn_dailymail import CNN_DAILYMAIL, parse_story
+from rmem_cli.data_scripts.fetch import fetch
+from rmem_cli.data_scripts.pairs import read_pairs
+from rmem_cli.data_scripts.science_daily import SCIENCE_DAILY
+from rmem_cli.data_scripts.scientific_papers import ARXIV, PUBMED
+
+from rmem_cli.data.pairs import open_pairs
+from rmem_cli.errors import DataError
+
+STORIES = {
+    "http://cnn/one": "First paragraph.\n\nSecond\n\n@highlight\n\nA highlight\n\n@highlight\n\nAnother\n",
+    "http://dm/two": "Mail.\n\n@highlight\n\nShort\n",
+    "http://cnn/empty": "\n\n@highlight\n\nNothing was written\n",
+    "http://dm/unlisted": "Nobody asked.\n",
+}
+LISTS = {
+    "all_train.txt": ["http://cnn/one", "http://dm/two", "http://cnn/empty"],
+    "all_val.txt": ["http://cnn/one"],
+    "all_test.txt": ["http://cnn/one"],
+}
+
+
+def name_of(address):
+    return hashlib.sha1(address.encode()).hexdigest()
+
+
+@pytest.fixture
+def stories(tmp_path):
+    """The original layout of CNN/Daily Mail, in miniature."""
+    for site in ("cnn", "dailymail"):
+        with tarfile.open(tmp_path / f"{site}_stories.tgz", "w:gz") as archive:
+            for address, story in STORIES.items():
+                if address.startswith("http://cnn/") == (site == "cnn"):
+                    info = tarfile.TarInfo(f"{site}/stories/{name_of(address)}.story")
+                    info.size = len(story)
+                    archive.addfile(info, io.BytesIO(story.encode()))
+    for name, addresses in LISTS.items():
+        (tmp_path / name).write_text("\n".join(addresses) + "\n")
+    return tmp_path
+
+
+def test_stories_are_paired_by_the_lists_in_the_order_of_ids(stories, loosened, console):
+    fetch(loosened(CNN_DAILYMAIL), console, path=stories)
+    pairs = open_pairs("cnn_dailymail")
+    assert pairs.prepared.meta["counts"] == {"train": 2, "valid": 1, "test": 1}
+    assert list(pairs.ids("train")) == sorted(map(name_of, ("http://cnn/one", "http://dm/two")))
+    articles, summaries = pairs.split("test")
+    assert list(articles) == ["First paragraph.\nSecond"]
+    assert list(summaries) == ["A highlight\nAnother"]
+
+
+def test_stories_of_one_site_alone_are_a_part(stories, console, file_of):
+    (stories / "dailymail_stories.tgz").unlink()
+    small = tuple(
+        file_of(file.name, path.read_bytes()) if (path := stories / file.name).exists() else file
+        for file in CNN_DAILYMAIL.files
+    )
+    fetch(replace(CNN_DAILYMAIL, files=small), console, path=stories, allow_missing=True)
+    prepared = open_pairs("cnn_dailymail").prepared
+    assert prepared.missing[:2] == ["dailymail_stories.tgz", "train: 1 of 287,113"]
+    assert prepared.meta["counts"]["train"] == 1
+
+
+def test_a_story_without_highlights_has_an_empty_summary():
+    assert parse_story("x", "Only this.") == ("x", "Only this.", "")
+
+
+def test_three_tables_stand_for_the_stories(tmp_path, loosened, console):
+    for name in ("train.csv", "validation.csv", "test.csv"):
+        (tmp_path / name).write_text(f'id,article,highlights\n1,"It, said\n""so"".",in {name}\n')
+    fetch(loosened(CNN_DAILYMAIL), console, path=tmp_path)
+    pairs = open_pairs("cnn_dailymail")
+    articles, summaries = pairs.split("valid")
+    assert (articles[0], summaries[0], pairs.ids("valid")[0]) == ('It, said\n"so".', "in validation.csv", "1")
+    assert [source["verified"] for source in pairs.prepared.meta["sources"]] == [False] * 3
+
+
+def test_of_two_layouts_the_more_complete_one_is_reported(tmp_path, loosened, console):
+    (tmp_path / "train.csv").write_text("article,highlights\na,b\n")
+    with pytest.raises(DataError, match=r"validation\.csv is missing") as error:
+        fetch(loosened(CNN_DAILYMAIL), console, path=tmp_path)
+    assert "stories" not in str(error.value)
+
+
+@pytest.mark.parametrize("dataset", [PUBMED, ARXIV], ids=["pubmed", "arxiv"])
+def test_papers_come_back_without_tags(dataset, tmp_path, loosened, console):
+    paper = {
+        "article_id": "P1",
+        "article_text": ["one sentence .", "two\n of them ."],
+        "abstract_text": ["<S> in  short </S>", "<S> or shorter </S>"],
+        "labels": None,
+    }
+    for name in ("train.txt", "validation.txt", "test.txt"):
+        (tmp_path / name).write_text(json.dumps(paper) + "\n")
+    fetch(loosened(dataset), console, path=tmp_path)
+    articles, summaries = open_pairs(dataset.name).split("valid")
+    assert (articles[0], summaries[0]) == ("one sentence .\ntwo of them .", "in short\nor shorter")
+
+
+def test_a_sample_is_refused_unless_it_may_be_partial(tmp_path, console):
+    for name in ("train.txt", "val.txt", "test.txt"):
+        (tmp_path / name).write_text('{"article_text": ["a"], "abstract_text": ["b"]}\n')
+    with pytest.raises(DataError, match="gave train 1, valid 1, test 1 instead of train 119,924"):
+        fetch(PUBMED, console, path=tmp_path)
+    fetch(PUBMED, console, path=tmp_path, allow_missing=True)
+    assert open_pairs("pubmed").prepared.missing[0] == "train: 1 of 119,924"
+    assert "partial" in console.file.getvalue()
+
+
+def test_without_a_public_source_the_way_to_import_is_told(console, patience):
+    with pytest.raises(DataError, match=r"no public source is known. Ask the authors.*--from FOLDER"):
+        fetch(SCIENCE_DAILY, console, patience=patience)
+
+
+def test_what_is_imported_by_hand_comes_back(tmp_path, console):
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps({"article": split, "summary": "s"}) + "\n")
+    fetch(SCIENCE_DAILY, console, path=tmp_path)
+    articles, summaries = open_pairs("science_daily").split("train")
+    assert (list(articles), list(summaries)) == (["train"], ["s"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"article": "a"}\n',
+        "{broken\n",
+        "title,body\na,b\n",
+        "article,summary\nonly one\n",
+        '{"article": 3, "summary": 4}',
+    ],
+)
+def test_what_has_no_pairs_is_refused_with_its_line(text, tmp_path):
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(DataError, match=r"file:\d: "):
+        list(read_pairs(tmp_path / "file"))
+
+
+@pytest.mark.data
+def test_the_real_sample_of_pubmed_is_partial(real_data):
+    fetch(PUBMED, Console(file=io.StringIO()), path=real_data / "pubmed", allow_missing=True)
+    pairs = open_pairs("pubmed")
+    assert pairs.prepared.meta["counts"] == {"train": 80, "valid": 10, "test": 10}
+    assert pairs.prepared.data_hash.endswith("-partial")
+    assert all(len(summary.split()) > 20 for summary in pairs.split("test")[1])
