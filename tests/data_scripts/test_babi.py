@@ -30,20 +30,21 @@ def test_every_task_has_a_form_of_each_size_made_of_its_own_files():
 def real_babi(tmp_path_factory):
     """The real tasks prepared once: what fetching them said, with and without leave to be incomplete."""
     console, path = Console(file=io.StringIO()), Path(os.environ["RMEM_TEST_DATA"]) / "babi"
+    folder = tmp_path_factory.mktemp("babi")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RMEM_DATA", str(tmp_path_factory.mktemp("babi")))
+        patch.setenv("RMEM_DATA", str(folder))
         with pytest.raises(DataError) as refusal:
             fetch(BABI, console, path=path)
         fetch(BABI, console, path=path, allow_missing=True)
-        yield str(refusal.value), console.file.getvalue(), path
+        yield (str(refusal.value), console.file.getvalue(), path), folder
 
 
 @pytest.fixture
-def real_tasks(real_babi, monkeypatch, data_folder, tmp_path_factory):
+def real_tasks(real_babi, monkeypatch, data_folder):
     """The prepared tasks as the data of this test."""
-    folder = next(tmp_path_factory.getbasetemp().glob("babi*"))
+    said, folder = real_babi
     monkeypatch.setenv("RMEM_DATA", str(folder))
-    return real_babi
+    return said
 
 
 @pytest.mark.data
