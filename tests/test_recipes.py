@@ -12,7 +12,6 @@ import yaml
 from rmem_cli.app import main
 from rmem_cli.published.store import find, find_table, load_paper
 from rmem_cli.recipe import load_recipe
-from rmem_cli.recipe.registry import TASKS
 
 NAMES = sorted(
     path.name.removesuffix(".yaml")
@@ -101,8 +100,3 @@ def test_it_runs_to_its_end_at_smoke_scale_and_is_then_up_to_date(
     assert rmem(monkeypatch, "train", name, "--scale", "smoke") == 0
     assert f"runs to do: 0 of {len(specs)}" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
-
-
-def test_smoke_tests_cover_every_task():
-    used = {load_recipe(name).runs("smoke")[0].settings.task.kind for name in NAMES}
-    assert used == set(TASKS.kinds())

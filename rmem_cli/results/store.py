@@ -133,6 +133,8 @@ def _read_records(table: Path) -> list[_Record]:
         text = table.read_bytes().decode()
     except FileNotFoundError:
         return []
+    except NotADirectoryError as error:
+        raise UsageError(f"{table.parent} is not a folder; name a folder for results in RMEM_RESULTS") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{table}: this is not a results table but a binary file; {_CURE}") from error
     except OSError as error:

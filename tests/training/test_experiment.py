@@ -61,9 +61,11 @@ def test_runs_that_failed_are_repeated_only_if_asked(runs):
 
 
 def test_a_run_that_fails_does_not_stop_the_others(runs):
-    good, bad = runs(seeds=[1]), runs("train.diverged_above=0.1", seeds=[1])
-    failures = do([bad[0], good[0], bad[1], good[1]])
-    assert [failure.spec for failure in failures] == bad
+    good, diverging = runs(seeds=[1]), runs("train.diverged_above=0.1", seeds=[1])
+    refused = runs("eval.test.task.alphabet=7", seeds=[1])[0]
+    failures = do([diverging[0], good[0], refused, diverging[1], good[1]])
+    assert [failure.spec for failure in failures] == [diverging[0], refused, diverging[1]]
+    assert [failure.exit_code for failure in failures] == [4, 2, 4]
     assert Counter(row.status for row in store().read("copying")) == {"ok": 4, "diverged": 4}
 
 
