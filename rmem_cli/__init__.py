@@ -6,14 +6,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmem_cli.models.cores.rum import RUM
     from rmem_cli.models.cores.ur_lstm import URLSTM
+    from rmem_cli.models.recurrent_memory_transformer import RecurrentMemoryTransformer
     from rmem_cli.ops.rotation import rotate, rotation_components, rotation_operator
+    from rmem_cli.training.segments import RecurrentMemoryTransformerWrapper
 
 __version__ = _version("rmem")
-__all__ = ["RUM", "URLSTM", "rotate", "rotation_components", "rotation_operator"]
+__all__ = [
+    "RUM",
+    "URLSTM",
+    "RecurrentMemoryTransformer",
+    "RecurrentMemoryTransformerWrapper",
+    "rotate",
+    "rotation_components",
+    "rotation_operator",
+]
 
 _LOCATIONS = {
     "RUM": "rmem_cli.models.cores.rum",
     "URLSTM": "rmem_cli.models.cores.ur_lstm",
+    "RecurrentMemoryTransformer": "rmem_cli.models.recurrent_memory_transformer",
+    "RecurrentMemoryTransformerWrapper": "rmem_cli.training.segments",
     "rotate": "rmem_cli.ops.rotation",
     "rotation_components": "rmem_cli.ops.rotation",
     "rotation_operator": "rmem_cli.ops.rotation",

@@ -11,8 +11,8 @@ class Batch:
     """Examples of one step, or one segment of them.
 
     Attributes:
-        inputs: `[batch, time]` symbols.
-        targets: `[batch, time]` classes.
+        inputs: `[batch, time]` symbols, or `[batch, time, features]` numbers.
+        targets: `[batch, time]` classes or numbers.
         weight: `[batch, time]`, weight of each position in the loss; 0: none.
         fresh: `[batch]`, whether the state of a row starts afresh before this batch.
         answer: `[batch, time]`, the positions that accuracy counts; None: those with a weight.
@@ -27,10 +27,10 @@ class Batch:
     lengths: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
-        """The same batch on a device, its weights as numbers of the given type."""
+        """The same batch on a device, its numbers (not its symbols and classes) of the given type."""
         return Batch(
-            self.inputs.to(device),
-            self.targets.to(device),
+            _moved(self.inputs, device, dtype),
+            _moved(self.targets, device, dtype),
             self.weight.to(device, dtype),
             self.fresh.to(device),
             None if self.answer is None else self.answer.to(device),
@@ -54,3 +54,7 @@ class Batch:
             None if self.answer is None else self.answer[:, part],
             None if self.lengths is None else (self.lengths - start).clamp(0, length),
         )
+
+
+def _moved(values: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return values.to(device, dtype if values.is_floating_point() else values.dtype)

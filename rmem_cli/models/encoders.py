@@ -1,10 +1,15 @@
-"""From symbols to the inputs of a core."""
+"""From symbols or features to the inputs of a core."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rmem_cli.models.config import EmbeddingSettings, OneHotSettings
+from rmem_cli.models.config import (
+    EmbeddingSettings,
+    FeaturesSettings,
+    LinearEncoderSettings,
+    OneHotSettings,
+)
 
 
 class OneHot(nn.Module):
@@ -55,4 +60,50 @@ class Embedding(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time]` whole numbers to `[batch, time, size]`."""
         vectors: Tensor = self.table(inputs)
+        return vectors
+
+
+class Features(nn.Module):
+    """The features of each step as they are.
+
+    Args:
+        features: How many each step has.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.output_size = features
+
+    @classmethod
+    def from_settings(cls, settings: FeaturesSettings, features: int) -> "Features":
+        """The encoder that a recipe describes."""
+        del settings  # it has no fields but its kind
+        return cls(features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[batch, time, features]` to the same."""
+        return inputs
+
+
+class LinearEncoder(nn.Module):
+    """A learned linear map of the features of each step.
+
+    Args:
+        features: How many each step has.
+        size: Width of what it gives.
+    """
+
+    def __init__(self, features: int, size: int) -> None:
+        super().__init__()
+        self.output_size = size
+        self.linear = nn.Linear(features, size)
+
+    @classmethod
+    def from_settings(cls, settings: LinearEncoderSettings, features: int) -> "LinearEncoder":
+        """The encoder that a recipe describes."""
+        return cls(features, settings.size)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[batch, time, features]` to `[batch, time, size]`."""
+        vectors: Tensor = self.linear(inputs)
         return vectors

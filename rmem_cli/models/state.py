@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
+MEMORY = "memory"  # the entry of a state that holds memory tokens
 
 
 def detach(state: State) -> State:

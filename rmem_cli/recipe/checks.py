@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 from rmem_cli.recipe.components import Path
 from rmem_cli.recipe.problems import closest
+from rmem_cli.recipe.registry import ENCODERS, HEADS
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
 from rmem_cli.recipe.settings import Component
 
@@ -31,6 +32,8 @@ class _Task(Protocol):
 
     metrics: tuple[str, ...]
     generated: bool
+    encoder: str
+    head: str
 
 
 def check_parts(parts: Parts, task_settings: type[Component] | None) -> Found:
@@ -41,6 +44,8 @@ def check_parts(parts: Parts, task_settings: type[Component] | None) -> Found:
         task_settings: The settings class of the task, known even where the task's fields are not valid.
     """
     task = cast("_Task | None", task_settings)
+    if task is not None and parts.model is not None:
+        yield from _check_model(task, parts.model)
     if parts.train is not None:
         yield from _check_duration(task, parts.train)
         yield from _check_validation(task, parts)
@@ -48,6 +53,17 @@ def check_parts(parts: Parts, task_settings: type[Component] | None) -> Found:
     for index, protocol in enumerate(parts.eval):
         if protocol is not None:
             yield from _check_protocol(task, parts.train, protocol, index)
+
+
+def _check_model(task: _Task, model: ModelSettings) -> Found:
+    """Encoder and head must be of the same sort as those that the task has by default."""
+    for name, registry, sort in (("encoder", ENCODERS, "reads"), ("head", HEADS, "predicts")):
+        wanted = getattr(registry.settings(getattr(task, name)), sort)
+        given = getattr(getattr(model, name), sort, wanted)
+        if given != wanted:
+            fitting = [kind for kind in registry.kinds() if getattr(registry.settings(kind), sort) == wanted]
+            message = f"{sort} {given}, and the task needs one that {sort} {wanted}: {', '.join(fitting)}"
+            yield ("model", name, "kind"), message
 
 
 def _check_duration(task: _Task | None, train: TrainSettings) -> Found:

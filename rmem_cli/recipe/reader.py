@@ -52,9 +52,10 @@ class _RowHeader(Settings):
 
 
 class _ScaleHeader(Settings):
-    """What a scale restricts."""
+    """Which rows a scale has, and which of them run where none is named."""
 
     rows: Annotated[list[str], Field(min_length=1)] | None = None
+    default_rows: Annotated[list[str], Field(min_length=1)] | None = None
 
 
 def read_recipe(data: bytes, source: str, stem: str) -> Recipe:
@@ -188,14 +189,24 @@ class _Reader:
             self.add(place, path, message)
         if not self.is_mapping(node, path):
             return Scale(name, None, [])
-        header = validate(_ScaleHeader, node.part(["rows"]), self.problems, path)
-        rows = header.rows if header is not None else None
-        for row_id, item in zip(rows or [], node.fields["rows"].items if rows else [], strict=True):
-            if row_id not in row_ids:
-                message = f"unknown row {row_id!r}; {closest(row_id, row_ids)}"
-                self.add(item.place, f"{path}.rows", message)
-        known = [row_id for row_id in rows or [] if row_id in row_ids]
-        return Scale(name, known or None, read_overrides(node, ["rows"], "scale", self.problems))
+        header = validate(_ScaleHeader, node.part(_ScaleHeader.model_fields), self.problems, path)
+        overrides = read_overrides(node, list(_ScaleHeader.model_fields), "scale", self.problems)
+        if header is None:
+            return Scale(name, None, overrides)
+        rows = self.known_rows(node, f"{path}.rows", header.rows, row_ids)
+        default_rows = self.known_rows(node, f"{path}.default_rows", header.default_rows, rows or row_ids)
+        return Scale(name, rows, overrides, default_rows)
+
+    def known_rows(
+        self, scale: Node, path: str, listed: list[str] | None, there: list[str]
+    ) -> list[str] | None:
+        """Those rows of a scale's list that are there; None if it has no such list, or none of them is."""
+        for row_id, item in zip(
+            listed or [], scale.fields[path.rpartition(".")[2]].items if listed else [], strict=True
+        ):
+            if row_id not in there:
+                self.add(item.place, path, f"unknown row {row_id!r}; {closest(row_id, there)}")
+        return [row_id for row_id in listed or [] if row_id in there] or None
 
     def origins(self, origin: dict[str, str], resolved: list[Resolved]) -> None:
         """The paths whose origin is told must be fields of some row."""

@@ -49,7 +49,7 @@ class Recipe:
 
         Args:
             scale: Name of a scale.
-            rows: Ids of the rows wanted; None for all rows of the scale.
+            rows: Ids of the rows wanted; None for those that the scale runs by default.
             seeds: The seeds wanted; None for those of the recipe.
             overrides: The texts of `--set` options, `path=value`.
 
@@ -73,6 +73,16 @@ class Recipe:
             raise RecipeError(problems)
         return resolved
 
+    def rows_at(self, scale: str) -> list[Row]:
+        """All rows that can be run at a scale.
+
+        Raises:
+            UsageError: There is no such scale.
+        """
+        if scale not in self.scales:
+            raise UsageError(f"{self.name} has no scale {scale!r}; {closest(scale, self.scales)}")
+        return [row for row in self.rows if self.scales[scale].includes(row)]
+
     def row(self, row_id: str) -> Row:
         """The row with this id.
 
@@ -86,15 +96,13 @@ class Recipe:
 
     def _choose(self, scale: str, rows: Sequence[str] | None) -> list[Row]:
         """The rows asked for, in the recipe's order."""
-        if scale not in self.scales:
-            raise UsageError(f"{self.name} has no scale {scale!r}; {closest(scale, self.scales)}")
-        chosen = self.scales[scale]
-        there = [row for row in self.rows if chosen.includes(row)]
+        there = self.rows_at(scale)
         for row in map(self.row, rows or ()):
             if row not in there:
                 names = ", ".join(row.id for row in there)
                 raise UsageError(f"{self.name} leaves row {row.id!r} out at scale {scale}; its rows: {names}")
-        return [row for row in there if not rows or row.id in rows]
+        chosen = rows or self.scales[scale].default_rows
+        return [row for row in there if not chosen or row.id in chosen]
 
 
 def _parse_sets(texts: Iterable[str]) -> tuple[list[Override], list[Problem]]:

@@ -53,6 +53,9 @@ CORES = Registry(
         "rum": "rmem_cli.models.cores.config:RUMSettings",
         "gated_lstm": "rmem_cli.models.cores.config:GatedLSTMSettings",
         "gated_gru": "rmem_cli.models.cores.config:GatedGRUSettings",
+        "transformer_xl": "rmem_cli.models.cores.config:TransformerXLSettings",
+        "rmt": "rmem_cli.models.cores.config:RMTSettings",
+        "prenorm_rmt": "rmem_cli.models.cores.config:PreNormRMTSettings",
     },
 )
 ENCODERS = Registry(
@@ -60,13 +63,27 @@ ENCODERS = Registry(
     {
         "one_hot": "rmem_cli.models.config:OneHotSettings",
         "embedding": "rmem_cli.models.config:EmbeddingSettings",
+        "features": "rmem_cli.models.config:FeaturesSettings",
+        "linear": "rmem_cli.models.config:LinearEncoderSettings",
+        "adaptive": "rmem_cli.models.config:AdaptiveEmbeddingSettings",
     },
 )
-HEADS = Registry("head", {"linear": "rmem_cli.models.config:LinearHeadSettings"})
+HEADS = Registry(
+    "head",
+    {
+        "linear": "rmem_cli.models.config:LinearHeadSettings",
+        "regression": "rmem_cli.models.config:RegressionSettings",
+        "adaptive": "rmem_cli.models.config:AdaptiveSoftmaxSettings",
+    },
+)
 TASKS = Registry(
     "task",
     {
         "copying_memory": "rmem_cli.tasks.config:CopyingMemorySettings",
+        "copy_last_ten": "rmem_cli.tasks.config:CopyLastTenSettings",
+        "adding": "rmem_cli.tasks.config:AddingSettings",
+        "image_sequence": "rmem_cli.tasks.config:ImageSequenceSettings",
+        "program_execution": "rmem_cli.tasks.config:ProgramExecutionSettings",
         "associative_recall": "rmem_cli.tasks.config:AssociativeRecallSettings",
         "language_model": "rmem_cli.tasks.config:LanguageModelSettings",
     },
@@ -98,5 +115,7 @@ BACKPROP = Registry(
     {
         "full": "rmem_cli.training.config:FullSettings",
         "truncated": "rmem_cli.training.config:TruncatedSettings",
+        "sliding": "rmem_cli.training.config:SlidingSettings",
+        "replay": "rmem_cli.training.config:ReplaySettings",
     },
 )

@@ -118,13 +118,15 @@ class Scale:
 
     Attributes:
         name: Its name in commands and result rows.
-        rows: Ids of the rows that are run; None for all.
+        rows: Ids of the rows that can be run; None for all.
         overrides: What it changes.
+        default_rows: Ids of those that are run where none is named; None for all.
     """
 
     name: str
     rows: list[str] | None
     overrides: list[Override] = field(repr=False)
+    default_rows: list[str] | None = None
 
     def includes(self, row: Row) -> bool:
         """Whether the row is run at this scale."""

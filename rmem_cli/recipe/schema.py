@@ -8,11 +8,21 @@ from rmem_cli.recipe.settings import Component, Settings
 
 
 class ModelSettings(Settings):
-    """Encoder, core and head; one-hot symbols and a linear head unless said otherwise."""
+    """Encoder, core and head.
+
+    Attributes:
+        encoder: From the task's inputs to the core's; None leaves it to the task.
+        core: The memory model.
+        head: From the core's outputs to predictions; None leaves it to the task.
+        input_dropout: Probability of dropping an input of the core, in training.
+        output_dropout: Probability of dropping an output of the core, in training.
+    """
 
     encoder: SerializeAsAny[Component] | None = None
     core: SerializeAsAny[Component]
     head: SerializeAsAny[Component] | None = None
+    input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    output_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class ValidationSettings(Settings):

@@ -33,7 +33,8 @@ def build_table(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = N
         UsageError: The recipe has no such scale.
     """
     scales = [scale] if scale is not None else list(recipe.scales)
-    return _Builder(recipe, {name: entries(recipe.runs(name)) for name in scales}, rows).table()
+    plan = {name: entries(recipe.runs(name, [row.id for row in recipe.rows_at(name)])) for name in scales}
+    return _Builder(recipe, plan, rows).table()
 
 
 class _Builder:

@@ -134,7 +134,7 @@ def _read_records(table: Path) -> list[_Record]:
     except FileNotFoundError:
         return []
     except NotADirectoryError as error:
-        raise UsageError(f"{table.parent} is not a folder; name a folder for results in RMEM_RESULTS") from error
+        raise UsageError(f"{table.parent} is not a folder; name one for results in RMEM_RESULTS") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{table}: this is not a results table but a binary file; {_CURE}") from error
     except OSError as error:

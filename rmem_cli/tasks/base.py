@@ -10,8 +10,8 @@ class Task(ABC):
     """What is learned: batches for training and for evaluation.
 
     Attributes:
-        symbols: How many input symbols there are.
-        classes: How many classes the targets have.
+        symbols: How many input symbols there are; how many features a step has if inputs are numbers.
+        classes: How many classes the targets have; 1 if they are numbers.
         carries_state: Whether the state after a training batch is the state before the next one.
         predicts_future: Whether targets are later inputs, which rules out cores that are not causal.
     """

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import SequenceModel, StepResult
-from rmem_cli.models.state import State, detach
+from rmem_cli.models.state import MEMORY, State, detach
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.settings import Component
 from rmem_cli.seeding import seed_dropout
-from rmem_cli.training.config import FullSettings, TruncatedSettings
+from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
 
 Reduction = Literal["mean", "sum_over_time"]
 
@@ -126,6 +126,175 @@ class Truncated(BackPropagation):
         return _piecewise(model, batch, segments, self.segments, state, reduction, at)
 
 
+@dataclass(frozen=True)
+class _Past:
+    """A segment that may be run again, and the state before it."""
+
+    segment: Batch
+    state: State | None
+
+
+class Sliding(BackPropagation):
+    """The gradient of each segment's loss, through the segments before it, which are run again.
+
+    Each of them starts with the weights of now from the state that was before it then. Nothing else is
+    trained to be remembered for longer than `depth` segments, whatever the length of a text.
+
+    Args:
+        depth: How many segments are run again.
+        all_losses: Whether their losses count as well, or the newest alone.
+        published_restart: Whether the first of them starts from the newest memory instead of the one before
+            it: the published code assigns the older one to an attribute that nothing reads.
+
+    Source: Bulatov et al. 2022, section 4, and the published training loop for language models.
+    """
+
+    def __init__(self, depth: int, *, all_losses: bool = False, published_restart: bool = False) -> None:
+        self.depth = depth
+        self.all_losses = all_losses
+        self.published_restart = published_restart
+        self._past: list[_Past] = []
+
+    @classmethod
+    def from_settings(cls, settings: SlidingSettings) -> "Sliding":
+        """The form that a recipe describes."""
+        return cls(
+            settings.depth, all_losses=settings.all_losses, published_restart=settings.published_restart
+        )
+
+    def gradient(
+        self,
+        model: SequenceModel,
+        batch: Batch,
+        state: State | None,
+        reduction: Reduction,
+        at: TrainingStep,
+    ) -> Gradient:
+        """See `BackPropagation.gradient`."""
+        if state is None:
+            self._past = []
+        weight_sum = float(batch.weight.sum())
+        divisor = weight_sum if reduction == "mean" else batch.inputs.shape[0]
+        nll_sum, runs = 0.0, 0
+        for segment in batch.split(model.core.segment_length):
+            self._past.append(_Past(segment, state))
+            current, losses = self._restart(state), []
+            for past in self._past:
+                seed_dropout(at.seed, at.step, runs)
+                again = past.segment.to(segment.weight.device, segment.weight.dtype)
+                result = model.step(again, current)
+                current, runs = result.state, runs + 1
+                losses.append(result.nll_sum + sum(result.auxiliary.values()))
+            nll_sum += float(result.nll_sum.detach())
+            counting = losses if self.all_losses else losses[-1:]
+            torch.autograd.backward(torch.stack(counting).sum() / divisor)
+            state = detach(current or {})
+            self._past = self._past[-self.depth :] if self.depth else []
+        return Gradient(nll_sum / divisor, nll_sum, weight_sum, state or {})
+
+    def _restart(self, newest: State | None) -> State | None:
+        oldest = self._past[0].state
+        if oldest is None or newest is None or not self.published_restart:
+            return oldest
+        return {**oldest, MEMORY: newest[MEMORY]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The segments to run again, and the states before them."""
+        return {"past": [{"segment": _as_dict(each.segment), "state": each.state} for each in self._past]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self._past = [_Past(Batch(**each["segment"]), each["state"]) for each in state["past"]]
+
+
+class Replay(BackPropagation):
+    """The gradient of the whole batch, with the activations of one segment at a time.
+
+    A first pass keeps nothing but the state before each segment. Then each segment is run again with
+    gradients, the last one first, and is handed the gradient of the state that it leaves to the next. Dropout
+    is seeded anew for each segment, so both passes drop the same units.
+
+    Args:
+        segment_length: Steps of one segment; None takes the core's own.
+        segments: The gradient stops after this many segments; None: nowhere.
+        published_caches: Whether the first pass runs without caches: the published code leaves them out
+            there, and so takes the gradient of another function than it evaluates.
+
+    Source: Wu et al. 2020 (Memformer), algorithm 1. The last segment, which the first pass needs no state
+    from, is run once.
+    """
+
+    def __init__(
+        self,
+        segment_length: int | None = None,
+        segments: int | None = None,
+        *,
+        published_caches: bool = False,
+    ) -> None:
+        self.segment_length = segment_length
+        self.segments = segments
+        self.published_caches = published_caches
+
+    @classmethod
+    def from_settings(cls, settings: ReplaySettings) -> "Replay":
+        """The form that a recipe describes."""
+        return cls(settings.segment_length, settings.segments, published_caches=settings.published_caches)
+
+    def gradient(
+        self,
+        model: SequenceModel,
+        batch: Batch,
+        state: State | None,
+        reduction: Reduction,
+        at: TrainingStep,
+    ) -> Gradient:
+        """See `BackPropagation.gradient`."""
+        segments = batch.split(self.segment_length or model.core.segment_length)
+        weight_sum = float(batch.weight.sum())
+        divisor = weight_sum if reduction == "mean" else batch.inputs.shape[0]
+        before = self._states_before(model, segments, state, at)
+        final: State = {}
+        incoming: State = {}
+        nll_sum = 0.0
+        for index in reversed(range(len(segments))):
+            given, leaves = before.pop(), State()
+            if given is not None and not self._cut_before(index):
+                leaves = _leaves(given, _with_graph(final))
+            seed_dropout(at.seed, at.step, index)
+            result = model.step(segments[index], None if given is None else {**given, **leaves})
+            nll_sum += float(result.nll_sum.detach())
+            loss = (result.nll_sum + sum(result.auxiliary.values())) / divisor
+            handed_on = {name: incoming[name] for name in _with_graph(result.state) if name in incoming}
+            outputs = [loss, *(result.state[name] for name in handed_on)]
+            torch.autograd.backward(outputs, [torch.ones_like(loss), *handed_on.values()])
+            incoming = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+            final = final or result.state
+        return Gradient(nll_sum / divisor, nll_sum, weight_sum, detach(final))
+
+    def _cut_before(self, index: int) -> bool:
+        return index % (self.segments or index + 1) == 0
+
+    @torch.no_grad()
+    def _states_before(
+        self, model: SequenceModel, segments: list[Batch], state: State | None, at: TrainingStep
+    ) -> list[State | None]:
+        """The state before each segment."""
+        states = [state]
+        for index, segment in enumerate(segments[:-1]):
+            seed_dropout(at.seed, at.step, index)
+            seen = self._without_caches(model, state) if self.published_caches else state
+            _, state = model.outputs(segment, seen)
+            states.append(state)
+        return states
+
+    def _without_caches(self, model: SequenceModel, state: State | None) -> State | None:
+        if state is None:
+            return None
+        memory = state[MEMORY]
+        empty = model.core.initial_state(len(memory), device=memory.device, dtype=memory.dtype)
+        return {**empty, MEMORY: memory}
+
+
 def build_backprop(settings: Component) -> BackPropagation:
     """The form of back-propagation that a recipe describes."""
     form: BackPropagation = import_object(settings.implementation).from_settings(settings)
@@ -169,3 +338,18 @@ def _piecewise(
             nll_sum += float(result.nll_sum.detach())
         torch.autograd.backward(piece / divisor)
     return Gradient(nll_sum / divisor, nll_sum, weight_sum, detach(state or {}))
+
+
+def _as_dict(batch: Batch) -> dict[str, Tensor | None]:
+    return {each.name: getattr(batch, each.name) for each in fields(Batch)}
+
+
+def _with_graph(state: State) -> list[str]:
+    """The entries through which a gradient can go back."""
+    return [name for name, value in state.items() if value.requires_grad]
+
+
+def _leaves(state: State, names: list[str]) -> State:
+    """Entries of a state without their graph, to take gradients of; all floating ones if none is named."""
+    names = names or [name for name, value in state.items() if value.is_floating_point()]
+    return {name: state[name].detach().requires_grad_() for name in names}

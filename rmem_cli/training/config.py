@@ -185,3 +185,37 @@ class TruncatedSettings(Component):
     kind: Literal["truncated"] = "truncated"
     segment_length: PositiveInt
     segments: PositiveInt = 1
+
+
+class SlidingSettings(Component):
+    """The gradient of each segment's loss goes through the `depth` segments before it, which are run again.
+
+    Attributes:
+        depth: How many segments are run again.
+        all_losses: Whether their losses count as well, or the newest alone.
+        published_restart: Whether the first of them starts from the newest memory, as in the published code.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.training.backprop:Sliding"
+
+    kind: Literal["sliding"] = "sliding"
+    depth: NonNegativeInt
+    all_losses: bool = False
+    published_restart: bool = False
+
+
+class ReplaySettings(Component):
+    """The gradient of the whole batch, with the activations of one segment at a time.
+
+    Attributes:
+        segment_length: Steps of one segment; None takes the core's own.
+        segments: The gradient stops after this many segments; None: nowhere.
+        published_caches: Whether the first pass runs without caches, as in the published code.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.training.backprop:Replay"
+
+    kind: Literal["replay"] = "replay"
+    segment_length: PositiveInt | None = None
+    segments: PositiveInt | None = None
+    published_caches: bool = False

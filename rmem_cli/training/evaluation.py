@@ -4,8 +4,11 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from rmem_cli.errors import DivergedError
+from rmem_cli.models.batch import Batch
+from rmem_cli.models.heads import Regression
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State
 from rmem_cli.tasks.base import Task
@@ -19,10 +22,10 @@ class Totals:
     """Sums over all positions of an evaluation; every metric is a function of them.
 
     Attributes:
-        nll: Weighted negative log-likelihood, in nats.
+        nll: Weighted negative log-likelihood in nats, or squared error.
         weight: Sum of the weights.
         correct: Answers that were right.
-        answers: Answers that were due.
+        answers: Answers that were due; 0 if numbers are predicted.
         examples: Examples seen.
     """
 
@@ -38,10 +41,12 @@ class Totals:
         Raises:
             KeyError: It is not one that these sums give.
         """
+        if name == "accuracy":
+            return self.correct / self.answers
         loss = self.nll / self.weight
         if name == "perplexity":
             return math.exp(min(loss, _LARGEST_EXPONENT))
-        return {"loss": loss, "bpc": loss / math.log(2), "accuracy": self.correct / self.answers}[name]
+        return {"loss": loss, "mse": loss, "bpc": loss / math.log(2)}[name]
 
 
 @torch.no_grad()
@@ -73,14 +78,18 @@ def evaluate(
         on_device = batch.to(parameter.device, parameter.dtype)
         for segment, outputs, new_state in stream(model, on_device, state):
             state = new_state
-            logits = model.head.logits(outputs)
             nll = model.head.nll(outputs, segment.targets) * segment.weight
-            answer = segment.weight > 0 if segment.answer is None else segment.answer
             totals.nll += float(nll.double().sum())
             totals.weight += float(segment.weight.double().sum())
-            totals.correct += int(((logits.argmax(-1) == segment.targets) & answer).sum())
-            totals.answers += int(answer.sum())
+            if not isinstance(model.head, Regression):
+                _count_answers(totals, model.head.logits(outputs), segment)
     model.train(was_training)
     if not math.isfinite(totals.nll):
         raise DivergedError(f"the loss on the {split} split is {totals.nll}; a smaller optimizer.lr may help")
     return totals
+
+
+def _count_answers(totals: Totals, logits: Tensor, segment: Batch) -> None:
+    answer = segment.weight > 0 if segment.answer is None else segment.answer
+    totals.correct += int(((logits.argmax(-1) == segment.targets) & answer).sum())
+    totals.answers += int(answer.sum())

@@ -56,6 +56,12 @@ def build_task(settings: RunSettings) -> Task:
     return task
 
 
+def build_task_model(settings: RunSettings, task: Task) -> SequenceModel:
+    """The model of a run; its weights come from torch's global generator."""
+    defaults = settings.task.encoder, settings.task.head  # type: ignore[attr-defined]
+    return build_model(settings.model, task.symbols, task.classes, *defaults)
+
+
 def build_seeded_model(settings: RunSettings, task: Task, seed: int, device: torch.device) -> SequenceModel:
     """The model of a run, its first weights a function of the seed.
 
@@ -64,7 +70,7 @@ def build_seeded_model(settings: RunSettings, task: Task, seed: int, device: tor
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
-        model = build_model(settings.model, task.symbols, task.classes)
+        model = build_task_model(settings, task)
     if task.predicts_future and not model.core.causal:
         raise UsageError(
             f"core {settings.model.core.kind!r} reads the whole segment at once, and task "

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.training.loop import build_task, total_steps
+from rmem_cli.training.loop import build_task, build_task_model, total_steps
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,6 @@ def plan_of(spec: RunSpec) -> Plan:
     """
     task = build_task(spec.settings)
     with torch.device("meta"):
-        model = build_model(spec.settings.model, task.symbols, task.classes)
+        model = build_task_model(spec.settings, task)
     train = spec.settings.train
     return Plan(model.parameter_count(), total_steps(train, task), train.batch_size)

@@ -259,3 +259,13 @@ def test_unknown_rows_and_scales_are_refused(recipe: Recipe, arguments: dict[str
 def test_an_unknown_protocol_is_refused(recipe: Recipe) -> None:
     with pytest.raises(UsageError, match="did you mean 'test'"):
         one(recipe, "rum").protocol("tests")
+
+
+def test_a_scale_can_run_some_rows_by_default_and_the_others_by_name(
+    read: Callable[[str], Recipe], text: str
+) -> None:
+    recipe = read(text.replace("  cpu: {", "  cpu: {default_rows: [lstm], "))
+    assert {spec.row for spec in recipe.runs("cpu")} == {"lstm"}
+    assert {spec.row for spec in recipe.runs("cpu", rows=["rum"])} == {"rum"}
+    assert {spec.row for spec in recipe.runs("cpu", rows=["lstm", "rum"])} == {"lstm", "rum"}
+    assert [row.id for row in recipe.rows_at("cpu")] == ["rum", "lstm"]

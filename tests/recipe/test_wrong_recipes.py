@@ -25,6 +25,17 @@ UNKNOWN_KEYS = [
 ]
 KINDS = [
     ("kind: rum,", "kind: ‸rmu,", "model.core.kind: unknown core 'rmu'; did you mean 'rum'? (row rum)"),
+    (
+        "associative_recall, length: 50}\nmodel: {",
+        "associative_recall, length: 50}\nmodel: {encoder: {kind: ‸features}, ",
+        "model.encoder.kind: reads features, and the task needs one that reads symbols: "
+        "one_hot, embedding, adaptive",
+    ),
+    (
+        "associative_recall, length: 50}\nmodel: {",
+        "associative_recall, length: 50}\nmodel: {head: {kind: ‸regression}, ",
+        "model.head.kind: predicts numbers, and the task needs one that predicts classes: linear, adaptive",
+    ),
     ("kind: adam", "kind: ‸adm", "optimizer.kind: unknown optimizer 'adm'; did you mean 'adam'?"),
     ("task: {kind: associative_recall", "task: {kind: ‸5", "task.kind: must be text, not 5"),
     ("task: {kind: associative_recall, ", "task: ‸{", "task: its kind is missing; there are: copying_memory"),

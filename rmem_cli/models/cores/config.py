@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from rmem_cli.recipe.settings import Component
 
@@ -110,3 +110,84 @@ class GatedGRUSettings(_GatedSettings):
     implementation: ClassVar[str] = "rmem_cli.models.cores.gated_lstm:GatedGRU"
 
     kind: Literal["gated_gru"] = "gated_gru"
+
+
+class TransformerXLSettings(CoreSettings):
+    """Transformer-XL; `rmem_cli.models.cores.transformer_xl.TransformerXL` explains each field."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.transformer_xl:TransformerXL"
+
+    kind: Literal["transformer_xl"] = "transformer_xl"
+    heads: PositiveInt = 1
+    head_size: PositiveInt | None = None
+    inner_size: PositiveInt | None = None
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    segment_length: PositiveInt | None = None
+    cache_length: NonNegativeInt = 0
+    same_length: bool = False
+    clamp_length: PositiveInt | None = None
+    pre_norm: bool = False
+    scale_inputs: bool = True
+    initial_std: PositiveFloat = 0.02
+
+
+class RMTSettings(TransformerXLSettings):
+    """The Recurrent Memory Transformer on Transformer-XL;
+    `rmem_cli.models.cores.rmt.RMT` explains each field.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.rmt:RMT"
+
+    kind: Literal["rmt"] = "rmt"  # type: ignore[assignment]
+    memory_tokens: NonNegativeInt
+    memory_at_end: bool = True
+    read_memory_from_cache: bool = False
+    causal: bool = True
+    causal_memory: bool = False
+    cache_memory: bool = False
+    published_shift: bool = False
+    memory_initializer: Literal["independent", "shared"] = "independent"
+    memory_std: PositiveFloat = 1.0
+
+
+class PreNormRMTSettings(CoreSettings):
+    """The Recurrent Memory Transformer on a pre-norm transformer;
+    `rmem_cli.models.cores.prenorm_rmt.PreNormRMT` explains each field.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.prenorm_rmt:PreNormRMT"
+
+    kind: Literal["prenorm_rmt"] = "prenorm_rmt"
+    memory_tokens: NonNegativeInt
+    heads: PositiveInt = 8
+    head_size: PositiveInt = 64
+    inner_size: PositiveInt | None = None
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    segment_length: PositiveInt | None = None
+    cache_length: NonNegativeInt = 0
+    causal: bool = True
+    memory_at_end: bool = True
+    absolute_positions: bool = True
+    rotary_positions: bool = False
+    rotary_theta: PositiveFloat = 32768.0
+    token_shift: bool = False
+    embedding_gradient: float = Field(default=0.1, ge=0.0, le=1.0)
+    causal_memory: bool = False
+    memory_reads_cache: bool = True
+    cache_memory: bool = False
+    cache_from_above: bool = False
+    write_to_next_write: bool = False
+    next_write_gradient: bool = False
+    read_first_memory: bool = True
+    null_key: bool = True
+    null_after_cache: bool = False
+    value_residual: bool = True
+    residual_streams: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _absolute_positions_need_a_length(self) -> Self:
+        if self.absolute_positions and self.segment_length is None:
+            raise ValueError(
+                "absolute_positions need a segment_length; set it, or absolute_positions to false"
+            )
+        return self

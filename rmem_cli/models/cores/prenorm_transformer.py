@@ -1,0 +1,200 @@
+"""The layers of a pre-norm transformer: root mean square norms, gated feed-forward parts, null keys."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rmem_cli.models.cores.residual_streams import HyperConnection, PlainResidual
+from rmem_cli.models.cores.segment_cache import Cached
+from rmem_cli.ops.attention import fast
+from rmem_cli.ops.attention.positions import Turns, rotate_by
+
+
+@dataclass(frozen=True)
+class Design:
+    """The form of the layers; `rmem_cli.models.cores.prenorm_rmt.PreNormRMT` explains each field."""
+
+    hidden_size: int
+    layers: int
+    heads: int
+    head_size: int
+    inner_size: int
+    feed_forward_dropout: float
+    attention_dropout: float
+    null_key: bool
+    null_after_cache: bool
+    value_residual: bool
+    residual_streams: int
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all layers of one segment share.
+
+    Attributes:
+        blocked: `[places, 1 + cached + places]`, or with the batch in front: who does not see whom; the 1 is
+            the null key, at its place among the keys, where there is one.
+        turns: By which the rotary positions turn queries and keys; None without.
+        shifted: Moves half of each token's units to the next; None without.
+    """
+
+    blocked: Tensor
+    turns: tuple[Turns, Turns] | None
+    shifted: "TokenShift | None"
+
+
+@dataclass(frozen=True)
+class TokenShift:
+    """Takes the second half of the units of a token's vector from the place before.
+
+    Attributes:
+        token: `[places, 1]` or `[batch, places, 1]`, where the tokens are.
+        first: Of the same shape, the first token, which gets zeros.
+    """
+
+    token: Tensor
+    first: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`[batch, places, hidden]` to the same."""
+        stays, moves = x.chunk(2, dim=-1)
+        before = functional.pad(moves, (0, 0, 1, -1)).masked_fill(self.first, 0)
+        return torch.cat([stays, torch.where(self.token, before, moves)], dim=-1)
+
+
+class PreNormStack(nn.Module):
+    """The layers, with the norm behind them.
+
+    Args:
+        design: Their form.
+    """
+
+    def __init__(self, design: Design) -> None:
+        super().__init__()
+        self.design = design
+        self.layers = nn.ModuleList(_Layer(design, index) for index in range(design.layers))
+        self.norm = nn.RMSNorm(design.hidden_size)
+
+    def forward(self, x: Tensor, cached: Cached, surroundings: Surroundings) -> tuple[Tensor, list[Tensor]]:
+        """Run the layers.
+
+        Args:
+            x: `[batch, places, hidden]`.
+            cached: Keys and values of earlier segments, `[batch, width, 2, heads, size]` for each layer.
+            surroundings: What the layers share.
+
+        Returns:
+            `[batch, places, hidden]`, and the new keys and values of each layer.
+        """
+        streams = self.design.residual_streams
+        hidden = x if streams == 1 else x.unsqueeze(-2).expand(-1, -1, streams, -1)
+        first_values, news = None, []
+        for index, layer in enumerate(self.layers):
+            cache = cached.layers[index] if cached.width else None
+            hidden, new, values = layer(hidden, cache, first_values, surroundings)
+            first_values = values if first_values is None else first_values
+            news.append(new)
+        outputs: Tensor = self.norm(hidden if streams == 1 else hidden.sum(-2))
+        return outputs, news
+
+    def with_null(self, keys_values: list[Tensor]) -> list[Tensor]:
+        """Keys and values of each layer, `[batch, places, 2, heads, size]`, behind those of its null key."""
+        attentions = [layer.get_submodule("attention") for layer in self.layers]
+        return [
+            torch.cat([_repeated(attention.get_parameter("null"), each), each], dim=1)
+            for attention, each in zip(attentions, keys_values, strict=True)
+        ]
+
+
+class _Layer(nn.Module):
+    def __init__(self, design: Design, index: int) -> None:
+        super().__init__()
+        self.attention = _Attention(design, mixes_values=design.value_residual and index > 0)
+        self.feed_forward = _FeedForward(design)
+        self.residuals = nn.ModuleList(_residual(design, 2 * index + branch) for branch in range(2))
+
+    def forward(
+        self, x: Tensor, cache: Tensor | None, first_values: Tensor | None, surroundings: Surroundings
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs, the new keys and values, and the values before they were mixed."""
+        kept: list[Tensor] = []
+
+        def attend(branch_input: Tensor) -> Tensor:
+            attended: Tensor
+            attended, *kept[:] = self.attention(branch_input, cache, first_values, surroundings)
+            return attended
+
+        x = self.residuals[0](x, attend)
+        x = self.residuals[1](x, lambda branch_input: self.feed_forward(branch_input, surroundings.shifted))
+        return x, kept[0], kept[1]
+
+
+def _residual(design: Design, index: int) -> nn.Module:
+    if design.residual_streams == 1:
+        return PlainResidual()
+    return HyperConnection(design.hidden_size, design.residual_streams, index)
+
+
+class _Attention(nn.Module):
+    def __init__(self, design: Design, mixes_values: bool) -> None:
+        super().__init__()
+        size, width = design.hidden_size, design.heads * design.head_size
+        self.design = design
+        self.norm = nn.RMSNorm(size)
+        self.queries_keys_values = nn.Linear(size, 3 * width, bias=False)
+        self.output = nn.Linear(width, size, bias=False)
+        self.null = nn.Parameter(torch.randn(2, design.heads, design.head_size)) if design.null_key else None
+        self.mixing = nn.Linear(size, design.heads, bias=False) if mixes_values else None
+
+    def forward(
+        self, x: Tensor, cache: Tensor | None, first_values: Tensor | None, surroundings: Surroundings
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if surroundings.shifted is not None:
+            x = surroundings.shifted(x)
+        x = self.norm(x)
+        parts = self.queries_keys_values(x).view(*x.shape[:2], 3, self.design.heads, self.design.head_size)
+        queries, own_values = parts[:, :, 0].permute(2, 0, 1, 3), parts[:, :, 2]
+        new = parts[:, :, 1:]
+        if self.mixing is not None and first_values is not None:
+            values = own_values.lerp(first_values, self.mixing(x).sigmoid().unsqueeze(-1))
+            new = torch.stack([parts[:, :, 1], values], dim=2)
+        keys, values = self._with_null(cache, new).permute(2, 3, 0, 1, 4)
+        if surroundings.turns is not None:
+            queries = rotate_by(queries, surroundings.turns[0])
+            keys = rotate_by(keys, surroundings.turns[1])
+        dropout = self.design.attention_dropout if self.training else 0.0
+        attended = fast.attention(queries, keys, values, surroundings.blocked, dropout)
+        output: Tensor = self.output(attended.permute(1, 2, 0, 3).flatten(2))
+        return output, new, own_values
+
+    def _with_null(self, cache: Tensor | None, new: Tensor) -> Tensor:
+        """Keys and values of null key, cache and segment, `[batch, keys, 2, heads, size]`."""
+        parts = [new] if cache is None else [cache, new]
+        if self.null is not None:
+            place = len(parts) - 1 if self.design.null_after_cache else 0
+            parts.insert(place, _repeated(self.null, new))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _repeated(null: Tensor, like: Tensor) -> Tensor:
+    """The null key and value `[2, heads, size]` for each row of a batch, `[batch, 1, 2, heads, size]`."""
+    return null.expand(like.shape[0], 1, -1, -1, -1)
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, design: Design) -> None:
+        super().__init__()
+        self.dropout = design.feed_forward_dropout
+        self.norm = nn.RMSNorm(design.hidden_size)
+        self.inner = nn.Linear(design.hidden_size, 2 * design.inner_size, bias=False)
+        self.outer = nn.Linear(design.inner_size, design.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, shifted: TokenShift | None) -> Tensor:
+        if shifted is not None:
+            x = shifted(x)
+        values, gates = self.inner(self.norm(x)).chunk(2, dim=-1)
+        inner = functional.dropout(values * functional.gelu(gates), self.dropout, self.training)
+        outer: Tensor = self.outer(inner)
+        return outer

@@ -1,0 +1,320 @@
+"""Transformer-XL: relative attention over a segment and a cache of what came before it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rmem_cli.models.cores.base import Core
+from rmem_cli.models.cores.config import TransformerXLSettings
+from rmem_cli.models.cores.segment_cache import Cached, SegmentCache
+from rmem_cli.models.state import State
+from rmem_cli.ops.attention import fast, masks
+from rmem_cli.ops.attention.masks import Layout, Rules
+from rmem_cli.ops.attention.positions import distances_back, sinusoids
+
+
+@dataclass(frozen=True)
+class Design:
+    """The form of a Transformer-XL.
+
+    Attributes:
+        hidden_size: Width of the layers.
+        layers: How many there are.
+        heads: Attention heads.
+        head_size: Width of each; None shares the hidden size among them.
+        inner_size: Width between the two maps of a feed-forward part; None for four times the hidden size.
+        dropout: Probability of dropping a unit of the inputs, the position features, what attention and
+            feed-forward parts give, inside of the latter, and of the outputs, in training.
+        attention_dropout: Probability of dropping an attention probability, in training.
+        clamp_length: Distances beyond this one count as this one; None for no bound.
+        pre_norm: Whether layer norm comes before attention and feed-forward part, or after the sum.
+        published_shift: Whether scores of later keys (only in the memory blocks) are what the published
+            code's shift leaves there, or belong to their distance.
+        initial_std: Standard deviation of the first weights.
+    """
+
+    hidden_size: int
+    layers: int = 1
+    heads: int = 1
+    head_size: int | None = None
+    inner_size: int | None = None
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    clamp_length: int | None = None
+    pre_norm: bool = False
+    published_shift: bool = False
+    initial_std: float = 0.02
+
+    @property
+    def size_of_a_head(self) -> int:
+        """Width of each head."""
+        if self.head_size is not None:
+            return self.head_size
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} cannot be shared among {self.heads} heads; set head_size"
+            )
+        return self.hidden_size // self.heads
+
+
+class TransformerXL(Core):
+    """Transformer-XL: attention by content and relative distance over the segment and a cache.
+
+    Each layer sees its own inputs of the last `cache_length` positions, without gradient. With
+    `cache_length=0` it is a plain decoder. `rmem_cli/ops/attention/README.md` has the equations.
+
+    Args:
+        input_size: Width of the inputs; where it differs from the hidden size, a linear map comes first.
+        hidden_size: Width of the layers.
+        layers: Number of layers.
+        heads: Attention heads.
+        head_size: Width of each; None shares the hidden size among them.
+        inner_size: Width between the two maps of a feed-forward part; None for four times the hidden size.
+        dropout: Probability of dropping a unit, in training, in all the places where the published code does.
+        attention_dropout: Probability of dropping an attention probability, in training.
+        segment_length: Steps of one segment; None takes any number.
+        cache_length: Positions that are cached.
+        same_length: Whether every position sees as many keys as the cache is long, itself included.
+        clamp_length: Distances beyond this one count as this one; None for no bound.
+        pre_norm: Whether layer norm comes before attention and feed-forward part, or after the sum.
+        scale_inputs: Whether the inputs are multiplied by the root of the hidden size.
+        initial_std: Standard deviation of the first weights.
+
+    Raises:
+        ValueError: The heads do not share the hidden size evenly, or `same_length` without a cache.
+
+    Source: Dai et al. 2019. Options and defaults are those of the published code (kimiyoung/transformer-xl),
+    whose time-first layout is batch first here, and whose caches here keep their rows apart, so that each row
+    can start afresh or end early.
+
+    Example:
+        >>> core = TransformerXL(32, 32, layers=2, heads=4, cache_length=10)
+        >>> y, state = core(torch.randn(4, 10, 32))
+        >>> y, state = core(torch.randn(4, 10, 32), state)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        layers: int = 1,
+        heads: int = 1,
+        head_size: int | None = None,
+        inner_size: int | None = None,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        segment_length: int | None = None,
+        cache_length: int = 0,
+        same_length: bool = False,
+        clamp_length: int | None = None,
+        pre_norm: bool = False,
+        scale_inputs: bool = True,
+        initial_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if same_length and cache_length == 0:
+            raise ValueError("same_length needs a cache_length above 0, which says how long")
+        self.input_size = input_size
+        self.output_size = hidden_size
+        self.segment_length = segment_length
+        self.rules = Rules(window=cache_length if same_length else None)
+        design = Design(
+            hidden_size=hidden_size,
+            layers=layers,
+            heads=heads,
+            head_size=head_size,
+            inner_size=inner_size,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            clamp_length=clamp_length,
+            pre_norm=pre_norm,
+            initial_std=initial_std,
+        )
+        self.inputs = ScaledInputs(input_size, hidden_size, scale_inputs, initial_std)
+        self.stack = TransformerXLStack(design)
+        self.cache = SegmentCache(layers, cache_length, (hidden_size,))
+
+    @classmethod
+    def from_settings(cls, settings: TransformerXLSettings, input_size: int) -> "TransformerXL":
+        """The core that a recipe describes."""
+        fields = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
+        return cls(input_size, **fields)
+
+    def initial_state(
+        self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """An empty cache."""
+        return self.cache.initial(batch, *self.parameter_options(device, dtype))
+
+    def forward(
+        self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Read one segment; see `Core.forward`."""
+        if lengths is not None:
+            lengths = lengths.to(x.device)
+        cached = self.cache.read(state)
+        layout = Layout(x.shape[1], cache=cached.width)
+        blocked = masks.blocked(layout, self.rules, x.device, cached=cached.counts)
+        y, layer_inputs = self.stack(self.inputs(x), cached, blocked)
+        return y, self.cache.write(state, layer_inputs, lengths)
+
+    def op_paths(self) -> dict[str, str]:
+        """Attention runs in its fast form."""
+        return {"attention": "fast"}
+
+
+class ScaledInputs(nn.Module):
+    """What a core's inputs are to its first layer: `[..., input]` to `[..., hidden]`.
+
+    Args:
+        input_size: Width of the inputs; where it differs from the hidden size, a linear map comes first.
+        hidden_size: Width of the first layer.
+        scale: Whether they are multiplied by the root of the hidden size.
+        initial_std: Standard deviation of the first weights of the linear map.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, scale: bool, initial_std: float) -> None:
+        super().__init__()
+        self.factor = math.sqrt(hidden_size) if scale else 1.0
+        self.projection = None
+        if input_size != hidden_size:
+            self.projection = nn.Linear(input_size, hidden_size, bias=False)
+            nn.init.normal_(self.projection.weight, std=initial_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.projection is not None:
+            x = self.projection(x)
+        return x if self.factor == 1 else x * self.factor
+
+
+class TransformerXLStack(nn.Module):
+    """The layers of a Transformer-XL, with the biases that they share.
+
+    Args:
+        design: Their form.
+    """
+
+    def __init__(self, design: Design) -> None:
+        super().__init__()
+        self.design = design
+        self.content_bias = nn.Parameter(torch.empty(design.heads, design.size_of_a_head))
+        self.position_bias = nn.Parameter(torch.empty(design.heads, design.size_of_a_head))
+        self.layers = nn.ModuleList(_Layer(design) for _ in range(design.layers))
+        for name, parameter in self.named_parameters():
+            _initialize(name, parameter, design.initial_std)
+
+    def forward(
+        self, x: Tensor, cached: Cached, blocked: Tensor, later: int = 0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run the layers.
+
+        Args:
+            x: `[batch, places, hidden]`.
+            cached: What each layer sees of earlier segments.
+            blocked: `[places, cached + places]`, or with the batch in front: who does not see whom.
+            later: How far behind its query a key may lie that is not blocked.
+
+        Returns:
+            `[batch, places, hidden]`, and the inputs of each layer in the same shape.
+        """
+        dropout = self.design.dropout
+        features = functional.dropout(
+            self._features(cached.width + x.shape[1], later, x), dropout, self.training
+        )
+        hidden = functional.dropout(x, dropout, self.training)
+        inputs = []
+        for index, layer in enumerate(self.layers):
+            inputs.append(hidden)
+            cache = cached.layers[index] if cached.width else None
+            hidden = layer(hidden, cache, features, self.content_bias, self.position_bias, blocked)
+        return functional.dropout(hidden, dropout, self.training), inputs
+
+    def _features(self, keys: int, later: int, like: Tensor) -> Tensor:
+        """`[keys + ..., hidden]`, one row for each distance, as `fast.relative_attention` wants them."""
+        size, clamp = self.design.hidden_size, self.design.clamp_length
+        if self.design.published_shift:
+            distances = distances_back(keys, 0, clamp, like.device, like.dtype)
+            return functional.pad(sinusoids(distances, size), (0, 0, 0, 1))
+        return sinusoids(distances_back(keys, max(later, 1), clamp, like.device, like.dtype), size)
+
+
+class _Layer(nn.Module):
+    def __init__(self, design: Design) -> None:
+        super().__init__()
+        size, width = design.hidden_size, design.heads * design.size_of_a_head
+        inner = 4 * size if design.inner_size is None else design.inner_size
+        self.design = design
+        self.queries_keys_values = nn.Linear(size, 3 * width, bias=False)
+        self.positions = nn.Linear(size, width, bias=False)
+        self.attention_output = nn.Linear(width, size, bias=False)
+        self.attention_norm = nn.LayerNorm(size)
+        self.inner = nn.Linear(size, inner)
+        self.outer = nn.Linear(inner, size)
+        self.feed_forward_norm = nn.LayerNorm(size)
+
+    def forward(
+        self,
+        x: Tensor,
+        cache: Tensor | None,
+        features: Tensor,
+        content_bias: Tensor,
+        position_bias: Tensor,
+        blocked: Tensor,
+    ) -> Tensor:
+        if self.design.pre_norm:
+            cache = None if cache is None else self.attention_norm(cache)
+            x = x + self._attend(
+                self.attention_norm(x), cache, features, content_bias, position_bias, blocked
+            )
+            return x + self._feed_forward(self.feed_forward_norm(x))
+        x = self.attention_norm(x + self._attend(x, cache, features, content_bias, position_bias, blocked))
+        normed: Tensor = self.feed_forward_norm(x + self._feed_forward(x))
+        return normed
+
+    def _attend(
+        self,
+        x: Tensor,
+        cache: Tensor | None,
+        features: Tensor,
+        content_bias: Tensor,
+        position_bias: Tensor,
+        blocked: Tensor,
+    ) -> Tensor:
+        queries, keys, values = self._heads(self.queries_keys_values(x))
+        if cache is not None:
+            weight = self.queries_keys_values.weight
+            old_keys, old_values = self._heads(functional.linear(cache, weight[weight.shape[0] // 3 :]))
+            keys, values = torch.cat([old_keys, keys], 2), torch.cat([old_values, values], 2)
+        heads, size = self.design.heads, self.design.size_of_a_head
+        positions = self.positions(features).view(-1, heads, size).transpose(0, 1)
+        dropout = self.design.attention_dropout if self.training else 0.0
+        attended = fast.relative_attention(
+            queries, keys, values, positions, content_bias, position_bias, blocked, dropout
+        )
+        merged = attended.permute(1, 2, 0, 3).flatten(2)
+        return functional.dropout(self.attention_output(merged), self.design.dropout, self.training)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """`[batch, places, n * heads * size]` to n of `[heads, batch, places, size]`."""
+        parts = x.view(*x.shape[:2], -1, self.design.heads, self.design.size_of_a_head)
+        return parts.permute(2, 3, 0, 1, 4).contiguous().unbind()
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        dropout = self.design.dropout
+        inner: Tensor = functional.dropout(self.inner(x).relu(), dropout, self.training)
+        return functional.dropout(self.outer(inner), dropout, self.training)
+
+
+def _initialize(name: str, parameter: nn.Parameter, std: float) -> None:
+    """As the published code does: all normal, layer norm gains around one, biases of maps and norms zero."""
+    if name.endswith("norm.weight"):
+        nn.init.normal_(parameter, mean=1.0, std=std)
+    elif name.endswith(".bias"):
+        nn.init.zeros_(parameter)
+    else:
+        nn.init.normal_(parameter, std=std)

@@ -1,0 +1,1 @@
+"""Attention with relative positions, rotary positions, masks and memory: equations and the form that runs."""

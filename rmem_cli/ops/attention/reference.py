@@ -1,0 +1,99 @@
+"""Attention, equation by equation; slow. The README beside this file gives the notation.
+
+Sources: Dai et al. 2019, section 3.3 (relative attention); Vaswani et al. 2017, section 3.2 (attention).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def relative_attention(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    positions: Tensor,
+    content_bias: Tensor,
+    position_bias: Tensor,
+    blocked: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attention whose scores depend on content and on the distance from key to query.
+
+    Args:
+        queries: `[heads, batch, queries, size]`, the last positions of the sequence.
+        keys: `[heads, batch, keys, size]`.
+        values: `[heads, batch, keys, size]`.
+        positions: `[heads, keys + later, size]`, `W_r R` for the distances keys - 1, ..., 0, -1, ..., -later;
+            `later` is at least 1, and as large as the largest distance to a later key that is not blocked.
+        content_bias: u, `[heads, size]`.
+        position_bias: v, `[heads, size]`.
+        blocked: `[queries, keys]` or `[batch, queries, keys]`, true where a query does not see a key; None
+            where it sees all.
+        dropout: Share of the attention probabilities that is dropped.
+
+    Returns:
+        `[heads, batch, queries, size]`.
+    """
+    count, length = queries.shape[2], keys.shape[2]
+    rows = []
+    for i in range(count):
+        scores = []
+        for j in range(length):
+            distance = length - count + i - j
+            row = min(length - 1 - distance, positions.shape[1] - 1)  # those beyond the table are blocked
+            content = ((queries[:, :, i] + content_bias[:, None]) * keys[:, :, j]).sum(-1)
+            position = ((queries[:, :, i] + position_bias[:, None]) * positions[:, None, row]).sum(-1)
+            scores.append(content + position)
+        rows.append(torch.stack(scores, dim=-1))
+    return _attend(torch.stack(rows, dim=2), values, blocked, dropout)
+
+
+def published_relative_attention(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    positions: Tensor,
+    content_bias: Tensor,
+    position_bias: Tensor,
+    blocked: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """The same as the published code computes it, whose relative shift holds no distance for later keys.
+
+    The key right after the query gets 0; one that lies d + 2 after it gets the product of the *next* query
+    with the (d + 1)th farthest position. `positions [heads, keys, size]` has no rows for later keys.
+    """
+    count, length = queries.shape[2], keys.shape[2]
+    rows = []
+    for i in range(count):
+        scores = []
+        for j in range(length):
+            later = j - (length - count + i)
+            if later <= 0:
+                query, row = queries[:, :, i], positions[:, None, length - 1 + later]
+            elif later == 1 or i + 1 == count:
+                query, row = queries[:, :, i], torch.zeros_like(positions[:, None, 0])
+            else:
+                query, row = queries[:, :, i + 1], positions[:, None, later - 2]
+            content = ((queries[:, :, i] + content_bias[:, None]) * keys[:, :, j]).sum(-1)
+            scores.append(content + ((query + position_bias[:, None]) * row).sum(-1))
+        rows.append(torch.stack(scores, dim=-1))
+    return _attend(torch.stack(rows, dim=2), values, blocked, dropout)
+
+
+def attention(
+    queries: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Attention by content alone; arguments as in `relative_attention`."""
+    return _attend(torch.einsum("hbqd,hbkd->hbqk", queries, keys), values, blocked, dropout)
+
+
+def _attend(scores: Tensor, values: Tensor, blocked: Tensor | None, dropout: float) -> Tensor:
+    scores = scores / math.sqrt(values.shape[-1])
+    if blocked is not None:
+        scores = torch.where(blocked, -torch.inf, scores)
+    probabilities = functional.dropout(torch.softmax(scores, dim=-1), dropout)
+    return torch.einsum("hbqk,hbkd->hbqd", probabilities, values)

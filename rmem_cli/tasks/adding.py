@@ -1,0 +1,57 @@
+"""The adding task."""
+
+import torch
+
+from rmem_cli.models.batch import Batch
+from rmem_cli.seeding import generator
+from rmem_cli.tasks.base import GeneratedTask
+from rmem_cli.tasks.config import AddingSettings
+
+
+class Adding(GeneratedTask):
+    """Read a value and a marker at each step; at the last one, name the sum of the two marked values.
+
+    One step of each half is marked. The loss is the squared error at the last step; a model without memory
+    can do no better than always say 1, which costs 1/6. With a length of 6:
+
+        values    0.4 0.9 0.3 0.5 0.1 0.8
+        markers    0   1   0   0   1   0
+        target                        1.0
+
+    Args:
+        length: Steps of the sequence, at least 2. Values are uniform in [0, 1); each step of a half is as
+            likely to be marked as any other of that half, of which the second has one step more if the
+            length is odd.
+
+    Source: Hochreiter and Schmidhuber 1997, in the form of Arjovsky et al. 2016, section 4.2.
+    """
+
+    symbols = 2
+    classes = 1
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    @classmethod
+    def from_settings(cls, settings: AddingSettings) -> "Adding":
+        """The task that a recipe describes."""
+        return cls(settings.length)
+
+    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
+        """Examples number `step` of a split."""
+        source = generator(seed, "adding", split, step)
+        half = self.length // 2
+        values = torch.rand(batch_size, self.length, generator=source)
+        first = torch.randint(half, (batch_size, 1), generator=source)
+        second = torch.randint(half, self.length, (batch_size, 1), generator=source)
+        markers = torch.zeros_like(values).scatter(1, torch.cat([first, second], 1), 1.0)
+        targets = torch.zeros_like(values)
+        targets[:, -1] = (values * markers).sum(1)
+        weight = torch.zeros_like(values)
+        weight[:, -1] = 1
+        return Batch(
+            torch.stack([values, markers], -1),
+            targets,
+            weight,
+            fresh=torch.ones(batch_size, dtype=torch.bool),
+        )

@@ -1,0 +1,43 @@
+"""The copy task, as the UR-LSTM paper defines it."""
+
+from dataclasses import replace
+
+import torch
+
+from rmem_cli.models.batch import Batch
+from rmem_cli.tasks.config import CopyLastTenSettings
+from rmem_cli.tasks.copying_memory import CopyingMemory
+
+
+class CopyLastTen(CopyingMemory):
+    """Remember ten of eight symbols over `length` blank steps, then repeat them; only the repeating counts.
+
+    The sequences are those of `copying_memory`. The difference is the loss: there it counts every step, and a
+    model without memory comes near zero by naming the blank; here it counts the last ten steps alone, and
+    such a model stays at ln 8.
+
+    With a length of 5, and three symbols instead of ten (`*` is the marker, `.` a blank):
+
+        inputs    4 1 7 . . . . * . . .
+        targets                   4 1 7
+
+    Args:
+        length: The time lag, steps between the last symbol and the first step of the answer; a sequence has
+            `length + 20` steps.
+
+    Source: Gu et al. 2020, section 4.1; the loss is that of the re-implementation r0mainK/ur-lstm.
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+
+    @classmethod
+    def from_settings(cls, settings: CopyLastTenSettings) -> "CopyLastTen":  # type: ignore[override]
+        """The task that a recipe describes."""
+        return cls(settings.length)
+
+    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
+        """Examples number `step` of a split."""
+        batch = super().make(batch_size, seed, split, step)
+        assert batch.answer is not None  # noqa: S101  it has one
+        return replace(batch, weight=batch.answer.to(torch.get_default_dtype()), answer=None)

@@ -1,0 +1,91 @@
+"""Program execution: what does this program print?"""
+
+from random import Random
+
+import torch
+
+from rmem_cli.models.batch import Batch
+from rmem_cli.seeding import derive_seed
+from rmem_cli.tasks.base import GeneratedTask
+from rmem_cli.tasks.config import ProgramExecutionSettings
+from rmem_cli.tasks.programs import CHARACTERS, ProgramWriter
+
+BLANK = 0
+SYMBOLS = {character: number for number, character in enumerate(CHARACTERS, start=1)}
+ANSWER = "0123456789-."
+CLASSES = {character: number for number, character in enumerate(ANSWER)}
+
+
+class ProgramExecution(GeneratedTask):
+    """Read a program character by character, then name what it prints, a digit at a time.
+
+    A program of one operation on numbers of up to three digits; `/` is the end of a line:
+
+        inputs    f = 8 1 2 / p r i n t ( ( f - 9 0 ) ) / 7 2 2
+        targets                                         7 2 2 .
+
+    A program ends with the end of its last line. From there on the input is the answer so far, the true one
+    also in evaluation, and the target its next character; a full stop ends it. Loss and accuracy count the
+    answer's characters only, the full stop included. Shorter sequences are filled up with a blank that
+    counts for nothing.
+
+    Programs add, subtract, multiply by small numbers, assign variables, loop and decide, on whole numbers.
+    Each of their operations works on the result of the one before.
+
+    Args:
+        length: Most digits of a number.
+        nesting: How many operations a program combines.
+        curriculum: `baseline`, `naive`, `mix` or `combined`; see `ProgramExecutionSettings`.
+        stage_steps: Training steps of a stage of the naive curriculum.
+
+    Source: Zaremba and Sutskever 2014, sections 3 to 5. There, the naive curriculum goes on when training
+    stops to improve; here it goes on after a number of steps, so that a batch is a function of its step.
+    """
+
+    symbols = len(SYMBOLS) + 1
+    classes = len(CLASSES)
+
+    def __init__(
+        self, length: int, nesting: int, curriculum: str = "baseline", stage_steps: int | None = None
+    ) -> None:
+        self.length = length
+        self.nesting = nesting
+        self.curriculum = curriculum
+        self.stage_steps = stage_steps
+
+    @classmethod
+    def from_settings(cls, settings: ProgramExecutionSettings) -> "ProgramExecution":
+        """The task that a recipe describes."""
+        return cls(settings.length, settings.nesting, settings.curriculum, settings.stage_steps)
+
+    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
+        """Examples number `step` of a split."""
+        random = Random(derive_seed(seed, "program_execution", split, step))  # noqa: S311  no secret
+        examples = []
+        for _ in range(batch_size):
+            length, nesting = self.difficulty(split, step, random)
+            program, value = ProgramWriter(random, length).write(nesting)
+            examples.append((f"{program}\n", f"{value}."))
+        time = max(len(program) + len(answer) - 1 for program, answer in examples)
+        inputs = torch.full((batch_size, time), BLANK)
+        targets = torch.zeros(batch_size, time, dtype=torch.long)
+        weight = torch.zeros(batch_size, time)
+        for row, (program, answer) in enumerate(examples):
+            text = program + answer[:-1]
+            due = slice(len(program) - 1, len(text))
+            inputs[row, : len(text)] = torch.tensor([SYMBOLS[character] for character in text])
+            targets[row, due] = torch.tensor([CLASSES[character] for character in answer])
+            weight[row, due] = 1
+        return Batch(inputs, targets, weight, fresh=torch.ones(batch_size, dtype=torch.bool))
+
+    def difficulty(self, split: str, step: int, random: Random) -> tuple[int, int]:
+        """Length and nesting of one example."""
+        curriculum = self.curriculum if split == "train" else "baseline"
+        if curriculum == "combined":
+            curriculum = random.choice(("naive", "mix"))
+        if curriculum == "mix":
+            return random.randint(1, self.length), random.randint(1, self.nesting)
+        if curriculum == "naive" and self.stage_steps is not None:
+            stage = min(step // self.stage_steps, self.length * self.nesting - 1)
+            return 1 + stage % self.length, 1 + stage // self.length
+        return self.length, self.nesting

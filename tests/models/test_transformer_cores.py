@@ -1,0 +1,319 @@
+"""What Transformer-XL and both Recurrent Memory Transformers promise, over pairs of their options."""
+
+import itertools
+
+import pytest
+import torch
+
+from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.rmt import RMT
+from rmem_cli.models.cores.transformer_xl import TransformerXL
+from rmem_cli.models.state import detach
+
+SIZE, TIME, BATCH = 6, 5, 3
+BASE = {
+    TransformerXL: {"layers": 2, "heads": 2, "cache_length": 3},
+    RMT: {"layers": 2, "heads": 2, "memory_tokens": 2, "published_shift": False},
+    PreNormRMT: {"layers": 2, "heads": 2, "head_size": 4, "memory_tokens": 2, "segment_length": TIME},
+}
+CACHED = {"cache_length": 3}
+ON = (False, True)
+# For each core the values of each option; the first entry joins those that only go together.
+CHOICES = {
+    TransformerXL: [
+        [
+            {"cache_length": 0},
+            {"cache_length": 3},
+            {"cache_length": 9},
+            {"cache_length": 4, "same_length": True},
+        ],
+        [{}, {"clamp_length": 2}],
+        [{"pre_norm": on} for on in ON],
+        [{}, {"head_size": 4, "inner_size": 5}],
+    ],
+    RMT: [
+        [
+            {"cache_length": 0},
+            {"cache_length": 3},
+            {"cache_length": 9},
+            {"cache_length": 4, "same_length": True},
+        ],
+        [{"memory_tokens": 2}, {"memory_tokens": 1, "memory_initializer": "shared"}, {"memory_tokens": 0}],
+        [{}, {"clamp_length": 2}],
+        *[
+            [{name: on} for on in ON]
+            for name in (
+                "pre_norm",
+                "memory_at_end",
+                "read_memory_from_cache",
+                "causal_memory",
+                "cache_memory",
+                "published_shift",
+            )
+        ],
+    ],
+    PreNormRMT: [
+        [{"cache_length": 0}, {"cache_length": 3}, {"cache_length": 9}],
+        [{}, {"write_to_next_write": True}, {"write_to_next_write": True, "next_write_gradient": True}],
+        [{"memory_tokens": 2}, {"memory_tokens": 1}],
+        [{"residual_streams": 1}, {"residual_streams": 3}],
+        [{"embedding_gradient": 0.1}, {"embedding_gradient": 1.0}],
+        *[
+            [{name: on} for on in ON]
+            for name in (
+                "absolute_positions",
+                "rotary_positions",
+                "token_shift",
+                "causal_memory",
+                "memory_reads_cache",
+                "cache_memory",
+                "cache_from_above",
+                "read_first_memory",
+                "null_key",
+                "null_after_cache",
+                "value_residual",
+                "memory_at_end",
+            )
+        ],
+    ],
+}
+
+
+def pairwise(factors):
+    """Few choices of one value for each factor, in which every pair of values of two factors occurs."""
+    values = [[(number, place) for place in range(len(factor))] for number, factor in enumerate(factors)]
+    missing = {
+        pair for one, other in itertools.combinations(values, 2) for pair in itertools.product(one, other)
+    }
+    while missing:
+        chosen = dict(min(missing))
+        for number, factor in enumerate(values):
+            if number not in chosen:
+                gains = [
+                    sum(tuple(sorted(((number, place), other))) in missing for other in chosen.items())
+                    for _, place in factor
+                ]
+                chosen[number] = gains.index(max(gains))
+        missing -= set(itertools.combinations(sorted(chosen.items()), 2))
+        yield {
+            name: value for number, place in chosen.items() for name, value in factors[number][place].items()
+        }
+
+
+CASES = [(core, options) for core, factors in CHOICES.items() for options in pairwise(factors)]
+EVERY_PAIR = pytest.mark.parametrize(
+    ("core", "options"),
+    CASES,
+    ids=[f"{core.__name__} {number}" for number, (core, _) in enumerate(CASES)],
+)
+EVERY_CORE = pytest.mark.parametrize("core", BASE, ids=lambda core: core.__name__)
+
+
+def make(core, options, seed=0):
+    torch.manual_seed(seed)
+    made = core(SIZE, SIZE, **{**BASE[core], **options}).double().eval()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.6)  # so that everything matters
+    return made
+
+
+def inputs(time=TIME, seed=1):
+    source = torch.Generator().manual_seed(seed)
+    return torch.randn(BATCH, time, SIZE, dtype=torch.float64, generator=source)
+
+
+def state_after(core, segments=2):
+    state = None
+    for segment in range(segments):
+        _, state = core(inputs(seed=10 + segment), state)
+    return state
+
+
+@EVERY_PAIR
+def test_no_output_depends_on_later_inputs(core, options):
+    core = make(core, options)
+    assert core.causal
+    for state in (None, state_after(core)):
+        x = inputs()
+        y, _ = core(x, state)
+        for changed_step in (2, TIME - 1):
+            changed = x.clone()
+            changed[:, changed_step] += 1
+            other, _ = core(changed, state)
+            assert torch.equal(other[:, :changed_step], y[:, :changed_step])
+            assert not torch.allclose(other[:, changed_step], y[:, changed_step])
+
+
+@EVERY_PAIR
+def test_the_state_has_the_form_of_the_initial_state(core, options):
+    core = make(core, options)
+    initial = core.initial_state(BATCH)
+    y, state = core(inputs(), initial)
+    expected, same = core(inputs())
+    torch.testing.assert_close(y, expected)
+    assert y.shape == (BATCH, TIME, core.output_size)
+    assert {name: (each.shape, each.dtype) for name, each in initial.items()} == {
+        name: (each.shape, each.dtype) for name, each in state.items()
+    }
+    for name in state:
+        torch.testing.assert_close(state[name], same[name])
+
+
+@EVERY_PAIR
+def test_a_short_row_ends_as_it_would_alone(core, options):
+    if options.get("published_shift"):
+        pytest.skip("the published shift depends on the length of the whole batch")
+    core = make(core, options)
+    lengths = torch.tensor([TIME, 2, 0])
+    before = state_after(core)
+    y, state = core(inputs(), before, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone_before = {name: value[row : row + 1] for name, value in before.items()}
+        if length:
+            alone, after = core(inputs()[row : row + 1, :length], alone_before)
+            torch.testing.assert_close(y[row : row + 1, :length], alone)
+        else:
+            after = alone_before
+        for name in state:
+            torch.testing.assert_close(state[name][row : row + 1], after[name], msg=name)
+
+
+@EVERY_PAIR
+def test_rows_of_different_age_are_as_they_would_be_alone(core, options):
+    if options.get("published_shift"):
+        pytest.skip("the published shift depends on the fullest cache of the batch")
+    core = make(core, options)
+    old, new = state_after(core), core.initial_state(BATCH)
+    fresh = torch.tensor([False, True, False])
+    mixed = {
+        name: torch.where(fresh.view(-1, *[1] * (old[name].dim() - 1)), new[name], old[name]) for name in old
+    }
+    y, after = core(inputs(), mixed)
+    for rows, state in ((fresh, new), (~fresh, old)):
+        expected, expected_after = core(inputs(), state)
+        torch.testing.assert_close(y[rows], expected[rows])
+        for name in after:
+            torch.testing.assert_close(after[name][rows], expected_after[name][rows])
+
+
+@EVERY_PAIR
+def test_a_step_on_the_meta_device_needs_no_other(core, options):
+    core = make(core, options).to("meta")
+    x = torch.empty(BATCH, TIME, SIZE, dtype=torch.float64, device="meta")
+    y, state = core(x)
+    y, _ = core(x, state)
+    y.sum().backward()
+    assert y.device.type == "meta"
+
+
+@EVERY_CORE
+def test_memory_carries_the_first_segment_to_the_third(core):
+    core = make(core, {"cache_length": 0} if core is not TransformerXL else {"cache_length": 2 * TIME})
+    changed = inputs(seed=10)
+    changed[:, 0] += 1
+    _, state = core(inputs(seed=10))
+    _, other = core(changed)
+    _, state = core(inputs(seed=11), state)
+    _, other = core(inputs(seed=11), other)
+    assert not torch.allclose(core(inputs(), state)[0], core(inputs(), other)[0])
+
+
+@pytest.mark.parametrize("core", [RMT, PreNormRMT], ids=lambda core: core.__name__)
+@pytest.mark.parametrize("cut", [None, 1, 2])
+def test_gradients_reach_exactly_as_many_segments_back_as_asked(core, cut):
+    core = make(core, {"cache_length": 4, "embedding_gradient": 1.0} if core is PreNormRMT else CACHED)
+    segments = [inputs(seed=seed).requires_grad_() for seed in range(4)]
+    state = None
+    for number, segment in enumerate(segments):
+        y, state = core(segment, detach(state) if number == cut else state)
+    gradients = torch.autograd.grad(y.sum(), segments, allow_unused=True)
+    reached = [each is not None and bool(each.abs().sum() > 0) for each in gradients]
+    assert reached == [number >= (cut or 0) for number in range(4)]
+
+
+def test_a_cache_has_no_gradient():
+    core = make(TransformerXL, {"cache_length": 4})
+    first = inputs(seed=3).requires_grad_()
+    y, _ = core(inputs(), core(first)[1])
+    assert torch.autograd.grad(y.sum(), [first], allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("options", [{}, {"clamp_length": 3}, {"pre_norm": True}], ids=str)
+def test_two_segments_with_a_long_cache_equal_one(options):
+    core = make(TransformerXL, {"cache_length": 9, **options})
+    x = inputs(9)
+    whole, end = core(x)
+    first, state = core(x[:, :4])
+    second, state = core(x[:, 4:], state)
+    torch.testing.assert_close(torch.cat([first, second], 1), whole)
+    for name in end:
+        torch.testing.assert_close(state[name], end[name])
+
+
+@pytest.mark.parametrize("core", [RMT, PreNormRMT], ids=lambda core: core.__name__)
+def test_the_form_for_encoders_reads_both_ways_and_ignores_what_lies_behind_the_end(core):
+    core = make(core, {"causal": False, "memory_at_end": False})
+    assert not core.causal
+    x = inputs()
+    changed = x.clone()
+    changed[:, -1] += 1
+    y, state = core(x)
+    other, other_state = core(changed)
+    assert not torch.allclose(y[:, 0], other[:, 0])
+    assert not torch.allclose(state["memory"], other_state["memory"])
+    lengths = torch.full((BATCH,), TIME - 1)
+    torch.testing.assert_close(core(x, None, lengths)[0][:, :-1], core(x[:, :-1])[0])
+    torch.testing.assert_close(core(x, None, lengths)[1]["memory"], core(x[:, :-1])[1]["memory"])
+
+
+@EVERY_CORE
+def test_dropout_differs_between_draws_and_not_in_evaluation(core):
+    core = make(core, {"dropout": 0.3, "attention_dropout": 0.3})
+    assert torch.equal(core(inputs())[0], core(inputs())[0])
+    core.train()
+    assert not torch.equal(core(inputs())[0], core(inputs())[0])
+
+
+def test_several_residual_streams_start_as_one():
+    torch.manual_seed(0)
+    several = PreNormRMT(SIZE, SIZE, **BASE[PreNormRMT], residual_streams=4).double()
+    one = PreNormRMT(SIZE, SIZE, **BASE[PreNormRMT]).double()
+    one.load_state_dict(
+        {name: value for name, value in several.state_dict().items() if "residuals" not in name}
+    )
+    torch.testing.assert_close(several(inputs())[0], one(inputs())[0])
+
+
+def test_memory_starts_independent_or_shared():
+    assert not torch.equal(*RMT(SIZE, SIZE, memory_tokens=2).memory)
+    assert torch.equal(*RMT(SIZE, SIZE, memory_tokens=2, memory_initializer="shared").memory)
+
+
+def test_weights_start_as_published():
+    torch.manual_seed(0)
+    core = RMT(4, 40, memory_tokens=2, layers=1, heads=4)
+    layer = core.stack.layers[0]
+    for parameter in (layer.inner.weight, layer.positions.weight, core.inputs.projection.weight):
+        assert 0.015 < parameter.std() < 0.025
+    assert 0.005 < core.stack.content_bias.std() < 0.04
+    assert torch.equal(layer.inner.bias, torch.zeros(160))
+    assert (layer.attention_norm.weight - 1).abs().max() < 0.1
+    assert not torch.equal(layer.attention_norm.weight, torch.ones(40))
+
+
+def test_wrong_options_are_refused():
+    with pytest.raises(ValueError, match="set head_size"):
+        TransformerXL(6, 6, heads=4)
+    with pytest.raises(ValueError, match="cache_length above 0"):
+        RMT(6, 6, memory_tokens=2, same_length=True)
+    with pytest.raises(ValueError, match="segment_length"):
+        PreNormRMT(6, 6, memory_tokens=2)
+
+
+@EVERY_CORE
+def test_a_state_keeps_no_more_alive_than_itself(core):
+    core = make(core, {"cache_length": 3})
+    with torch.no_grad():
+        _, state = core(inputs(), core(inputs())[1])
+    for name, value in state.items():
+        assert value.untyped_storage().nbytes() == value.numel() * value.element_size(), name

@@ -1,0 +1,70 @@
+"""Any core runs on any task by its kind alone."""
+
+import pytest
+import torch
+
+from rmem_cli.models.sequence import build_model
+from rmem_cli.recipe.registry import CORES, TASKS, import_object
+from rmem_cli.recipe.schema import ModelSettings
+from rmem_cli.tasks.base import Task
+from rmem_cli.training.backprop import Full, TrainingStep
+
+SMALL_TASKS = {
+    "copying_memory": {"length": 3},
+    "copy_last_ten": {"length": 3},
+    "adding": {"length": 6},
+    "associative_recall": {"length": 6},
+    "image_sequence": {"dataset": "mnist", "pixels_per_step": 56, "held_out": 8},
+    "program_execution": {"length": 2, "nesting": 1},
+    "language_model": {"dataset": "ptb", "form": "char", "segment_length": 7},
+}
+NEEDED_BY_CORES = {
+    "rmt": {"memory_tokens": 2},
+    "prenorm_rmt": {"memory_tokens": 2, "segment_length": 64},
+}
+BATCH = 3
+
+
+@pytest.fixture(params=TASKS.kinds())
+def task_settings(request, write_made_up):
+    settings = TASKS.settings(request.param)(kind=request.param, **SMALL_TASKS[request.param])
+    for name, form in settings.data_sets():
+        write_made_up(name, form)
+    return settings
+
+
+@pytest.fixture(params=CORES.kinds())
+def core_settings(request):
+    needed = NEEDED_BY_CORES.get(request.param, {})
+    return CORES.settings(request.param)(kind=request.param, hidden_size=8, **needed)
+
+
+def task_and_model(task_settings, core_settings):
+    task: Task = import_object(task_settings.implementation).from_settings(task_settings)
+    settings = ModelSettings(core=core_settings)
+    return task, build_model(settings, task.symbols, task.classes, task_settings.encoder, task_settings.head)
+
+
+def test_a_step_on_the_cpu_moves_every_weight_that_is_used(task_settings, core_settings):
+    torch.manual_seed(0)
+    task, model = task_and_model(task_settings, core_settings)
+    batch = task.training_batch(0, BATCH, seed=1)
+    gradient = Full().gradient(model, batch, None, "mean", TrainingStep(1, 0))
+    assert 0 < gradient.nll_sum < float("inf")
+    used = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    assert used
+    assert all(parameter.grad.isfinite().all() for parameter in used)
+    assert any(parameter.grad.abs().sum() > 0 for parameter in model.core.parameters())
+    assert any(parameter.grad.abs().sum() > 0 for parameter in model.head.parameters())
+
+
+def test_a_step_on_the_meta_device_needs_no_other(task_settings, core_settings):
+    with torch.device("meta"):
+        task, model = task_and_model(task_settings, core_settings)
+    batch = task.training_batch(0, BATCH, seed=1).to(torch.device("meta"), torch.float32)
+    result = model.step(batch, None)
+    result.nll_sum.backward()
+    assert result.nll_sum.device.type == "meta"
+    assert all(value.device.type == "meta" for value in result.state.values())
+    again = model.step(batch, {name: value.detach() for name, value in result.state.items()})
+    assert again.nll_sum.device.type == "meta"

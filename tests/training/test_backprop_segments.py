@@ -1,0 +1,226 @@
+"""Sliding and replayed gradients are those of what they claim."""
+
+import pytest
+import torch
+
+from rmem_cli.models.batch import Batch
+from rmem_cli.models.cores.gated_lstm import GatedLSTM
+from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.rmt import RMT
+from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.cores.torch_rnn import GRU
+from rmem_cli.models.encoders import Embedding
+from rmem_cli.models.heads import LinearHead
+from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.state import MEMORY, detach
+from rmem_cli.seeding import seed_dropout
+from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, build_backprop, stream
+from rmem_cli.training.config import ReplaySettings, SlidingSettings
+
+AT = TrainingStep(seed=3, step=5)
+SYMBOLS, SIZE, LENGTH = 5, 6, 4
+CORES = {
+    "rmt": lambda dropout: RMT(
+        SIZE, SIZE, memory_tokens=2, layers=2, heads=2, cache_length=6, dropout=dropout, segment_length=LENGTH
+    ),
+    "prenorm_rmt": lambda dropout: PreNormRMT(
+        SIZE,
+        SIZE,
+        memory_tokens=2,
+        layers=2,
+        heads=2,
+        head_size=4,
+        cache_length=3,
+        dropout=dropout,
+        attention_dropout=dropout,
+        segment_length=LENGTH,
+        read_first_memory=False,
+    ),
+    "rum": lambda dropout: RUM(SIZE, SIZE, layers=2, dropout=dropout, lambda_=1),
+    "gated_lstm": lambda dropout: GatedLSTM(SIZE, SIZE, layers=2, dropout=dropout),
+    "gru": lambda dropout: GRU(SIZE, SIZE, layers=2, dropout=dropout),
+}
+EVERY_CORE = pytest.mark.parametrize("name", CORES)
+DROPOUTS = pytest.mark.parametrize("dropout", [0.0, 0.3])
+
+
+def make_model(name, dropout=0.0):
+    torch.manual_seed(0)
+    core = CORES[name](dropout)
+    core.segment_length = LENGTH
+    model = SequenceModel(Embedding(SYMBOLS, SIZE), core, LinearHead(SIZE, SYMBOLS)).double()
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.4)
+    return model
+
+
+def make_batch(segments=5, fresh=True, seed=1, rows=3):
+    source = torch.Generator().manual_seed(seed)
+    time = segments * LENGTH
+    symbols = torch.randint(SYMBOLS, (2, rows, time), generator=source)
+    weight = torch.rand(rows, time, generator=source, dtype=torch.float64)
+    return Batch(symbols[0], symbols[1], weight, torch.full((rows,), fresh))
+
+
+def gradients(form, model, batch, state=None, reduction="mean"):
+    model.zero_grad()
+    gradient = form.gradient(model, batch, state, reduction, AT)
+    found = [
+        torch.zeros_like(each) if each.grad is None else each.grad.clone() for each in model.parameters()
+    ]
+    return gradient, found
+
+
+def assert_equal(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+def state_before(model):
+    model.eval()
+    *_, (_, _, state) = stream(model, make_batch(2, seed=9), None)
+    model.train()
+    return state
+
+
+@EVERY_CORE
+@DROPOUTS
+@pytest.mark.parametrize("carried", [False, True], ids=["from the start", "state carried in"])
+def test_replay_equals_full(name, dropout, carried):
+    model = make_model(name, dropout).train()
+    state = state_before(model) if carried else None
+    batch = make_batch(fresh=not carried)
+    full, expected = gradients(Full(), model, batch, state)
+    replayed, found = gradients(Replay(), model, batch, state)
+    assert_equal(found, expected)
+    assert replayed.loss == pytest.approx(full.loss, rel=1e-12)
+    assert replayed.weight_sum == full.weight_sum
+    for key, value in full.state.items():
+        torch.testing.assert_close(replayed.state[key], value)
+    assert not any(value.requires_grad for value in replayed.state.values())
+
+
+@EVERY_CORE
+@pytest.mark.parametrize("segments", [1, 2, 3])
+def test_replay_of_pieces_equals_truncated(name, segments):
+    model, batch = make_model(name, 0.3).train(), make_batch()
+    _, expected = gradients(Truncated(LENGTH, segments), model, batch)
+    assert_equal(gradients(Replay(segments=segments), model, batch)[1], expected)
+
+
+def test_replay_with_a_row_that_ends_early_equals_full():
+    model, batch = make_model("rmt").train(), make_batch()
+    batch = Batch(batch.inputs, batch.targets, batch.weight, batch.fresh, None, torch.tensor([20, 9, 3]))
+    assert_equal(gradients(Replay(), model, batch)[1], gradients(Full(), model, batch)[1])
+
+
+def test_replay_runs_each_segment_twice_and_the_last_once():
+    model = make_model("rmt")
+    runs = []
+    model.core.register_forward_pre_hook(lambda *_: runs.append(torch.is_grad_enabled()))
+    gradients(Replay(), model, make_batch(5))
+    assert runs == [False] * 4 + [True] * 5
+
+
+def sliding_by_hand(model, batches, depth, all_losses=False):
+    """The gradient of the last batch, one segment each, by plain autograd, the weights never changing."""
+    states, state = [], None
+    for batch in batches:
+        states.append(None if state is None else detach(state))
+        state = model.outputs(batch, state)[1]
+    model.zero_grad()
+    first = max(0, len(batches) - 1 - depth)
+    state = states[first]
+    losses = []
+    for run, batch in enumerate(batches[first:]):
+        seed_dropout(AT.seed, AT.step, run)
+        result = model.step(batch, state)
+        state = result.state
+        losses.append(result.nll_sum / batches[-1].weight.sum())
+    sum(losses if all_losses else losses[-1:]).backward()
+    return [torch.zeros_like(each) if each.grad is None else each.grad.clone() for each in model.parameters()]
+
+
+@pytest.mark.parametrize("name", ["rmt", "prenorm_rmt", "gru"])
+@pytest.mark.parametrize("depth", [0, 1, 2, 7])
+@pytest.mark.parametrize("options", [{}, {"all_losses": True}], ids=str)
+def test_sliding_is_the_gradient_through_the_last_segments(name, depth, options):
+    model = make_model(name).train()
+    form, state = Sliding(depth, **options), None
+    batches = [make_batch(1, fresh=number == 0, seed=number) for number in range(5)]
+    for batch in batches:
+        gradient, found = gradients(form, model, batch, state)
+        state = gradient.state
+    assert_equal(found, sliding_by_hand(model, batches, depth, **options))
+
+
+def test_the_published_restart_begins_with_the_newest_memory():
+    model = make_model("rmt").train()
+    form, state = Sliding(2, published_restart=True), None
+    batches = [make_batch(1, fresh=number == 0, seed=number) for number in range(5)]
+    states = []
+    for batch in batches:
+        states.append(state)
+        gradient, found = gradients(form, model, batch, state)
+        state = gradient.state
+    model.zero_grad()
+    state = {**states[2], MEMORY: states[4][MEMORY]}
+    for batch in batches[2:]:
+        result = model.step(batch, state)
+        state = result.state
+    (result.nll_sum / batches[-1].weight.sum()).backward()
+    assert_equal(found, [parameter.grad for parameter in model.parameters()])
+
+
+def test_sliding_over_the_segments_of_one_batch_equals_one_batch_for_each():
+    model = make_model("rmt").train()
+    whole = make_batch(4)
+    segments = whole.split(LENGTH)
+    together, found = gradients(Sliding(1), model, whole, reduction="sum_over_time")
+    form, state, expected, loss = Sliding(1), None, 0.0, 0.0
+    for segment in segments:
+        gradient, one = gradients(form, model, segment, state, "sum_over_time")
+        state, loss = gradient.state, loss + gradient.loss
+        expected = [a + b for a, b in zip(expected, one, strict=True)] if expected else one
+    assert_equal(found, expected)
+    assert together.loss == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_sliding_reaches_exactly_as_many_segments_back_as_asked(depth):
+    torch.manual_seed(0)
+    count = 5
+    core = RMT(SIZE, SIZE, memory_tokens=2, layers=2, heads=2, segment_length=LENGTH)
+    model = SequenceModel(Embedding(count * LENGTH, SIZE), core, LinearHead(SIZE, SYMBOLS)).double()
+    form, state = Sliding(depth), None
+    for segment in range(count):
+        symbols = torch.arange(segment * LENGTH, (segment + 1) * LENGTH)[None]
+        targets, weight = torch.zeros(1, LENGTH, dtype=torch.long), torch.ones(1, LENGTH).double()
+        batch = Batch(symbols, targets, weight, torch.tensor([segment == 0]))
+        gradient, _ = gradients(form, model, batch, state)
+        state = gradient.state
+    reached = model.encoder.table.weight.grad.abs().sum(1) > 0
+    assert reached.nonzero()[:, 0].tolist() == list(range((count - 1 - depth) * LENGTH, count * LENGTH))
+
+
+def test_sliding_goes_on_from_a_saved_state_and_forgets_it_at_a_new_start():
+    model = make_model("rmt", 0.3).train()
+    batches = [make_batch(1, fresh=number == 0, seed=number) for number in range(4)]
+    form, state = Sliding(2), None
+    for batch in batches[:3]:
+        state = gradients(form, model, batch, state)[0].state
+    resumed = Sliding(2)
+    resumed.load_state_dict(form.state_dict())
+    assert_equal(
+        gradients(resumed, model, batches[3], state)[1], gradients(form, model, batches[3], state)[1]
+    )
+    _, expected = gradients(Sliding(2), model, batches[0], None)
+    assert_equal(gradients(form, model, batches[0], None)[1], expected)
+
+
+def test_recipes_name_the_forms():
+    sliding = build_backprop(SlidingSettings(depth=3, all_losses=True))
+    assert (type(sliding), sliding.depth, sliding.all_losses) == (Sliding, 3, True)
+    replay = build_backprop(ReplaySettings(segments=2))
+    assert (type(replay), replay.segment_length, replay.segments) == (Replay, None, 2)
