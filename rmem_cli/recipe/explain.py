@@ -108,8 +108,15 @@ def flow(value: Any) -> str:
         return f"[{', '.join(map(flow, value))}]"
     if isinstance(value, str):
         plain = value.replace("_", "a").replace("-", "a").isalnum() and value.isascii() and value[0] != "-"
-        return value if plain and isinstance(parse_scalar(value), str) else _quoted(value)
+        return value if plain and _reads_as_text(value) else _quoted(value)
     return json.dumps(value)
+
+
+def _reads_as_text(value: str) -> bool:
+    try:
+        return isinstance(parse_scalar(value), str)
+    except ValueError:  # digits, too many for a number
+        return False
 
 
 def _quoted(text: str) -> str:

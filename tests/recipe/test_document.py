@@ -4,7 +4,7 @@ import contextlib
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rmem_cli.errors import UsageError
@@ -137,6 +137,7 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN)
+@example("0" * 19)
 def test_what_show_writes_is_read_as_the_same_value(value: object) -> None:
     assert value_of(flow(value)) == value
 
