@@ -38,7 +38,6 @@ class Counters:
         best: Best value of the validation metric so far.
         best_step: Step at which it was reached.
         evaluations_since_best: Validations since then.
-        validated_step: Step of the last validation.
         wall_seconds: Time spent in training, over all sessions.
     """
 
@@ -46,7 +45,6 @@ class Counters:
     best: float | None = None
     best_step: int | None = None
     evaluations_since_best: int = 0
-    validated_step: int | None = None
     wall_seconds: float = 0.0
 
 
@@ -257,7 +255,6 @@ class Training:
         progress.validation(step, values)
         value = values[validation.metric]
         self.schedule.observe(value, metric(validation.metric).higher_is_better)
-        self.counters.validated_step = step
         if self._improved(value, validation.metric):
             self.counters.best, self.counters.best_step = value, step
             self.counters.evaluations_since_best = 0

@@ -1,6 +1,7 @@
 """Learning-rate schedules: the rate as a function of the step, and of the validation metric for `Plateau`."""
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 
 from rmem_cli.recipe.registry import import_object
@@ -27,7 +28,7 @@ def build_schedule(settings: Component, base_lr: float, total_steps: int) -> "Sc
     return schedule
 
 
-class Schedule:
+class Schedule(ABC):
     """A linear warm-up, then what a subclass defines.
 
     Args:
@@ -50,18 +51,19 @@ class Schedule:
             return self.base_lr * (step + 1) / warmup
         return self._lr_after_warmup(step)
 
-    def observe(self, value: float, higher_is_better: bool) -> None:
+    def observe(self, value: float, higher_is_better: bool) -> None:  # noqa: B027 - most need not know
         """Take note of a validation result; only `Plateau` reacts."""
 
     def state_dict(self) -> dict[str, float]:
         """What a checkpoint must keep beside the step."""
         return {}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: dict[str, float]) -> None:  # noqa: B027 - most keep nothing
         """Go on from what `state_dict` returned."""
 
+    @abstractmethod
     def _lr_after_warmup(self, step: int) -> float:
-        raise NotImplementedError
+        """The learning rate of the update after `step` updates, when the warm-up is over."""
 
     def _fraction(self, step: int) -> float:
         """How much of the way from the end of the warm-up to `total_steps` is done, 0 to 1."""
