@@ -88,25 +88,6 @@ def load_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
         raise _damaged(folder, name, "it holds something else than tensors and plain values") from error
 
 
-def load_weights(folder: Path, name: str) -> dict[str, Tensor] | None:
-    """Weights of a checkpoint, on the CPU; None if there is none.
-
-    Args:
-        folder: The run folder.
-        name: "last" or "best".
-
-    Raises:
-        DataError: The checkpoint is damaged.
-    """
-    files = _read(folder, name, [_WEIGHTS])
-    if files is None:
-        return None
-    try:
-        return _weights_from_bytes(files[0])
-    except SafetensorError as error:
-        raise _damaged(folder, name, "its weights are not in the safetensors format") from error
-
-
 def _weights_to_bytes(weights: Mapping[str, Tensor]) -> bytes:
     # Tied weights share memory, which the format refuses: each name gets a copy.
     return safetensors.save(

@@ -17,7 +17,7 @@ from torch import Tensor
 from rmem_cli import files
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.training import config
-from rmem_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from rmem_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from rmem_cli.training.optimizers import build_optimizer
 
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2, dtype=torch.float64)}
@@ -89,8 +89,7 @@ def test_tied_and_strided_weights_are_saved(tmp_path: Path) -> None:
     table = torch.randn(4, 3)
     weights = {"encoder": table, "head": table, "transposed": table.t(), "part": table[1:3]}
     save_checkpoint(tmp_path, "last", weights, {})
-    loaded = load_weights(tmp_path, "last")
-    assert loaded is not None
+    loaded, _ = load(tmp_path)
     assert all(torch.equal(loaded[name], tensor) for name, tensor in weights.items())
 
 
@@ -101,7 +100,7 @@ def test_a_small_view_does_not_save_the_large_tensor_behind_it(tmp_path: Path) -
 
 def test_there_is_no_checkpoint_before_the_first_save(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path, "last") is None
-    assert load_weights(tmp_path, "best") is None
+    assert load_checkpoint(tmp_path, "best") is None
 
 
 def test_last_and_best_are_kept_apart_and_replaced_ones_deleted(tmp_path: Path) -> None:
@@ -164,21 +163,13 @@ def test_a_damaged_pointer_is_refused(tmp_path: Path, text: str) -> None:
     save_checkpoint(tmp_path, "last", WEIGHTS, {"step": 1})
     (tmp_path / "checkpoints" / "last.json").write_text(text)
     with pytest.raises(DataError, match=r"last\.json"):
-        load_weights(tmp_path, "last")
+        load_checkpoint(tmp_path, "last")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     with pytest.raises(UsageError, match="cannot be written"):
         save_checkpoint(tmp_path, "last", WEIGHTS, {})
-
-
-def test_weights_alone_need_no_state(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, "best", WEIGHTS, {"step": 1})
-    (content_folder(tmp_path, "best") / "state.pt").unlink()
-    weights = load_weights(tmp_path, "best")
-    assert weights is not None
-    assert torch.equal(weights["layer.weight"], WEIGHTS["layer.weight"])
 
 
 def test_a_reader_gets_the_new_checkpoint_when_the_old_one_is_replaced_under_it(
