@@ -16,6 +16,11 @@ def runs_root() -> Path:
     return _from_environment("RMEM_RUNS", Path(platformdirs.user_state_dir("rmem")) / "runs")
 
 
+def native_root() -> Path:
+    """Folder of compiled operations: `RMEM_NATIVE_CACHE`, or the platform's user cache folder."""
+    return _from_environment("RMEM_NATIVE_CACHE", Path(platformdirs.user_cache_dir("rmem")) / "native")
+
+
 def results_root() -> Path:
     """Folder of result tables: `RMEM_RESULTS`, or `results` in the working folder."""
     return _from_environment("RMEM_RESULTS", Path("results"))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rmem_cli.models.cores.config import GateName
-from rmem_cli.ops.gates import fast, initial_biases
+from rmem_cli.ops.gates import dispatch, fast, initial_biases
 from rmem_cli.ops.gates.options import GateOptions, GateWeights, gru_blocks, lstm_blocks
 
 _AUXILIARIES: dict[str, Literal["none", "master", "refine"]] = {"": "none", "M": "master", "R": "refine"}
@@ -150,7 +150,7 @@ class GatedLSTMLayer(_GatedLayer):
         """
         if reverse:
             x = _reversed(x, lengths)
-        hiddens, cells = fast.gated_lstm(x, hidden, cell, self.weights(), self.options)
+        hiddens, cells = dispatch.gated_lstm(x, hidden, cell, self.weights(), self.options)
         outputs = _reversed(hiddens, lengths) if reverse else hiddens
         return LSTMOutcome(outputs, _last(hiddens, hidden, lengths), _last(cells, cell, lengths))
 

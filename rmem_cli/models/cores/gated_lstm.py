@@ -10,6 +10,7 @@ from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import GatedGRUSettings, GatedLSTMSettings, GateName
 from rmem_cli.models.cores.gated_layers import GateDesign, GatedGRULayer, GatedLSTMLayer
 from rmem_cli.models.state import State
+from rmem_cli.ops.gates import dispatch
 
 
 class _GatedCore(Core):
@@ -52,10 +53,6 @@ class _GatedCore(Core):
             x, *after = layer(x, *(state[name] for name in names), lengths)
             new_state.update(zip(names, after, strict=True))
         return x, new_state
-
-    def op_paths(self) -> dict[str, str]:
-        """The gates run in their fast form."""
-        return {"gates": "fast"}
 
 
 class GatedLSTM(_GatedCore):
@@ -127,6 +124,10 @@ class GatedLSTM(_GatedCore):
         fields = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
         return cls(input_size, **fields)
 
+    def op_paths(self) -> dict[str, str]:
+        """In which form the gates run."""
+        return {"gates": dispatch.form(next(self.parameters()))}
+
 
 class GatedGRU(_GatedCore):
     """A GRU whose update gate, which keeps the old state, is chosen by name as in `GatedLSTM`.
@@ -175,3 +176,7 @@ class GatedGRU(_GatedCore):
         """The core that a recipe describes."""
         fields = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
         return cls(input_size, **fields)
+
+    def op_paths(self) -> dict[str, str]:
+        """The gates run in their fast form."""
+        return {"gates": "fast"}

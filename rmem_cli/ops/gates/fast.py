@@ -17,6 +17,7 @@ from rmem_cli.ops.gates.options import (
     Gates,
     GateWeights,
     LSTMStates,
+    all_biases,
     cumax,
     gru_blocks,
     layer_norm,
@@ -38,7 +39,7 @@ def gated_lstm(
 ) -> LSTMStates:
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
     x = x.transpose(0, 1)
-    bias = _all_biases(weights, options, lstm_blocks(options))
+    bias = all_biases(weights, options, lstm_blocks(options))
     if options.activation == "cumax" or weights.gain is not None:
         states = _stepwise(x, hidden, cell, weights, bias, options)
     else:
@@ -52,7 +53,7 @@ def gated_gru(x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOpti
     """One layer of a gated GRU over a sequence; arguments and result are those of `reference.gated_gru`."""
     blocks = gru_blocks(options)
     size = hidden.shape[-1]
-    projected = _project(x.transpose(0, 1), weights.input, _all_biases(weights, options, blocks))
+    projected = _project(x.transpose(0, 1), weights.input, all_biases(weights, options, blocks))
     recurrent = weights.recurrent.t()
     gate_bias = recurrent.new_zeros(recurrent.shape[1] - size)
     candidate_bias = weights.candidate_bias if weights.candidate_bias is not None else gate_bias[:size]
@@ -68,18 +69,6 @@ def gated_gru(x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOpti
         hidden = torch.lerp(candidate, hidden, _effective_forget_gate(opened, options))
         hiddens.append(hidden)
     return torch.stack(hiddens).transpose(0, 1)
-
-
-def _all_biases(weights: GateWeights, options: GateOptions, blocks: tuple[str, ...]) -> Tensor:
-    """The biases of all blocks, the forget bias among them: `[k hidden]`."""
-    rows = weights.recurrent.shape[0]
-    bias = weights.recurrent.new_zeros(rows) if weights.bias is None else weights.bias
-    if weights.forget_bias is None:
-        return bias
-    signs = dict.fromkeys(blocks, 0.0) | {"forget": 1.0}
-    if options.auxiliary == "refine" and options.refine_bias == "tied":
-        signs["forget_auxiliary"] = -1.0
-    return bias + torch.cat([sign * weights.forget_bias for sign in signs.values()])
 
 
 def _project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

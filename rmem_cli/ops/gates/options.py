@@ -73,6 +73,18 @@ def gru_blocks(options: GateOptions) -> tuple[str, ...]:
     return (*_with_auxiliary("forget", options.auxiliary != "none"), "reset", "candidate")
 
 
+def all_biases(weights: GateWeights, options: GateOptions, blocks: tuple[str, ...]) -> Tensor:
+    """The biases of all blocks, the forget bias among them: `[k hidden]`."""
+    rows = weights.recurrent.shape[0]
+    bias = weights.recurrent.new_zeros(rows) if weights.bias is None else weights.bias
+    if weights.forget_bias is None:
+        return bias
+    signs = dict.fromkeys(blocks, 0.0) | {"forget": 1.0}
+    if options.auxiliary == "refine" and options.refine_bias == "tied":
+        signs["forget_auxiliary"] = -1.0
+    return bias + torch.cat([sign * weights.forget_bias for sign in signs.values()])
+
+
 def _with_auxiliary(gate: str, wanted: bool) -> tuple[str, ...]:
     return (gate, f"{gate}_auxiliary") if wanted else (gate,)
 

@@ -1,0 +1,127 @@
+"""The gated LSTM in C++: all steps of a sequence in one call.
+
+`rmem_cli/ops/native/gates.cpp` computes; here is what torch needs to know of it: the shapes of its results,
+and which of its operations is the gradient of which.
+"""
+
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from rmem_cli.ops.gates.options import GateOptions, GateWeights, LSTMStates, all_biases, lstm_blocks
+
+_AUXILIARIES = ("none", "master", "refine")
+
+
+def gated_lstm(
+    x: Tensor, hidden: Tensor, cell: Tensor, weights: GateWeights, options: GateOptions
+) -> LSTMStates:
+    """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
+    bias = all_biases(weights, options, lstm_blocks(options))
+    operands = [x.transpose(0, 1), hidden, cell, weights.input, weights.recurrent, bias]
+    keep = torch.is_grad_enabled() and any(
+        each is not None and each.requires_grad for each in (*operands, weights.gain)
+    )
+    hiddens, cells, *_ = torch.ops.rmem.gated_lstm(
+        *(each.contiguous() for each in operands), weights.gain, *_form(options), keep
+    )
+    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
+
+
+def register() -> None:
+    """Tell torch about the loaded operations."""
+    torch.library.register_fake("rmem::gated_lstm", _forward_shapes)
+    torch.library.register_fake("rmem::gated_lstm_backward", _backward_shapes)
+    torch.library.register_autograd("rmem::gated_lstm", _backward, setup_context=_setup_context)
+    torch.library.register_autograd("rmem::gated_lstm_backward", _no_second_derivative)
+
+
+def _form(options: GateOptions) -> tuple[int, bool, bool]:
+    return _AUXILIARIES.index(options.auxiliary), options.coupled, options.activation == "cumax"
+
+
+def _forward_shapes(
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    gain: Tensor | None,
+    auxiliary: int,
+    coupled: bool,
+    ordered: bool,
+    keep: bool,
+) -> tuple[Tensor, ...]:
+    time, batch, _ = x.shape
+    rows, size = recurrent_weight.shape
+    states = [x.new_empty(time, batch, size) for _ in range(2)]
+    if not keep:
+        return (*states, *(x.new_empty(0) for _ in range(3)))
+    normals = time if gain is not None else 0
+    kept = [(time, batch, rows), (normals, batch, rows), (normals, batch, rows // size)]
+    return (*states, *(x.new_empty(shape) for shape in kept))
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, hidden, cell, input_weight, recurrent_weight, _, gain, *form, _ = inputs
+    # Zeros in the place of a gradient that nobody gave would be as large as the sequence.
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*output[2:])
+    ctx.save_for_backward(x, hidden, cell, input_weight, recurrent_weight, gain, *output)
+    ctx.form = form
+
+
+def _backward(
+    ctx: Any, hidden_grads: Tensor | None, cell_grads: Tensor | None, *_: None
+) -> tuple[Tensor | None, ...]:
+    x, hidden, cell, input_weight, recurrent_weight, gain, *output = ctx.saved_tensors
+    wanted = ctx.needs_input_grad
+    gradients = torch.ops.rmem.gated_lstm_backward(
+        *(None if each is None else each.contiguous() for each in (hidden_grads, cell_grads)),
+        *(x, hidden, cell, input_weight, recurrent_weight, gain),
+        *output,
+        *ctx.form,
+        wanted[0],
+        any(wanted[3:6]),
+    )
+    return (*(each if want else None for each, want in zip(gradients, wanted, strict=False)), *[None] * 4)
+
+
+def _backward_shapes(
+    hidden_grads: Tensor | None,
+    cell_grads: Tensor | None,
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    gain: Tensor | None,
+    hiddens: Tensor,
+    cells: Tensor,
+    gates: Tensor,
+    normal: Tensor,
+    scales: Tensor,
+    auxiliary: int,
+    coupled: bool,
+    ordered: bool,
+    want_x: bool,
+    want_weights: bool,
+) -> tuple[Tensor, ...]:
+    rows, size = recurrent_weight.shape
+    return (
+        torch.empty_like(x) if want_x else x.new_empty(0),
+        torch.empty_like(hidden),
+        torch.empty_like(cell),
+        x.new_empty(x.shape[2] if want_weights else 0, rows).t(),
+        x.new_empty(size if want_weights else 0, rows).t(),
+        x.new_empty(rows if want_weights or gain is not None else 0),
+        x.new_empty(rows if gain is not None else 0),
+    )
+
+
+def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
+    raise RuntimeError(
+        "the native gated LSTM has no second derivatives; RMEM_NATIVE=off chooses the PyTorch form"
+    )

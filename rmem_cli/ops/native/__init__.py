@@ -1,0 +1,1 @@
+"""The recurrences in C++: sources, and how they are built and loaded."""

@@ -1,0 +1,182 @@
+"""Builds the C++ sources beside this file, once for each machine, and loads them as torch operations.
+
+A finished library is moved to its place in one step, under a lock: several processes that start at once build
+it once, and one that is killed while building leaves nothing that the next could mistake for a library.
+"""
+
+import functools
+import hashlib
+import importlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import torch
+
+from rmem_cli.errors import UsageError
+from rmem_cli.paths import native_root
+
+FAMILIES = ("gates", "rotation")
+_MODES = ("auto", "on", "off")
+_SOURCES = Path(__file__).parent
+_COMMON_FLAGS = ["-O3", "-DNDEBUG", "-fno-math-errno", "-fno-trapping-math"]
+_CPU_FLAGS = {
+    "AVX512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],
+    "AVX2": ["-mavx2", "-mfma"],
+}
+_log = logging.getLogger("rmem")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether the native form of an op family runs in this process.
+
+    Attributes:
+        available: It does.
+        reason: Where its library is, or why it does not run: a phrase.
+    """
+
+    available: bool
+    reason: str
+
+
+@functools.cache
+def status(family: str) -> Status:
+    """Load the native form of an op family, building it first where that has not been done.
+
+    Args:
+        family: One of `FAMILIES`; its source is `<family>.cpp`.
+
+    Raises:
+        UsageError: `RMEM_NATIVE` is `on` and it cannot be had, or is none of auto, on and off.
+    """
+    mode = _mode()
+    if mode == "off":
+        return Status(False, "RMEM_NATIVE=off")
+    try:
+        return Status(True, str(_loaded(family)))
+    except (_CannotBuildError, OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if mode == "on":
+            raise UsageError(f"RMEM_NATIVE=on, but the native {family} cannot be had: {reason}") from error
+        _log.warning("native %s not used: %s; the PyTorch form gives the same numbers", family, reason)
+        return Status(False, reason)
+
+
+def usable(family: str, *tensors: torch.Tensor) -> bool:
+    """Whether the native form of an op family takes these tensors: of one float type, on the CPU."""
+    first = tensors[0]
+    return (
+        first.dtype in (torch.float32, torch.float64)
+        and all(each.device.type == "cpu" and each.dtype == first.dtype for each in tensors)
+        and status(family).available
+    )
+
+
+class _CannotBuildError(Exception):
+    """A reason why a source cannot be compiled here: a phrase."""
+
+
+def _mode() -> str:
+    mode = os.environ.get("RMEM_NATIVE", "") or "auto"
+    if mode not in _MODES:
+        raise UsageError(f"RMEM_NATIVE is {mode!r}; it must be one of {', '.join(_MODES)}")
+    return mode
+
+
+def _loaded(family: str) -> Path:
+    """Load the library of an op family; returns its file."""
+    library = native_root() / f"{family}-{_identity(family)}" / f"{_module(family)}.so"
+    if not library.exists():
+        _build_once(family, library)
+    torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+    importlib.import_module(f"rmem_cli.ops.{family}.native").register()
+    return library
+
+
+def _module(family: str) -> str:
+    return f"rmem_{family}"
+
+
+def _identity(family: str) -> str:
+    """Of all that the compiled code depends on: the sources, torch, the flags for this CPU."""
+    digest = hashlib.sha256()
+    for source in (_SOURCES / f"{family}.cpp", *sorted(_SOURCES.glob("*.h"))):
+        digest.update(source.read_bytes())
+    digest.update(repr((torch.__version__, sys.platform, os.uname().machine, _flags())).encode())
+    return digest.hexdigest()[:16]
+
+
+def _flags() -> list[str]:
+    """Of the compiler: torch's vector types are chosen by the two macros."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    flags = [*_COMMON_FLAGS, f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
+    flags += _CPU_FLAGS.get(capability, [])
+    if sys.platform != "darwin":
+        # Apple's compiler has no OpenMP; there, the loops run on one thread.
+        flags.append("-fopenmp")
+    return flags
+
+
+def _build_once(family: str, library: Path) -> None:
+    root = library.parent.parent
+    root.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(root / f"{family}.lock"):
+        if library.exists():
+            return
+        for abandoned in root.glob(f"{family}.building-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        _log.warning("building the native %s, once for this machine: about a minute", family)
+        folder = Path(tempfile.mkdtemp(prefix=f"{family}.building-", dir=root))
+        try:
+            _compile(family, folder)
+            shutil.rmtree(library.parent, ignore_errors=True)
+            folder.replace(library.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _compile(family: str, folder: Path) -> None:
+    from torch.utils import cpp_extension
+
+    compiler = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]
+    if shutil.which(compiler) is None:
+        raise _CannotBuildError(f"no C++ compiler ({compiler}) was found; install one, or set CXX")
+    with _ninja_on_path():
+        if shutil.which("ninja") is None:
+            raise _CannotBuildError("ninja was not found; `pip install 'rmem[native]'` brings it")
+        try:
+            cpp_extension.load(
+                _module(family),
+                [str(_SOURCES / f"{family}.cpp")],
+                extra_cflags=_flags(),
+                build_directory=str(folder),
+                with_cuda=False,
+                is_python_module=False,
+            )
+        except (RuntimeError, ImportError) as error:
+            raise _CannotBuildError(_first_error(str(error))) from error
+
+
+def _first_error(output: str) -> str:
+    """The compiler's first complaint, behind ninja's own headline."""
+    complaints = [line.strip() for line in output.splitlines() if "error:" in line]
+    return f"it does not compile ({complaints[0] if complaints else output.strip().splitlines()[0]})"
+
+
+@contextmanager
+def _ninja_on_path() -> Iterator[None]:
+    """The ninja of this environment can be found, even where the environment is not activated."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([before, str(Path(sys.executable).parent)])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before

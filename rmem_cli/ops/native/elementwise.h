@@ -1,0 +1,49 @@
+// Functions of vectors, and loops that go over numbers a vector at a time.
+#pragma once
+
+#include <ATen/cpu/vec/vec.h>
+
+#include <cstdint>
+
+namespace rmem {
+
+template <typename T>
+using Vector = at::vec::Vectorized<T>;
+
+// Calls body(first, count) for every vector of `size` numbers; the last may be shorter.
+template <typename T, typename Body>
+inline void each_vector(int64_t size, Body&& body) {
+  constexpr int64_t lanes = Vector<T>::size();
+  int64_t first = 0;
+  for (; first + lanes <= size; first += lanes) body(first, lanes);
+  if (first < size) body(first, size - first);
+}
+
+template <typename T>
+inline Vector<T> load(const T* place, int64_t count) {
+  return count == Vector<T>::size() ? Vector<T>::loadu(place) : Vector<T>::loadu(place, count);
+}
+
+template <typename T>
+inline void store(const Vector<T>& value, T* place, int64_t count) {
+  if (count == Vector<T>::size()) {
+    value.store(place);
+  } else {
+    value.store(place, count);
+  }
+}
+
+template <typename V>
+inline V sigmoid(const V& x) {
+  const V one(1);
+  return one / (one + x.neg().exp());
+}
+
+// Exact to rounding in absolute terms, which is all that sums of such numbers see.
+template <typename V>
+inline V tanh(const V& x) {
+  const V one(1), two(2);
+  return one - two / (one + (x + x).exp());
+}
+
+}  // namespace rmem

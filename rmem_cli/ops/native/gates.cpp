@@ -1,0 +1,533 @@
+// The gated LSTM: all steps of a sequence in one call, and all steps of its gradient in another.
+//
+// Everything is time first. The blocks of a step's pre-activations stand in the order of `lstm_blocks` in
+// ops/gates/options.py. Each thread takes its rows of the batch through a whole chunk of steps by itself.
+
+#include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include "buffers.h"
+#include "denormals.h"
+#include "elementwise.h"
+#include "product.h"
+
+#include <cmath>
+#include <mutex>
+#include <vector>
+
+namespace rmem {
+namespace {
+
+using at::Tensor;
+using std::optional;
+
+enum class Auxiliary { none, master, refine };
+
+// What a step does with its gates; see `GateOptions`.
+struct Form {
+  Auxiliary auxiliary;
+  bool coupled;
+  bool ordered;
+
+  int64_t forget_blocks() const { return auxiliary == Auxiliary::none ? 1 : 2; }
+  int64_t input_blocks() const { return coupled ? 0 : auxiliary == Auxiliary::master ? 2 : 1; }
+  int64_t blocks() const { return forget_blocks() + input_blocks() + 2; }
+};
+
+Form form_of(int64_t auxiliary, bool coupled, bool ordered) {
+  TORCH_CHECK(auxiliary >= 0 && auxiliary <= 2, "auxiliary is ", auxiliary, "; it must be 0, 1 or 2");
+  return {static_cast<Auxiliary>(auxiliary), coupled, ordered};
+}
+
+// Steps after which the threads meet, to work on large products together.
+constexpr int64_t chunk_steps = 64;
+// Rows of the batch that make a thread worth its while: fewer take as long to multiply.
+constexpr int64_t rows_per_thread = 4;
+
+// ---------------------------------------------------------------------------------------------------------
+// One step of one row
+
+// The gates of some units after their activation; those that the form lacks are not set.
+template <typename V>
+struct Gates {
+  V forget, forget_auxiliary, input, input_auxiliary, candidate, output;
+};
+
+// Places of the blocks within a row.
+template <typename T>
+struct Blocks {
+  T *forget, *forget_auxiliary, *input, *input_auxiliary, *candidate, *output;
+
+  Blocks(T* row, int64_t size, const Form& form) {
+    T* place = row;
+    const auto next = [&](bool present) {
+      T* block = present ? place : nullptr;
+      if (present) place += size;
+      return block;
+    };
+    forget = next(true);
+    forget_auxiliary = next(form.auxiliary != Auxiliary::none);
+    input = next(!form.coupled);
+    input_auxiliary = next(!form.coupled && form.auxiliary == Auxiliary::master);
+    candidate = next(true);
+    output = next(true);
+  }
+};
+
+// How much of the old cell is kept and how much of the candidate is let in.
+template <typename V>
+struct Flow {
+  V keep, let_in;
+};
+
+template <Auxiliary auxiliary, bool coupled, typename V>
+Flow<V> flow(const Gates<V>& gates) {
+  const V one(1);
+  const V &f = gates.forget, &a = gates.forget_auxiliary;
+  if constexpr (!coupled && auxiliary == Auxiliary::master) {
+    const V overlap = f * gates.input;
+    return {f - overlap * (one - a), gates.input - overlap * (one - gates.input_auxiliary)};
+  } else {
+    V keep = f;
+    if constexpr (auxiliary == Auxiliary::master) keep = f * f + a * (f - f * f);
+    if constexpr (auxiliary == Auxiliary::refine) keep = f * f + (a + a) * (f - f * f);
+    return {keep, coupled ? one - keep : gates.input};
+  }
+}
+
+// Gradients of the gates, after their activation, from those of the flow.
+template <Auxiliary auxiliary, bool coupled, typename V>
+void flow_backward(const Gates<V>& gates, V keep_grad, const V& let_in_grad, Gates<V>& grads) {
+  const V one(1);
+  const V &f = gates.forget, &a = gates.forget_auxiliary;
+  if constexpr (!coupled && auxiliary == Auxiliary::master) {
+    const V &i = gates.input, &b = gates.input_auxiliary;
+    const V unkept = keep_grad * (one - a), unlet = let_in_grad * (one - b);
+    grads.forget = keep_grad - (unkept + unlet) * i;
+    grads.input = let_in_grad - (unkept + unlet) * f;
+    grads.forget_auxiliary = keep_grad * f * i;
+    grads.input_auxiliary = let_in_grad * f * i;
+    return;
+  }
+  if constexpr (coupled) {
+    keep_grad = keep_grad - let_in_grad;
+  } else {
+    grads.input = let_in_grad;
+  }
+  grads.forget = keep_grad;
+  if constexpr (auxiliary != Auxiliary::none) {
+    const V weight = auxiliary == Auxiliary::refine ? a + a : a;
+    const V spread = f - f * f;
+    grads.forget = keep_grad * (f + f + weight * (one - f - f));
+    grads.forget_auxiliary = keep_grad * (auxiliary == Auxiliary::refine ? spread + spread : spread);
+  }
+}
+
+// Softmax in place, over a row.
+template <typename T>
+void softmax(T* row, int64_t size) {
+  T largest = row[0];
+  for (int64_t unit = 1; unit < size; ++unit) largest = row[unit] > largest ? row[unit] : largest;
+  T sum = 0;
+  each_vector<T>(size, [&](int64_t first, int64_t count) {
+    store((load(row + first, count) - Vector<T>(largest)).exp(), row + first, count);
+  });
+  for (int64_t unit = 0; unit < size; ++unit) sum += row[unit];
+  const T scale = T(1) / sum;
+  for (int64_t unit = 0; unit < size; ++unit) row[unit] *= scale;
+}
+
+// A gate of ON-LSTM from its softmax: the sums up to each unit, or one minus them.
+template <typename T>
+void cumulate(const T* shares, T* gate, int64_t size, bool from_one) {
+  T sum = 0;
+  for (int64_t unit = 0; unit < size; ++unit) {
+    sum += shares[unit];
+    gate[unit] = from_one ? T(1) - sum : sum;
+  }
+}
+
+// From the gradient of such a gate (overwritten) to that of its pre-activation.
+template <typename T>
+void cumulate_backward(const T* shares, T* grad, int64_t size, bool from_one) {
+  T sum = 0, mean = 0;
+  for (int64_t unit = size - 1; unit >= 0; --unit) {
+    sum += from_one ? -grad[unit] : grad[unit];
+    grad[unit] = sum;
+    mean += shares[unit] * sum;
+  }
+  for (int64_t unit = 0; unit < size; ++unit) grad[unit] = shares[unit] * (grad[unit] - mean);
+}
+
+template <typename T, Auxiliary auxiliary, bool coupled, bool ordered>
+struct Cell {
+  static constexpr bool has_auxiliary = auxiliary != Auxiliary::none;
+  static constexpr bool has_input_auxiliary = !coupled && auxiliary == Auxiliary::master;
+  using V = Vector<T>;
+
+  int64_t size;
+  Form form{auxiliary, coupled, ordered};
+  // Ordered gates of the row at hand, forget and input: sums over units do not fit a vector.
+  std::vector<T> ordered_forget = std::vector<T>(ordered ? size : 0);
+  std::vector<T> ordered_input = std::vector<T>(ordered && !coupled ? size : 0);
+
+  // Turns the pre-activations of a row into its gates, in place; an ordered gate is kept as its softmax.
+  void forward(T* row, const T* cell_before, T* cell, T* hidden) {
+    const Blocks<T> at(row, size, form);
+    if constexpr (ordered) {
+      softmax(at.forget, size);
+      if constexpr (!coupled) softmax(at.input, size);
+      order(at);
+    }
+    each_vector<T>(size, [&](int64_t first, int64_t count) {
+      const auto opened = [&](T* block) {
+        const V gate = sigmoid(load(block + first, count));
+        store(gate, block + first, count);
+        return gate;
+      };
+      Gates<V> gates;
+      gates.forget = ordered ? load(ordered_forget.data() + first, count) : opened(at.forget);
+      if constexpr (has_auxiliary) gates.forget_auxiliary = opened(at.forget_auxiliary);
+      if constexpr (!coupled)
+        gates.input = ordered ? load(ordered_input.data() + first, count) : opened(at.input);
+      if constexpr (has_input_auxiliary) gates.input_auxiliary = opened(at.input_auxiliary);
+      const V candidate = tanh(load(at.candidate + first, count));
+      store(candidate, at.candidate + first, count);
+      const Flow<V> flows = flow<auxiliary, coupled>(gates);
+      const V after = flows.keep * load(cell_before + first, count) + flows.let_in * candidate;
+      store(after, cell + first, count);
+      store(opened(at.output) * tanh(after), hidden + first, count);
+    });
+  }
+
+  // Gradients of the pre-activations of a row, and of the cell before it in the place of that after it.
+  void backward(const T* row, const T* cell_before, const T* cell, const T* hidden_grad, T* cell_grad, T* grad_row) {
+    const Blocks<const T> at(row, size, form);
+    const Blocks<T> grad(grad_row, size, form);
+    if constexpr (ordered) order(at);
+    each_vector<T>(size, [&](int64_t first, int64_t count) {
+      const V one(1);
+      const auto read = [&](const T* block) { return load(block + first, count); };
+      const auto slope = [&](const V& gate) { return gate - gate * gate; };
+      Gates<V> gates, grads;
+      gates.forget = read(ordered ? ordered_forget.data() : at.forget);
+      if constexpr (has_auxiliary) gates.forget_auxiliary = read(at.forget_auxiliary);
+      if constexpr (!coupled) gates.input = read(ordered ? ordered_input.data() : at.input);
+      if constexpr (has_input_auxiliary) gates.input_auxiliary = read(at.input_auxiliary);
+      gates.candidate = read(at.candidate);
+      gates.output = read(at.output);
+
+      const V squashed = tanh(read(cell)), from_hidden = read(hidden_grad);
+      store(from_hidden * squashed * slope(gates.output), grad.output + first, count);
+      const V from_cell = read(cell_grad) + from_hidden * gates.output * (one - squashed * squashed);
+      const Flow<V> flows = flow<auxiliary, coupled>(gates);
+      store(from_cell * flows.keep, cell_grad + first, count);
+      const V open = from_cell * flows.let_in;
+      store(open * (one - gates.candidate * gates.candidate), grad.candidate + first, count);
+
+      flow_backward<auxiliary, coupled>(gates, from_cell * read(cell_before), from_cell * gates.candidate, grads);
+      const V forget_slope = ordered ? one : slope(gates.forget);
+      store(grads.forget * forget_slope, grad.forget + first, count);
+      if constexpr (has_auxiliary)
+        store(grads.forget_auxiliary * slope(gates.forget_auxiliary), grad.forget_auxiliary + first, count);
+      if constexpr (!coupled) {
+        const V input_slope = ordered ? one : slope(gates.input);
+        store(grads.input * input_slope, grad.input + first, count);
+      }
+      if constexpr (has_input_auxiliary)
+        store(grads.input_auxiliary * slope(gates.input_auxiliary), grad.input_auxiliary + first, count);
+    });
+    if constexpr (ordered) {
+      cumulate_backward(at.forget, grad.forget, size, false);
+      if constexpr (!coupled) cumulate_backward(at.input, grad.input, size, true);
+    }
+  }
+
+ private:
+  template <typename Places>
+  void order(const Places& at) {
+    cumulate(at.forget, ordered_forget.data(), size, false);
+    if constexpr (!coupled) cumulate(at.input, ordered_input.data(), size, true);
+  }
+};
+
+// Calls body with the cell of a form.
+template <typename T, typename Body>
+void with_cell(const Form& form, int64_t size, Body&& body) {
+  const auto with_order = [&](auto auxiliary, auto coupled) {
+    if (form.ordered) {
+      body(Cell<T, auxiliary.value, coupled.value, true>{size});
+    } else {
+      body(Cell<T, auxiliary.value, coupled.value, false>{size});
+    }
+  };
+  const auto with_coupling = [&](auto auxiliary) {
+    if (form.coupled) {
+      with_order(auxiliary, std::true_type{});
+    } else {
+      with_order(auxiliary, std::false_type{});
+    }
+  };
+  switch (form.auxiliary) {
+    case Auxiliary::none: return with_coupling(std::integral_constant<Auxiliary, Auxiliary::none>{});
+    case Auxiliary::master: return with_coupling(std::integral_constant<Auxiliary, Auxiliary::master>{});
+    case Auxiliary::refine: return with_coupling(std::integral_constant<Auxiliary, Auxiliary::refine>{});
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Layer norm of each block of a row by itself
+
+constexpr double layer_norm_eps = 1e-5;
+
+// Normalises a row in place, keeps it so in `normal`, then scales and shifts it; `scales` are 1 / deviation.
+template <typename T>
+void normalise(T* row, T* normal, T* scales, const T* gain, const T* bias, int64_t blocks, int64_t size) {
+  for (int64_t block = 0; block < blocks; ++block) {
+    T mean = 0, variance = 0;
+    for (int64_t unit = 0; unit < size; ++unit) mean += row[block * size + unit];
+    mean /= T(size);
+    for (int64_t unit = 0; unit < size; ++unit) {
+      const T apart = row[block * size + unit] - mean;
+      variance += apart * apart;
+    }
+    scales[block] = T(1) / std::sqrt(variance / T(size) + T(layer_norm_eps));
+    for (int64_t unit = block * size; unit < (block + 1) * size; ++unit) {
+      normal[unit] = (row[unit] - mean) * scales[block];
+      row[unit] = normal[unit] * gain[unit] + bias[unit];
+    }
+  }
+}
+
+// From the gradient of a scaled row to that of the row before, in place; adds to the gradients of the gain.
+template <typename T>
+void normalise_backward(T* grad, const T* normal, const T* scales, const T* gain, T* gain_grad, T* bias_grad,
+                        int64_t blocks, int64_t size) {
+  for (int64_t block = 0; block < blocks; ++block) {
+    T mean = 0, along = 0;
+    for (int64_t unit = block * size; unit < (block + 1) * size; ++unit) {
+      gain_grad[unit] += grad[unit] * normal[unit];
+      bias_grad[unit] += grad[unit];
+      grad[unit] *= gain[unit];
+      mean += grad[unit];
+      along += grad[unit] * normal[unit];
+    }
+    mean /= T(size);
+    along /= T(size);
+    for (int64_t unit = block * size; unit < (block + 1) * size; ++unit)
+      grad[unit] = (grad[unit] - mean - along * normal[unit]) * scales[block];
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Sequences
+
+// Sizes of a problem, and numbers of its layer norm's weights, where it has one.
+struct Sizes {
+  int64_t time, batch, input, hidden, blocks;
+
+  Sizes(const Tensor& x, const Tensor& recurrent_weight)
+      : time(x.size(0)),
+        batch(x.size(1)),
+        input(x.size(2)),
+        hidden(recurrent_weight.size(1)),
+        blocks(recurrent_weight.size(0) / recurrent_weight.size(1)) {}
+
+  int64_t row() const { return blocks * hidden; }
+};
+
+// The steps of a tensor that is time first, as one matrix.
+Tensor rows_of(const Tensor& tensor, int64_t first, int64_t steps) {
+  return tensor.narrow(0, first, steps).flatten(0, 1);
+}
+
+void check_contiguous(at::ArrayRef<Tensor> tensors) {
+  for (const Tensor& tensor : tensors) TORCH_CHECK(tensor.is_contiguous(), "a tensor is not contiguous");
+}
+
+using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+// Hidden states and cells after every step; and, if they are to be kept, what the gradient needs: the gates
+// [time, batch, row], and with layer norm the normalised pre-activations and their scales.
+Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
+                   const Tensor& recurrent_weight, const Tensor& bias, const optional<Tensor>& gain,
+                   int64_t auxiliary, bool coupled, bool ordered, bool keep) {
+  const Form form = form_of(auxiliary, coupled, ordered);
+  const Sizes sizes(x, recurrent_weight);
+  TORCH_CHECK(sizes.blocks == form.blocks(), "there are ", sizes.blocks, " blocks instead of ", form.blocks());
+  check_contiguous({x, hidden, cell, recurrent_weight, bias});
+  const auto& options = x.options();
+  const int64_t kept = keep ? sizes.time : std::min(chunk_steps, sizes.time);
+  const int64_t normals = gain ? kept : 0;
+  Tensor hiddens = uninitialised({sizes.time, sizes.batch, sizes.hidden}, options);
+  Tensor cells = uninitialised({sizes.time, sizes.batch, sizes.hidden}, options);
+  Tensor gates = uninitialised({kept, sizes.batch, sizes.row()}, options);
+  Tensor normal = uninitialised({normals, sizes.batch, sizes.row()}, options);
+  Tensor scales = uninitialised({normals, sizes.batch, sizes.blocks}, options);
+
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gated_lstm", [&] {
+    using T = scalar_t;
+    const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.hidden, sizes.row(), 1, sizes.hidden);
+    const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
+    const int64_t state = sizes.batch * sizes.hidden;
+    for (int64_t first = 0; first < sizes.time; first += chunk_steps) {
+      const int64_t steps = std::min(chunk_steps, sizes.time - first), place = keep ? first : 0;
+      Tensor joined = rows_of(gates, place, steps);
+      if (gain) {
+        at::mm_out(joined, rows_of(x, first, steps), input_weight.t());
+      } else {
+        at::addmm_out(joined, bias, rows_of(x, first, steps), input_weight.t());
+      }
+      at::parallel_for(0, sizes.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
+        const FlushDenormals flush;
+        with_cell<T>(form, sizes.hidden, [&](auto recurrence) {
+          for (int64_t step = 0; step < steps; ++step) {
+            const int64_t now = first + step;
+            const T* hidden_before =
+                now ? hiddens.const_data_ptr<T>() + (now - 1) * state : hidden.const_data_ptr<T>();
+            const T* cell_before = now ? cells.const_data_ptr<T>() + (now - 1) * state : cell.const_data_ptr<T>();
+            T* rows = gates.mutable_data_ptr<T>() + (place + step) * sizes.batch * sizes.row();
+            recurrent.accumulate(hidden_before + begin * sizes.hidden, sizes.hidden, end - begin,
+                                 rows + begin * sizes.row(), sizes.row());
+            for (int64_t row = begin; row < end; ++row) {
+              T* gate_row = rows + row * sizes.row();
+              if (gains) {
+                const int64_t index = (place + step) * sizes.batch + row;
+                normalise(gate_row, normal.mutable_data_ptr<T>() + index * sizes.row(),
+                          scales.mutable_data_ptr<T>() + index * sizes.blocks, gains, bias.const_data_ptr<T>(),
+                          sizes.blocks, sizes.hidden);
+              }
+              const int64_t unit = row * sizes.hidden;
+              recurrence.forward(gate_row, cell_before + unit,
+                                 cells.mutable_data_ptr<T>() + now * state + unit,
+                                 hiddens.mutable_data_ptr<T>() + now * state + unit);
+            }
+          }
+        });
+      });
+    }
+  });
+  if (!keep) gates = at::empty({0}, options), normal = at::empty({0}, options), scales = at::empty({0}, options);
+  return {hiddens, cells, gates, normal, scales};
+}
+
+// Adds the rows of a tensor of one step to those of a gradient.
+template <typename T>
+void add_rows(const optional<Tensor>& from, int64_t offset, int64_t count, T* to) {
+  if (!from) return;
+  const T* numbers = from->const_data_ptr<T>() + offset;
+  each_vector<T>(count, [&](int64_t first, int64_t size) {
+    store(load(numbers + first, size) + load(to + first, size), to + first, size);
+  });
+}
+
+using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+// Gradients of x, hidden, cell, the two weights, the bias and the gain; those that are not wanted are empty.
+Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optional<Tensor>& cell_grads,
+                             const Tensor& x, const Tensor& hidden, const Tensor& cell,
+                             const Tensor& input_weight, const Tensor& recurrent_weight,
+                             const optional<Tensor>& gain, const Tensor& hiddens, const Tensor& cells,
+                             const Tensor& gates, const Tensor& normal, const Tensor& scales, int64_t auxiliary,
+                             bool coupled, bool ordered, bool want_x, bool want_weights) {
+  const Form form = form_of(auxiliary, coupled, ordered);
+  const Sizes sizes(x, recurrent_weight);
+  check_contiguous({x, hidden, cell, recurrent_weight, hiddens, cells, gates, normal, scales});
+  if (hidden_grads) check_contiguous({*hidden_grads});
+  if (cell_grads) check_contiguous({*cell_grads});
+  const auto& options = x.options();
+  Tensor hidden_grad = at::zeros({sizes.batch, sizes.hidden}, options);
+  Tensor cell_grad = at::zeros({sizes.batch, sizes.hidden}, options);
+  Tensor x_grad = want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options);
+  // Transposed: a product with few rows is much faster than one with few columns.
+  Tensor input_grad = at::zeros({want_weights ? sizes.input : 0, sizes.row()}, options);
+  Tensor recurrent_grad = at::zeros({want_weights ? sizes.hidden : 0, sizes.row()}, options);
+  Tensor bias_grad = at::zeros({want_weights ? sizes.row() : 0}, options);
+  Tensor gain_grad = at::zeros({gain ? sizes.row() : 0}, options);
+  Tensor scaled_bias_grad = at::zeros({gain ? sizes.row() : 0}, options);
+  Tensor grads = uninitialised({std::min(chunk_steps, sizes.time), sizes.batch, sizes.row()}, options);
+  std::mutex adding;
+
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gated_lstm_backward", [&] {
+    using T = scalar_t;
+    const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.row(), sizes.hidden, sizes.hidden, 1);
+    const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
+    const int64_t state = sizes.batch * sizes.hidden;
+    for (int64_t end_step = sizes.time; end_step > 0; end_step -= std::min(chunk_steps, end_step)) {
+      const int64_t steps = std::min(chunk_steps, end_step), first = end_step - steps;
+      at::parallel_for(0, sizes.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
+        const FlushDenormals flush;
+        std::vector<T> gain_sums(gains ? sizes.row() : 0), bias_sums(gains ? sizes.row() : 0);
+        const int64_t count = (end - begin) * sizes.hidden, offset = begin * sizes.hidden;
+        T* carried = hidden_grad.mutable_data_ptr<T>() + offset;
+        T* carried_cell = cell_grad.mutable_data_ptr<T>() + offset;
+        with_cell<T>(form, sizes.hidden, [&](auto recurrence) {
+          for (int64_t step = steps - 1; step >= 0; --step) {
+            const int64_t now = first + step;
+            add_rows(hidden_grads, now * state + offset, count, carried);
+            add_rows(cell_grads, now * state + offset, count, carried_cell);
+            const T* cell_before = now ? cells.const_data_ptr<T>() + (now - 1) * state : cell.const_data_ptr<T>();
+            for (int64_t row = begin; row < end; ++row) {
+              const int64_t index = now * sizes.batch + row, unit = row * sizes.hidden;
+              T* grad_row = grads.mutable_data_ptr<T>() + (step * sizes.batch + row) * sizes.row();
+              recurrence.backward(gates.const_data_ptr<T>() + index * sizes.row(), cell_before + unit,
+                                  cells.const_data_ptr<T>() + now * state + unit, carried + unit - offset,
+                                  carried_cell + unit - offset, grad_row);
+              if (gains)
+                normalise_backward(grad_row, normal.const_data_ptr<T>() + index * sizes.row(),
+                                   scales.const_data_ptr<T>() + index * sizes.blocks, gains, gain_sums.data(),
+                                   bias_sums.data(), sizes.blocks, sizes.hidden);
+            }
+            std::fill(carried, carried + count, T(0));
+            recurrent.accumulate(grads.const_data_ptr<T>() + (step * sizes.batch + begin) * sizes.row(), sizes.row(),
+                                 end - begin, carried, sizes.hidden);
+          }
+        });
+        if (gains) {
+          const std::lock_guard<std::mutex> lock(adding);
+          for (int64_t unit = 0; unit < sizes.row(); ++unit) {
+            gain_grad.mutable_data_ptr<T>()[unit] += gain_sums[unit];
+            scaled_bias_grad.mutable_data_ptr<T>()[unit] += bias_sums[unit];
+          }
+        }
+      });
+      const Tensor flat = rows_of(grads, 0, steps);
+      if (want_x) {
+        Tensor part = rows_of(x_grad, first, steps);
+        at::mm_out(part, flat, input_weight);
+      }
+      if (!want_weights) continue;
+      input_grad.addmm_(rows_of(x, first, steps).t(), flat);
+      if (!gain) bias_grad.add_(flat.sum(0));
+      if (first == 0) recurrent_grad.addmm_(hidden.t(), grads.select(0, 0));
+      const int64_t skipped = first == 0 ? 1 : 0;
+      if (steps > skipped)
+        recurrent_grad.addmm_(rows_of(hiddens, first + skipped - 1, steps - skipped).t(),
+                              rows_of(grads, skipped, steps - skipped));
+    }
+  });
+  return {x_grad,    hidden_grad, cell_grad, input_grad.t(), recurrent_grad.t(), gain ? scaled_bias_grad : bias_grad,
+          gain_grad};
+}
+
+}  // namespace
+}  // namespace rmem
+
+TORCH_LIBRARY_FRAGMENT(rmem, library) {
+  library.def(
+      "gated_lstm(Tensor x, Tensor hidden, Tensor cell, Tensor input_weight, Tensor recurrent_weight, Tensor bias, "
+      "Tensor? gain, int auxiliary, bool coupled, bool ordered, bool keep) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+  library.def(
+      "gated_lstm_backward(Tensor? hidden_grads, Tensor? cell_grads, Tensor x, Tensor hidden, Tensor cell, "
+      "Tensor input_weight, Tensor recurrent_weight, Tensor? gain, Tensor hiddens, Tensor cells, Tensor gates, "
+      "Tensor normal, Tensor scales, int auxiliary, bool coupled, bool ordered, bool want_x, bool want_weights) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+}
+
+TORCH_LIBRARY_IMPL(rmem, CPU, library) {
+  library.impl("gated_lstm", &rmem::gated_lstm);
+  library.impl("gated_lstm_backward", &rmem::gated_lstm_backward);
+}
