@@ -197,10 +197,12 @@ def test_what_needs_no_gradient_keeps_nothing_and_is_the_same(lstm):
     torch.testing.assert_close(without, tuple(each.detach() for each in lstm(*operands)), rtol=0, atol=0)
 
 
-def test_numbers_that_are_not_finite_stay_visible(lstm):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_numbers_that_are_not_finite_stay_visible(lstm, dtype):
     options = GateOptions(auxiliary="refine")
     weights = make_weights(lstm_blocks(options), 4, 5)
-    x, zero = normal(7, 2, 9, 4).detach(), torch.zeros(2, 5, dtype=torch.float64)
+    weights = GateWeights(*(None if each is None else each.to(dtype) for each in weights))
+    x, zero = normal(7, 2, 9, 4).detach().to(dtype), torch.zeros(2, 5, dtype=dtype)
     x[0, 3, 1] = torch.nan
     states = lstm(x, zero, zero, weights, options)
     assert states.hidden[0, 3:].isnan().all()
@@ -225,3 +227,14 @@ def test_torch_finds_no_fault_with_the_native_operations(activation, gain):
         torch.ops.rmem.gated_lstm_backward.default,
         (*grads, *constants[:6], *states, *form, True, True),
     )
+
+
+def test_single_precision_is_as_exact_as_its_rounding(lstm):
+    options = GateOptions(auxiliary="refine")
+    weights = make_weights(lstm_blocks(options), 4, 33)
+    smaller = GateWeights(*(None if each is None else each.detach() / 6 for each in weights))
+    single = GateWeights(*(None if each is None else each.float() for each in smaller))
+    x, hidden, cell = normal(7, 3, 150, 4).detach(), normal(8, 3, 33).detach(), normal(9, 3, 33).detach()
+    ours = lstm(x.float(), hidden.float(), cell.float(), single, options)
+    exact = reference.gated_lstm(x, hidden, cell, smaller, options)
+    torch.testing.assert_close(ours.hidden.double(), exact.hidden, rtol=0, atol=2e-6)

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -108,10 +109,19 @@ def _module(family: str) -> str:
 def _identity(family: str) -> str:
     """Of all that the compiled code depends on: the sources, torch, the flags for this CPU."""
     digest = hashlib.sha256()
-    for source in (_SOURCES / f"{family}.cpp", *sorted(_SOURCES.glob("*.h"))):
+    for source in _sources(_SOURCES / f"{family}.cpp"):
         digest.update(source.read_bytes())
     digest.update(repr((torch.__version__, sys.platform, os.uname().machine, _flags())).encode())
     return digest.hexdigest()[:16]
+
+
+def _sources(source: Path) -> list[Path]:
+    """A source and the headers beside it that it includes, directly or not."""
+    found = [source]
+    for each in found:
+        included = re.findall(r'^#include "(.+)"', each.read_text(encoding="utf-8"), re.MULTILINE)
+        found += [_SOURCES / name for name in included if _SOURCES / name not in found]
+    return found
 
 
 def _flags() -> list[str]:

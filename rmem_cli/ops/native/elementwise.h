@@ -33,17 +33,31 @@ inline void store(const Vector<T>& value, T* place, int64_t count) {
   }
 }
 
+// to += from
+template <typename T>
+inline void add(const T* from, T* to, int64_t size) {
+  each_vector<T>(size, [&](int64_t first, int64_t count) {
+    store(load(to + first, count) + load(from + first, count), to + first, count);
+  });
+}
+
+// Faster than the exact one, by a few units in the last place; what is not a number stays so.
+template <typename V>
+inline V exponential(const V& x) {
+  return V::blendv(x.exp_u20(), x, x != x);
+}
+
 template <typename V>
 inline V sigmoid(const V& x) {
   const V one(1);
-  return one / (one + x.neg().exp());
+  return one / (one + exponential(x.neg()));
 }
 
 // Exact to rounding in absolute terms, which is all that sums of such numbers see.
 template <typename V>
 inline V tanh(const V& x) {
   const V one(1), two(2);
-  return one - two / (one + (x + x).exp());
+  return one - two / (one + exponential(x + x));
 }
 
 }  // namespace rmem

@@ -173,32 +173,39 @@ struct Cell {
   std::vector<T> ordered_forget = std::vector<T>(ordered ? size : 0);
   std::vector<T> ordered_input = std::vector<T>(ordered && !coupled ? size : 0);
 
-  // Turns the pre-activations of a row into its gates, in place; an ordered gate is kept as its softmax.
-  void forward(T* row, const T* cell_before, T* cell, T* hidden) {
+  // Turns the pre-activations of a row, less the bias, into its gates, in place; an ordered gate is kept as
+  // its softmax.
+  void forward(T* row, const T* bias, const T* cell_before, T* cell, T* hidden) {
     const Blocks<T> at(row, size, form);
+    const Blocks<const T> shift(bias, size, form);
     if constexpr (ordered) {
+      add(shift.forget, at.forget, size);
+      if constexpr (!coupled) add(shift.input, at.input, size);
       softmax(at.forget, size);
       if constexpr (!coupled) softmax(at.input, size);
       order(at);
     }
     each_vector<T>(size, [&](int64_t first, int64_t count) {
-      const auto opened = [&](T* block) {
-        const V gate = sigmoid(load(block + first, count));
+      const auto joined = [&](const T* block, const T* shifts) {
+        return load(block + first, count) + load(shifts + first, count);
+      };
+      const auto opened = [&](T* block, const T* shifts) {
+        const V gate = sigmoid(joined(block, shifts));
         store(gate, block + first, count);
         return gate;
       };
       Gates<V> gates;
-      gates.forget = ordered ? load(ordered_forget.data() + first, count) : opened(at.forget);
-      if constexpr (has_auxiliary) gates.forget_auxiliary = opened(at.forget_auxiliary);
+      gates.forget = ordered ? load(ordered_forget.data() + first, count) : opened(at.forget, shift.forget);
+      if constexpr (has_auxiliary) gates.forget_auxiliary = opened(at.forget_auxiliary, shift.forget_auxiliary);
       if constexpr (!coupled)
-        gates.input = ordered ? load(ordered_input.data() + first, count) : opened(at.input);
-      if constexpr (has_input_auxiliary) gates.input_auxiliary = opened(at.input_auxiliary);
-      const V candidate = tanh(load(at.candidate + first, count));
+        gates.input = ordered ? load(ordered_input.data() + first, count) : opened(at.input, shift.input);
+      if constexpr (has_input_auxiliary) gates.input_auxiliary = opened(at.input_auxiliary, shift.input_auxiliary);
+      const V candidate = tanh(joined(at.candidate, shift.candidate));
       store(candidate, at.candidate + first, count);
       const Flow<V> flows = flow<auxiliary, coupled>(gates);
       const V after = flows.keep * load(cell_before + first, count) + flows.let_in * candidate;
       store(after, cell + first, count);
-      store(opened(at.output) * tanh(after), hidden + first, count);
+      store(opened(at.output, shift.output) * tanh(after), hidden + first, count);
     });
   }
 
@@ -282,9 +289,9 @@ void with_cell(const Form& form, int64_t size, Body&& body) {
 
 constexpr double layer_norm_eps = 1e-5;
 
-// Normalises a row in place, keeps it so in `normal`, then scales and shifts it; `scales` are 1 / deviation.
+// Normalises a row in place, keeps it so in `normal`, then multiplies it; `scales` are 1 / deviation.
 template <typename T>
-void normalise(T* row, T* normal, T* scales, const T* gain, const T* bias, int64_t blocks, int64_t size) {
+void normalise(T* row, T* normal, T* scales, const T* gain, int64_t blocks, int64_t size) {
   for (int64_t block = 0; block < blocks; ++block) {
     T mean = 0, variance = 0;
     for (int64_t unit = 0; unit < size; ++unit) mean += row[block * size + unit];
@@ -296,7 +303,7 @@ void normalise(T* row, T* normal, T* scales, const T* gain, const T* bias, int64
     scales[block] = T(1) / std::sqrt(variance / T(size) + T(layer_norm_eps));
     for (int64_t unit = block * size; unit < (block + 1) * size; ++unit) {
       normal[unit] = (row[unit] - mean) * scales[block];
-      row[unit] = normal[unit] * gain[unit] + bias[unit];
+      row[unit] = normal[unit] * gain[unit];
     }
   }
 }
@@ -375,11 +382,7 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
     for (int64_t first = 0; first < sizes.time; first += chunk_steps) {
       const int64_t steps = std::min(chunk_steps, sizes.time - first), place = keep ? first : 0;
       Tensor joined = rows_of(gates, place, steps);
-      if (gain) {
-        at::mm_out(joined, rows_of(x, first, steps), input_weight.t());
-      } else {
-        at::addmm_out(joined, bias, rows_of(x, first, steps), input_weight.t());
-      }
+      at::mm_out(joined, rows_of(x, first, steps), input_weight.t());
       at::parallel_for(0, sizes.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
         const FlushDenormals flush;
         with_cell<T>(form, sizes.hidden, [&](auto recurrence) {
@@ -396,11 +399,10 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
               if (gains) {
                 const int64_t index = (place + step) * sizes.batch + row;
                 normalise(gate_row, normal.mutable_data_ptr<T>() + index * sizes.row(),
-                          scales.mutable_data_ptr<T>() + index * sizes.blocks, gains, bias.const_data_ptr<T>(),
-                          sizes.blocks, sizes.hidden);
+                          scales.mutable_data_ptr<T>() + index * sizes.blocks, gains, sizes.blocks, sizes.hidden);
               }
               const int64_t unit = row * sizes.hidden;
-              recurrence.forward(gate_row, cell_before + unit,
+              recurrence.forward(gate_row, bias.const_data_ptr<T>(), cell_before + unit,
                                  cells.mutable_data_ptr<T>() + now * state + unit,
                                  hiddens.mutable_data_ptr<T>() + now * state + unit);
             }
@@ -416,11 +418,7 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
 // Adds the rows of a tensor of one step to those of a gradient.
 template <typename T>
 void add_rows(const optional<Tensor>& from, int64_t offset, int64_t count, T* to) {
-  if (!from) return;
-  const T* numbers = from->const_data_ptr<T>() + offset;
-  each_vector<T>(count, [&](int64_t first, int64_t size) {
-    store(load(numbers + first, size) + load(to + first, size), to + first, size);
-  });
+  if (from) add(from->const_data_ptr<T>() + offset, to, count);
 }
 
 using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;

@@ -8,7 +8,9 @@
 #include <ATen/cpu/vec/vec.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace rmem {
@@ -17,12 +19,14 @@ template <typename T>
 using Vector = at::vec::Vectorized<T>;
 
 // Rows and vectors of a block of the result that is held in registers: 24 sums of 32 registers, or 12 of 16.
-constexpr int block_rows = 6;
-#if defined(CPU_CAPABILITY_AVX512)
-constexpr int panel_vectors = 4;
-#else
 constexpr int panel_vectors = 2;
+#if defined(CPU_CAPABILITY_AVX512)
+constexpr int block_rows = 12;
+#else
+constexpr int block_rows = 6;
 #endif
+// Rows of a panel that the fastest cache holds, while one block after another is multiplied by them.
+constexpr int64_t depth_step = 256;
 
 // A matrix [depth, columns], laid out for products from the left.
 template <typename T>
@@ -48,54 +52,60 @@ class PackedMatrix {
   void accumulate(const T* left, int64_t left_stride, int64_t rows, T* result, int64_t result_stride) const {
     const int64_t blocks = (rows + block_rows - 1) / block_rows;
     for (int64_t first = 0; first < columns_; first += panel_columns) {
-      const T* panel = packed_.data() + first * depth_;
       const int64_t width = std::min(panel_columns, columns_ - first);
-      for (int64_t block = 0, row = 0; block < blocks; ++block) {
-        const int64_t height = (rows - row) / (blocks - block);
-        add_block(height, left + row * left_stride, left_stride, panel, result + row * result_stride + first,
-                  result_stride, width);
-        row += height;
+      for (int64_t inner = 0; inner < depth_; inner += depth_step) {
+        const T* panel = packed_.data() + first * depth_ + inner * panel_columns;
+        const int64_t depth = std::min(depth_step, depth_ - inner);
+        for (int64_t block = 0, row = 0; block < blocks; ++block) {
+          const int64_t height = (rows - row) / (blocks - block);
+          by_height[height - 1](left + row * left_stride + inner, left_stride, panel, depth,
+                                result + row * result_stride + first, result_stride, width);
+          row += height;
+        }
       }
     }
   }
 
  private:
-  void add_block(int64_t height, const T* left, int64_t left_stride, const T* panel, T* result,
-                 int64_t result_stride, int64_t width) const {
-    switch (height) {
-      case 1: return add_rows<1>(left, left_stride, panel, result, result_stride, width);
-      case 2: return add_rows<2>(left, left_stride, panel, result, result_stride, width);
-      case 3: return add_rows<3>(left, left_stride, panel, result, result_stride, width);
-      case 4: return add_rows<4>(left, left_stride, panel, result, result_stride, width);
-      case 5: return add_rows<5>(left, left_stride, panel, result, result_stride, width);
-      default: return add_rows<block_rows>(left, left_stride, panel, result, result_stride, width);
-    }
-  }
+  using AddRows = void (*)(const T*, int64_t, const T*, int64_t, T*, int64_t, int64_t);
 
+  // Adds the product of `height` rows with `depth` rows of a panel.
   template <int height>
-  void add_rows(const T* left, int64_t left_stride, const T* panel, T* result, int64_t result_stride,
-                int64_t width) const {
+  static void add_rows(const T* left, int64_t left_stride, const T* panel, int64_t depth, T* result,
+                       int64_t result_stride, int64_t width) {
     constexpr int lanes = Vector<T>::size();
     Vector<T> sums[height][panel_vectors];
+#pragma GCC unroll 12
     for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
       for (int vector = 0; vector < panel_vectors; ++vector) sums[row][vector] = Vector<T>(0);
-    for (int64_t inner = 0; inner < depth_; ++inner, panel += panel_columns) {
+    for (int64_t inner = 0; inner < depth; ++inner, panel += panel_columns) {
       Vector<T> right[panel_vectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
       for (int vector = 0; vector < panel_vectors; ++vector)
         right[vector] = Vector<T>::loadu(panel + vector * lanes);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
       for (int row = 0; row < height; ++row) {
         const Vector<T> factor(left[row * left_stride + inner]);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int vector = 0; vector < panel_vectors; ++vector)
           sums[row][vector] = at::vec::fmadd(factor, right[vector], sums[row][vector]);
       }
     }
+#pragma GCC unroll 12
     for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
       for (int vector = 0; vector < panel_vectors; ++vector)
         add_to(result + row * result_stride + vector * lanes, sums[row][vector], width - vector * lanes);
   }
+
+  template <int... heights>
+  static constexpr std::array<AddRows, block_rows> one_for_each(std::integer_sequence<int, heights...>) {
+    return {&add_rows<heights + 1>...};
+  }
+
+  static constexpr std::array<AddRows, block_rows> by_height =
+      one_for_each(std::make_integer_sequence<int, block_rows>{});
 
   static void add_to(T* place, const Vector<T>& sum, int64_t count) {
     constexpr int lanes = Vector<T>::size();
