@@ -8,7 +8,7 @@ from rmem_cli.commands.options import Device, Overrides, Recipes, Rows, Scale, S
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
-    from rmem_cli.training.experiment import Failure
+    from rmem_cli.training.experiment import Failure, Rerun
 
 
 def train(
@@ -45,26 +45,52 @@ def train(
     from rmem_cli.training.machine import choose_machine
 
     machine = choose_machine(device, jobs)
+    if dry_run:
+        _print_plan(specs, rerun, device)
+        return
     todo = missing_runs(specs, rerun)
     people.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
-    if dry_run:
-        _print_plan(todo)
-        return
     failures = train_runs(todo, machine, people, jobs=jobs, repeat=rerun != "missing")
     _print_tables(loaded, specs)
     _raise_for(failures, len(todo))
 
 
-def _print_plan(todo: "list[RunSpec]") -> None:
-    """One line for each run: what it is, and its size."""
-    from rmem_cli.training.experiment import label
+def _print_plan(specs: "list[RunSpec]", rerun: "Rerun", device: str) -> None:
+    """One line for each run that would be done: its size, and what it would cost."""
+    import torch
+
+    from rmem_cli.data.known_sizes import UNPREPARED
+    from rmem_cli.data.prepared import open_prepared, sizes_suffice
+    from rmem_cli.report.wording import duration
+    from rmem_cli.training.experiment import label, missing_runs
     from rmem_cli.training.plan import plan_of
 
-    for spec in todo:
-        plan = plan_of(spec)
+    with sizes_suffice():
+        todo = missing_runs(specs, rerun)
+        typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
+        for name, form in sorted({each for spec in todo for each in _data_sets(spec)}):
+            if open_prepared(name, form).data_hash == UNPREPARED:
+                typer.echo(f"{name} ({form}) is not here; its known size will do for a plan", err=True)
+        total = 0.0
+        for index, spec in enumerate(todo):
+            if index == 0 or spec.settings != todo[index - 1].settings:
+                plan = plan_of(spec, torch.device(device))
+            total += plan.seconds
+            typer.echo(
+                f"{label(spec)}: {plan.parameters:,} parameters, {plan.steps:,} steps of {plan.batch_size}, "
+                f"about {plan.memory_mb:,.0f} MB and {duration(plan.seconds)}"
+            )
+    if todo:
         typer.echo(
-            f"{label(spec)}: {plan.parameters:,} parameters, {plan.steps:,} steps of {plan.batch_size}"
+            f"training takes about {duration(total)} on {device}, one run after the other: an estimate from "
+            "the operations of a step, at half the rate at which this device multiplies matrices",
+            err=True,
         )
+
+
+def _data_sets(spec: "RunSpec") -> list[tuple[str, str]]:
+    sets: list[tuple[str, str]] = spec.settings.task.data_sets()  # type: ignore[attr-defined]
+    return sets
 
 
 def _print_tables(recipes: "list[Recipe]", specs: "list[RunSpec]") -> None:

@@ -14,7 +14,9 @@ A list of texts (articles, questions, ...) is two arrays: all texts in UTF-8, an
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -131,6 +133,19 @@ class Prepared:
         raise UsageError(f"{_title(self.meta)} has no {wanted!r}; there are: {', '.join(there)}.")
 
 
+_sizes_suffice: ContextVar[bool] = ContextVar("sizes_suffice", default=False)
+
+
+@contextmanager
+def sizes_suffice() -> Iterator[None]:
+    """While this context lasts, a public data set that is not here opens as zeros, in its known size."""
+    token = _sizes_suffice.set(True)
+    try:
+        yield
+    finally:
+        _sizes_suffice.reset(token)
+
+
 def open_prepared(name: str, form: str) -> Prepared:
     """Open a prepared data set; checks what is cheap (`meta.json`, sizes), not the hashes of the arrays.
 
@@ -142,6 +157,18 @@ def open_prepared(name: str, form: str) -> Prepared:
         DataError: It is not there, damaged, or lacks so much that nothing can be made of it; the message
             names the command that helps.
     """
+    try:
+        return _open(name, form)
+    except DataError:
+        from rmem_cli.data.known_sizes import unwritten
+
+        known = unwritten(name, form) if _sizes_suffice.get() else None
+        if known is None:
+            raise
+        return known
+
+
+def _open(name: str, form: str) -> Prepared:
     prepared = read_prepared(name, form)
     if not prepared.meta["arrays"]:
         counted = ", ".join(f"{split} {count:,}" for split, count in prepared.meta["counts"].items())

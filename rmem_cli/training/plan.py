@@ -1,11 +1,30 @@
-"""What a run would cost, before it is done."""
+"""What a run would cost, before it is done: counted on a model without memory for its numbers."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.fx.experimental import _config as meta_config
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
+from rmem_cli.models.batch import Batch
+from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.state import State, detach
 from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.training.loop import build_task, build_task_model, total_steps
+from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.training.loop import DTYPES, build_task, build_task_model, total_steps
+from rmem_cli.training.optimizers import build_optimizer
+
+# Of the rate of large products, what training reaches where products are most of it.
+_SHARE_OF_PRODUCT_RATE = 0.5
+_PRODUCT_SIZE = 1024
+# Segments after the second cost what the second does.
+_WALKED_SEGMENTS = 2
 
 
 @dataclass(frozen=True)
@@ -16,21 +35,173 @@ class Plan:
         parameters: Weights of the model.
         steps: Optimizer steps.
         batch_size: Examples (or text columns) of each.
+        memory_mb: Weights, gradients, the optimizer's numbers and what back-propagation keeps, in megabytes.
+        seconds: Time of all steps on a device, estimated from its operations.
     """
 
     parameters: int
     steps: int
     batch_size: int
+    memory_mb: float
+    seconds: float
 
 
-def plan_of(spec: RunSpec) -> Plan:
-    """The size of a run; its model is built without memory for its weights.
+def plan_of(spec: RunSpec, device: torch.device) -> Plan:
+    """The size of a run, and an estimate of its time on a device.
 
     Raises:
         DataError: Its data is missing, which the vocabulary comes from.
     """
-    task = build_task(spec.settings)
+    settings = spec.settings
+    task = build_task(settings)
+    train = settings.train
     with torch.device("meta"):
-        model = build_task_model(spec.settings, task)
-    train = spec.settings.train
-    return Plan(model.parameter_count(), total_steps(train, task), train.batch_size)
+        model = build_task_model(settings, task).to(DTYPES[train.dtype])
+    batch = task.training_batch(0, train.batch_size, seed=0).to(torch.device("meta"), DTYPES[train.dtype])
+    steps = total_steps(train, task)
+    # Which classes an adaptive softmax gathers depends on the data: counted as if it were all of them.
+    with meta_config.patch(  # type: ignore[attr-defined]
+        meta_nonzero_assume_all_nonzero=True
+    ):
+        cost = _cost_of_step(model, batch, settings)
+    rate, call = _product_rate(device), _call_seconds(device)
+    return Plan(
+        parameters=model.parameter_count(),
+        steps=steps,
+        batch_size=train.batch_size,
+        memory_mb=cost.bytes / 1e6,
+        seconds=steps * (cost.flops / (_SHARE_OF_PRODUCT_RATE * rate) + cost.calls * call),
+    )
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Of some computation: floating-point operations, calls of torch's operations, bytes held at once."""
+
+    flops: float
+    calls: float
+    bytes: float
+
+
+def _cost_of_step(model: SequenceModel, batch: Batch, settings: RunSettings) -> _Cost:
+    backprop: Any = settings.train.backprop
+    length = getattr(backprop, "segment_length", None) or model.core.segment_length
+    segments = batch.split(length)
+    first, *later = _walk(model, segments[:_WALKED_SEGMENTS])
+    rest = later[0] if later else first
+    kept, passes = _kept_segments(backprop, len(segments))
+    held = first.bytes + (kept - 1) * rest.bytes
+    count = len(segments) - 1
+    return _Cost(
+        flops=passes * (first.flops + count * rest.flops),
+        calls=passes * (first.calls + count * rest.calls),
+        bytes=held + _weight_bytes(model, settings),
+    )
+
+
+def _kept_segments(backprop: Any, segments: int) -> tuple[int, float]:
+    """How many segments' activations are held at once, and how often a segment is gone through."""
+    if backprop.kind == "truncated":
+        return min(backprop.segments, segments), 1
+    if backprop.kind == "sliding":
+        depth = backprop.depth + 1
+        return depth, depth
+    if backprop.kind == "replay":
+        # Once more forward, a third of forward and backward, for all segments but the last.
+        return 1, 1 + (segments - 1) / (3 * segments)
+    return segments, 1
+
+
+def _walk(model: SequenceModel, segments: list[Batch]) -> list[_Cost]:
+    """The cost of each of some segments that follow one another, forward and backward."""
+    state: State | None = None
+    costs = []
+    model.core.op_paths()  # loads the native operations, whose products are counted by functions of their own
+    for segment in segments:
+        saved = _SavedBytes(model)
+        with FlopCounterMode(display=False) as flops, _Calls() as calls:
+            with torch.autograd.graph.saved_tensors_hooks(saved.keep, saved.give_back):
+                result = model.step(segment, state)
+                loss = result.nll_sum + sum(result.auxiliary.values())
+            torch.autograd.backward(loss)
+        state = detach(result.state)
+        costs.append(_Cost(float(flops.get_total_flops()), calls.count, saved.bytes))
+    return costs
+
+
+class _SavedBytes:
+    """Counts what automatic differentiation keeps, each storage once; weights are there anyway."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        self.bytes = 0
+        self._storages: list[torch.UntypedStorage] = []
+        self._seen = {weight.untyped_storage()._cdata for weight in model.parameters()}
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._seen:
+            self._seen.add(storage._cdata)
+            self._storages.append(storage)
+            self.bytes += storage.nbytes()
+        return tensor
+
+    @staticmethod
+    def give_back(tensor: Tensor) -> Tensor:
+        return tensor
+
+
+class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts calls of torch's operations."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def _weight_bytes(model: SequenceModel, settings: RunSettings) -> int:
+    """Weights, gradients and the optimizer's numbers."""
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    per_weight = 1 + _numbers_per_weight(settings)
+    of_all = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    return of_all + per_weight * sum(weight.numel() * weight.element_size() for weight in trainable)
+
+
+def _numbers_per_weight(settings: RunSettings) -> int:
+    """How many numbers the optimizer keeps for each weight: tried on a few."""
+    weights = torch.zeros(100, requires_grad=True)
+    weights.grad = torch.zeros(100)
+    optimizer = build_optimizer(settings.optimizer, [weights])
+    optimizer.step()
+    numbers = [value for state in optimizer.state.values() for value in state.values()]
+    return sum(each.numel() for each in numbers if isinstance(each, Tensor)) // weights.numel()
+
+
+@cache
+def _product_rate(device: torch.device) -> float:
+    """Floating-point operations a second of a large product."""
+    matrix = torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE, device=device)
+    return 2 * _PRODUCT_SIZE**3 / _seconds(lambda: matrix @ matrix, repeats=5)
+
+
+@cache
+def _call_seconds(device: torch.device) -> float:
+    """Time of one call of an operation, its arithmetic aside."""
+    number = torch.ones(1, device=device)
+    return _seconds(lambda: number + number, repeats=1000)
+
+
+def _seconds(operation: Callable[[], Tensor], repeats: int) -> float:
+    """Of one call, once everything is warm."""
+    operation().sum().item()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        result = operation()
+    result.sum().item()
+    return (time.perf_counter() - started) / repeats

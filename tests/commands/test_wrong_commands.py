@@ -165,7 +165,7 @@ def test_wrong_options_are_named_with_the_help_that_lists_the_right_ones(rmem, r
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("command", [["train"], ["train", "--dry-run"], ["eval"]])
+@pytest.mark.parametrize("command", [["train"], ["eval"]])
 def test_missing_data_names_the_command_that_gets_it(rmem, recipe, command):
     ended = rmem(
         *command, "small.yaml", "--row", "gru", "--set", LANGUAGE_MODEL, "--set", "eval.test.metrics=[bpc]"

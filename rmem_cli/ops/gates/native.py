@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from rmem_cli.ops.gates.options import GateOptions, GateWeights, LSTMStates, all_biases, lstm_blocks
 
@@ -35,6 +36,8 @@ def register() -> None:
     torch.library.register_fake("rmem::gated_lstm_backward", _backward_shapes)
     torch.library.register_autograd("rmem::gated_lstm", _backward, setup_context=_setup_context)
     torch.library.register_autograd("rmem::gated_lstm_backward", _no_second_derivative)
+    register_flop_formula(torch.ops.rmem.gated_lstm)(_flops)
+    register_flop_formula(torch.ops.rmem.gated_lstm_backward)(_backward_flops)
 
 
 def _form(options: GateOptions) -> tuple[int, bool, bool]:
@@ -62,6 +65,17 @@ def _forward_shapes(
     normals = time if gain is not None else 0
     kept = [(time, batch, rows), (normals, batch, rows), (normals, batch, rows // size)]
     return (*states, *(x.new_empty(shape) for shape in kept))
+
+
+def _flops(x: torch.Size, hidden: Any, cell: Any, input_weight: torch.Size, *_: Any, **__: Any) -> int:
+    """Of the products of a sequence, which are nearly all."""
+    time, batch, inputs = x
+    return int(2 * time * batch * input_weight[0] * (inputs + hidden[1]))
+
+
+def _backward_flops(hidden_grads: Any, cell_grads: Any, *operands: Any, **_: Any) -> int:
+    """Each product of the forward pass has two gradients."""
+    return 2 * _flops(*operands)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -72,11 +72,15 @@ def status(family: str) -> Status:
 
 
 def usable(family: str, *tensors: torch.Tensor) -> bool:
-    """Whether the native form of an op family takes these tensors: of one float type, on the CPU."""
+    """Whether the native form of an op family takes these tensors: of one float type, on the CPU.
+
+    Tensors that have a shape alone (`meta`) are taken as if they were there.
+    """
     first = tensors[0]
     return (
         first.dtype in (torch.float32, torch.float64)
-        and all(each.device.type == "cpu" and each.dtype == first.dtype for each in tensors)
+        and first.device.type in ("cpu", "meta")
+        and all((each.device, each.dtype) == (first.device, first.dtype) for each in tensors)
         and status(family).available
     )
 
