@@ -22,15 +22,15 @@ VALUES, SEPARATOR, FIRST_KEY, KEYS = 10, 10, 11, 26
 VOCABULARY = [*map(str, range(VALUES)), "|", *ascii_lowercase]
 
 
-def retrieval_rows(random: np.random.Generator, count: int) -> np.ndarray:
-    """Rows [count, 11]: keys and values, the asked key, the separator, the value."""
-    keys = FIRST_KEY + _different(random, count, KEYS)
-    values = _different(random, count, VALUES)
-    asked = random.integers(PAIRS, size=(count, 1))
-    pairs = np.stack([keys, values], axis=2).reshape(count, 2 * PAIRS)
+def retrieval_rows(random: np.random.Generator, count: int, *, pairs: int = PAIRS) -> np.ndarray:
+    """Rows [count, 2 pairs + 3]: keys and values, the asked key, the separator, the value."""
+    keys = FIRST_KEY + _different(random, count, KEYS)[:, :pairs]
+    values = _different(random, count, VALUES)[:, :pairs]
+    asked = random.integers(pairs, size=(count, 1))
+    told = np.stack([keys, values], axis=2).reshape(count, 2 * pairs)
     query, answer = (np.take_along_axis(of, asked, axis=1) for of in (keys, values))
     separator = np.full((count, 1), SEPARATOR)
-    return np.concatenate([pairs, query, separator, answer], axis=1).astype(np.uint8)
+    return np.concatenate([told, query, separator, answer], axis=1).astype(np.uint8)
 
 
 def prepare_retrieval(
@@ -43,8 +43,8 @@ def prepare_retrieval(
 
 
 def _different(random: np.random.Generator, count: int, choices: int) -> np.ndarray:
-    """[count, PAIRS] numbers below `choices`, different within each row, every selection as likely."""
-    return np.argsort(random.random((count, choices)), axis=1)[:, :PAIRS]
+    """[count, choices] numbers below `choices`, all of them in each row, every order as likely."""
+    return np.argsort(random.random((count, choices)), axis=1)
 
 
 ASSOCIATIVE_RETRIEVAL = Dataset(

@@ -2,6 +2,8 @@
 
 What is stored, and the split in folds: `rmem_cli.data.hyperpartisan`. The test articles of the task are not
 published with them.
+
+The tokenizer of a fold knows the articles that are trained on when the fold is held out, and no other.
 """
 
 import hashlib
@@ -11,15 +13,17 @@ from xml.etree import ElementTree  # read only after the sha256 of the file was 
 
 import numpy as np
 
-from rmem_cli.data.hyperpartisan import FORM
+from rmem_cli.data.hyperpartisan import FOLDS, FORM, PIECES, fold_of
 from rmem_cli.data.texts import text_chunks
-from rmem_cli.data.writer import Content, Expected
+from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, whole_lines
+from rmem_cli.data.writer import Content, Expected, smallest_unsigned
 from rmem_cli.errors import DataError
 
 from .dataset import Dataset, Form, Source, SourceFile
 
 _ARTICLES = "articles-training-byarticle-20181122"
 _LABELS = "ground-truth-training-byarticle-20181122"
+_VOCABULARY = 4000
 
 
 def prepare_articles(files: Mapping[str, Path]) -> Content:
@@ -28,14 +32,8 @@ def prepare_articles(files: Mapping[str, Path]) -> Content:
     Raises:
         DataError: One of the two files is missing, or they do not describe the same articles.
     """
-    paths = [files.get(f"{name}.xml") for name in (_ARTICLES, _LABELS)]
-    if None in paths:
-        raise DataError("Hyperpartisan news needs both its files, the articles and their labels.")
-    articles, truth = (_articles(path) for path in paths if path is not None)
+    articles, labels = _labelled(files)
     ids = [article.attrib["id"] for article in articles]
-    if ids != [article.attrib["id"] for article in truth]:
-        raise DataError("The two files of Hyperpartisan news do not describe the same articles.")
-    labels = np.array([article.attrib["hyperpartisan"] == "true" for article in truth], np.uint8)
     return Content(
         {"label": [labels], "rank": [ranks(ids, labels.tolist())]},
         [],
@@ -43,6 +41,51 @@ def prepare_articles(files: Mapping[str, Path]) -> Content:
         counted={"articles": "label"},
         details={"true": int(labels.sum()), "false": int((labels == 0).sum())},
     )
+
+
+def prepare_pieces(files: Mapping[str, Path]) -> Content:
+    """Title and text of each article as pieces of words, once for each fold.
+
+    Raises:
+        DataError: One of the two files is missing, or they do not describe the same articles.
+    """
+    articles, labels = _labelled(files)
+    ids = [article.attrib["id"] for article in articles]
+    folds = fold_of(ranks(ids, labels.tolist()))
+    texts = [(_title(article), _text(article)) for article in articles]
+    return Content(
+        {"label": [labels], "rank": [ranks(ids, labels.tolist())]},
+        [],
+        together=(chunk for fold in range(FOLDS) for chunk in _pieces(texts, folds != fold, fold)),
+        counted={"articles": "label"},
+    )
+
+
+def _labelled(files: Mapping[str, Path]) -> tuple[list[ElementTree.Element], np.ndarray]:
+    """The articles and their labels (1: hyperpartisan)."""
+    paths = [files.get(f"{name}.xml") for name in (_ARTICLES, _LABELS)]
+    if None in paths:
+        raise DataError("Hyperpartisan news needs both its files, the articles and their labels.")
+    articles, truth = (_articles(path) for path in paths if path is not None)
+    ids = [article.attrib["id"] for article in articles]
+    if ids != [article.attrib["id"] for article in truth]:
+        raise DataError("The two files of Hyperpartisan news do not describe the same articles.")
+    return articles, np.array([article.attrib["hyperpartisan"] == "true" for article in truth], np.uint8)
+
+
+def _pieces(
+    texts: Sequence[tuple[str, str]], trained_on: np.ndarray, fold: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of one fold: all articles by a tokenizer that knows some of them."""
+    known = [text for text, known in zip(texts, trained_on, strict=True) if known]
+    lines = whole_lines(f"{line}\n" for text in known for line in text)
+    tokenizer = SentencePieceTokenizer.train(lines, _VOCABULARY, "bpe", exact=False)
+    end = tokenizer.vocabulary.index(END_OF_LINE)
+    encoded = [[symbol for line in text for symbol in (*tokenizer.encode(line), end)] for text in texts]
+    dtype = smallest_unsigned(len(tokenizer.vocabulary))
+    yield f"fold{fold}", np.concatenate([np.array(symbols, dtype) for symbols in encoded])
+    yield f"fold{fold}_sizes", np.array([len(symbols) for symbols in encoded], np.uint32)
+    yield f"fold{fold}_model", np.frombuffer(tokenizer.model, np.uint8)
 
 
 def ranks(ids: Sequence[str], labels: Sequence[int]) -> np.ndarray:
@@ -65,9 +108,17 @@ def _articles(path: Path) -> list[ElementTree.Element]:
 
 
 def _texts(articles: Sequence[ElementTree.Element]) -> Iterator[tuple[str, np.ndarray]]:
-    yield from text_chunks("text", [" ".join("".join(article.itertext()).split()) for article in articles])
-    yield from text_chunks("title", [article.attrib.get("title", "") for article in articles])
+    yield from text_chunks("text", [_text(article) for article in articles])
+    yield from text_chunks("title", [_title(article) for article in articles])
     yield from text_chunks("id", [article.attrib["id"] for article in articles])
+
+
+def _title(article: ElementTree.Element) -> str:
+    return article.attrib.get("title", "")
+
+
+def _text(article: ElementTree.Element) -> str:
+    return " ".join("".join(article.itertext()).split())
 
 
 def _source(name: str, size: int, sha256: str) -> Source:
@@ -97,7 +148,10 @@ HYPERPARTISAN = Dataset(
         _source(_ARTICLES, 971_841, "62b4a71275ef2724faddc74d6ff3d782ee9898c732cd66119c7976f6f5168990"),
         _source(_LABELS, 28_511, "0c02f4c33317287758e6fbbc976cbfd7a0978923899ddf30cb9dd2cd740af43c"),
     ),
-    forms=(Form(FORM, prepare_articles, Expected({"articles": 645}), unit="articles"),),
+    forms=(
+        Form(FORM, prepare_articles, Expected({"articles": 645}), unit="articles"),
+        Form(PIECES, prepare_pieces, Expected({"articles": 645}), unit="articles"),
+    ),
     licence="CC BY 4.0, it seems (Zenodo record 1489920; not confirmed)",
     citation=(
         "Kiesel, Mestre, Shukla, Vincent, Adineh, Corney, Stein, Potthast (2019), SemEval-2019 Task 4: "

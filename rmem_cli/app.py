@@ -10,6 +10,7 @@ from rmem_cli.commands.evaluate import evaluate
 from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
 from rmem_cli.commands.report import report
+from rmem_cli.commands.sample import sample
 from rmem_cli.commands.show import show
 from rmem_cli.commands.train import train
 from rmem_cli.commands.validate import validate
@@ -26,6 +27,7 @@ app.command("fetch")(fetch)
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("report")(report)
+app.command("sample")(sample)
 app.command("list")(list_recipes)
 app.command("show")(show)
 app.command("validate")(validate)

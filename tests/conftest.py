@@ -93,11 +93,82 @@ def write_images():
     return write
 
 
+BABI = {
+    1: """\
+1 Mary moved to the bathroom.
+2 John went back to the hallway.
+3 Where is Mary? \tbathroom\t1
+4 Daniel went to the garden.
+5 Sandra journeyed to the office.
+6 Where is John? \thallway\t2
+1 John travelled to the kitchen.
+2 Mary went to the bedroom.
+3 Where is John? \tkitchen\t1
+4 Where is Mary? \tbedroom\t2
+""",
+    4: """\
+1 The office is north of the kitchen.
+2 The garden is south of the kitchen.
+3 What is north of the kitchen?\toffice\t1
+1 The hallway is east of the bathroom.
+2 The bedroom is west of the bathroom.
+3 What is the bathroom east of?\tbedroom\t2
+""",
+}
+
+
 @pytest.fixture
-def write_made_up(write_text, write_images):
+def write_babi(tmp_path):
+    """Writes a few stories in the style of bAbI as a prepared task, the same for training and test."""
+
+    def write(form):
+        from rmem_cli.data_scripts.babi import prepare_task
+
+        from rmem_cli.data.writer import write_prepared
+
+        path = tmp_path / f"{form}.txt"
+        path.write_text(BABI[int(form.rpartition("qa")[2])])
+        content = prepare_task({f"{form}_{split}.txt": path for split in ("train", "test")})
+        return write_prepared("babi", form, content, sources=[], licence="none", citation="none")
+
+    return write
+
+
+@pytest.fixture
+def write_articles(tmp_path):
+    """Writes made-up articles as the pieces of Hyperpartisan news; those of a class share some words."""
+
+    def write(articles=40):
+        from rmem_cli.data_scripts.hyperpartisan import prepare_pieces
+
+        from rmem_cli.data.writer import write_prepared
+
+        words = [("calm", "report", "said"), ("outrage", "lies", "shame")]
+        texts, labels = "", ""
+        for number in range(articles):
+            text = " ".join([*words[number % 2], f"word{number}"] * (number % 7 + 1))
+            texts += f'<article id="{number}" title="Title {number}">{text}</article>'
+            labels += f'<article id="{number}" hyperpartisan="{["false", "true"][number % 2]}"/>'
+        files = {}
+        for part, content in (("articles-training", texts), ("ground-truth-training", labels)):
+            path = tmp_path / f"{part}-byarticle-20181122.xml"
+            path.write_text(f"<articles>{content}</articles>")
+            files[path.name] = path
+        content = prepare_pieces(files)
+        return write_prepared("hyperpartisan", "pieces", content, sources=[], licence="none", citation="none")
+
+    return write
+
+
+@pytest.fixture
+def write_made_up(write_text, write_images, write_babi, write_articles):
     """Writes a small made-up data set of any name and form that a task reads."""
 
     def write(name, form):
+        if name == "hyperpartisan":
+            return write_articles()
+        if name == "babi":
+            return write_babi(form)
         return write_images(name) if form == "images" else write_text(name=name, form=form)
 
     return write

@@ -28,6 +28,9 @@ def train(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Runs at a time, each in its process.")
     ] = 1,
+    compile_core: Annotated[
+        bool, typer.Option("--compile", help="Let torch.compile translate the core; for GPUs.")
+    ] = False,
 ) -> None:
     """Train every row and seed of a recipe that has no result yet, and print its table.
 
@@ -44,7 +47,7 @@ def train(
     from rmem_cli.training.experiment import missing_runs, train_runs
     from rmem_cli.training.machine import choose_machine
 
-    machine = choose_machine(device, jobs)
+    machine = choose_machine(device, jobs, compile=compile_core)
     if dry_run:
         _print_plan(specs, rerun, device)
         return

@@ -13,17 +13,26 @@ _BLOCK = 1 << 20
 def decoded(prepared: Prepared, split: str) -> Iterator[str]:
     """The text of a split, in pieces.
 
-    The form tells how: `word` has spaces between words and an end of line for `<eos>`, `bytes` is UTF-8, and
-    any other form is characters.
-
     Args:
         prepared: The set.
         split: "train", "valid" or "test".
     """
     tokens = prepared.tokens(split)
-    blocks = (tokens[start : start + _BLOCK] for start in range(0, len(tokens), _BLOCK))
-    decode = {"word": _words, "bytes": _utf8}.get(prepared.meta["form"], _characters)
-    return decode(prepared, blocks)
+    return decode(prepared, (tokens[start : start + _BLOCK] for start in range(0, len(tokens), _BLOCK)))
+
+
+def decode(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
+    """The text of symbols, piece by piece.
+
+    The form tells how: `word` has spaces between words and an end of line for `<eos>`, `bytes` is UTF-8, and
+    any other form is characters.
+
+    Args:
+        prepared: The set that they belong to.
+        blocks: Symbols, `[n]` each.
+    """
+    form = {"word": _words, "bytes": _utf8}.get(prepared.meta["form"], _characters)
+    return form(prepared, blocks)
 
 
 def _characters(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:

@@ -1,7 +1,10 @@
 """Hyperpartisan news, as prepared: 645 articles, each marked as hyperpartisan or not, and a split in folds.
 
-The form `articles` holds `text`, `title` and `id` (lists of texts, see `rmem_cli.data.texts`), `label`
-[articles] (1: hyperpartisan) and `rank` [articles], from which the folds follow.
+Both forms hold `label` [articles] (1: hyperpartisan) and `rank` [articles], from which the folds follow.
+The form `articles` has `text`, `title` and `id` besides (lists of texts, see `rmem_cli.data.texts`). The
+form `pieces` has, for each fold k, all articles as pieces of words: `fold<k>`, one after the other, title and
+text each with `</s>` at its end; `fold<k>_sizes` [articles], pieces of each; and `fold<k>_model`, the
+sentencepiece model, which was trained on the articles outside of the fold.
 
 The split: articles of each label are put in an order that depends only on their ids (the sha256 of "1:" and
 the id), first all of label 0, then all of label 1; the place of an article in it is its `rank`. Fold k of
@@ -17,10 +20,17 @@ import numpy as np
 
 from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.data.texts import Texts
+from rmem_cli.data.tokenizers import SentencePieceTokenizer
 from rmem_cli.errors import UsageError
 
 FORM = "articles"
+PIECES = "pieces"
 FOLDS = 5
+
+
+def fold_of(ranks: np.ndarray) -> np.ndarray:
+    """The fold in which each article is held out: [articles], 0 to 4."""
+    return ranks.astype(np.int64) % FOLDS
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,19 @@ class Hyperpartisan:
         """[articles] of uint8; 1: hyperpartisan."""
         return self.prepared.array("label")
 
+    def tokenizer(self, fold: int) -> SentencePieceTokenizer:
+        """What made the pieces of a fold (form `pieces`)."""
+        return SentencePieceTokenizer(self.prepared.array(f"fold{fold}_model").tobytes())
+
+    def symbols(self, fold: int) -> int:
+        """How many pieces a fold has (form `pieces`)."""
+        return len(self.tokenizer(fold).vocabulary)
+
+    def pieces(self, fold: int) -> list[np.ndarray]:
+        """The symbols of each article, in the fold's own vocabulary (form `pieces`)."""
+        ends = np.cumsum(self.prepared.array(f"fold{fold}_sizes"), dtype=np.int64)
+        return np.split(self.prepared.array(f"fold{fold}"), ends[:-1])
+
     def split(self, fold: int) -> dict[str, np.ndarray]:
         """Which articles are for training, validation and test if a fold is held out.
 
@@ -67,8 +90,8 @@ class Hyperpartisan:
         """
         if fold not in range(FOLDS):
             raise UsageError(f"There is no fold {fold}; there are 0 to {FOLDS - 1}.")
-        rank = self.prepared.array("rank").astype(np.int64)
-        held_out, second_half = rank % FOLDS == fold, rank // FOLDS % 2 == 1
+        rank = self.prepared.array("rank")
+        held_out, second_half = fold_of(rank) == fold, rank // FOLDS % 2 == 1
         return {
             "train": np.flatnonzero(~held_out),
             "valid": np.flatnonzero(held_out & second_half),
@@ -76,10 +99,13 @@ class Hyperpartisan:
         }
 
 
-def open_hyperpartisan() -> Hyperpartisan:
+def open_hyperpartisan(form: str = FORM) -> Hyperpartisan:
     """Open the prepared data set.
+
+    Args:
+        form: `articles` or `pieces`.
 
     Raises:
         DataError: It is not there, or damaged; the message names the command that helps.
     """
-    return Hyperpartisan(open_prepared("hyperpartisan", FORM))
+    return Hyperpartisan(open_prepared("hyperpartisan", form))

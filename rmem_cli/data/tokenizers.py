@@ -137,13 +137,16 @@ class SentencePieceTokenizer:
         self.model = model
 
     @classmethod
-    def train(cls, texts: Iterable[str], size: int, kind: str = "unigram") -> "SentencePieceTokenizer":
+    def train(
+        cls, texts: Iterable[str], size: int, kind: str = "unigram", *, exact: bool = True
+    ) -> "SentencePieceTokenizer":
         """Train on texts; the same texts give the same model.
 
         Args:
             texts: Lines of text.
             size: Pieces.
             kind: "unigram" or "bpe".
+            exact: Whether a text that does not give as many pieces is refused, or gives fewer.
 
         Raises:
             UsageError: sentencepiece cannot make that many pieces of the text.
@@ -156,6 +159,7 @@ class SentencePieceTokenizer:
                 sentence_iterator=iter(texts),
                 model_writer=model,
                 vocab_size=size,
+                hard_vocab_limit=exact,
                 model_type=kind,
                 character_coverage=1.0,
                 unk_id=0,

@@ -50,6 +50,19 @@ class EmbeddingSettings(EncoderSettings):
     initializer: Literal["normal", "orthogonal"] = "normal"
 
 
+class PretrainedEmbeddingSettings(EncoderSettings):
+    """The vectors of a pretrained model.
+
+    Attributes:
+        backbone: Name of the pretrained model, such as `bert-base-cased`, or the folder that holds it.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.pretrained_rmt:PretrainedEmbedding"
+
+    kind: Literal["pretrained"] = "pretrained"
+    backbone: str
+
+
 class FeaturesSettings(EncoderSettings):
     """The features of each step as they are; no parameters."""
 

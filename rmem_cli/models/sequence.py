@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rmem_cli.errors import UsageError
 from rmem_cli.models.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.encoders import Embedding, Features, LinearEncoder, OneHot
 from rmem_cli.models.heads import LinearHead, Regression
-from rmem_cli.models.state import State, reset
+from rmem_cli.models.memory_loss import MemoryLoss
+from rmem_cli.models.state import MEMORY, State, reset
 from rmem_cli.recipe.registry import ENCODERS, HEADS, import_object
 from rmem_cli.recipe.schema import ModelSettings
 
@@ -44,6 +46,10 @@ class SequenceModel(nn.Module):
         head: Outputs to losses and predictions.
         input_dropout: Probability of dropping an input of the core, in training.
         output_dropout: Probability of dropping an output of the core, in training.
+        memory_loss: What the core's memory tokens are to predict; None: nothing.
+
+    Raises:
+        UsageError: There are no memory tokens that could predict this.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class SequenceModel(nn.Module):
         *,
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
+        memory_loss: MemoryLoss | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -61,6 +68,9 @@ class SequenceModel(nn.Module):
         self.head = head
         self.input_dropout = input_dropout
         self.output_dropout = output_dropout
+        self.memory_loss = memory_loss
+        if memory_loss is not None:
+            _check_memory(core, head)
 
     def outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """The core's outputs `[batch, time, output_size]`, and the state after the batch."""
@@ -75,11 +85,27 @@ class SequenceModel(nn.Module):
         """Loss of one segment."""
         y, state = self.outputs(batch, state)
         nll = self.head.nll(y, batch.targets) * batch.weight
-        return StepResult(nll.sum(), batch.weight.sum(), state, {})
+        return StepResult(nll.sum(), batch.weight.sum(), state, self._auxiliary(batch, state))
+
+    def _auxiliary(self, batch: Batch, state: State) -> dict[str, Tensor]:
+        if self.memory_loss is None or isinstance(self.head, Regression):
+            return {}
+        return {"memory": self.memory_loss(self.head, state, batch.weight)}
 
     def parameter_count(self) -> int:
         """Number of weights, frozen ones included."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _check_memory(core: Core, head: Head) -> None:
+    if isinstance(head, Regression):
+        raise UsageError("memory_loss needs a head that predicts classes; leave one of them out")
+    memory = core.initial_state(1).get(MEMORY)
+    if memory is None or memory.shape[1] == 0:
+        raise UsageError(
+            f"memory_loss needs a core whose memory tokens go from segment to segment, and "
+            f"{type(core).__name__} has none; leave it out, or choose rmt or prenorm_rmt with memory_tokens"
+        )
 
 
 def build_model(
@@ -97,6 +123,9 @@ def build_model(
         classes: How many classes its targets have; 1 if they are numbers.
         default_encoder: Kind of encoder where the settings name none.
         default_head: Kind of head where the settings name none.
+
+    Raises:
+        UsageError: The memory loss does not fit core, head or classes.
     """
     encoder_settings = settings.encoder or ENCODERS.settings(default_encoder)(kind=default_encoder)
     head_settings = settings.head or HEADS.settings(default_head)(kind=default_head)
@@ -106,5 +135,19 @@ def build_model(
         head_settings, core.output_size, classes, encoder
     )
     return SequenceModel(
-        encoder, core, head, input_dropout=settings.input_dropout, output_dropout=settings.output_dropout
+        encoder,
+        core,
+        head,
+        input_dropout=settings.input_dropout,
+        output_dropout=settings.output_dropout,
+        memory_loss=_memory_loss(settings, classes),
     )
+
+
+def _memory_loss(settings: ModelSettings, classes: int) -> MemoryLoss | None:
+    if settings.memory_loss is None:
+        return None
+    weight, symbol = settings.memory_loss.weight, settings.memory_loss.symbol
+    if symbol >= classes:
+        raise UsageError(f"model.memory_loss.symbol is {symbol}; the task has the symbols 0 to {classes - 1}")
+    return MemoryLoss(weight, symbol)

@@ -32,6 +32,7 @@ class _Task(Protocol):
 
     metrics: tuple[str, ...]
     generated: bool
+    feeds_back: bool
     encoder: str
     head: str
 
@@ -71,6 +72,12 @@ def _check_duration(task: _Task | None, train: TrainSettings) -> Found:
         yield ("train",), "needs either steps or epochs"
     if train.steps is not None and train.epochs is not None:
         yield ("train", "epochs"), "steps and epochs exclude each other; set one of them to null"
+    first = sum(stage.steps for stage in train.stages)
+    if train.stages and train.steps is None:
+        yield ("train", "stages"), "stages need train.steps, which says when the last of them ends"
+    elif train.steps is not None and first >= train.steps:
+        message = f"take {first} steps, and train.steps is {train.steps}: none is left for the task itself"
+        yield ("train", "stages"), message
     if train.epochs is not None and task is not None and task.generated:
         yield ("train", "epochs"), "a task that generates its examples has no epochs; give steps"
 
@@ -123,6 +130,8 @@ def _check_protocol(
         for place, metric in enumerate(protocol.metrics):
             if metric not in task.metrics:
                 yield ("eval", index, "metrics", place), _unknown_metric(metric, task)
+        if protocol.feed != "truth" and not task.feeds_back:
+            yield ("eval", index, "feed"), "must be truth: the answers of this task are not its inputs"
         if task.generated and protocol.examples is None:
             yield ("eval", index, "examples"), "is missing; the task can generate any number of examples"
     if protocol.checkpoint == "best" and train is not None and train.validation is None:

@@ -56,6 +56,7 @@ CORES = Registry(
         "transformer_xl": "rmem_cli.models.cores.config:TransformerXLSettings",
         "rmt": "rmem_cli.models.cores.config:RMTSettings",
         "prenorm_rmt": "rmem_cli.models.cores.config:PreNormRMTSettings",
+        "pretrained_rmt": "rmem_cli.models.cores.config:PretrainedRMTSettings",
     },
 )
 ENCODERS = Registry(
@@ -66,6 +67,7 @@ ENCODERS = Registry(
         "features": "rmem_cli.models.config:FeaturesSettings",
         "linear": "rmem_cli.models.config:LinearEncoderSettings",
         "adaptive": "rmem_cli.models.config:AdaptiveEmbeddingSettings",
+        "pretrained": "rmem_cli.models.config:PretrainedEmbeddingSettings",
     },
 )
 HEADS = Registry(
@@ -86,6 +88,14 @@ TASKS = Registry(
         "program_execution": "rmem_cli.tasks.config:ProgramExecutionSettings",
         "associative_recall": "rmem_cli.tasks.config:AssociativeRecallSettings",
         "language_model": "rmem_cli.tasks.config:LanguageModelSettings",
+        "document_classification": "rmem_cli.tasks.config:DocumentClassificationSettings",
+        "copy": "rmem_cli.tasks.config:CopySettings",
+        "reverse": "rmem_cli.tasks.config:ReverseSettings",
+        "associative_retrieval": "rmem_cli.tasks.config:AssociativeRetrievalSettings",
+        "quadratic_equations": "rmem_cli.tasks.config:QuadraticEquationsSettings",
+        "memorize": "rmem_cli.tasks.config:MemorizeSettings",
+        "detect_and_memorize": "rmem_cli.tasks.config:DetectAndMemorizeSettings",
+        "reasoning": "rmem_cli.tasks.config:ReasoningSettings",
     },
 )
 OPTIMIZERS = Registry(

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, NonNegativeInt
 
@@ -60,16 +60,13 @@ class RunSpec:
     def eval_hash(self, protocol: EvalProtocol) -> str:
         """12 hexadecimal digits that change with everything in a protocol but its name, which is a label.
 
-        Of the task's fields, those count that differ from the run's own.
+        Of the fields of task and core, those count that differ from the run's own.
         """
-        task, changed = self.settings.task, self.protocol_task(protocol)
-        differing = {
-            field.alias or name: getattr(changed, name)
-            for name, field in type(changed).model_fields.items()
-            if getattr(changed, name) != getattr(task, name)
-        }
-        fields = {name: value for name, value in canonical(protocol).items() if name not in ("name", "task")}
-        return digest({**fields, "task": differing})
+        own = canonical(protocol)
+        fields = {name: value for name, value in own.items() if name not in ("name", "task", "core")}
+        fields["task"] = _differing(self.protocol_task(protocol), self.settings.task)
+        core = _differing(self.protocol_core(protocol), self.settings.model.core)
+        return digest({**fields, "core": core} if core else fields)
 
     def protocol(self, name: str) -> EvalProtocol:
         """The evaluation protocol of this name.
@@ -86,9 +83,26 @@ class RunSpec:
 
     def protocol_task(self, protocol: EvalProtocol) -> Component:
         """The task's settings with the changes of one protocol."""
-        task = self.settings.task
-        values = {**task.model_dump(by_alias=True), **protocol.task}
-        return type(task).model_validate(values, by_alias=True, by_name=False)
+        return changed(self.settings.task, protocol.task)
+
+    def protocol_core(self, protocol: EvalProtocol) -> Component:
+        """The core's settings with the changes of one protocol."""
+        return changed(self.settings.model.core, protocol.core)
+
+
+def changed(component: Component, fields: dict[str, Any]) -> Component:
+    """A component with some of its fields changed, as an evaluation or a stage says."""
+    values = {**component.model_dump(by_alias=True), **fields}
+    return type(component).model_validate(values, by_alias=True, by_name=False)
+
+
+def _differing(changed: Component, own: Component) -> dict[str, Any]:
+    """The fields of one component that differ from those of another of its kind."""
+    return {
+        field.alias or name: getattr(changed, name)
+        for name, field in type(changed).model_fields.items()
+        if getattr(changed, name) != getattr(own, name)
+    }
 
 
 @dataclass(frozen=True)

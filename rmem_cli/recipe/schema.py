@@ -2,9 +2,21 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
 from rmem_cli.recipe.settings import Component, Settings
+
+
+class MemoryLossSettings(Settings):
+    """An auxiliary loss on memory tokens; `rmem_cli.models.memory_loss` explains it.
+
+    Attributes:
+        weight: What it is multiplied by.
+        symbol: Number of the symbol that every memory token is to predict.
+    """
+
+    weight: PositiveFloat = 0.01
+    symbol: NonNegativeInt = 0
 
 
 class ModelSettings(Settings):
@@ -16,6 +28,7 @@ class ModelSettings(Settings):
         head: From the core's outputs to predictions; None leaves it to the task.
         input_dropout: Probability of dropping an input of the core, in training.
         output_dropout: Probability of dropping an output of the core, in training.
+        memory_loss: What memory tokens are to predict, for cores that have some; None: nothing.
     """
 
     encoder: SerializeAsAny[Component] | None = None
@@ -23,6 +36,7 @@ class ModelSettings(Settings):
     head: SerializeAsAny[Component] | None = None
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     output_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    memory_loss: MemoryLossSettings | None = None
 
 
 class ValidationSettings(Settings):
@@ -48,11 +62,23 @@ class EarlyStoppingSettings(Settings):
     min_delta: float = Field(default=0.0, ge=0.0)
 
 
+class StageSettings(Settings):
+    """A part of a training run in which the task is another, usually an easier one.
+
+    Attributes:
+        steps: Optimizer steps.
+        task: Fields of the task that differ.
+    """
+
+    steps: PositiveInt
+    task: dict[str, Any] = Field(min_length=1)
+
+
 class TrainSettings(Settings):
     """The training loop.
 
     Attributes:
-        steps: Optimizer steps; either this or `epochs`.
+        steps: Optimizer steps, those of the stages included; either this or `epochs`.
         epochs: Passes over the training split, for tasks that read data.
         batch_size: Examples (or text columns) of one step.
         eval_every: Steps between two validations; None validates at the end only.
@@ -61,6 +87,10 @@ class TrainSettings(Settings):
             matters where gradients are clipped.
         clip_norm: Bound on the norm of the whole gradient.
         backprop: How far gradients go back in time.
+        stages: A curriculum: what comes first, one after the other. The remaining steps are on the task
+            itself, and so are all validations.
+        restart: Whether each stage starts with a new optimizer and schedule, as if they were runs that take
+            over the weights of the one before.
         early_stopping: When to stop before the last step.
         diverged_above: Loss (nats per position) at which the run counts as diverged; one that is not finite
             always does.
@@ -79,6 +109,8 @@ class TrainSettings(Settings):
     loss: Literal["mean", "sum_over_time"] = "mean"
     clip_norm: PositiveFloat | None = None
     backprop: SerializeAsAny[Component]
+    stages: list[StageSettings] = Field(default_factory=list)
+    restart: bool = False
     early_stopping: EarlyStoppingSettings | None = None
     diverged_above: PositiveFloat | None = None
     dtype: Literal["float32", "float64"] = "float32"
@@ -97,6 +129,12 @@ class EvalProtocol(Settings):
         batch_size: Examples (or text columns) at a time; None takes the training batch size.
         checkpoint: The last one, or the best by the validation metric.
         task: Fields of the task that differ in this evaluation.
+        core: Fields of the core that differ in this evaluation, such as the length of its cache; none may
+            change the weights.
+        feed: What the model reads after an answer, in tasks where answers are inputs: the true one (`truth`),
+            its own (`predictions`), or what the published code of the RMT paper gives it (`published`): the
+            true ones where the answer is shorter than a segment, else its own but for the first input of each
+            segment.
     """
 
     name: str
@@ -106,6 +144,8 @@ class EvalProtocol(Settings):
     batch_size: PositiveInt | None = None
     checkpoint: Literal["last", "best"] = "last"
     task: dict[str, Any] = Field(default_factory=dict)
+    core: dict[str, Any] = Field(default_factory=dict)
+    feed: Literal["truth", "predictions", "published"] = "truth"
 
 
 class RunSettings(Settings):

@@ -108,9 +108,12 @@ class _Builder:
         )
         for path, message in check_parts(parts, self.kinds.get(("task",))):
             self.add(path, message)
-        if parts.task is not None:
-            for index, protocol in enumerate(parts.eval):
-                self.protocol_task(parts.task, index, protocol)
+        for index, protocol in enumerate(parts.eval):
+            if protocol is not None:
+                self.changes(parts.task, ("eval", index, "task"), protocol.task)
+                self.changes(components[("model", "core")], ("eval", index, "core"), protocol.core)
+        for index, stage in enumerate(parts.train.stages if parts.train is not None else ()):
+            self.changes(parts.task, ("train", "stages", index, "task"), stage.task)
         return None if self.problems else RunSettings(**vars(parts))
 
     def component(self, path: Path, registry: Registry) -> Component | None:
@@ -161,16 +164,16 @@ class _Builder:
             for index, item in enumerate(node.items)
         ]
 
-    def protocol_task(self, task: Component, index: int, protocol: EvalProtocol | None) -> None:
-        """Check the fields of the task that a protocol changes."""
-        if protocol is None or not protocol.task:
+    def changes(self, component: Component | None, path: Path, fields: dict[str, Any]) -> None:
+        """Check the fields of the task or the core that a protocol or a stage changes."""
+        if component is None or not fields:
             return
-        path: Path = ("eval", index, "task")
-        if "kind" in protocol.task:
-            self.add((*path, "kind"), "the kind of the task cannot differ in an evaluation; remove it")
+        if "kind" in fields:
+            where = "an evaluation" if path[0] == "eval" else "a stage"
+            self.add((*path, "kind"), f"the kind of the {path[-1]} cannot differ in {where}; remove it")
             return
-        values = {**task.model_dump(by_alias=True), **protocol.task}
-        self.validate(type(task), values, path)
+        values = {**component.model_dump(by_alias=True), **fields}
+        self.validate(type(component), values, path)
 
     def validate(self, model: type[AnySettings], values: Any, path: Path) -> AnySettings | None:
         try:

@@ -40,4 +40,4 @@ def _chance(spec: RunSpec, place: Place) -> float | None:
     if protocol is None:
         return None
     task = cast(TaskSettings, spec.protocol_task(protocol))  # which all kinds of tasks derive from
-    return task.chance().get(place.metric)
+    return task.chance(protocol.split).get(place.metric)

@@ -38,7 +38,12 @@ class Citation:
     def metric(self) -> str | None:
         """Our metric that measures the same thing; None if we have none."""
         if self.table.unit in ("percent", "fraction"):
-            return "accuracy" if "acc" in self.table.metric.lower() else None
+            measured = self.table.metric.lower()
+            if measured.startswith("f1"):
+                return "f1"
+            if "acc" not in measured:
+                return None
+            return "exact_match" if "answer" in measured else "accuracy"
         return _METRICS.get(self.table.unit)
 
     @property

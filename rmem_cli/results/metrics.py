@@ -27,6 +27,8 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("accuracy", "fraction", higher_is_better=True, digits=3),
+        Metric("exact_match", "fraction", higher_is_better=True, digits=3),
+        Metric("f1", "F1", higher_is_better=True, digits=3),
         Metric("loss", "nats per symbol", higher_is_better=False, digits=4),
         Metric("bpc", "bits per character", higher_is_better=False, digits=3),
         Metric("perplexity", "perplexity", higher_is_better=False, digits=2),

@@ -6,6 +6,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from rmem_cli.data.prepared import open_prepared
+from rmem_cli.data.unigram import unigram
+from rmem_cli.errors import DataError
 from rmem_cli.recipe.settings import Component
 
 # Of one image; here, so that a recipe is checked without its data.
@@ -18,17 +20,20 @@ class TaskSettings(Component):
     Attributes:
         metrics: Names of the metrics it can be evaluated by.
         generated: Whether examples are made from the seed (any number of them) instead of read from data.
+        feeds_back: Whether an answer is the next input, so that a model can go on from its own answers.
         encoder: Kind of encoder where a recipe names none.
         head: Kind of head where a recipe names none.
     """
 
     metrics: ClassVar[tuple[str, ...]]
     generated: ClassVar[bool]
+    feeds_back: ClassVar[bool] = False
     encoder: ClassVar[str] = "one_hot"
     head: ClassVar[str] = "linear"
 
-    def chance(self) -> dict[str, float]:
-        """Metric to the value that a model without memory reaches, where it is known exactly."""
+    def chance(self, split: str) -> dict[str, float]:
+        """Metric to the value that a model without memory reaches on a split, where it is known exactly."""
+        del split
         return {}
 
     def data_sets(self) -> list[tuple[str, str]]:
@@ -65,8 +70,9 @@ class CopyingMemorySettings(TaskSettings):
     symbols: PositiveInt = 10
     alphabet: PositiveInt = 8
 
-    def chance(self) -> dict[str, float]:
+    def chance(self, split: str) -> dict[str, float]:
         """Blanks where blanks are due, and a uniform guess for each symbol."""
+        del split
         loss = self.symbols * math.log(self.alphabet) / (self.length + 2 * self.symbols)
         return {"loss": loss, "accuracy": 1 / self.alphabet}
 
@@ -86,8 +92,9 @@ class CopyLastTenSettings(TaskSettings):
     kind: Literal["copy_last_ten"] = "copy_last_ten"
     length: PositiveInt
 
-    def chance(self) -> dict[str, float]:
+    def chance(self, split: str) -> dict[str, float]:
         """One of eight symbols, each as likely as the other."""
+        del split
         return {"loss": math.log(8), "accuracy": 1 / 8}
 
 
@@ -108,8 +115,9 @@ class AddingSettings(TaskSettings):
     kind: Literal["adding"] = "adding"
     length: int = Field(ge=2)
 
-    def chance(self) -> dict[str, float]:
+    def chance(self, split: str) -> dict[str, float]:
         """The variance of the sum of two values, each uniform in [0, 1)."""
+        del split
         return {"mse": 1 / 6}
 
 
@@ -128,8 +136,9 @@ class AssociativeRecallSettings(TaskSettings):
     kind: Literal["associative_recall"] = "associative_recall"
     length: PositiveInt = Field(multiple_of=2)
 
-    def chance(self) -> dict[str, float]:
+    def chance(self, split: str) -> dict[str, float]:
         """One of ten digits, each as likely as the other."""
+        del split
         return {"accuracy": 0.1, "loss": math.log(10)}
 
 
@@ -206,6 +215,7 @@ class LanguageModelSettings(TaskSettings):
         dataset: Name of a prepared data set, as `rmem fetch` knows it.
         form: Which of its prepared forms: `char`, `word`, `bytes`, ...
         segment_length: Symbols of each text column in one training batch; the state's gradient stops there.
+        carried: Whether the state goes on from one batch to the next, or every batch starts afresh.
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.language_model:LanguageModel"
@@ -217,7 +227,219 @@ class LanguageModelSettings(TaskSettings):
     dataset: str
     form: str
     segment_length: PositiveInt
+    carried: bool = True
+
+    def chance(self, split: str) -> dict[str, float]:
+        """The unigram model of the training text, if the text is here."""
+        try:
+            found = unigram(self.dataset, self.form, split)
+        except DataError:
+            found = None
+        if found is None:
+            return {}
+        loss, accuracy = found
+        return {
+            "loss": loss,
+            "bpc": loss / math.log(2),
+            "perplexity": math.exp(loss),
+            "accuracy": accuracy,
+        }
 
     def data_sets(self) -> list[tuple[str, str]]:
         """The text."""
         return [(self.dataset, self.form)]
+
+
+class DocumentClassificationSettings(TaskSettings):
+    """Articles to be classified; `rmem_cli.tasks.document_classification` has an example.
+
+    Attributes:
+        dataset: Which articles.
+        fold: Which fold is held out, 0 to 4; the tokenizer has not seen it either.
+        segment_length: Symbols of a segment; that of the core, if it has one.
+        segments: Most segments of an article that are read.
+        whole_fold: Whether all held-out articles are the test split, so that the folds together test every
+            article; there is no validation then. Without, half of them are for validation.
+        backbone: Name or folder of the pretrained model whose tokenizer makes the symbols; None: pieces of
+            words, found in the articles that are not held out.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.document_classification:DocumentClassification"
+    metrics: ClassVar[tuple[str, ...]] = ("f1", "accuracy", "loss")
+    generated: ClassVar[bool] = False
+    common: ClassVar[frozenset[str]] = frozenset({"segment_length", "segments"})
+
+    kind: Literal["document_classification"] = "document_classification"
+    dataset: Literal["hyperpartisan"] = "hyperpartisan"
+    fold: int = Field(default=0, ge=0, le=4)
+    segment_length: PositiveInt
+    segments: PositiveInt
+    whole_fold: bool = False
+    backbone: str | None = None
+
+    def data_sets(self) -> list[tuple[str, str]]:
+        """The articles, as pieces or as they are."""
+        return [(self.dataset, "pieces" if self.backbone is None else "articles")]
+
+
+class AlgorithmicSettings(TaskSettings):
+    """What the generated tasks of the RMT paper share.
+
+    Attributes:
+        prepared: Whether the examples are those of the prepared set, as published (100,000 to train on,
+            10,000 and 20,000 to evaluate), or drawn anew at every step.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "exact_match", "loss")
+    generated: ClassVar[bool] = True
+    feeds_back: ClassVar[bool] = True
+
+    prepared: bool = False
+
+    def data_sets(self) -> list[tuple[str, str]]:
+        """The prepared set."""
+        return [self._prepared_set()] if self.prepared else []
+
+    def _prepared_set(self) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+class _RepeatingSettings(AlgorithmicSettings):
+    """What copy and reverse share.
+
+    Attributes:
+        length: How many symbols are to be repeated. There are prepared sets of 24 and 120, and to copy also
+            of 240 and 360.
+        alphabet: How many different symbols there are; prepared sets longer than 24 have 8.
+    """
+
+    common: ClassVar[frozenset[str]] = frozenset({"length", "alphabet", "prepared"})
+
+    length: PositiveInt
+    alphabet: PositiveInt = 10
+
+    def chance(self, split: str) -> dict[str, float]:
+        """One of the symbols, each as likely as the other."""
+        del split
+        return {"loss": math.log(self.alphabet), "accuracy": 1 / self.alphabet}
+
+    def _prepared_set(self) -> tuple[str, str]:
+        return self.kind, str(self.length)
+
+
+class CopySettings(_RepeatingSettings):
+    """The copy task in the form of the RMT paper; `rmem_cli.tasks.copy_reverse` has an example."""
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.copy_reverse:Copy"
+
+    kind: Literal["copy"] = "copy"
+
+
+class ReverseSettings(_RepeatingSettings):
+    """The reverse task in the form of the RMT paper; `rmem_cli.tasks.copy_reverse` has an example."""
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.copy_reverse:Reverse"
+
+    kind: Literal["reverse"] = "reverse"
+
+
+class AssociativeRetrievalSettings(AlgorithmicSettings):
+    """Associative retrieval in the form of the RMT paper; `rmem_cli.tasks.associative_retrieval` has an
+    example.
+
+    Attributes:
+        pairs: How many keys with values there are; the prepared set has four.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.associative_retrieval:AssociativeRetrieval"
+
+    kind: Literal["associative_retrieval"] = "associative_retrieval"
+    pairs: int = Field(default=4, ge=1, le=10)
+
+    @model_validator(mode="after")
+    def _the_prepared_set_has_four(self) -> Self:
+        if self.prepared and self.pairs != 4:
+            raise ValueError("the prepared set has 4 pairs; set pairs to 4, or prepared to false")
+        return self
+
+    def chance(self, split: str) -> dict[str, float]:
+        """One of ten digits, each as likely as the other."""
+        del split
+        return {"accuracy": 0.1, "exact_match": 0.1, "loss": math.log(10)}
+
+    def _prepared_set(self) -> tuple[str, str]:
+        return "associative_retrieval", "pairs4"
+
+
+class QuadraticEquationsSettings(AlgorithmicSettings):
+    """Quadratic equations in the form of the RMT paper; `rmem_cli.tasks.quadratic_equations` has an
+    example.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.quadratic_equations:QuadraticEquations"
+
+    kind: Literal["quadratic_equations"] = "quadratic_equations"
+
+    def _prepared_set(self) -> tuple[str, str]:
+        return "quadratic", "steps"
+
+
+class FactsInTextSettings(TaskSettings):
+    """What the three tasks of the paper on a million tokens share; `rmem_cli.tasks.facts_in_text` has
+    examples.
+
+    Attributes:
+        babi_task: Number of the bAbI task that the facts are from.
+        dataset: Name of a prepared text.
+        form: Which of its prepared forms; words, or anything made of characters.
+        segments: Length of an example, in segments.
+        segment_length: Length of a segment, in symbols; the core's own should be the same.
+        questions: Which size of bAbI: 1,000 questions (`en`) or 10,000.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.facts_in_text:FactsInText"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
+    generated: ClassVar[bool] = True
+    common: ClassVar[frozenset[str]] = frozenset(
+        {"dataset", "form", "segments", "segment_length", "questions"}
+    )
+    babi_task: ClassVar[int]
+
+    dataset: str
+    form: str
+    segments: PositiveInt
+    segment_length: PositiveInt
+    questions: Literal["en", "en-10k"] = "en-10k"
+
+    def chance(self, split: str) -> dict[str, float]:
+        """One of six places."""
+        del split
+        return {"accuracy": 1 / 6, "loss": math.log(6)}
+
+    def data_sets(self) -> list[tuple[str, str]]:
+        """Facts and text."""
+        return [("babi", f"{self.questions}-qa{self.babi_task}"), (self.dataset, self.form)]
+
+
+class MemorizeSettings(FactsInTextSettings):
+    """A fact at the beginning of a text, a question at its end."""
+
+    babi_task: ClassVar[int] = 1
+
+    kind: Literal["memorize"] = "memorize"
+
+
+class DetectAndMemorizeSettings(FactsInTextSettings):
+    """A fact somewhere in a text, a question at its end."""
+
+    babi_task: ClassVar[int] = 1
+
+    kind: Literal["detect_and_memorize"] = "detect_and_memorize"
+
+
+class ReasoningSettings(FactsInTextSettings):
+    """Two facts somewhere in a text, and at its end a question about what they say of a place."""
+
+    babi_task: ClassVar[int] = 4
+
+    kind: Literal["reasoning"] = "reasoning"

@@ -27,6 +27,8 @@ class LanguageModel(Task):
     Args:
         text: The prepared text.
         segment_length: Symbols of each column in one batch.
+        carried: Whether the state goes on from one batch to the next, or every batch starts afresh: what a
+            memory of earlier segments is worth shows in the difference.
 
     Source: Dangovski et al. 2019, section 4.4; the published code evaluates in the same way, but leaves out
     the end of the text that does not fill a segment.
@@ -35,15 +37,22 @@ class LanguageModel(Task):
     carries_state = True
     predicts_future = True
 
-    def __init__(self, text: Prepared, segment_length: int) -> None:
+    def __init__(self, text: Prepared, segment_length: int, *, carried: bool = True) -> None:
         self.text = text
         self.segment_length = segment_length
+        self.carried = carried
         self.symbols = self.classes = len(text.vocabulary)
 
     @classmethod
     def from_settings(cls, settings: LanguageModelSettings) -> "LanguageModel":
         """The task that a recipe describes."""
-        return cls(open_prepared(settings.dataset, settings.form), settings.segment_length)
+        text = open_prepared(settings.dataset, settings.form)
+        return cls(text, settings.segment_length, carried=settings.carried)
+
+    @property
+    def first_symbol(self) -> int:
+        """What is read before the first symbol of a text: an end of line, or symbol 0 if there is none."""
+        return self.text.meta["end_of_line"] or 0
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the text.
@@ -67,7 +76,7 @@ class LanguageModel(Task):
         step_of_epoch = step % self.steps_per_epoch(batch_size)
         column_length = len(tokens) // batch_size
         starts = np.arange(batch_size) * column_length + step_of_epoch * self.segment_length
-        fresh = torch.full((batch_size,), step_of_epoch == 0)
+        fresh = torch.full((batch_size,), step_of_epoch == 0 or not self.carried)
         return self._batch(tokens, starts, self.segment_length, fresh)
 
     def evaluation_batches(
@@ -81,7 +90,7 @@ class LanguageModel(Task):
         starts = np.arange(columns) * column_length
         for offset in range(0, column_length, self.segment_length):
             length = min(self.segment_length, column_length - offset)
-            fresh = torch.full((columns,), offset == 0)
+            fresh = torch.full((columns,), offset == 0 or not self.carried)
             yield self._batch(tokens, starts + offset, length, fresh)
 
     def examples_in(self, batch: Batch) -> int:
@@ -93,7 +102,7 @@ class LanguageModel(Task):
         positions = starts[:, None] + np.arange(-1, length)
         inside = positions < len(tokens)
         symbols = tokens[np.clip(positions, 0, len(tokens) - 1)].astype(np.int64)
-        symbols[positions < 0] = self.text.meta["end_of_line"] or 0
+        symbols[positions < 0] = self.first_symbol
         window = torch.from_numpy(symbols)
         weight = torch.from_numpy(inside[:, 1:].astype(np.float32))
         return Batch(window[:, :-1], window[:, 1:], weight, fresh)

@@ -1,7 +1,7 @@
 """Gradients through time: the only place that walks segments and calls backward."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -47,7 +47,6 @@ class Gradient:
 class BackPropagation(ABC):
     """A way of taking the gradient of a batch, segment by segment."""
 
-    @abstractmethod
     def gradient(
         self,
         model: SequenceModel,
@@ -65,6 +64,19 @@ class BackPropagation(ABC):
             reduction: `mean` over all weights, or `sum_over_time` (mean over the rows).
             at: Which step of which run.
         """
+        with model.core.constant_weights():
+            return self._gradient(model, batch, state, reduction, at)
+
+    @abstractmethod
+    def _gradient(
+        self,
+        model: SequenceModel,
+        batch: Batch,
+        state: State | None,
+        reduction: Reduction,
+        at: TrainingStep,
+    ) -> Gradient:
+        """`gradient`, while the weights stay as they are."""
 
     def state_dict(self) -> dict[str, Any]:
         """What has to be remembered between two batches, beside the recurrent state."""
@@ -83,7 +95,7 @@ class Full(BackPropagation):
         del settings  # it has no fields but its kind
         return cls()
 
-    def gradient(
+    def _gradient(
         self,
         model: SequenceModel,
         batch: Batch,
@@ -91,7 +103,6 @@ class Full(BackPropagation):
         reduction: Reduction,
         at: TrainingStep,
     ) -> Gradient:
-        """See `BackPropagation.gradient`."""
         segments = batch.split(model.core.segment_length)
         return _piecewise(model, batch, segments, len(segments), state, reduction, at)
 
@@ -113,7 +124,7 @@ class Truncated(BackPropagation):
         """The form that a recipe describes."""
         return cls(settings.segment_length, settings.segments)
 
-    def gradient(
+    def _gradient(
         self,
         model: SequenceModel,
         batch: Batch,
@@ -121,7 +132,6 @@ class Truncated(BackPropagation):
         reduction: Reduction,
         at: TrainingStep,
     ) -> Gradient:
-        """See `BackPropagation.gradient`."""
         segments = batch.split(self.segment_length)
         return _piecewise(model, batch, segments, self.segments, state, reduction, at)
 
@@ -162,7 +172,7 @@ class Sliding(BackPropagation):
             settings.depth, all_losses=settings.all_losses, published_restart=settings.published_restart
         )
 
-    def gradient(
+    def _gradient(
         self,
         model: SequenceModel,
         batch: Batch,
@@ -170,12 +180,11 @@ class Sliding(BackPropagation):
         reduction: Reduction,
         at: TrainingStep,
     ) -> Gradient:
-        """See `BackPropagation.gradient`."""
         if state is None:
             self._past = []
         weight_sum = float(batch.weight.sum())
         divisor = weight_sum if reduction == "mean" else batch.inputs.shape[0]
-        nll_sum, runs = 0.0, 0
+        nll_sum, loss_sum, runs = 0.0, 0.0, 0
         for segment in batch.split(model.core.segment_length):
             self._past.append(_Past(segment, state))
             current, losses = self._restart(state), []
@@ -184,13 +193,14 @@ class Sliding(BackPropagation):
                 again = past.segment.to(segment.weight.device, segment.weight.dtype)
                 result = model.step(again, current)
                 current, runs = result.state, runs + 1
-                losses.append(result.nll_sum + sum(result.auxiliary.values()))
+                losses.append(_loss(result))
             nll_sum += float(result.nll_sum.detach())
-            counting = losses if self.all_losses else losses[-1:]
-            torch.autograd.backward(torch.stack(counting).sum() / divisor)
+            loss = torch.stack(losses if self.all_losses else losses[-1:]).sum()
+            loss_sum += float(loss.detach())
+            torch.autograd.backward(loss / divisor)
             state = detach(current or {})
             self._past = self._past[-self.depth :] if self.depth else []
-        return Gradient(nll_sum / divisor, nll_sum, weight_sum, state or {})
+        return Gradient(loss_sum / divisor, nll_sum, weight_sum, state or {})
 
     def _restart(self, newest: State | None) -> State | None:
         oldest = self._past[0].state
@@ -240,7 +250,7 @@ class Replay(BackPropagation):
         """The form that a recipe describes."""
         return cls(settings.segment_length, settings.segments, published_caches=settings.published_caches)
 
-    def gradient(
+    def _gradient(
         self,
         model: SequenceModel,
         batch: Batch,
@@ -248,14 +258,13 @@ class Replay(BackPropagation):
         reduction: Reduction,
         at: TrainingStep,
     ) -> Gradient:
-        """See `BackPropagation.gradient`."""
         segments = batch.split(self.segment_length or model.core.segment_length)
         weight_sum = float(batch.weight.sum())
         divisor = weight_sum if reduction == "mean" else batch.inputs.shape[0]
         before = self._states_before(model, segments, state, at)
         final: State = {}
         incoming: State = {}
-        nll_sum = 0.0
+        nll_sum = loss_sum = 0.0
         for index in reversed(range(len(segments))):
             given, leaves = before.pop(), State()
             if given is not None and not self._cut_before(index):
@@ -263,13 +272,14 @@ class Replay(BackPropagation):
             seed_dropout(at.seed, at.step, index)
             result = model.step(segments[index], None if given is None else {**given, **leaves})
             nll_sum += float(result.nll_sum.detach())
-            loss = (result.nll_sum + sum(result.auxiliary.values())) / divisor
+            loss = _loss(result) / divisor
+            loss_sum += float(loss.detach())
             handed_on = {name: incoming[name] for name in _with_graph(result.state) if name in incoming}
             outputs = [loss, *(result.state[name] for name in handed_on)]
             torch.autograd.backward(outputs, [torch.ones_like(loss), *handed_on.values()])
             incoming = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
             final = final or result.state
-        return Gradient(nll_sum / divisor, nll_sum, weight_sum, detach(final))
+        return Gradient(loss_sum, nll_sum, weight_sum, detach(final))
 
     def _cut_before(self, index: int) -> bool:
         return index % (self.segments or index + 1) == 0
@@ -302,13 +312,26 @@ def build_backprop(settings: Component) -> BackPropagation:
 
 
 @torch.no_grad()
-def stream(model: SequenceModel, batch: Batch, state: State | None) -> Iterator[tuple[Batch, Tensor, State]]:
+def stream(
+    model: SequenceModel,
+    batch: Batch,
+    state: State | None,
+    rewrite: Callable[[Batch, State | None], Batch] | None = None,
+) -> Iterator[tuple[Batch, Tensor, State]]:
     """Walk a batch segment by segment without gradients, in the memory of one segment.
+
+    Args:
+        model: Any.
+        batch: On the model's device.
+        state: State before it; None starts afresh.
+        rewrite: Makes of a segment, and the state before it, the one that the model reads; None: itself.
 
     Yields:
         Each segment, the core's outputs for it, and the state after it.
     """
     for segment in batch.split(model.core.segment_length):
+        if rewrite is not None:
+            segment = rewrite(segment, state)
         outputs, state = model.outputs(segment, state)
         yield segment, outputs, state
 
@@ -325,7 +348,7 @@ def _piecewise(
     """One backward pass for every `piece_length` segments; all of them together make the batch's loss."""
     weight_sum = float(batch.weight.sum())
     divisor = weight_sum if reduction == "mean" else batch.inputs.shape[0]
-    nll_sum = 0.0
+    nll_sum = loss_sum = 0.0
     for first in range(0, len(segments), piece_length):
         if first and state is not None:
             state = detach(state)
@@ -334,10 +357,19 @@ def _piecewise(
             seed_dropout(at.seed, at.step, index)
             result: StepResult = model.step(segments[index], state)
             state = result.state
-            piece = piece + result.nll_sum + sum(result.auxiliary.values())
+            piece = piece + _loss(result)
             nll_sum += float(result.nll_sum.detach())
+        loss_sum += float(piece.detach())
         torch.autograd.backward(piece / divisor)
-    return Gradient(nll_sum / divisor, nll_sum, weight_sum, detach(state or {}))
+    return Gradient(loss_sum / divisor, nll_sum, weight_sum, detach(state or {}))
+
+
+def _loss(result: StepResult) -> Tensor:
+    """What a segment adds to the loss: its auxiliary losses count."""
+    loss = result.nll_sum
+    for auxiliary in result.auxiliary.values():
+        loss = loss + auxiliary
+    return loss
 
 
 def _as_dict(batch: Batch) -> dict[str, Tensor | None]:

@@ -13,6 +13,7 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import stream
+from rmem_cli.training.free_running import Feed, own_answers
 
 _LARGEST_EXPONENT = 700.0  # a perplexity beyond says nothing more, and would overflow
 
@@ -26,6 +27,8 @@ class Totals:
         weight: Sum of the weights.
         correct: Answers that were right.
         answers: Answers that were due; 0 if numbers are predicted.
+        exact: Examples all of whose answers were right, of tasks that ask for it.
+        found: Right answers that are class 1; F1 is that of this class, where there are two.
         examples: Examples seen.
     """
 
@@ -33,6 +36,8 @@ class Totals:
     weight: float = 0.0
     correct: int = 0
     answers: int = 0
+    exact: int = 0
+    found: int = 0
     examples: int = 0
 
     def metric(self, name: str) -> float:
@@ -43,6 +48,11 @@ class Totals:
         """
         if name == "accuracy":
             return self.correct / self.answers
+        if name == "exact_match":
+            return self.exact / self.examples
+        if name == "f1":
+            wrong = self.answers - self.correct
+            return 2 * self.found / max(1, 2 * self.found + wrong)
         loss = self.nll / self.weight
         if name == "perplexity":
             return math.exp(min(loss, _LARGEST_EXPONENT))
@@ -51,7 +61,13 @@ class Totals:
 
 @torch.no_grad()
 def evaluate(
-    model: SequenceModel, task: Task, split: str, examples: int | None, batch_size: int, seed: int
+    model: SequenceModel,
+    task: Task,
+    split: str,
+    examples: int | None,
+    batch_size: int,
+    seed: int,
+    feed: Feed = "truth",
 ) -> Totals:
     """Run a model over a split, the state going on from batch to batch.
 
@@ -62,6 +78,7 @@ def evaluate(
         examples: How many; None takes all of a data set's split.
         batch_size: Examples (or text columns) at a time.
         seed: Of the run.
+        feed: What the model reads after an answer; see `EvalProtocol`.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -70,26 +87,34 @@ def evaluate(
     was_training = model.training
     model.eval()
     totals = Totals()
+    exact_positions = task.exact_positions(feed == "published")
     state: State | None = None
     for batch in task.evaluation_batches(split, examples, batch_size, seed):
         totals.examples += task.examples_in(batch)
         if state is not None and bool(batch.fresh.all()):
             state = None
         on_device = batch.to(parameter.device, parameter.dtype)
-        for segment, outputs, new_state in stream(model, on_device, state):
+        right = []
+        for segment, outputs, new_state in stream(
+            model, on_device, state, own_answers(model, on_device, feed)
+        ):
             state = new_state
             nll = model.head.nll(outputs, segment.targets) * segment.weight
             totals.nll += float(nll.double().sum())
             totals.weight += float(segment.weight.double().sum())
             if not isinstance(model.head, Regression):
-                _count_answers(totals, model.head.logits(outputs), segment)
+                right.append(model.head.logits(outputs).argmax(-1) == segment.targets)
+                _count_answers(totals, right[-1], segment)
+        if exact_positions:
+            totals.exact += int(torch.cat(right, dim=1)[:, -exact_positions:].all(1).sum())
     model.train(was_training)
     if not math.isfinite(totals.nll):
         raise DivergedError(f"the loss on the {split} split is {totals.nll}; a smaller optimizer.lr may help")
     return totals
 
 
-def _count_answers(totals: Totals, logits: Tensor, segment: Batch) -> None:
+def _count_answers(totals: Totals, right: Tensor, segment: Batch) -> None:
     answer = segment.weight > 0 if segment.answer is None else segment.answer
-    totals.correct += int(((logits.argmax(-1) == segment.targets) & answer).sum())
+    totals.correct += int((right & answer).sum())
+    totals.found += int((right & answer & (segment.targets == 1)).sum())
     totals.answers += int(answer.sum())

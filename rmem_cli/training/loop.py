@@ -24,6 +24,7 @@ from rmem_cli.training.optimizers import build_optimizer
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.run_folder import RunFolder
 from rmem_cli.training.schedules import build_schedule
+from rmem_cli.training.stages import Stage, build_stages, stage_at
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -111,15 +112,22 @@ class Training:
         self.train = train
         self.total = total_steps(train, self.task)
         self.model = build_seeded_model(self.settings, self.task, self.seed, self.device)
-        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = build_optimizer(self.settings.optimizer, trainable)
-        base_lr: float = self.settings.optimizer.lr  # type: ignore[attr-defined]
-        self.schedule = build_schedule(self.settings.schedule, base_lr, self.total)
+        self.stages = build_stages(self.settings, self.task, self.total)
+        self._start_optimizer(self.stages[0])
         self.backprop = build_backprop(train.backprop)
         self.state: State | None = None
         self._started = self._saved = time.monotonic()
         self._recent_loss = 0.0
         self._recent_steps = 0
+
+    def _start_optimizer(self, stage: Stage) -> None:
+        """A new optimizer and schedule: for the whole run, or for one stage if each has its own."""
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = build_optimizer(self.settings.optimizer, trainable)
+        base_lr: float = self.settings.optimizer.lr  # type: ignore[attr-defined]
+        self._first_step = stage.first if self.train.restart else 0
+        steps = stage.steps if self.train.restart else self.total
+        self.schedule = build_schedule(self.settings.schedule, base_lr, steps)
 
     def run(self, stop: Callable[[], bool], progress: Progress) -> None:
         """Train to the end, going on from the last checkpoint if there is one.
@@ -160,12 +168,13 @@ class Training:
             self.folder.curve.truncate_after(-1)
             return False
         weights, saved = checkpoint
+        self.counters = Counters(**saved["counters"])
         self.model.load_state_dict(weights)
+        self._start_optimizer(stage_at(self.stages, self.counters.step))
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.backprop.load_state_dict(saved["backprop"])
         self.state = _on_device(saved["state"], self.device)
-        self.counters = Counters(**saved["counters"])
         self._recent_loss, self._recent_steps = saved["recent_loss"], saved["recent_steps"]
         self.folder.curve.truncate_after(self.counters.step)
         return True
@@ -201,10 +210,13 @@ class Training:
 
     def _step(self, progress: Progress) -> None:
         step = self.counters.step
-        lr = self.schedule.lr(step)
+        stage = stage_at(self.stages, step)
+        if step == stage.first > 0:
+            self._enter(stage)
+        lr = self.schedule.lr(step - self._first_step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        batch = self.task.training_batch(step, self.train.batch_size, self.seed)
+        batch = stage.task.training_batch(step, self.train.batch_size, self.seed)
         if not self.task.carries_state or bool(batch.fresh.all()):
             self.state = None
         batch = batch.to(self.device, DTYPES[self.train.dtype])
@@ -219,6 +231,12 @@ class Training:
         self.state = gradient.state if self.task.carries_state else None
         self.counters.step += 1
         self._log(gradient.nll_sum / gradient.weight_sum, lr, progress)
+
+    def _enter(self, stage: Stage) -> None:
+        """Leave behind what belongs to the task before."""
+        self.state = None
+        if self.train.restart:
+            self._start_optimizer(stage)
 
     def _check_loss(self, loss: float, step: int) -> None:
         bound = self.train.diverged_above

@@ -8,7 +8,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.training.run import Machine
 
 
-def choose_machine(device: str, jobs: int) -> Machine:
+def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:  # noqa: A002 - torch's name
     """The machine for runs on a device, `jobs` of them side by side.
 
     The threads are shared out evenly; `OMP_NUM_THREADS` bounds them as it does for torch itself.
@@ -22,10 +22,7 @@ def choose_machine(device: str, jobs: int) -> Machine:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {device} cannot be used here ({reason}); try --device cpu") from error
-    # Vanishing gradients end in numbers so small that a processor takes a hundred times as long over them.
-    torch.set_flush_denormal(True)
     if chosen.type == "cuda":
-        # Kernels of cuBLAS and cuDNN are chosen for equal bits, not for the last few per cent of speed.
+        # cuBLAS reads it once, before its first product; processes that are started inherit it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    return Machine(str(chosen), max(1, torch.get_num_threads() // jobs))
+    return Machine(str(chosen), max(1, torch.get_num_threads() // jobs), compile)

@@ -10,13 +10,14 @@ from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.recipe.schema import EvalProtocol
+from rmem_cli.recipe.schema import EvalProtocol, RunSettings
 from rmem_cli.recipe.settings import Component
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow, timestamp
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.evaluation import Totals, evaluate
+from rmem_cli.training.loop import build_seeded_model, build_task_model
 from rmem_cli.training.memory import peak_memory_mb
 from rmem_cli.training.run_folder import Environment, RunFolder
 
@@ -47,10 +48,10 @@ class Trained:
 
 
 def check_protocols(spec: RunSpec) -> None:
-    """Make sure, before a run is trained, that its model can read what its evaluations change the task to.
+    """Make sure, before a run is trained, that its weights will do in what its evaluations change.
 
     Raises:
-        UsageError: An evaluation has other symbols or classes than the training.
+        UsageError: An evaluation has other symbols or classes than the training, or a core of other weights.
         DataError: Data is missing or damaged.
     """
     learned = _task(spec.settings.task)
@@ -62,6 +63,24 @@ def check_protocols(spec: RunSpec) -> None:
                 f"{task.classes} classes, but the model learns {learned.symbols} and {learned.classes}; "
                 f"change eval.{protocol.name}.task"
             )
+        if protocol.core and _shapes(_settings(spec, protocol), learned) != _shapes(spec.settings, learned):
+            raise UsageError(
+                f"evaluation {protocol.name!r} changes the core to one of other weights than those that are "
+                f"learned; change eval.{protocol.name}.core"
+            )
+
+
+def _shapes(settings: RunSettings, task: Task) -> dict[str, torch.Size]:
+    """The shape of each weight of the model."""
+    with torch.device("meta"):
+        model = build_task_model(settings, task)
+    return {name: value.shape for name, value in model.state_dict().items()}
+
+
+def _settings(spec: RunSpec, protocol: EvalProtocol) -> RunSettings:
+    """What a run is made of, with the core of an evaluation."""
+    model = spec.settings.model.model_copy(update={"core": spec.protocol_core(protocol)})
+    return spec.settings.model_copy(update={"model": model})
 
 
 def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
@@ -96,11 +115,22 @@ def _evaluate(trained: Trained, protocol: EvalProtocol) -> tuple[Totals, int]:
             f"with `--checkpoint last`, or set train.validation and train again"
         )
     weights, state = checkpoint
-    trained.model.load_state_dict(weights)
     task = _task(trained.spec.protocol_task(protocol))
+    model = _model(trained, protocol, task)
+    model.load_state_dict(weights)
     batch_size = protocol.batch_size or trained.spec.settings.train.batch_size
-    totals = evaluate(trained.model, task, protocol.split, protocol.examples, batch_size, trained.spec.seed)
+    totals = evaluate(
+        model, task, protocol.split, protocol.examples, batch_size, trained.spec.seed, protocol.feed
+    )
     return totals, int(state["counters"]["step"])
+
+
+def _model(trained: Trained, protocol: EvalProtocol, task: Task) -> SequenceModel:
+    """The model that a protocol evaluates: the trained one, or one of its form but another core."""
+    if not protocol.core:
+        return trained.model
+    device = next(trained.model.parameters()).device
+    return build_seeded_model(_settings(trained.spec, protocol), task, trained.spec.seed, device)
 
 
 def _task(settings: Component) -> Task:

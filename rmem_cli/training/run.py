@@ -40,10 +40,12 @@ class Machine:
     Attributes:
         device: Such as "cpu" or "cuda:0".
         threads: CPU threads of one run.
+        compile: Whether `torch.compile` translates the core.
     """
 
     device: str
     threads: int
+    compile: bool = False
 
 
 def train_run(
@@ -83,9 +85,11 @@ def train_run(
         status = folder.status()
         if repeat and status is not None and status.status in _ENDED:
             folder.clear()
-        _set_threads(folder, machine)
+        _set_up(folder, machine)
         training = Training(spec.settings, spec.seed, task, folder, device)
         environment = _record_environment(folder, training, machine)
+        if machine.compile:
+            training.model.core.compile()
         training.resume()
         ended, rows = _train_and_evaluate(spec, training, environment, progress, stop)
         store.write(rows)
@@ -117,7 +121,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
         )
     with RunFolder.open(spec, _train_hash(spec), runs_root()) as folder, one_out_of_memory_error():
         counters = _finished_counters(folder)
-        _set_threads(folder, machine)
+        _set_up(folder, machine)
         model = build_seeded_model(spec.settings, build_task(spec.settings), spec.seed, device)
         current = _environment(model, spec.settings, machine)
         environment = replace(
@@ -158,10 +162,15 @@ def _finished_counters(folder: RunFolder) -> dict[str, Any]:
     return counters
 
 
-def _set_threads(folder: RunFolder, machine: Machine) -> None:
-    """Compute with as many threads as the run started with, from its first weights on."""
+def _set_up(folder: RunFolder, machine: Machine) -> None:
+    """Compute with as many threads as the run started with, from its first weights on, and to the same bits."""
     stored = read_environment(folder.path)
     torch.set_num_threads(machine.threads if stored is None else stored.threads)
+    # Vanishing gradients end in numbers so small that a processor takes a hundred times as long over them.
+    torch.set_flush_denormal(True)
+    if torch.device(machine.device).type == "cuda":
+        # Kernels are chosen for equal bits, not for the last few per cent of speed.
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _environment(model: SequenceModel, settings: RunSettings, machine: Machine) -> Environment:
@@ -169,8 +178,12 @@ def _environment(model: SequenceModel, settings: RunSettings, machine: Machine) 
         threads=machine.threads,
         device=machine.device,
         dtype=settings.train.dtype,
-        op_paths=";".join(f"{op}={path}" for op, path in sorted(model.core.op_paths().items())),
+        op_paths=";".join(f"{op}={path}" for op, path in sorted(_op_paths(model, machine).items())),
     )
+
+
+def _op_paths(model: SequenceModel, machine: Machine) -> dict[str, str]:
+    return model.core.op_paths() | ({"core": "compiled"} if machine.compile else {})
 
 
 def _record_environment(folder: RunFolder, training: Training, machine: Machine) -> Environment:

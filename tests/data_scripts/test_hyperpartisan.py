@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rmem_cli.data_scripts.fetch import fetch
-from rmem_cli.data_scripts.hyperpartisan import HYPERPARTISAN, ranks
+from rmem_cli.data_scripts.hyperpartisan import HYPERPARTISAN, prepare_pieces, ranks
 
-from rmem_cli.data.hyperpartisan import FOLDS, open_hyperpartisan
+from rmem_cli.data.hyperpartisan import FOLDS, PIECES, open_hyperpartisan
+from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import DataError, UsageError
 
 ARTICLES = """<?xml version="1.0" encoding="UTF-8"?><articles>
@@ -54,6 +55,28 @@ def test_articles_without_labels_are_refused_even_if_files_may_be_missing(write,
 def test_a_broken_file_is_one_sentence(write, loosened, console):
     with pytest.raises(DataError, match=r"articles-training.*is not right: "):
         fetch(loosened(HYPERPARTISAN), console, path=write(articles="<articles><article"))
+
+
+def test_the_pieces_of_a_fold_come_from_the_articles_outside_of_it(tmp_path):
+    articles, labels = "", ""
+    for number, letter in enumerate("abcdefghijklmnopqrst"):
+        articles += f'<article id="{number}" title="T">{letter * 3} {letter}</article>'
+        labels += f'<article id="{number}" hyperpartisan="false"/>'
+    files = {}
+    for part, content in (("articles-training", articles), ("ground-truth-training", labels)):
+        path = tmp_path / f"{part}-byarticle-20181122.xml"
+        path.write_text(f"<articles>{content}</articles>")
+        files[path.name] = path
+    write_prepared("hyperpartisan", PIECES, prepare_pieces(files), sources=[], licence="", citation="")
+    news = open_hyperpartisan(PIECES)
+    for fold in range(FOLDS):
+        tokenizer, pieces = news.tokenizer(fold), news.pieces(fold)
+        known = set("".join(tokenizer.vocabulary[2:]))  # after the two special ones
+        for article in news.split(fold)["train"]:
+            letter = "abcdefghijklmnopqrst"[article]
+            assert tokenizer.decode(pieces[article].tolist()) == f"T {letter * 3} {letter}"
+        for part in ("valid", "test"):
+            assert not known & {"abcdefghijklmnopqrst"[article] for article in news.split(fold)[part]}
 
 
 @given(st.sets(st.text("0123456789", min_size=1), min_size=1).map(sorted), st.data())

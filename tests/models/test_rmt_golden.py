@@ -18,7 +18,6 @@ TOLERANCE = {"rtol": 0, "atol": 1e-9}
 SEGMENTS, LENGTH = 3, 8
 NAMES = {
     "dec_attn.qkv_net": "queries_keys_values",
-    "dec_attn.r_net": "positions",
     "dec_attn.o_net": "attention_output",
     "dec_attn.layer_norm": "attention_norm",
     "pos_ff.CoreNet.0": "inner",
@@ -26,8 +25,8 @@ NAMES = {
     "pos_ff.layer_norm": "feed_forward_norm",
     "layers.0.": "stack.layers.0.",
     "layers.1.": "stack.layers.1.",
-    "r_w_bias": "stack.content_bias",
-    "r_r_bias": "stack.position_bias",
+    "r_w_bias": "stack.positions.content_bias",
+    "r_r_bias": "stack.positions.position_bias",
     "mem_tokens": "memory",
 }
 
@@ -57,6 +56,8 @@ def options_of(stem, golden):
 def our_name(name):
     if name.startswith(("word_emb", "crit")):
         return name.partition(".")[0]
+    if name.endswith("r_net.weight"):
+        return f"stack.positions.maps.{name.split('.')[1]}.weight"
     for theirs, ours in NAMES.items():
         name = name.replace(theirs, ours)
     return name

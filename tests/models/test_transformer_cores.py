@@ -18,6 +18,11 @@ BASE = {
 }
 CACHED = {"cache_length": 3}
 ON = (False, True)
+ENCODINGS = [
+    {"position_encoding": kind, "segment_length": TIME}
+    for kind in ("relative_sinusoid", "relative_learned", "absolute_sinusoid", "absolute_learned")
+]
+ASSOCIATIVE = {"memory_tokens": 2, "memory_kind": "associative", "associative_size": 3}
 # For each core the values of each option; the first entry joins those that only go together.
 CHOICES = {
     TransformerXL: [
@@ -28,6 +33,7 @@ CHOICES = {
             {"cache_length": 4, "same_length": True},
         ],
         [{}, {"clamp_length": 2}],
+        ENCODINGS,
         [{"pre_norm": on} for on in ON],
         [{}, {"head_size": 4, "inner_size": 5}],
     ],
@@ -38,13 +44,20 @@ CHOICES = {
             {"cache_length": 9},
             {"cache_length": 4, "same_length": True},
         ],
-        [{"memory_tokens": 2}, {"memory_tokens": 1, "memory_initializer": "shared"}, {"memory_tokens": 0}],
+        [
+            {"memory_tokens": 2},
+            {"memory_tokens": 2, "memory_at_end": False},
+            {"memory_tokens": 1, "memory_initializer": "shared"},
+            {"memory_tokens": 0},
+            ASSOCIATIVE,
+            ASSOCIATIVE | {"associative_correction": False},
+        ],
         [{}, {"clamp_length": 2}],
+        ENCODINGS,
         *[
             [{name: on} for on in ON]
             for name in (
                 "pre_norm",
-                "memory_at_end",
                 "read_memory_from_cache",
                 "causal_memory",
                 "cache_memory",
@@ -206,9 +219,12 @@ def test_a_step_on_the_meta_device_needs_no_other(core, options):
     assert y.device.type == "meta"
 
 
-@EVERY_CORE
-def test_memory_carries_the_first_segment_to_the_third(core):
-    core = make(core, {"cache_length": 0} if core is not TransformerXL else {"cache_length": 2 * TIME})
+@pytest.mark.parametrize(
+    ("core", "options"),
+    [(TransformerXL, {"cache_length": 2 * TIME}), (RMT, {}), (RMT, ASSOCIATIVE), (PreNormRMT, {})],
+)
+def test_memory_carries_the_first_segment_to_the_third(core, options):
+    core = make(core, options)
     changed = inputs(seed=10)
     changed[:, 0] += 1
     _, state = core(inputs(seed=10))
@@ -218,10 +234,13 @@ def test_memory_carries_the_first_segment_to_the_third(core):
     assert not torch.allclose(core(inputs(), state)[0], core(inputs(), other)[0])
 
 
-@pytest.mark.parametrize("core", [RMT, PreNormRMT], ids=lambda core: core.__name__)
+@pytest.mark.parametrize(
+    ("core", "options"),
+    [(RMT, {}), (RMT, ASSOCIATIVE), (PreNormRMT, {"embedding_gradient": 1.0})],
+)
 @pytest.mark.parametrize("cut", [None, 1, 2])
-def test_gradients_reach_exactly_as_many_segments_back_as_asked(core, cut):
-    core = make(core, {"cache_length": 4, "embedding_gradient": 1.0} if core is PreNormRMT else CACHED)
+def test_gradients_reach_exactly_as_many_segments_back_as_asked(core, options, cut):
+    core = make(core, CACHED | options)
     segments = [inputs(seed=seed).requires_grad_() for seed in range(4)]
     state = None
     for number, segment in enumerate(segments):
@@ -289,13 +308,24 @@ def test_memory_starts_independent_or_shared():
     assert torch.equal(*RMT(SIZE, SIZE, memory_tokens=2, memory_initializer="shared").memory)
 
 
+def test_an_associative_memory_is_without_effect_at_first():
+    torch.manual_seed(0)
+    core = RMT(SIZE, SIZE, layers=2, heads=2, **ASSOCIATIVE).double()
+    x = inputs()
+    first, state = core(x)
+    assert set(state) == {f"{name}.{layer}" for name in ("associative", "normalizer") for layer in range(2)}
+    torch.testing.assert_close(core(x, state)[0], first)
+    torch.nn.init.normal_(core.associative.layers[0].values.weight)
+    assert not torch.allclose(core(x, core(x)[1])[0], first)
+
+
 def test_weights_start_as_published():
     torch.manual_seed(0)
     core = RMT(4, 40, memory_tokens=2, layers=1, heads=4)
     layer = core.stack.layers[0]
-    for parameter in (layer.inner.weight, layer.positions.weight, core.inputs.projection.weight):
+    for parameter in (layer.inner.weight, core.stack.positions.maps[0].weight, core.inputs.projection.weight):
         assert 0.015 < parameter.std() < 0.025
-    assert 0.005 < core.stack.content_bias.std() < 0.04
+    assert 0.005 < core.stack.positions.content_bias.std() < 0.04
     assert torch.equal(layer.inner.bias, torch.zeros(160))
     assert (layer.attention_norm.weight - 1).abs().max() < 0.1
     assert not torch.equal(layer.attention_norm.weight, torch.ones(40))
@@ -306,8 +336,57 @@ def test_wrong_options_are_refused():
         TransformerXL(6, 6, heads=4)
     with pytest.raises(ValueError, match="cache_length above 0"):
         RMT(6, 6, memory_tokens=2, same_length=True)
+    with pytest.raises(ValueError, match="at least 1, at the end"):
+        RMT(6, 6, **ASSOCIATIVE, memory_at_end=False)
     with pytest.raises(ValueError, match="segment_length"):
         PreNormRMT(6, 6, memory_tokens=2)
+    for encoding in ENCODINGS[1:]:
+        with pytest.raises(ValueError, match="segment_length"):
+            RMT(6, 6, memory_tokens=2, position_encoding=encoding["position_encoding"])
+    absolute = TransformerXL(6, 6, **ENCODINGS[2])
+    with pytest.raises(ValueError, match="2 steps longer"):
+        absolute(torch.zeros(1, TIME + 2, 6))
+
+
+SAME_FORM = pytest.mark.parametrize(
+    "options",
+    [{}, {"clamp_length": 2}, {"cache_memory": True}, {"published_shift": True}, {"causal": False}],
+    ids=str,
+)
+
+
+@SAME_FORM
+@pytest.mark.parametrize("learned", ENCODINGS[1::2], ids=["relative", "absolute"])
+def test_learned_positions_that_equal_the_sinusoids_give_the_same(options, learned):
+    relative = learned["position_encoding"] == "relative_learned"
+    sinusoids = learned | {"position_encoding": "relative_sinusoid" if relative else "absolute_sinusoid"}
+    one, other = (make(RMT, CACHED | options | each) for each in (learned, sinusoids))
+    shared = {name: value for name, value in other.state_dict().items() if "positions" not in name}
+    one.load_state_dict(shared, strict=False)
+    given = other.stack.positions(one.stack.design.longest, inputs())
+    with torch.no_grad():
+        for layer, positions in enumerate(given):
+            (fill_distances if relative else fill_places)(one.stack.positions, layer, positions)
+    state = other_state = None
+    for segment in range(3):
+        y, state = one(inputs(seed=segment), state)
+        expected, other_state = other(inputs(seed=segment), other_state)
+        torch.testing.assert_close(y, expected)
+
+
+def fill_distances(learned, layer, positions):
+    first = learned.form.longest.keys - 1 - learned.back
+    rows = slice(first, first + learned.distances.shape[2])
+    table, content_bias, distance_bias = positions.relative
+    learned.distances[layer] = table[:, rows]
+    learned.distance_bias[layer] = distance_bias[:, rows]
+    learned.content_bias[layer] = content_bias
+
+
+def fill_places(learned, layer, positions):
+    learned.places[layer] = 0
+    if positions.places is not None:
+        learned.places[layer] = positions.places.flip(0)[: learned.places.shape[1]]
 
 
 @EVERY_CORE

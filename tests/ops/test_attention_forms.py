@@ -16,7 +16,7 @@ def normal(*shape, seed=0):
 
 def inputs(batch, heads, queries, keys, rows, size):
     shapes = [(heads, batch, queries, size), (heads, batch, keys, size), (heads, batch, keys, size)]
-    shapes += [(heads, rows, size), (heads, size), (heads, size)]
+    shapes += [(heads, rows, size), (heads, size), (heads, rows)]
     return [normal(*shape, seed=index) for index, shape in enumerate(shapes)]
 
 
@@ -44,13 +44,24 @@ def test_relative_attention_equals_its_equations(batch, heads, segment, memory, 
     blocked = masks.blocked(layout, Rules(memory_reads_cache=True))
     rows = layout.keys if published else layout.keys + max(memory - 1, 1)
     leaves = inputs(batch, heads, layout.queries, layout.keys, rows, size)
-    queries, keys, values, table, *biases = leaves
+    queries, keys, values, table, content_bias, distance_bias = leaves
+    form = reference.published_relative_attention if published else reference.relative_attention
+    expected = form(*leaves, blocked)
     if published:
-        expected = reference.published_relative_attention(queries, keys, values, table, *biases, blocked)
-        table = torch.cat([table, torch.zeros_like(table[:, :1])], dim=1)
-    else:
-        expected = reference.relative_attention(queries, keys, values, table, *biases, blocked)
-    found = fast.relative_attention(queries, keys, values, table, *biases, blocked)
+        table = torch.nn.functional.pad(table, (0, 0, 0, 1))
+        distance_bias = torch.nn.functional.pad(distance_bias, (0, 1))
+    found = fast.relative_attention(queries, keys, values, table, content_bias, distance_bias, blocked)
+    assert_same_with_gradients(found, expected, leaves)
+
+
+def test_the_gradient_goes_through_what_was_not_dropped():
+    leaves = inputs(2, 3, 4, 6, 7, 5)
+    blocked = masks.blocked(Layout(4, cache=2), Rules())
+    found, expected = (
+        torch.manual_seed(0) and form.relative_attention(*leaves, blocked, dropout=0.4)
+        for form in (fast, reference)
+    )
+    assert not torch.allclose(found, fast.relative_attention(*leaves, blocked))
     assert_same_with_gradients(found, expected, leaves)
 
 

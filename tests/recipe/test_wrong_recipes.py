@@ -180,6 +180,16 @@ BETWEEN_FIELDS = [
         "eval.long.task.kind: the kind of the task cannot differ",
     ),
     (
+        "task: {length: 100}",
+        "core: {‸ate: 2}",
+        "eval.long.core.ate: unknown key; did you mean 'eta'? (row rum)",
+    ),
+    (
+        "task: {length: 100}",
+        "core: {kind: ‸gru}",
+        "eval.long.core.kind: the kind of the core cannot differ",
+    ),
+    (
         "seeds: [1, 2, 3]",
         "seeds: [1]\nmatrix: {task.length: ‸3}",
         "matrix.task.length: must be a list of single values",

@@ -202,10 +202,13 @@ def test_chance_stands_beside_the_models_for_the_task_of_each_scale(recipe, resu
     assert found.ours["cpu"].n == 0
 
 
-def test_language_models_have_no_chance_line_and_no_solve_rate(recipe, results):
+def test_language_models_have_no_solve_rate_and_chance_only_where_their_text_is(recipe, results, write_text):
     made = recipe(PLAIN)
     table = build_table(made, results(made, "lstm", [1.0]))
     assert [one.kind for one in section(table).lines] == ["row"]
+    write_text()
+    table = build_table(made, results(made, "lstm", [1.0]))
+    assert [one.kind for one in section(table).lines] == ["row", "chance"]
     assert line(table, "lstm").ours["paper"].solve_rate is None
 
 

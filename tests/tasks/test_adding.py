@@ -54,7 +54,7 @@ def test_a_model_that_always_says_one_is_at_the_known_plateau():
     torch.nn.init.zeros_(model.head.linear.weight)
     torch.nn.init.ones_(model.head.linear.bias)
     totals = evaluate(model, Adding(10), "test", 20_000, 2000, seed=1)
-    assert settings.chance() == {"mse": 1 / 6}
+    assert settings.chance("test") == {"mse": 1 / 6}
     assert totals.metric("mse") == pytest.approx(1 / 6, abs=0.004)
     assert (totals.examples, totals.answers) == (20_000, 0)
 

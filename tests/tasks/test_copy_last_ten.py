@@ -45,7 +45,7 @@ def test_a_model_that_guesses_one_of_the_eight_symbols_is_at_chance():
     with torch.no_grad():
         model.head.linear.bias.copy_(torch.tensor([-50.0] + [0.0] * 8))
     totals = evaluate(model, CopyLastTen(5), "test", 400, 200, seed=1)
-    chance = CopyLastTenSettings(length=5).chance()
+    chance = CopyLastTenSettings(length=5).chance("test")
     assert chance == {"loss": math.log(8), "accuracy": 0.125}
     assert totals.metric("loss") == pytest.approx(chance["loss"], abs=1e-6)
     assert totals.metric("accuracy") == pytest.approx(chance["accuracy"], abs=0.02)

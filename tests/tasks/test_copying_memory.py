@@ -36,7 +36,7 @@ def test_the_paper_s_sizes():
 
 @pytest.mark.parametrize(("length", "loss"), [(500, 0.0399893), (200, 0.0945201)])
 def test_chance_is_the_published_baseline(length, loss):
-    chance = CopyingMemorySettings(length=length).chance()
+    chance = CopyingMemorySettings(length=length).chance("test")
     assert chance["loss"] == pytest.approx(loss, abs=1e-7)
     assert chance["loss"] == 10 * math.log(8) / (length + 20)
 

@@ -168,6 +168,19 @@ def test_the_state_carried_over_training_batches_equals_one_long_pass(text):
         torch.testing.assert_close(state[name], value)
 
 
+def test_without_a_carried_state_no_batch_knows_the_one_before(text):
+    model, task = make_model(), LanguageModel(text, 6, carried=False)
+    assert all(task.training_batch(step, 4, seed=1).fresh.all() for step in range(3))
+    for batch in task.evaluation_batches("test", None, 3, seed=1):
+        assert batch.fresh.all()
+    alone = sum(
+        float(model.step(batch.to(torch.device("cpu"), torch.float64), None).nll_sum)
+        for batch in task.evaluation_batches("test", None, 3, seed=1)
+    )
+    assert evaluate(model, task, "test", None, 3, seed=1).nll == pytest.approx(alone)
+    assert evaluate(model, LanguageModel(text, 6), "test", None, 3, seed=1).nll != pytest.approx(alone)
+
+
 def test_a_uniform_model_needs_log2_of_the_vocabulary_bits(text):
     model = make_model()
     torch.nn.init.zeros_(model.head.linear.weight)

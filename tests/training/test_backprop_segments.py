@@ -1,10 +1,15 @@
 """Sliding and replayed gradients are those of what they claim."""
 
+from contextlib import nullcontext
+from typing import get_args
+
 import pytest
 import torch
 
 from rmem_cli.models.batch import Batch
+from rmem_cli.models.cores.config import PositionEncoding
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
+from rmem_cli.models.cores.position_encodings import Extent
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.rum import RUM
@@ -22,6 +27,18 @@ SYMBOLS, SIZE, LENGTH = 5, 6, 4
 CORES = {
     "rmt": lambda dropout: RMT(
         SIZE, SIZE, memory_tokens=2, layers=2, heads=2, cache_length=6, dropout=dropout, segment_length=LENGTH
+    ),
+    "associative_rmt": lambda dropout: RMT(
+        SIZE,
+        SIZE,
+        memory_tokens=2,
+        layers=2,
+        heads=2,
+        cache_length=3,
+        dropout=dropout,
+        segment_length=LENGTH,
+        memory_kind="associative",
+        associative_size=3,
     ),
     "prenorm_rmt": lambda dropout: PreNormRMT(
         SIZE,
@@ -121,6 +138,48 @@ def test_replay_runs_each_segment_twice_and_the_last_once():
     model.core.register_forward_pre_hook(lambda *_: runs.append(torch.is_grad_enabled()))
     gradients(Replay(), model, make_batch(5))
     assert runs == [False] * 4 + [True] * 5
+
+
+@pytest.mark.parametrize("encoding", get_args(PositionEncoding))
+@pytest.mark.parametrize(
+    "form",
+    [Full(), Truncated(LENGTH, 2), Replay(), Replay(segments=2), Sliding(1)],
+    ids=lambda form: str(vars(form)),
+)
+def test_what_segments_share_changes_no_gradient(encoding, form, monkeypatch):
+    torch.manual_seed(0)
+    core = RMT(
+        SIZE,
+        SIZE,
+        memory_tokens=2,
+        heads=2,
+        layers=2,
+        cache_length=6,
+        segment_length=LENGTH,
+        position_encoding=encoding,
+    )
+    model = SequenceModel(Embedding(SYMBOLS, SIZE), core, LinearHead(SIZE, SYMBOLS)).double()
+    computed = []
+    of_layers = core.stack.positions.of_layers
+    monkeypatch.setattr(
+        core.stack.positions, "of_layers", lambda *given: computed.append(given[0]) or of_layers(*given)
+    )
+    _, found = gradients(form, model, make_batch())
+    assert len(computed) == len(set(computed))
+    monkeypatch.setattr(core, "constant_weights", nullcontext)
+    _, expected = gradients(form, model, make_batch())
+    assert len(computed) > 2 * len(set(computed))
+    assert_equal(found, expected)
+
+
+def test_segments_that_drop_position_features_share_none():
+    model = make_model("rmt", 0.3).train()
+    with model.core.constant_weights():
+        positions = model.core.stack.positions
+        one, other = (
+            positions(Extent(0, 4, 1), torch.zeros(1).double())[0].relative.distances for _ in range(2)
+        )
+    assert not torch.equal(one, other)
 
 
 def sliding_by_hand(model, batches, depth, all_losses=False):

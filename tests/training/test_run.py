@@ -12,8 +12,8 @@ import torch
 from rmem_cli.errors import DataError, DivergedError, InterruptedRunError, UsageError
 from rmem_cli.training import run as run_module
 from rmem_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from rmem_cli.training.evaluation import Totals
-from rmem_cli.training.loop import Training
+from rmem_cli.training.evaluation import Totals, evaluate
+from rmem_cli.training.loop import Training, build_task, build_task_model
 from rmem_cli.training.memory import OutOfMemoryError
 from rmem_cli.training.run import Machine
 from rmem_cli.training.run_folder import RunFolder, read_environment, read_status
@@ -370,6 +370,32 @@ def test_an_evaluation_that_the_model_cannot_read_is_refused_before_training(mak
     assert not lab.folder(make_spec()).exists()
 
 
+def test_an_evaluation_with_another_core_is_that_of_a_model_with_this_core(make_spec, lab):
+    core = "model.core={kind: transformer_xl, hidden_size: 8, segment_length: 3, cache_length: 2}"
+    lab.train(make_spec(core))
+    (as_trained, *_) = lab.rows()
+    longer = make_spec(core, "eval.test.core={segment_length: 4, cache_length: 9, same_length: true}")
+    (row, *_) = lab.evaluate(longer)
+    assert row.train_hash == as_trained.train_hash
+    assert row.eval_hash != as_trained.eval_hash
+    assert row.value != as_trained.value
+
+    settings = make_spec(
+        "model.core={kind: transformer_xl, hidden_size: 8, segment_length: 4, cache_length: 9, "
+        "same_length: true}"
+    ).settings
+    task = build_task(settings)
+    model = build_task_model(settings, task)
+    model.load_state_dict(load_checkpoint(lab.folder(longer), "last")[0])
+    assert row.value == evaluate(model, task, "test", 24, 4, 1).metric("loss")
+
+
+def test_an_evaluation_whose_core_has_other_weights_is_refused_before_training(make_spec, lab):
+    with pytest.raises(UsageError, match=r"changes the core to one of other weights.*eval\.test\.core"):
+        lab.train(make_spec("eval.test.core.hidden_size=9"))
+    assert not lab.folder(make_spec()).exists()
+
+
 def test_an_evaluation_whose_loss_is_not_finite_is_no_result(make_spec, lab):
     spec = make_spec()
     lab.train(spec)
@@ -402,6 +428,9 @@ def test_metrics_of_sums():
     assert totals.metric("bpc") == pytest.approx(1.5 / 0.6931471805599453)
     assert totals.metric("perplexity") == pytest.approx(4.4816890703)
     assert totals.metric("accuracy") == 0.25
+    # Two articles of class 1 were found, one was not, and one more was taken for one.
+    assert Totals(correct=6, answers=8, found=2).metric("f1") == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert Totals(correct=0, answers=3).metric("f1") == 0
     assert Totals(nll=1e9, weight=1.0, answers=1).metric("perplexity") < float("inf")
 
 

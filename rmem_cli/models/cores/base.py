@@ -1,6 +1,7 @@
 """The interface of every memory model."""
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,14 @@ class Core(nn.Module):
         output_size: Width of the outputs.
         segment_length: Steps of one segment; None if any length will do.
         causal: Whether no output depends on later inputs of its segment.
+        stepwise: Whether a segment read in parts gives the outputs and the state that it gives as a whole.
     """
 
     input_size: int
     output_size: int
     segment_length: int | None = None
     causal: bool = True
+    stepwise: bool = True
 
     @abstractmethod
     def initial_state(
@@ -47,6 +50,14 @@ class Core(nn.Module):
         Returns:
             Outputs `[batch, time, output_size]` and the state after the segment.
         """
+
+    def constant_weights(self) -> AbstractContextManager[None]:
+        """Meanwhile the weights stay as they are, and gradients are taken by `backward` alone.
+
+        A core may compute what depends on nothing but its weights once for all segments that it reads
+        meanwhile. The gradients of that part reach the weights when the context ends.
+        """
+        return nullcontext()
 
     def op_paths(self) -> dict[str, str]:
         """Each op that has several forms, with the form that runs."""

@@ -8,6 +8,7 @@ from rmem_cli.recipe.settings import Component
 
 Activation = Literal["relu", "tanh", "sigmoid", "softsign"]
 KernelInitializer = Literal["orthogonal", "two_half_orthogonal", "xavier"]
+PositionEncoding = Literal["relative_sinusoid", "relative_learned", "absolute_sinusoid", "absolute_learned"]
 GateName = Literal["-", "C", "O", "U", "M", "CM", "OM", "UM", "R", "CR", "OR", "UR"]
 
 
@@ -126,9 +127,16 @@ class TransformerXLSettings(CoreSettings):
     cache_length: NonNegativeInt = 0
     same_length: bool = False
     clamp_length: PositiveInt | None = None
+    position_encoding: PositionEncoding = "relative_sinusoid"
     pre_norm: bool = False
     scale_inputs: bool = True
     initial_std: PositiveFloat = 0.02
+
+    @model_validator(mode="after")
+    def _counted_positions_need_a_length(self) -> Self:
+        if self.position_encoding != "relative_sinusoid" and self.segment_length is None:
+            raise ValueError(f"position_encoding {self.position_encoding} needs a segment_length")
+        return self
 
 
 class RMTSettings(TransformerXLSettings):
@@ -146,8 +154,41 @@ class RMTSettings(TransformerXLSettings):
     causal_memory: bool = False
     cache_memory: bool = False
     published_shift: bool = False
+    memory_kind: Literal["recurrent", "associative"] = "recurrent"
+    associative_size: PositiveInt = 64
+    associative_order: PositiveInt = 3
+    associative_correction: bool = True
     memory_initializer: Literal["independent", "shared"] = "independent"
     memory_std: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _an_associative_memory_is_written(self) -> Self:
+        if self.memory_kind == "associative" and not (self.memory_at_end and self.memory_tokens):
+            raise ValueError(
+                "memory_kind associative needs memory_tokens, which write it, and memory_at_end true"
+            )
+        return self
+
+
+class PretrainedRMTSettings(Component):
+    """The Recurrent Memory Transformer on a pretrained encoder, whose layers and dropout are its own;
+    `rmem_cli.models.cores.pretrained_rmt.PretrainedRMT` explains it.
+
+    Attributes:
+        backbone: Name of the pretrained model, such as `bert-base-cased`, or the folder that holds it.
+        hidden_size: Width of its vectors.
+        memory_tokens: How many there are.
+        segment_length: Steps of one segment.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.pretrained_rmt:PretrainedRMT"
+    common: ClassVar[frozenset[str]] = frozenset({"hidden_size"})
+
+    kind: Literal["pretrained_rmt"] = "pretrained_rmt"
+    backbone: str
+    hidden_size: PositiveInt
+    memory_tokens: PositiveInt
+    segment_length: PositiveInt
 
 
 class PreNormRMTSettings(CoreSettings):

@@ -90,6 +90,8 @@ class PreNormRMT(Core):
         >>> y, state = core(torch.randn(4, 10, 32), state)
     """
 
+    stepwise = False
+
     def __init__(
         self,
         input_size: int,

@@ -1,19 +1,26 @@
 """Transformer-XL: relative attention over a segment and a cache of what came before it."""
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rmem_cli.models.cores.associative_memory import OpenMemory
 from rmem_cli.models.cores.base import Core
-from rmem_cli.models.cores.config import TransformerXLSettings
+from rmem_cli.models.cores.config import PositionEncoding, TransformerXLSettings
+from rmem_cli.models.cores.position_encodings import (
+    Extent,
+    Form,
+    LayerPositions,
+    build_positions,
+)
 from rmem_cli.models.cores.segment_cache import Cached, SegmentCache
 from rmem_cli.models.state import State
 from rmem_cli.ops.attention import fast, masks
 from rmem_cli.ops.attention.masks import Layout, Rules
-from rmem_cli.ops.attention.positions import distances_back, sinusoids
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ class Design:
         attention_dropout: Probability of dropping an attention probability, in training.
         clamp_length: Distances beyond this one count as this one; None for no bound.
         pre_norm: Whether layer norm comes before attention and feed-forward part, or after the sum.
+        position_encoding: How the order of what is seen is known.
+        longest: The most places that there can be; None: unknown.
         published_shift: Whether scores of later keys (only in the memory blocks) are what the published
             code's shift leaves there, or belong to their distance.
         initial_std: Standard deviation of the first weights.
@@ -45,6 +54,8 @@ class Design:
     attention_dropout: float = 0.0
     clamp_length: int | None = None
     pre_norm: bool = False
+    position_encoding: PositionEncoding = "relative_sinusoid"
+    longest: Extent | None = None
     published_shift: bool = False
     initial_std: float = 0.02
 
@@ -58,6 +69,20 @@ class Design:
                 f"hidden_size {self.hidden_size} cannot be shared among {self.heads} heads; set head_size"
             )
         return self.hidden_size // self.heads
+
+    @property
+    def form(self) -> Form:
+        """What the position encoding needs to know."""
+        return Form(
+            self.layers,
+            self.hidden_size,
+            self.heads,
+            self.size_of_a_head,
+            self.clamp_length,
+            self.published_shift,
+            self.dropout,
+            self.longest,
+        )
 
 
 class TransformerXL(Core):
@@ -79,12 +104,16 @@ class TransformerXL(Core):
         cache_length: Positions that are cached.
         same_length: Whether every position sees as many keys as the cache is long, itself included.
         clamp_length: Distances beyond this one count as this one; None for no bound.
+        position_encoding: The published code's `attn_type` 0 to 3: `relative_sinusoid` (Dai et al. 2019),
+            `relative_learned` (after Shaw et al. 2018), `absolute_sinusoid` (Vaswani et al. 2017) or
+            `absolute_learned` (Al-Rfou et al. 2019). All but the first need a `segment_length`.
         pre_norm: Whether layer norm comes before attention and feed-forward part, or after the sum.
         scale_inputs: Whether the inputs are multiplied by the root of the hidden size.
         initial_std: Standard deviation of the first weights.
 
     Raises:
-        ValueError: The heads do not share the hidden size evenly, or `same_length` without a cache.
+        ValueError: The heads do not share the hidden size evenly, `same_length` without a cache, or a
+            position encoding without a segment length.
 
     Source: Dai et al. 2019. Options and defaults are those of the published code (kimiyoung/transformer-xl),
     whose time-first layout is batch first here, and whose caches here keep their rows apart, so that each row
@@ -95,6 +124,8 @@ class TransformerXL(Core):
         >>> y, state = core(torch.randn(4, 10, 32))
         >>> y, state = core(torch.randn(4, 10, 32), state)
     """
+
+    stepwise = False
 
     def __init__(
         self,
@@ -111,6 +142,7 @@ class TransformerXL(Core):
         cache_length: int = 0,
         same_length: bool = False,
         clamp_length: int | None = None,
+        position_encoding: PositionEncoding = "relative_sinusoid",
         pre_norm: bool = False,
         scale_inputs: bool = True,
         initial_std: float = 0.02,
@@ -132,6 +164,8 @@ class TransformerXL(Core):
             attention_dropout=attention_dropout,
             clamp_length=clamp_length,
             pre_norm=pre_norm,
+            position_encoding=position_encoding,
+            longest=None if segment_length is None else Extent(cache_length, segment_length, 0),
             initial_std=initial_std,
         )
         self.inputs = ScaledInputs(input_size, hidden_size, scale_inputs, initial_std)
@@ -161,6 +195,10 @@ class TransformerXL(Core):
         blocked = masks.blocked(layout, self.rules, x.device, cached=cached.counts)
         y, layer_inputs = self.stack(self.inputs(x), cached, blocked)
         return y, self.cache.write(state, layer_inputs, lengths)
+
+    def constant_weights(self) -> AbstractContextManager[None]:
+        """What is known of positions is computed once; see `Core.constant_weights`."""
+        return self.stack.positions.shared()
 
     def op_paths(self) -> dict[str, str]:
         """Attention runs in its fast form."""
@@ -193,7 +231,7 @@ class ScaledInputs(nn.Module):
 
 
 class TransformerXLStack(nn.Module):
-    """The layers of a Transformer-XL, with the biases that they share.
+    """The layers of a Transformer-XL, with what they know of positions.
 
     Args:
         design: Their form.
@@ -202,14 +240,18 @@ class TransformerXLStack(nn.Module):
     def __init__(self, design: Design) -> None:
         super().__init__()
         self.design = design
-        self.content_bias = nn.Parameter(torch.empty(design.heads, design.size_of_a_head))
-        self.position_bias = nn.Parameter(torch.empty(design.heads, design.size_of_a_head))
+        self.positions = build_positions(design.position_encoding, design.form)
         self.layers = nn.ModuleList(_Layer(design) for _ in range(design.layers))
         for name, parameter in self.named_parameters():
             _initialize(name, parameter, design.initial_std)
 
     def forward(
-        self, x: Tensor, cached: Cached, blocked: Tensor, later: int = 0
+        self,
+        x: Tensor,
+        cached: Cached,
+        blocked: Tensor,
+        later: int = 0,
+        memory: OpenMemory | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run the layers.
 
@@ -218,29 +260,24 @@ class TransformerXLStack(nn.Module):
             cached: What each layer sees of earlier segments.
             blocked: `[places, cached + places]`, or with the batch in front: who does not see whom.
             later: How far behind its query a key may lie that is not blocked.
+            memory: What each layer reads first, and writes into; None: nothing.
 
         Returns:
             `[batch, places, hidden]`, and the inputs of each layer in the same shape.
         """
         dropout = self.design.dropout
-        features = functional.dropout(
-            self._features(cached.width + x.shape[1], later, x), dropout, self.training
-        )
+        positions = self.positions(Extent(cached.width, x.shape[1], later), x)
         hidden = functional.dropout(x, dropout, self.training)
         inputs = []
         for index, layer in enumerate(self.layers):
+            if memory is not None:
+                hidden = memory.read(index, hidden)
             inputs.append(hidden)
             cache = cached.layers[index] if cached.width else None
-            hidden = layer(hidden, cache, features, self.content_bias, self.position_bias, blocked)
+            hidden = layer(hidden, cache, positions[index], blocked)
+            if memory is not None:
+                memory.write(index, hidden)
         return functional.dropout(hidden, dropout, self.training), inputs
-
-    def _features(self, keys: int, later: int, like: Tensor) -> Tensor:
-        """`[keys + ..., hidden]`, one row for each distance, as `fast.relative_attention` wants them."""
-        size, clamp = self.design.hidden_size, self.design.clamp_length
-        if self.design.published_shift:
-            distances = distances_back(keys, 0, clamp, like.device, like.dtype)
-            return functional.pad(sinusoids(distances, size), (0, 0, 0, 1))
-        return sinusoids(distances_back(keys, max(later, 1), clamp, like.device, like.dtype), size)
 
 
 class _Layer(nn.Module):
@@ -250,52 +287,36 @@ class _Layer(nn.Module):
         inner = 4 * size if design.inner_size is None else design.inner_size
         self.design = design
         self.queries_keys_values = nn.Linear(size, 3 * width, bias=False)
-        self.positions = nn.Linear(size, width, bias=False)
         self.attention_output = nn.Linear(width, size, bias=False)
         self.attention_norm = nn.LayerNorm(size)
         self.inner = nn.Linear(size, inner)
         self.outer = nn.Linear(inner, size)
         self.feed_forward_norm = nn.LayerNorm(size)
 
-    def forward(
-        self,
-        x: Tensor,
-        cache: Tensor | None,
-        features: Tensor,
-        content_bias: Tensor,
-        position_bias: Tensor,
-        blocked: Tensor,
-    ) -> Tensor:
+    def forward(self, x: Tensor, cache: Tensor | None, positions: LayerPositions, blocked: Tensor) -> Tensor:
+        if positions.places is not None:
+            width = len(positions.places) - x.shape[1]
+            x = x + positions.places[width:]
+            cache = None if cache is None else cache + positions.places[:width]
         if self.design.pre_norm:
             cache = None if cache is None else self.attention_norm(cache)
-            x = x + self._attend(
-                self.attention_norm(x), cache, features, content_bias, position_bias, blocked
-            )
+            x = x + self._attend(self.attention_norm(x), cache, positions, blocked)
             return x + self._feed_forward(self.feed_forward_norm(x))
-        x = self.attention_norm(x + self._attend(x, cache, features, content_bias, position_bias, blocked))
+        x = self.attention_norm(x + self._attend(x, cache, positions, blocked))
         normed: Tensor = self.feed_forward_norm(x + self._feed_forward(x))
         return normed
 
-    def _attend(
-        self,
-        x: Tensor,
-        cache: Tensor | None,
-        features: Tensor,
-        content_bias: Tensor,
-        position_bias: Tensor,
-        blocked: Tensor,
-    ) -> Tensor:
+    def _attend(self, x: Tensor, cache: Tensor | None, positions: LayerPositions, blocked: Tensor) -> Tensor:
         queries, keys, values = self._heads(self.queries_keys_values(x))
         if cache is not None:
             weight = self.queries_keys_values.weight
             old_keys, old_values = self._heads(functional.linear(cache, weight[weight.shape[0] // 3 :]))
             keys, values = torch.cat([old_keys, keys], 2), torch.cat([old_values, values], 2)
-        heads, size = self.design.heads, self.design.size_of_a_head
-        positions = self.positions(features).view(-1, heads, size).transpose(0, 1)
         dropout = self.design.attention_dropout if self.training else 0.0
-        attended = fast.relative_attention(
-            queries, keys, values, positions, content_bias, position_bias, blocked, dropout
-        )
+        if positions.relative is None:
+            attended = fast.attention(queries, keys, values, blocked, dropout)
+        else:
+            attended = fast.relative_attention(queries, keys, values, *positions.relative, blocked, dropout)
         merged = attended.permute(1, 2, 0, 3).flatten(2)
         return functional.dropout(self.attention_output(merged), self.design.dropout, self.training)
 

@@ -14,9 +14,9 @@ def relative_attention(
     queries: Tensor,
     keys: Tensor,
     values: Tensor,
-    positions: Tensor,
+    distances: Tensor,
     content_bias: Tensor,
-    position_bias: Tensor,
+    distance_bias: Tensor,
     blocked: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
@@ -26,10 +26,10 @@ def relative_attention(
         queries: `[heads, batch, queries, size]`, the last positions of the sequence.
         keys: `[heads, batch, keys, size]`.
         values: `[heads, batch, keys, size]`.
-        positions: `[heads, keys + later, size]`, `W_r R` for the distances keys - 1, ..., 0, -1, ..., -later;
+        distances: p, `[heads, keys + later, size]`, for the distances keys - 1, ..., 0, -1, ..., -later;
             `later` is at least 1, and as large as the largest distance to a later key that is not blocked.
         content_bias: u, `[heads, size]`.
-        position_bias: v, `[heads, size]`.
+        distance_bias: b, `[heads, keys + later]`.
         blocked: `[queries, keys]` or `[batch, queries, keys]`, true where a query does not see a key; None
             where it sees all.
         dropout: Share of the attention probabilities that is dropped.
@@ -43,9 +43,9 @@ def relative_attention(
         scores = []
         for j in range(length):
             distance = length - count + i - j
-            row = min(length - 1 - distance, positions.shape[1] - 1)  # those beyond the table are blocked
+            row = min(length - 1 - distance, distances.shape[1] - 1)  # those beyond the table are blocked
             content = ((queries[:, :, i] + content_bias[:, None]) * keys[:, :, j]).sum(-1)
-            position = ((queries[:, :, i] + position_bias[:, None]) * positions[:, None, row]).sum(-1)
+            position = (queries[:, :, i] * distances[:, None, row]).sum(-1) + distance_bias[:, None, row]
             scores.append(content + position)
         rows.append(torch.stack(scores, dim=-1))
     return _attend(torch.stack(rows, dim=2), values, blocked, dropout)
@@ -55,16 +55,16 @@ def published_relative_attention(
     queries: Tensor,
     keys: Tensor,
     values: Tensor,
-    positions: Tensor,
+    distances: Tensor,
     content_bias: Tensor,
-    position_bias: Tensor,
+    distance_bias: Tensor,
     blocked: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """The same as the published code computes it, whose relative shift holds no distance for later keys.
 
     The key right after the query gets 0; one that lies d + 2 after it gets the product of the *next* query
-    with the (d + 1)th farthest position. `positions [heads, keys, size]` has no rows for later keys.
+    with the (d + 1)th farthest position. `distances [heads, keys, size]` has no rows for later keys.
     """
     count, length = queries.shape[2], keys.shape[2]
     rows = []
@@ -72,14 +72,14 @@ def published_relative_attention(
         scores = []
         for j in range(length):
             later = j - (length - count + i)
+            score = ((queries[:, :, i] + content_bias[:, None]) * keys[:, :, j]).sum(-1)
             if later <= 0:
-                query, row = queries[:, :, i], positions[:, None, length - 1 + later]
-            elif later == 1 or i + 1 == count:
-                query, row = queries[:, :, i], torch.zeros_like(positions[:, None, 0])
-            else:
-                query, row = queries[:, :, i + 1], positions[:, None, later - 2]
-            content = ((queries[:, :, i] + content_bias[:, None]) * keys[:, :, j]).sum(-1)
-            scores.append(content + ((query + position_bias[:, None]) * row).sum(-1))
+                query, row = queries[:, :, i], length - 1 + later
+                score = score + (query * distances[:, None, row]).sum(-1) + distance_bias[:, None, row]
+            elif later > 1 and i + 1 < count:
+                query, row = queries[:, :, i + 1], later - 2
+                score = score + (query * distances[:, None, row]).sum(-1) + distance_bias[:, None, row]
+            scores.append(score)
         rows.append(torch.stack(scores, dim=-1))
     return _attend(torch.stack(rows, dim=2), values, blocked, dropout)
 

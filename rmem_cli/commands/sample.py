@@ -1,0 +1,85 @@
+"""`rmem sample`: text from a trained language model."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rmem_cli.commands.options import Device, Overrides, Scale
+
+if TYPE_CHECKING:
+    from rmem_cli.recipe import RunSpec
+
+
+def sample(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe's name, or the path of its file.")
+    ],
+    row: Annotated[
+        str | None,
+        typer.Option("--row", help="The row; not needed where there is one only.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="The run's seed.", show_default="the first of the recipe")
+    ] = None,
+    scale: Scale = "paper",
+    device: Device = "cpu",
+    overrides: Overrides = None,
+    prompt: Annotated[str, typer.Option("--prompt", help="What the text begins with.")] = "",
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="How many symbols to add.")] = 200,
+    temperature: Annotated[
+        float,
+        typer.Option("--temperature", min=0.0, help="Below 1 safer, above 1 bolder, 0 always the likeliest."),
+    ] = 1.0,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", min=1, help="Draw from this many likeliest symbols.", show_default="all"),
+    ] = None,
+    number: Annotated[
+        int, typer.Option("--number", help="Which of many texts: another number, another text.")
+    ] = 1,
+    checkpoint: Annotated[
+        Literal["best", "last"] | None,
+        typer.Option(help="Which checkpoint.", show_default="best, or last if there is none"),
+    ] = None,
+) -> None:
+    """Let a trained language model go on with a text, its memory carried from segment to segment.
+
+    For example: rmem sample rum_ptb_char --row rum_1000 --scale cpu --prompt "the_market_" --tokens 300
+    """
+    from rmem_cli.recipe import load_recipe
+
+    rows = None if row is None else [row]
+    seeds = None if seed is None else [seed]
+    spec = _the_run(load_recipe(recipe).runs(scale, rows, seeds, overrides or []))
+
+    import numpy as np
+
+    from rmem_cli.data.decoded import decode
+    from rmem_cli.data.encoded import encode
+    from rmem_cli.seeding import generator
+    from rmem_cli.training.machine import choose_machine
+    from rmem_cli.training.sampling import Reader, draw, generate, open_language_model
+
+    model, task = open_language_model(spec, choose_machine(device, jobs=1), checkpoint)
+    beginning = encode(task.text, prompt).tolist()
+    reader = Reader(model, task.segment_length, carried=task.carried)
+    chosen = draw(temperature, top_k, generator(number, "sample"))
+    added = generate(reader, [task.first_symbol, *beginning], tokens, chosen)
+    symbols = (np.array([symbol]) for part in (beginning, added) for symbol in part)
+    for piece in decode(task.text, symbols):
+        typer.echo(piece, nl=False)
+    typer.echo()
+
+
+def _the_run(specs: "list[RunSpec]") -> "RunSpec":
+    """The only run, or the first of several that differ by their seed alone."""
+    from rmem_cli.errors import UsageError
+
+    runs = {(spec.row, spec.cell): spec for spec in reversed(specs)}
+    if len(runs) == 1:
+        return runs.popitem()[1]
+    rows = list(dict.fromkeys(spec.row for spec in specs))
+    if len(rows) > 1:
+        raise UsageError(f"several rows could go on with the text; choose one with --row: {', '.join(rows)}")
+    cells = ", ".join(cell for _, cell in reversed(runs))
+    raise UsageError(f"row {rows[0]} stands for several runs ({cells}); choose one with --set")

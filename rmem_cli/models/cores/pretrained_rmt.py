@@ -1,0 +1,131 @@
+"""The Recurrent Memory Transformer on a pretrained encoder from Hugging Face."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rmem_cli.data.pretrained import open_pretrained, open_tokenizer
+from rmem_cli.models.config import PretrainedEmbeddingSettings
+from rmem_cli.models.cores import memory_layout
+from rmem_cli.models.cores.base import Core
+from rmem_cli.models.cores.config import PretrainedRMTSettings
+from rmem_cli.models.state import MEMORY, State
+
+
+def open_backbone(name: str) -> Any:
+    """A pretrained encoder; of a model with a decoder the encoder alone.
+
+    Args:
+        name: Such as `bert-base-cased`, or a folder.
+
+    Raises:
+        DataError: It is not on this machine.
+    """
+    model = open_pretrained(name, "AutoModel")
+    return model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+class PretrainedRMT(Core):
+    """A bidirectional encoder that reads `[start, memory, separator, segment, separator]`.
+
+    What its last layer makes of the memory is the memory of the next segment. A segment and what stands
+    around it must fit into the positions that the backbone knows: of 512, with 10 memory tokens, 499 remain.
+
+    Args:
+        backbone: The pretrained encoder; its table of symbols is not used, for the inputs are vectors.
+        marks: `[2, hidden]`, vectors of start and separator.
+        memory_tokens: How many there are.
+        segment_length: Steps of one segment.
+
+    Source: Bulatov et al. 2022, section 4, and booydar/recurrent-memory-transformer, whose released code for
+    classification reads the memory back one place too early.
+    """
+
+    causal = False
+    stepwise = False
+
+    def __init__(self, backbone: nn.Module, marks: Tensor, memory_tokens: int, segment_length: int) -> None:
+        super().__init__()
+        self.input_size = self.output_size = marks.shape[1]
+        self.segment_length = segment_length
+        self.backbone = backbone
+        self.marks = nn.Parameter(marks.detach().clone())
+        self.memory = nn.Parameter(marks.std() * torch.randn(memory_tokens, marks.shape[1]))
+
+    @classmethod
+    def from_settings(cls, settings: PretrainedRMTSettings, input_size: int) -> "PretrainedRMT":
+        """The core that a recipe describes.
+
+        Raises:
+            DataError: The backbone is not on this machine.
+            ValueError: It is not as wide as its inputs.
+        """
+        backbone, tokenizer = open_backbone(settings.backbone), open_tokenizer(settings.backbone)
+        table: Tensor = backbone.get_input_embeddings().weight
+        if not table.shape[1] == input_size == settings.hidden_size:
+            raise ValueError(
+                f"{settings.backbone} has vectors of {table.shape[1]}; model.core.hidden_size is "
+                f"{settings.hidden_size}, and the encoder's vectors have {input_size}"
+            )
+        marks = table[[tokenizer.start, tokenizer.end]]
+        backbone.set_input_embeddings(nn.Embedding(1, input_size))
+        return cls(backbone, marks, settings.memory_tokens, settings.segment_length)
+
+    def initial_state(
+        self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """`memory`, the learned first memory."""
+        device, dtype = self.parameter_options(device, dtype)
+        return {MEMORY: self.memory.to(device, dtype).expand(batch, -1, -1)}
+
+    def forward(
+        self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Read one segment; see `Core.forward`."""
+        rows, time, _ = x.shape
+        memory = self.memory.expand(rows, -1, -1) if state is None else state[MEMORY]
+        start, separator = self.marks.expand(rows, -1, -1).split(1, dim=1)
+        sequence = torch.cat([start, memory, separator, x, separator], dim=1)
+        first = memory.shape[1] + 2
+        # The second separator stands after the whole segment, whatever counts of it: each row sees it.
+        seen = torch.ones(rows, sequence.shape[1], dtype=torch.long, device=x.device)
+        if lengths is not None:
+            places = torch.arange(time, device=x.device)
+            seen[:, first : first + time] = places < lengths.to(x.device)[:, None]
+        hidden: Tensor = self.backbone(inputs_embeds=sequence, attention_mask=seen).last_hidden_state
+        written = memory_layout.kept_without_tokens(hidden[:, 1 : first - 1], memory, lengths)
+        return hidden[:, first : first + time], {MEMORY: written}
+
+
+class PretrainedEmbedding(nn.Module):
+    """The table of symbols of a pretrained model.
+
+    Args:
+        table: `[symbols, size]`.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.output_size = table.shape[1]
+        self.table = nn.Embedding.from_pretrained(table.detach().clone(), freeze=False)
+
+    @classmethod
+    def from_settings(cls, settings: PretrainedEmbeddingSettings, symbols: int) -> "PretrainedEmbedding":
+        """The encoder that a recipe describes.
+
+        Raises:
+            DataError: The model is not on this machine.
+            ValueError: The task has symbols that it does not know.
+        """
+        table: Tensor = open_backbone(settings.backbone).get_input_embeddings().weight
+        if symbols > len(table):
+            raise ValueError(
+                f"{settings.backbone} knows {len(table):,} symbols, and the task has {symbols:,}"
+            )
+        return cls(table)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[batch, time]` whole numbers to `[batch, time, size]`."""
+        vectors: Tensor = self.table(inputs)
+        return vectors

@@ -1,0 +1,40 @@
+"""The associative memory as it runs: batched matrix products. `reference.py` holds the equations."""
+
+import torch
+from torch import Tensor
+
+from rmem_cli.ops.associative_memory.reference import EPS
+
+
+def features(x: Tensor, order: int) -> Tensor:
+    """See `reference.features`."""
+    both = torch.cat([x, -x], dim=-1).relu()
+    return torch.cat([both * both.roll(shift, dims=-1) for shift in range(1, order + 1)], dim=-1)
+
+
+def read(memory: Tensor, normalizer: Tensor, queries: Tensor) -> Tensor:
+    """See `reference.read`."""
+    return (queries @ memory) / (queries @ normalizer.unsqueeze(-1) + EPS)
+
+
+def write(
+    memory: Tensor,
+    normalizer: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    strengths: Tensor,
+    correction: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """See `reference.write`."""
+    changes = strengths.unsqueeze(-1) * (values - read(memory, normalizer, keys))
+    new = _new_share(normalizer, keys) * keys if correction else keys
+    return torch.baddbmm(memory, keys.mT, changes), normalizer + new.sum(1)
+
+
+@torch.no_grad()
+def _new_share(normalizer: Tensor, keys: Tensor) -> Tensor:
+    """The share of each key that the memory does not know, `[batch, pairs, 1]`."""
+    known = keys @ normalizer.unsqueeze(-1) + EPS
+    share = (1 - known / (keys.square().sum(-1, keepdim=True) + EPS)).clamp(0, 1)
+    empty = (normalizer == 0).all(-1)
+    return torch.where(empty[:, None, None], 1.0, share)

@@ -1,0 +1,34 @@
+"""Associative retrieval, as the RMT paper defines it."""
+
+from functools import partial
+
+from rmem_cli.data.algorithmic import Algorithmic, open_algorithmic
+from rmem_cli.data_scripts.associative_retrieval import PAIRS, VOCABULARY, retrieval_rows
+from rmem_cli.tasks.algorithmic import AlgorithmicTask
+from rmem_cli.tasks.config import AssociativeRetrievalSettings
+
+
+class AssociativeRetrieval(AlgorithmicTask):
+    """Read keys with their values, one of the keys and a separator; name its value.
+
+    With the four pairs of the paper:
+
+        inputs    q 4 c 1 x 7 h 0 x |
+        targets                     7
+
+    Only the last of the ten predictions counts. Keys are 26 letters, values ten digits; those of a row differ
+    from each other. (`associative_recall` is the task of the RUM papers.)
+
+    Args:
+        pairs: How many there are.
+        prepared: The prepared set, if the examples are from there.
+    """
+
+    def __init__(self, pairs: int = PAIRS, prepared: Algorithmic | None = None) -> None:
+        super().__init__(partial(retrieval_rows, pairs=pairs), len(VOCABULARY), 1, prepared)
+
+    @classmethod
+    def from_settings(cls, settings: AssociativeRetrievalSettings) -> "AssociativeRetrieval":
+        """The task that a recipe describes."""
+        prepared = open_algorithmic("associative_retrieval", "pairs4") if settings.prepared else None
+        return cls(settings.pairs, prepared)

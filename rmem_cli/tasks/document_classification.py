@@ -1,0 +1,132 @@
+"""Documents to be classified by reading them segment by segment."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from rmem_cli.data.hyperpartisan import PIECES, Hyperpartisan, open_hyperpartisan
+from rmem_cli.data.pretrained import PretrainedTokenizer, open_tokenizer
+from rmem_cli.errors import UsageError
+from rmem_cli.models.batch import Batch
+from rmem_cli.seeding import generator
+from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.config import DocumentClassificationSettings
+
+
+class DocumentClassification(Task):
+    """Read a document segment by segment, and name its class at the last step of its last segment.
+
+    All segments are full, but the one of a document that is shorter. To that end, the last one begins in the
+    one before it where the document is not a whole number of segments long. The last symbol ends the
+    document. With segments of 4, a document of 6 symbols and its end (`.`) is read in two, and `x` beyond the
+    end of a shorter one in the same batch counts for nothing:
+
+        inputs    5 2 8 1 | 1 3 6 .        7 9 .  x | x x x x
+        target                    1            0
+
+    Documents of more segments are cut off. Each pass over the training documents is in an order of its own, a
+    function of the seed and the number of the pass; those that do not fill a batch are left out of it.
+
+    Args:
+        documents: The symbols of each document; the last one ends it.
+        labels: Class of each.
+        rows: Split to the documents that it has.
+        symbols: How many symbols there are.
+        segment_length: Symbols of a segment.
+        segments: Most segments of a document.
+    """
+
+    def __init__(
+        self,
+        documents: list[np.ndarray],
+        labels: np.ndarray,
+        rows: dict[str, np.ndarray],
+        symbols: int,
+        segment_length: int,
+        segments: int,
+    ) -> None:
+        self.documents = [in_segments(each, segment_length, segments) for each in documents]
+        self.labels = torch.from_numpy(labels.astype(np.int64))
+        self.rows = rows
+        self.symbols = symbols
+        self.classes = 2
+
+    @classmethod
+    def from_settings(cls, settings: DocumentClassificationSettings) -> "DocumentClassification":
+        """The task that a recipe describes."""
+        if settings.backbone is None:
+            articles = open_hyperpartisan(PIECES)
+            symbols, documents = articles.symbols(settings.fold), articles.pieces(settings.fold)
+        else:
+            articles, tokenizer = open_hyperpartisan(), open_tokenizer(settings.backbone)
+            symbols, documents = tokenizer.size, _encoded(articles, tokenizer)
+        rows = _rows(articles, settings)
+        return cls(documents, articles.labels, rows, symbols, settings.segment_length, settings.segments)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Training steps of one pass over the documents.
+
+        Raises:
+            UsageError: There are not enough documents for one batch.
+        """
+        documents = len(self.rows["train"])
+        if documents < batch_size:
+            raise UsageError(
+                f"there are {documents:,} documents to train on, which do not fill one batch of "
+                f"{batch_size:,}; lower train.batch_size"
+            )
+        return documents // batch_size
+
+    def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
+        """See `Task.training_batch`."""
+        epoch, step_of_epoch = divmod(step, self.steps_per_epoch(batch_size))
+        rows = self.rows["train"]
+        order = torch.randperm(len(rows), generator=generator(seed, "documents", "order", epoch))
+        return self._batch(rows[order[step_of_epoch * batch_size :][:batch_size].numpy()])
+
+    def evaluation_batches(
+        self, split: str, examples: int | None, batch_size: int, seed: int
+    ) -> Iterator[Batch]:
+        """See `Task.evaluation_batches`; the first documents of the split, in the order of the data set.
+
+        Raises:
+            UsageError: The split has no documents.
+        """
+        del seed
+        rows = self.rows[split][:examples]
+        if not len(rows):
+            raise UsageError(f"there are no documents in the split {split!r}; task.whole_fold leaves none")
+        for start in range(0, len(rows), batch_size):
+            yield self._batch(rows[start : start + batch_size])
+
+    def _batch(self, rows: np.ndarray) -> Batch:
+        documents = [self.documents[row] for row in rows]
+        lengths = torch.tensor([len(document) for document in documents])
+        inputs = torch.nn.utils.rnn.pad_sequence(documents, batch_first=True)
+        last = torch.arange(inputs.shape[1]) == lengths[:, None] - 1
+        targets = last * self.labels[torch.from_numpy(rows)][:, None]
+        return Batch(inputs, targets, last.float(), torch.ones(len(rows), dtype=torch.bool), lengths=lengths)
+
+
+def in_segments(document: np.ndarray, segment_length: int, segments: int) -> torch.Tensor:
+    """The symbols of a document as they are read: full segments, and its end at the end of the last one."""
+    read = np.array(document[: segments * segment_length], dtype=np.int64)
+    read[-1] = document[-1]
+    before = (len(read) - 1) // segment_length * segment_length
+    return torch.from_numpy(np.concatenate([read[:before], read[-segment_length:]]))
+
+
+def _encoded(articles: Hyperpartisan, tokenizer: PretrainedTokenizer) -> list[np.ndarray]:
+    """Title and text of each article, with a mark of the end."""
+    texts = zip(articles.titles, articles.texts, strict=True)
+    return [np.array([*tokenizer.encode(f"{title} {text}"), tokenizer.end]) for title, text in texts]
+
+
+def _rows(articles: Hyperpartisan, settings: DocumentClassificationSettings) -> dict[str, np.ndarray]:
+    """Split to articles; all that are held out are the test split if that is the whole fold."""
+    rows = articles.split(settings.fold)
+    if settings.whole_fold:
+        held_out = np.sort(np.concatenate([rows["valid"], rows["test"]]))
+        return {**rows, "valid": held_out[:0], "test": held_out}
+    return rows

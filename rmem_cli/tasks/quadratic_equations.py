@@ -1,0 +1,48 @@
+"""Quadratic equations, solved step by step, as the RMT paper defines them."""
+
+import numpy as np
+import torch
+
+from rmem_cli.data.algorithmic import Algorithmic, open_algorithmic
+from rmem_cli.data_scripts.quadratic import ANSWER_LENGTH, BLOCK, VOCABULARY, draw_equations, encode
+from rmem_cli.tasks.algorithmic import AlgorithmicTask
+from rmem_cli.tasks.config import QuadraticEquationsSettings
+
+PAD = 0
+
+
+class QuadraticEquations(AlgorithmicTask):
+    """Read an equation, then write its canonical form, the discriminant, both roots and the answer.
+
+        -3*x^2+6*x+9=0 | x^2-2*x-3=0 | D=2^2-4*1*-3=16=4^2 | x=(2-4)/2=-1 | x=(2+4)/2=3 | -1,3
+
+    Each of the six parts has 30 characters, filled up with a padding symbol that is to be predicted as well:
+    180 steps, of which the last 150 count in the loss. Accuracy counts their characters, not the padding;
+    exact match asks for the whole last part, padding and all. Its first character is predicted by the last
+    step of the part before; the published code leaves that one out.
+
+    Args:
+        prepared: The prepared set, if the examples are from there.
+    """
+
+    def __init__(self, prepared: Algorithmic | None = None) -> None:
+        super().__init__(_draw, len(VOCABULARY), ANSWER_LENGTH, prepared)
+
+    @classmethod
+    def from_settings(cls, settings: QuadraticEquationsSettings) -> "QuadraticEquations":
+        """The task that a recipe describes."""
+        return cls(open_algorithmic("quadratic", "steps") if settings.prepared else None)
+
+    def counted(self, targets: torch.Tensor) -> torch.Tensor:
+        """All but the padding."""
+        return targets != PAD
+
+    def exact_positions(self, published: bool) -> int:
+        """See `Task.exact_positions`; the last part, by the published code without its first character."""
+        characters: int = BLOCK
+        return characters if published else characters + 1
+
+
+def _draw(random: np.random.Generator, count: int) -> np.ndarray:
+    rows: np.ndarray = encode(draw_equations(random, count))
+    return rows

@@ -1,0 +1,77 @@
+"""`rmem sample`."""
+
+import pytest
+
+TEXT_RECIPE = """\
+name: texts
+title: A made-up text
+paper: rum2019
+task: {kind: language_model, dataset: ptb, form: char, segment_length: 12}
+model:
+  encoder: {kind: embedding, size: 8}
+  core: {kind: rmt, hidden_size: 8, layers: 1, heads: 2, memory_tokens: 2, segment_length: 6}
+optimizer: {kind: adam, lr: 0.03}
+train: {steps: 40, batch_size: 4}
+eval: [{name: test, split: test, metrics: [bpc]}]
+seeds: [3, 4]
+rows: [{id: rmt, title: RMT}, {id: lstm, title: LSTM, model.core: {kind: lstm, hidden_size: 8}}]
+scales: {smoke: {train.steps: 2}}
+"""
+
+
+@pytest.fixture
+def texts(tmp_path, monkeypatch, write_text):
+    """The path of a recipe for a language model, its data there."""
+    monkeypatch.chdir(tmp_path)
+    write_text()
+    (tmp_path / "texts.yaml").write_text(TEXT_RECIPE)
+    return tmp_path / "texts.yaml"
+
+
+@pytest.fixture
+def trained(texts, rmem):
+    assert rmem("train", texts, "--seed", "3").code == 0
+    return texts
+
+
+def test_a_trained_model_goes_on_with_a_text_on_stdout(rmem, trained):
+    for row in ("rmt", "lstm"):
+        arguments = ("sample", trained, "--row", row, "--prompt", "abc", "--tokens", 30)
+        ended = rmem(*arguments)
+        assert (ended.code, ended.err) == (0, "")
+        assert ended.out.startswith("abc")
+        assert len(ended.out) == 3 + 30 + 1
+        assert rmem(*arguments).out == ended.out
+        assert rmem(*arguments, "--number", 2).out != ended.out
+
+
+def test_without_temperature_it_is_always_the_same(rmem, trained):
+    arguments = ("sample", trained, "--row", "lstm", "--prompt", "abc", "--temperature", 0)
+    first, second = (rmem(*arguments, "--number", number).out for number in (1, 2))
+    assert first == second
+    assert len(first) == 3 + 200 + 1
+    assert rmem("sample", trained, "--row", "lstm", "--prompt", "abc", "--top-k", 1).out == first
+
+
+def test_it_begins_at_the_beginning_without_a_prompt(rmem, trained):
+    assert len(rmem("sample", trained, "--row", "rmt", "--tokens", 5).out) == 5 + 1
+
+
+def test_what_cannot_be_sampled_is_refused_with_a_sentence(rmem, trained, recipe):
+    one = ("sample", trained, "--row", "rmt")
+    for arguments, code, message in [
+        (("sample", trained), 2, "choose one with --row: rmt, lstm"),
+        ((*one, "--seed", 4), 2, "has no checkpoint in"),
+        ((*one, "--scale", "paper", "--set", "train.steps=7"), 2, "run `rmem train` first"),
+        ((*one, "--checkpoint", "best"), 2, "has no checkpoint 'best'"),
+        ((*one, "--prompt", "a?"), 2, "'?' is none of the 8 symbols of ptb (char): '_' 'a'"),
+        ((*one, "--tokens", 0), 2, "--tokens"),
+        (("sample", recipe, "--row", "gru"), 2, "only a language_model has text to go on with"),
+    ]:
+        ended = rmem(*arguments)
+        assert (ended.code, ended.out) == (code, "")
+        assert message in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_it_is_listed(rmem):
+    assert "sample" in rmem("--help").out

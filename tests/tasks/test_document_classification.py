@@ -1,0 +1,128 @@
+"""Documents read segment by segment, their class at the end."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmem_cli.data.hyperpartisan import FOLDS, open_hyperpartisan
+from rmem_cli.errors import DataError, UsageError
+from rmem_cli.models.cores.torch_rnn import GRU
+from rmem_cli.models.encoders import Embedding
+from rmem_cli.models.heads import LinearHead
+from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.tasks.config import DocumentClassificationSettings
+from rmem_cli.tasks.document_classification import DocumentClassification, in_segments
+from rmem_cli.training.evaluation import evaluate
+
+END = 99
+
+
+def make_task(fold=0, *, whole_fold=False, segments=3):
+    settings = DocumentClassificationSettings(
+        fold=fold, whole_fold=whole_fold, segment_length=16, segments=segments
+    )
+    return DocumentClassification.from_settings(settings)
+
+
+class Certain(LinearHead):
+    """Says one class, whatever it is given."""
+
+    def __init__(self, answer):
+        super().__init__(4, 2)
+        torch.nn.init.zeros_(self.linear.weight)
+        self.linear.bias.data = torch.nn.functional.one_hot(torch.tensor(answer), 2).float()
+
+
+@given(length=st.integers(1, 90), segment=st.integers(1, 20), segments=st.integers(1, 5))
+def test_a_document_is_read_in_full_segments_to_its_end(length, segment, segments):
+    document = np.arange(length)
+    document[-1] = END
+    read = in_segments(document, segment, segments).tolist()
+    assert read[-1] == END
+    assert len(read) == length or len(read) % segment == 0
+    assert len(read) <= max(segment * segments, segment)
+    parts = [read[start : start + segment] for start in range(0, len(read), segment)]
+    assert all(part == sorted(part) for part in (*parts[:-1], parts[-1][:-1]))
+    if length <= segment * segments:
+        assert set(read) == set(document.tolist())
+    if length > segment:
+        assert len(parts) == min(segments, -(-length // segment))
+
+
+def test_the_example_of_the_docstring():
+    assert in_segments(np.array([5, 2, 8, 1, 3, 6, END]), 4, 9).tolist() == [5, 2, 8, 1, 1, 3, 6, END]
+    assert in_segments(np.array([7, 9, END]), 4, 9).tolist() == [7, 9, END]
+    assert in_segments(np.array([5, 2, 8, 1, 3, 6, END]), 4, 1).tolist() == [5, 2, 8, END]
+
+
+def test_the_answer_is_due_at_the_last_step_that_counts(write_articles):
+    write_articles()
+    task = make_task()
+    batch = task.training_batch(0, 8, seed=1)
+    assert batch.fresh.all()
+    steps = torch.arange(batch.inputs.shape[1])
+    assert torch.equal(batch.weight > 0, steps == batch.lengths[:, None] - 1)
+    end = open_hyperpartisan("pieces").tokenizer(0).vocabulary.index("</s>")
+    assert (batch.inputs[batch.weight > 0] == end).all()
+    assert (batch.targets[batch.weight == 0] == 0).all()
+    assert len(set(batch.lengths.tolist())) > 1
+    assert batch.inputs.shape[1] == batch.lengths.max() <= 3 * 16
+
+
+def test_a_pass_reads_each_training_article_once_in_an_order_of_its_own(write_articles):
+    write_articles()
+    task = make_task()
+    documents = len(task.rows["train"])
+    first, second = (
+        [tuple(row.tolist()) for row in task.training_batch(epoch, documents, seed=1).inputs]
+        for epoch in (0, 1)
+    )
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert first != [tuple(row.tolist()) for row in task.training_batch(0, documents, seed=2).inputs]
+    assert task.steps_per_epoch(5) == documents // 5
+    with pytest.raises(UsageError, match=r"lower train\.batch_size"):
+        task.steps_per_epoch(documents + 1)
+
+
+def test_whole_folds_test_every_article_once_and_train_on_none_of_them(write_articles):
+    write_articles()
+    tested = []
+    for fold in range(FOLDS):
+        task, halves = make_task(fold, whole_fold=True), make_task(fold)
+        assert not set(task.rows["train"]) & set(task.rows["test"])
+        assert set(task.rows["test"]) == {*halves.rows["test"], *halves.rows["valid"]}
+        tested += task.rows["test"].tolist()
+    assert sorted(tested) == list(range(40))
+
+
+def test_a_whole_fold_leaves_nothing_to_validate_on(write_articles):
+    write_articles()
+    with pytest.raises(UsageError, match=r"'valid'; task\.whole_fold"):
+        list(make_task(whole_fold=True).evaluation_batches("valid", None, 4, seed=1))
+
+
+def test_pieces_decode_to_title_and_text(write_articles):
+    write_articles()
+    articles = open_hyperpartisan("pieces")
+    decoded = articles.tokenizer(3).decode(articles.pieces(3)[8].tolist())
+    assert decoded.split() == ["Title", "8", *(["calm", "report", "said", "word8"] * 2)]
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+def test_a_constant_answer_gets_the_share_of_its_class(write_articles, answer):
+    write_articles()
+    task = make_task(whole_fold=True)
+    model = SequenceModel(Embedding(task.symbols, 4), GRU(4, 4), Certain(answer))
+    totals = evaluate(model, task, "test", None, 3, seed=1)
+    positive = task.labels[torch.from_numpy(task.rows["test"])].float().mean().item()
+    assert totals.examples == totals.answers == len(task.rows["test"])
+    assert totals.metric("accuracy") == pytest.approx(positive if answer else 1 - positive)
+    assert totals.metric("f1") == pytest.approx(2 * positive / (1 + positive) if answer else 0)
+
+
+def test_missing_articles_name_the_command_that_gets_them():
+    with pytest.raises(DataError, match="rmem fetch hyperpartisan"):
+        make_task()

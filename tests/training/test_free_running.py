@@ -1,0 +1,133 @@
+"""Evaluation in which a model goes on from its own answers."""
+
+import pytest
+import torch
+from torch import nn
+
+from rmem_cli.models.batch import Batch
+from rmem_cli.models.cores.rmt import RMT
+from rmem_cli.models.cores.torch_rnn import LSTM
+from rmem_cli.models.cores.transformer_xl import TransformerXL
+from rmem_cli.models.encoders import OneHot
+from rmem_cli.models.heads import LinearHead
+from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.copy_reverse import Copy
+from rmem_cli.training.evaluation import evaluate
+
+SYMBOLS = 12
+
+
+class Counting(Task):
+    """Each symbol is the one before plus one, but once in the answer it is one more."""
+
+    symbols = classes = SYMBOLS
+
+    def __init__(self, jump):
+        steps = torch.ones(9, dtype=torch.long)
+        steps[jump] = 2
+        rows = torch.cat([torch.zeros(1, dtype=torch.long), steps.cumsum(0)])[None]
+        weight = torch.zeros(1, 9)
+        weight[:, 2:] = 1
+        self.batch = Batch(rows[:, :-1], rows[:, 1:], weight, torch.ones(1, dtype=torch.bool))
+
+    def training_batch(self, step, batch_size, seed):
+        return self.batch
+
+    def evaluation_batches(self, split, examples, batch_size, seed):
+        yield self.batch
+
+    def exact_positions(self, published):
+        return 7
+
+
+class PlusOne(nn.Module):
+    """A model that adds one to its input."""
+
+    def __init__(self, segment_length):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(()))
+        self.segment_length = segment_length
+
+    @property
+    def core(self):
+        return self
+
+    head = core
+
+    def outputs(self, batch, state):
+        return nn.functional.one_hot(batch.inputs + 1, SYMBOLS + 1).float(), state or {}
+
+    def logits(self, y):
+        return y
+
+    def nll(self, y, targets):
+        return -y.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("feed", "wrong"),
+    [
+        ("truth", 1),  # the symbol of the jump alone
+        ("predictions", 4),  # all from the jump on
+        ("published", 1),  # up to the next segment, where it is told the truth
+    ],
+)
+def test_an_error_is_carried_on_as_far_as_the_form_of_feeding_says(feed, wrong):
+    totals = evaluate(PlusOne(3), Counting(jump=5), "test", None, 1, 1, feed)
+    assert totals.answers - totals.correct == wrong
+    assert totals.metric("exact_match") == 0
+
+
+def test_within_a_segment_the_published_form_goes_on_from_its_own_answers():
+    totals = evaluate(PlusOne(3), Counting(jump=6), "test", None, 1, 1, "published")
+    assert totals.answers - totals.correct == 3
+
+
+def test_the_published_form_reads_true_answers_where_they_are_shorter_than_a_segment():
+    for segment_length, wrong in ((9, 1), (None, 1), (7, 2)):
+        totals = evaluate(PlusOne(segment_length), Counting(jump=5), "test", None, 1, 1, "published")
+        assert totals.answers - totals.correct == wrong
+
+
+def test_a_model_that_is_always_right_runs_free_as_with_the_truth():
+    results = [
+        evaluate(PlusOne(3), Counting(jump=0), "test", None, 1, 1, feed) for feed in ("truth", "predictions")
+    ]
+    assert results[0] == results[1]
+    assert results[0].metric("accuracy") == 1
+
+
+CORES = {
+    "lstm": lambda: LSTM(SYMBOLS, 16),
+    "transformer_xl": lambda: TransformerXL(SYMBOLS, 16, layers=2, heads=2, segment_length=5, cache_length=3),
+    "rmt": lambda: RMT(SYMBOLS, 16, memory_tokens=2, layers=2, heads=2, segment_length=5),
+}
+
+
+def decoded_from_scratch(model, batch):
+    """Greedy answers, each by reading everything so far from the very beginning."""
+    inputs, answers = batch.inputs.clone(), []
+    for step in range(inputs.shape[1]):
+        state, known = None, Batch(inputs, batch.targets, batch.weight, batch.fresh).split(step + 1)[0]
+        for segment in known.split(model.core.segment_length):
+            y, state = model.outputs(segment, state)
+        answers.append(model.head.logits(y)[:, -1].argmax(-1))
+        if step + 1 < inputs.shape[1]:
+            inputs[:, step + 1] = torch.where(batch.weight[:, step] > 0, answers[-1], inputs[:, step + 1])
+    return torch.stack(answers, 1)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_free_running_is_greedy_decoding_with_the_state_carried(core):
+    torch.manual_seed(0)
+    model = SequenceModel(OneHot(SYMBOLS), CORES[core](), LinearHead(16, SYMBOLS)).eval()
+    nn.init.normal_(model.head.linear.weight, std=2)
+    task = Copy(4)
+    batch = next(iter(task.evaluation_batches("test", 40, 40, 1)))
+    with torch.no_grad():
+        answers = decoded_from_scratch(model, batch)
+    due = batch.weight > 0
+    totals = evaluate(model, task, "test", 40, 40, 1, "predictions")
+    assert totals.correct == int(((answers == batch.targets) & due).sum())
+    assert totals.nll != pytest.approx(evaluate(model, task, "test", 40, 40, 1).nll)
