@@ -24,4 +24,10 @@ def seed_dropout(seed: int, step: int, segment: int) -> None:
 
     Called before each segment of each step, so that a resumed or replayed segment drops the same units.
     """
-    torch.manual_seed(derive_seed(seed, "dropout", step, segment))
+    derived = derive_seed(seed, "dropout", step, segment)
+    # Not torch.manual_seed: where a GPU has not been used yet, that notes the whole call stack for later.
+    torch.default_generator.manual_seed(derived)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(derived)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(derived)
