@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from rmem_cli.commands.bench import bench
+from rmem_cli.commands.doctor import doctor
 from rmem_cli.commands.evaluate import evaluate
 from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
@@ -31,6 +33,8 @@ app.command("sample")(sample)
 app.command("list")(list_recipes)
 app.command("show")(show)
 app.command("validate")(validate)
+app.command("bench")(bench)
+app.command("doctor")(doctor)
 
 
 def main() -> None:

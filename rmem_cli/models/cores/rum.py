@@ -10,7 +10,7 @@ from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import Activation, KernelInitializer, RUMSettings
 from rmem_cli.models.initializers import KERNEL_INITIALIZERS
 from rmem_cli.models.state import State
-from rmem_cli.ops.rotation import fast
+from rmem_cli.ops.rotation import dispatch
 from rmem_cli.ops.rotation.options import Affine, LayerNormWeights, RUMOptions, RUMResult, RUMWeights
 
 
@@ -139,8 +139,8 @@ class RUM(Core):
         return outputs, new_state
 
     def op_paths(self) -> dict[str, str]:
-        """The rotation runs in its fast form."""
-        return {"rotation": "fast"}
+        """In which form the rotation runs."""
+        return {"rotation": dispatch.form(next(self.parameters()))}
 
     def _keep(self, x: Tensor) -> Tensor | None:
         """Share of each new state that zoneout lets through."""
@@ -199,7 +199,7 @@ class _RUMLayer(nn.Module):
     def forward(
         self, x: Tensor, hidden: Tensor, memory: Tensor | None, keep: Tensor | None, active: Tensor | None
     ) -> RUMResult:
-        return fast.rum(x, hidden, memory, self.weights(), self.options, keep, active)
+        return dispatch.rum(x, hidden, memory, self.weights(), self.options, keep, active)
 
 
 def _parameter(wanted: bool, *shape: int) -> nn.Parameter | None:

@@ -1,0 +1,1 @@
+"""How long each form of an operation takes, and how far that is from what the machine can do."""

@@ -1,0 +1,233 @@
+"""What is measured: one training step of a recurrence or a model, at one size, in each of its forms."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rmem_cli.errors import UsageError
+from rmem_cli.models.batch import Batch
+from rmem_cli.models.cores.gated_layers import GateDesign, GatedLSTMLayer
+from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.sequence import SequenceModel, build_model
+from rmem_cli.ops.gates import fast as fast_gates
+from rmem_cli.ops.gates import native as native_gates
+from rmem_cli.ops.gates import reference as reference_gates
+from rmem_cli.ops.native import build
+from rmem_cli.ops.rotation import fast as fast_rotation
+from rmem_cli.ops.rotation import native as native_rotation
+from rmem_cli.ops.rotation import reference as reference_rotation
+from rmem_cli.recipe.registry import BACKPROP, CORES, ENCODERS
+from rmem_cli.recipe.schema import ModelSettings
+from rmem_cli.training.backprop import TrainingStep, build_backprop
+
+Step = Callable[[], Any]
+"""Computes gradients of all weights, from none: forward and backward."""
+
+_GATES: dict[str, Any] = {"reference": reference_gates, "fast": fast_gates, "native": native_gates}
+_ROTATION: dict[str, Any] = {
+    "reference": reference_rotation,
+    "fast": fast_rotation,
+    "native": native_rotation,
+}
+_TORCH = "torch.nn.LSTM"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a problem.
+
+    Attributes:
+        hidden: Units.
+        batch: Sequences.
+        time: Steps of each.
+        inputs: Width of the inputs.
+    """
+
+    hidden: int
+    batch: int
+    time: int
+    inputs: int = 10
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to measure.
+
+    Attributes:
+        name: How the command line calls it.
+        family: The op family whose native form it may use; empty for none.
+        size: How large it is.
+        forms: What it can be computed by, slowest first.
+        make: From a size and a form to a step.
+        flops: From a size to the floating-point operations that a step cannot do without.
+    """
+
+    name: str
+    family: str
+    size: Size
+    forms: tuple[str, ...]
+    make: Callable[[Size, str], Step]
+    flops: Callable[[Size], float]
+
+    def forms_here(self) -> list[str]:
+        """Those of its forms that run on this machine."""
+        return [form for form in self.forms if form != "native" or build.status(self.family).available]
+
+    def only(self, forms: list[str]) -> "Case":
+        """The same in some of its forms; in all of them if none is named.
+
+        Raises:
+            UsageError: It has no such form.
+        """
+        for form in forms:
+            if form not in self.forms:
+                raise UsageError(f"{self.name} has no form {form!r}; it has {', '.join(self.forms)}")
+        return replace(self, forms=tuple(form for form in self.forms if not forms or form in forms))
+
+    def grown(self) -> list["Case"]:
+        """The same for twice the time steps, and for twice the units."""
+        longer = replace(self.size, time=2 * self.size.time)
+        wider = replace(self.size, hidden=2 * self.size.hidden)
+        return [
+            replace(self, name=f"{self.name}, twice the time", size=longer),
+            replace(self, name=f"{self.name}, twice the units", size=wider),
+        ]
+
+
+def find_cases(names: Iterable[str]) -> list[Case]:
+    """Cases by their names, or by how their names begin; all of them if none is named.
+
+    Raises:
+        UsageError: There is no such case.
+    """
+    wanted = list(names)
+    for name in wanted:
+        if not any(case.name.startswith(name) for case in CASES):
+            known = ", ".join(case.name for case in CASES)
+            raise UsageError(f"there is no case {name!r} to measure; there are {known}")
+    return [case for case in CASES if not wanted or any(case.name.startswith(name) for name in wanted)]
+
+
+def _lstm_step(gate: Any, coupled: bool, size: Size, form: str) -> Step:
+    x = torch.randn(size.batch, size.time, size.inputs)
+    if form == _TORCH:
+        module = nn.LSTM(size.inputs, size.hidden, batch_first=True)
+        return partial(_gradients, module, lambda: module(x)[0])
+    layer = GatedLSTMLayer(size.inputs, size.hidden, GateDesign(gate, coupled))
+    zero = torch.zeros(size.batch, size.hidden)
+    run = _GATES[form].gated_lstm
+    return partial(_gradients, layer, lambda: run(x, zero, zero, layer.weights(), layer.options).hidden)
+
+
+def _lstm_flops(gate: Any, coupled: bool, size: Size) -> float:
+    rows = len(GatedLSTMLayer(1, 1, GateDesign(gate, coupled)).blocks) * size.hidden
+    return size.time * size.batch * rows * (6.0 * size.hidden + 4.0 * size.inputs)
+
+
+def _rum_step(lambda_: Any, size: Size, form: str) -> Step:
+    x = torch.randn(size.batch, size.time, size.inputs)
+    rum = RUM(size.inputs, size.hidden, lambda_=lambda_)
+    layer: Any = rum.layers[0]
+    state = rum.initial_state(size.batch)
+    operands = x, state["hidden.0"], state.get("memory.0")
+    run = _ROTATION[form].rum
+    return partial(_gradients, rum, lambda: run(*operands, layer.weights(), layer.options).outputs)
+
+
+def _rum_flops(lambda_: int, size: Size) -> float:
+    """Two products of the state, three of the input, the rotation; for lambda 1 the cheaper of its forms."""
+    n = size.hidden
+    memory = lambda_ * min(38 * n * n, 16 * n * size.time)
+    return size.time * size.batch * (12.0 * n * n + 12.0 * size.inputs * n + 60 * n + memory)
+
+
+def _gradients(module: nn.Module, outputs: Callable[[], Tensor]) -> None:
+    module.zero_grad()
+    outputs().sum().backward()  # type: ignore[no-untyped-call]
+
+
+_SEGMENT_LENGTH = 128
+_SYMBOLS = 256
+
+
+def _segments_step(core: dict[str, Any], size: Size, form: str) -> Step:
+    """A language model over several segments, by a way of back-propagation."""
+    model = _language_model(core, size)
+    tokens = torch.randint(_SYMBOLS, (size.batch, size.time + 1))
+    weight = torch.ones(size.batch, size.time)
+    batch = Batch(tokens[:, :-1], tokens[:, 1:], weight, torch.ones(size.batch, dtype=torch.bool))
+    backprop = build_backprop(BACKPROP.settings(form)(kind=form))
+
+    def step() -> None:
+        model.zero_grad()
+        backprop.gradient(model, batch, None, "mean", TrainingStep(seed=1, step=0))
+
+    return step
+
+
+def _language_model(core: dict[str, Any], size: Size) -> SequenceModel:
+    core = core | {"hidden_size": size.hidden, "segment_length": _SEGMENT_LENGTH}
+    encoder = ENCODERS.settings("embedding")(kind="embedding", size=size.hidden)  # type: ignore[call-arg]
+    settings = ModelSettings(encoder=encoder, core=CORES.settings(core["kind"])(**core))
+    model = build_model(settings, _SYMBOLS, _SYMBOLS)
+    return model.train()
+
+
+def _segments_flops(core: dict[str, Any], size: Size) -> float:
+    """What torch counts in one step, whose segments are not computed twice."""
+    with torch.device("cpu"), FlopCounterMode(display=False) as counter:
+        _segments_step(core, size, "full")()
+    return float(counter.get_total_flops())
+
+
+def _lstm_case(name: str, gate: str, size: Size, *, coupled: bool = True) -> Case:
+    return Case(
+        name,
+        "gates",
+        size,
+        ("reference", "fast", "native", _TORCH),
+        partial(_lstm_step, gate, coupled),
+        partial(_lstm_flops, gate, coupled),
+    )
+
+
+def _rum_case(lambda_: int, size: Size) -> Case:
+    return Case(
+        f"rum-lambda{lambda_}-h{size.hidden}-b{size.batch}-t{size.time}",
+        "rotation",
+        size,
+        ("reference", "fast", "native"),
+        partial(_rum_step, lambda_),
+        partial(_rum_flops, lambda_),
+    )
+
+
+def _segments_case(name: str, forms: tuple[str, ...], core: dict[str, Any]) -> Case:
+    size = Size(256, 4, 8 * _SEGMENT_LENGTH)
+    return Case(name, "", size, forms, partial(_segments_step, core), partial(_segments_flops, core))
+
+
+_LSTM_SIZES = [Size(256, 10, 500), Size(256, 32, 1000), Size(1024, 16, 784)]
+_RUM_SIZES = {
+    0: [Size(100, 32, 500), Size(250, 32, 200)],
+    1: [Size(50, 32, 53), Size(250, 32, 200), Size(250, 128, 53)],
+}
+_TRANSFORMER = {"layers": 4, "heads": 8, "head_size": 32, "inner_size": 1024}
+
+CASES: list[Case] = [
+    *(_lstm_case(f"ur_lstm-h{s.hidden}-b{s.batch}-t{s.time}", "UR", s) for s in _LSTM_SIZES),
+    *(_lstm_case(f"lstm-h{s.hidden}-b{s.batch}-t{s.time}", "-", s, coupled=False) for s in _LSTM_SIZES),
+    *(_rum_case(lambda_, size) for lambda_, sizes in _RUM_SIZES.items() for size in sizes),
+    _segments_case(
+        "transformer_xl", ("full",), {"kind": "transformer_xl", "cache_length": 128, **_TRANSFORMER}
+    ),
+    _segments_case("rmt", ("full", "replay"), {"kind": "rmt", "memory_tokens": 10, **_TRANSFORMER}),
+    _segments_case(
+        "prenorm_rmt", ("full", "replay"), {"kind": "prenorm_rmt", "memory_tokens": 10, **_TRANSFORMER}
+    ),
+]

@@ -1,0 +1,116 @@
+"""Times and memory of steps, beside the rate at which this machine multiplies matrices."""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import torch
+
+from rmem_cli.bench.cases import Case, Step
+from rmem_cli.ops.native import build
+from rmem_cli.training.memory import peak_memory_mb, reset_peak_memory
+
+_PRODUCT_SIZE = 2048
+_LEAST_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One form of a case.
+
+    Attributes:
+        case: Name of the case.
+        form: Name of the form.
+        milliseconds: Median time of a step.
+        fastest: Least time of a step, in milliseconds.
+        repeats: Steps that were timed.
+        memory_mb: What the first step of a fresh process adds to its memory, at most; None: not measured.
+        gigaflops: Rate of the operations that a step cannot do without, in 10^9 a second.
+        share: Of the rate of a large product on this machine in the same minutes.
+    """
+
+    case: str
+    form: str
+    milliseconds: float
+    fastest: float
+    repeats: int
+    memory_mb: float | None
+    gigaflops: float
+    share: float
+
+
+def measure(case: Case, repeats: int, seconds: float, *, memory: bool = True) -> list[Measurement]:
+    """Time all forms of a case, one step of each in turn, so that what slows the machine slows them all.
+
+    Args:
+        case: What to measure.
+        repeats: Steps of each form.
+        seconds: After which no further round begins, once each form has had three.
+        memory: Whether to measure memory too, each form in a process of its own.
+    """
+    forms = case.forms_here()
+    torch.manual_seed(0)
+    steps = {form: case.make(case.size, form) for form in forms}
+    times: dict[str, list[float]] = {form: [] for form in forms}
+    rates: list[float] = []
+    started = time.perf_counter()
+    for step in steps.values():
+        step()
+    while len(rates) < repeats and (len(rates) < _LEAST_REPEATS or time.perf_counter() - started < seconds):
+        rates.append(product_rate())
+        for form, step in steps.items():
+            times[form].append(_seconds(step))
+    flops, rate = case.flops(case.size), statistics.median(rates)
+    return [
+        Measurement(
+            case=case.name,
+            form=form,
+            milliseconds=1e3 * statistics.median(times[form]),
+            fastest=1e3 * min(times[form]),
+            repeats=len(times[form]),
+            memory_mb=_in_fresh_process(case, form) if memory else None,
+            gigaflops=flops / statistics.median(times[form]) / 1e9,
+            share=flops / statistics.median(times[form]) / rate,
+        )
+        for form in forms
+    ]
+
+
+def product_rate(device: torch.device | None = None) -> float:
+    """Floating-point operations a second of one product of two 2048 x 2048 matrices in single precision."""
+    matrix = torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE, device=device)
+
+    def product() -> None:
+        (matrix @ matrix)[0, 0].item()
+
+    product()
+    return 2 * _PRODUCT_SIZE**3 / _seconds(product)
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+def _in_fresh_process(case: Case, form: str) -> float:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(first_step_memory, case, form, torch.get_num_threads()).result()
+
+
+def first_step_memory(case: Case, form: str, threads: int) -> float:
+    """By how many megabytes the first step raises the peak memory of this process."""
+    torch.set_num_threads(threads)
+    if form == "native":
+        build.status(case.family)
+    step: Step = case.make(case.size, form)
+    product_rate()
+    cpu = torch.device("cpu")
+    reset_peak_memory(cpu)
+    before = peak_memory_mb(cpu)
+    step()
+    return peak_memory_mb(cpu) - before

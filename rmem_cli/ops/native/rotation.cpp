@@ -1,0 +1,1058 @@
+// The rotational unit of memory: all steps of a sequence in one call, and all steps of its gradient in another.
+//
+// ops/rotation/README.md derives the formulas. Each thread takes its rows of the batch through a whole chunk of
+// steps by itself.
+
+#include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include "buffers.h"
+#include "denormals.h"
+#include "elementwise.h"
+#include "memory.h"
+#include "plane.h"
+#include "product.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rmem {
+namespace {
+
+using at::Tensor;
+using std::optional;
+
+enum class Activation { relu, tanh, sigmoid, softsign };
+enum class Normalisation { none, before_gate, after_gate };
+
+// The form of the recurrence; see `RUMOptions`.
+struct Form {
+  Activation activation;
+  Normalisation normalisation;
+  optional<double> eta;
+  double eps;
+};
+
+Form form_of(const std::string& activation, const std::string& layer_norm, optional<double> eta, double eps) {
+  const auto place = [](const std::vector<std::string>& names, const std::string& name) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    TORCH_CHECK(found != names.end(), "'", name, "' is not known");
+    return found - names.begin();
+  };
+  return {static_cast<Activation>(place({"relu", "tanh", "sigmoid", "softsign"}, activation)),
+          static_cast<Normalisation>(place({"none", "before_gate", "after_gate"}, layer_norm)), eta, eps};
+}
+
+// Steps of the forward pass after which the threads meet, and rows of all these steps in the backward pass.
+constexpr int64_t chunk_steps = 64;
+constexpr int64_t chunk_rows = 1024;
+// Rows of the batch that make a thread worth its while: fewer take as long to multiply.
+constexpr int64_t rows_per_thread = 4;
+// Steps between two copies of a memory, which bound the rounding that taking it back accumulates.
+constexpr int64_t copy_steps = 4 * chunk_steps;
+// What a thread goes over in every step should stay in its cache from one step to the next.
+constexpr int64_t cache_bytes = int64_t{1} << 19;
+
+struct Sizes {
+  int64_t batch, time, input, hidden;
+  int64_t parts;  // of a step's pre-activations: embedded input, target and, if there is one, gate
+
+  Sizes(const Tensor& x, const Tensor& recurrent_weight)
+      : batch(x.size(0)),
+        time(x.size(1)),
+        input(x.size(2)),
+        hidden(recurrent_weight.size(0)),
+        parts(1 + recurrent_weight.size(1) / recurrent_weight.size(0)) {}
+
+  bool gated() const { return parts == 3; }
+  int64_t row() const { return parts * hidden; }
+  int64_t backward_steps() const { return std::clamp<int64_t>(chunk_rows / batch, 1, time); }
+};
+
+// A tensor `[batch, time, ...]`, or nothing, whose rows of one step are read or written.
+template <typename T>
+class Steps {
+ public:
+  Steps() = default;
+  explicit Steps(const Tensor& tensor)
+      : data_(tensor.numel() ? tensor.data_ptr<T>() : nullptr),
+        batch_stride_(data_ ? tensor.stride(0) : 0),
+        time_stride_(data_ ? tensor.stride(1) : 0) {}
+  explicit Steps(const optional<Tensor>& tensor) : Steps(tensor ? *tensor : Tensor(at::empty({0}))) {}
+
+  explicit operator bool() const { return data_ != nullptr; }
+  T* at(int64_t row, int64_t step) const { return data_ + row * batch_stride_ + step * time_stride_; }
+
+ private:
+  T* data_ = nullptr;
+  int64_t batch_stride_ = 0, time_stride_ = 0;
+};
+
+// ---------------------------------------------------------------------------------------------------------
+// Layer norm of a row
+
+constexpr double layer_norm_eps = 1e-3;
+
+template <typename T>
+struct LayerNorm {
+  const T *gain = nullptr, *bias = nullptr;
+  int64_t size = 0;
+
+  LayerNorm() = default;
+  // `weights` holds a gain and a bias for each norm.
+  LayerNorm(const T* weights, int64_t index, int64_t size)
+      : gain(weights + 2 * index * size), bias(gain + size), size(size) {}
+
+  // Normalises a row into `normal`, scales and shifts it into `result`; returns one over its deviation.
+  T forward(const T* row, T* normal, T* result) const {
+    using V = Vector<T>;
+    V sum(0), squares(0);
+    each_vector<T>(size, [&](int64_t first, int64_t count) { sum = sum + load(row + first, count); });
+    const T mean = total_of(sum) / T(size);
+    each_vector<T>(size, [&](int64_t first, int64_t count) {
+      const V apart = load(row + first, count) - V(mean);
+      store(apart, normal + first, count);
+      const V counted = load(normal + first, count);
+      squares = at::vec::fmadd(counted, counted, squares);
+    });
+    const T scale = T(1) / std::sqrt(total_of(squares) / T(size) + T(layer_norm_eps));
+    each_vector<T>(size, [&](int64_t first, int64_t count) {
+      const V value = load(normal + first, count) * V(scale);
+      store(value, normal + first, count);
+      store(at::vec::fmadd(value, load(gain + first, count), load(bias + first, count)), result + first, count);
+    });
+    return scale;
+  }
+
+  // From the gradient of the result to that of the row, in place; adds to those of gain and bias.
+  void backward(T* grad, const T* normal, T scale, T* weight_grads) const {
+    using V = Vector<T>;
+    V sums[2] = {V(0), V(0)};
+    each_vector<T>(size, [&](int64_t first, int64_t count) {
+      const V value = load(normal + first, count), result_grad = load(grad + first, count);
+      T *gain_grad = weight_grads + first, *bias_grad = gain_grad + size;
+      store(at::vec::fmadd(result_grad, value, load(gain_grad, count)), gain_grad, count);
+      store(load(bias_grad, count) + result_grad, bias_grad, count);
+      const V value_grad = result_grad * load(gain + first, count);
+      store(value_grad, grad + first, count);
+      sums[0] = sums[0] + value_grad;
+      sums[1] = at::vec::fmadd(value_grad, value, sums[1]);
+    });
+    T totals[2];
+    totals_of<2>(sums, totals);
+    const V mean(totals[0] / T(size)), along(totals[1] / T(size));
+    each_vector<T>(size, [&](int64_t first, int64_t count) {
+      const V apart = load(grad + first, count) - mean - along * load(normal + first, count);
+      store(apart * V(scale), grad + first, count);
+    });
+  }
+};
+
+// Which norm's weights stand where.
+enum Norm : int64_t { target_norm, candidate_norm, gate_norm };
+
+// ---------------------------------------------------------------------------------------------------------
+// From the rotated state to the new one, for one row
+
+// Each has its value, and its slope times a gradient as a function of the value.
+struct Relu {
+  template <typename V>
+  V operator()(const V& x) const {
+    return at::vec::maximum(x, V(0));
+  }
+  template <typename V>
+  V backward(const V& value, const V& grad) const {
+    return V::blendv(grad, V(0), value <= V(0));
+  }
+};
+
+struct Tanh {
+  template <typename V>
+  V operator()(const V& x) const {
+    return tanh(x);
+  }
+  template <typename V>
+  V backward(const V& value, const V& grad) const {
+    return grad - grad * value * value;
+  }
+};
+
+struct Sigmoid {
+  template <typename V>
+  V operator()(const V& x) const {
+    return sigmoid(x);
+  }
+  template <typename V>
+  V backward(const V& value, const V& grad) const {
+    return grad * (value - value * value);
+  }
+};
+
+struct Softsign {
+  template <typename V>
+  V operator()(const V& x) const {
+    return x / (V(1) + x.abs());
+  }
+  template <typename V>
+  V backward(const V& value, const V& grad) const {
+    const V rest = V(1) - value.abs();
+    return grad * rest * rest;
+  }
+};
+
+template <typename Body>
+void with_activation(Activation activation, Body&& body) {
+  switch (activation) {
+    case Activation::relu: return body(Relu{});
+    case Activation::tanh: return body(Tanh{});
+    case Activation::sigmoid: return body(Sigmoid{});
+    case Activation::softsign: return body(Softsign{});
+  }
+}
+
+// What an update reads of one row.
+template <typename T>
+struct UpdateInputs {
+  const T *embedded, *rotated, *gate, *hidden, *keep;  // gate and keep may be missing
+};
+
+template <typename T>
+class Update {
+  using V = Vector<T>;
+
+ public:
+  Update(const Form& form, const Sizes& sizes, const T* norm_weights)
+      : form_(form), size_(sizes.hidden), gated_(sizes.gated()) {
+    if (form.normalisation == Normalisation::none) return;
+    candidate_norm_ = LayerNorm<T>(norm_weights, candidate_norm, size_);
+    if (gated_) gate_norm_ = LayerNorm<T>(norm_weights, gate_norm, size_);
+  }
+
+  // May overwrite the hidden state.
+  void forward(const UpdateInputs<T>& in, T* after) {
+    evaluate(in);
+    each_vector<T>(size_, [&](int64_t first, int64_t count) {
+      V value = load(&mixed_[first], count) * V(scale_);
+      if (in.keep) {
+        const V hidden = load(in.hidden + first, count);
+        value = at::vec::fmadd(load(in.keep + first, count), value - hidden, hidden);
+      }
+      store(value, after + first, count);
+    });
+  }
+
+  // From `grad`, of the new hidden state, to that of the old one, in place; sets those of the candidate before
+  // its activation (which is that of the embedded input and of the rotated state) and of the gate, and adds to
+  // those of the norms.
+  void backward(const UpdateInputs<T>& in, T* grad, T* candidate_grad, T* gate_grad, T* norm_grads) {
+    evaluate(in);
+    V sum(0);
+    each_vector<T>(size_, [&](int64_t first, int64_t count) {
+      V mixed_grad = load(grad + first, count);
+      V passed(0);
+      if (in.keep) {
+        const V let_through = mixed_grad * load(in.keep + first, count);
+        passed = mixed_grad - let_through;
+        mixed_grad = let_through;
+      }
+      store(passed, grad + first, count);
+      store(mixed_grad, &mixed_grad_[first], count);
+      sum = at::vec::fmadd(load(&mixed_[first], count), mixed_grad, sum);
+    });
+    if (form_.eta) scale_backward(total_of(sum));
+    with_activation(form_.activation, [&](auto activation) {
+      each_vector<T>(size_, [&](int64_t first, int64_t count) {
+        const V mixed_grad = load(&mixed_grad_[first], count), value = load(&value_[first], count);
+        V value_grad = mixed_grad;
+        if (gated_) {
+          const V gate = load(&gate_[first], count), held = mixed_grad * gate;
+          value_grad = mixed_grad - held;
+          store(load(grad + first, count) + held, grad + first, count);
+          store(mixed_grad * (load(in.hidden + first, count) - value), gate_grad + first, count);
+        }
+        store(activation.backward(value, value_grad), candidate_grad + first, count);
+      });
+    });
+    if (candidate_norm_.gain)
+      candidate_norm_.backward(candidate_grad, &candidate_normal_[0], candidate_scale_,
+                               norm_grads + 2 * candidate_norm * size_);
+    if (gated_) gate_backward(gate_grad, norm_grads + 2 * gate_norm * size_);
+  }
+
+ private:
+  // Sets all of what is kept below.
+  void evaluate(const UpdateInputs<T>& in) {
+    each_vector<T>(size_, [&](int64_t first, int64_t count) {
+      store(load(in.embedded + first, count) + load(in.rotated + first, count), &value_[first], count);
+    });
+    if (candidate_norm_.gain)
+      candidate_scale_ = candidate_norm_.forward(&value_[0], &candidate_normal_[0], &value_[0]);
+    if (gated_) evaluate_gate(in.gate);
+    V square(0);
+    with_activation(form_.activation, [&](auto activation) {
+      each_vector<T>(size_, [&](int64_t first, int64_t count) {
+        const V value = activation(load(&value_[first], count));
+        store(value, &value_[first], count);
+        V mixed = value;
+        if (gated_)
+          mixed = at::vec::fmadd(load(&gate_[first], count), load(in.hidden + first, count) - value, value);
+        store(mixed, &mixed_[first], count);
+        const V counted = load(&mixed_[first], count);
+        square = at::vec::fmadd(counted, counted, square);
+      });
+    });
+    if (!form_.eta) return;
+    const T length = std::sqrt(total_of(square));
+    scale_ = length <= T(form_.eps) ? T(0) : T(*form_.eta) / length;
+  }
+
+  void evaluate_gate(const T* raw) {
+    if (form_.normalisation == Normalisation::before_gate) {
+      gate_scale_ = gate_norm_.forward(raw, &gate_normal_[0], &gate_[0]);
+      raw = &gate_[0];
+    }
+    each_vector<T>(size_, [&](int64_t first, int64_t count) {
+      const V open = sigmoid(load(raw + first, count));
+      store(open, &gate_[first], count);
+      store(open, &open_[first], count);
+    });
+    if (form_.normalisation == Normalisation::after_gate)
+      gate_scale_ = gate_norm_.forward(&open_[0], &gate_normal_[0], &gate_[0]);
+  }
+
+  void gate_backward(T* grad, T* norm_grads) {
+    if (form_.normalisation == Normalisation::after_gate)
+      gate_norm_.backward(grad, &gate_normal_[0], gate_scale_, norm_grads);
+    each_vector<T>(size_, [&](int64_t first, int64_t count) {
+      store(Sigmoid{}.backward(load(&open_[first], count), load(grad + first, count)), grad + first, count);
+    });
+    if (form_.normalisation == Normalisation::before_gate)
+      gate_norm_.backward(grad, &gate_normal_[0], gate_scale_, norm_grads);
+  }
+
+  // Of scaling to the length eta; `along` is the product of the gradient with the unscaled vector.
+  void scale_backward(T along) {
+    const T eta(*form_.eta), share = along * (scale_ / eta) * (scale_ / eta);
+    each_vector<T>(size_, [&](int64_t first, int64_t count) {
+      const V across = load(&mixed_grad_[first], count) - V(share) * load(&mixed_[first], count);
+      store(V(scale_) * across, &mixed_grad_[first], count);
+    });
+  }
+
+  const Form form_;
+  const int64_t size_;
+  const bool gated_;
+  LayerNorm<T> candidate_norm_, gate_norm_;
+  std::vector<T> value_ = row(), mixed_ = row(), mixed_grad_ = row();  // activated; mixed with the old state
+  std::vector<T> gate_ = row(), open_ = row();                         // the gate; its sigmoid
+  std::vector<T> candidate_normal_ = row(), gate_normal_ = row();
+  T candidate_scale_ = 1, gate_scale_ = 1, scale_ = 1;  // of the norms, and to the length eta
+
+  std::vector<T> row() const { return std::vector<T>(size_); }
+};
+
+// ---------------------------------------------------------------------------------------------------------
+// Planes of the rotations of each row of the batch: of all steps, or of the one at hand (depth 1)
+
+template <typename T>
+class Planes {
+ public:
+  Planes(const Sizes& sizes, int64_t depth, const at::TensorOptions& options)
+      : depth(depth),
+        vectors(uninitialised({sizes.batch, depth, 2, padded<T>(sizes.hidden)}, options)),
+        planes_(sizes.batch * depth) {
+    const int64_t width = padded<T>(sizes.hidden);
+    T* place = vectors.mutable_data_ptr<T>();
+    for (Plane<T>& plane : planes_) {
+      plane.u = place;
+      plane.w = place + width;
+      place += 2 * width;
+    }
+  }
+
+  Plane<T>* of_row(int64_t row) { return planes_.data() + row * depth; }
+  Plane<T>& at(int64_t row, int64_t step) { return of_row(row)[step % depth]; }
+
+  const int64_t depth;
+  const Tensor vectors;  // [batch, depth, 2, padded], u and w
+
+ private:
+  std::vector<Plane<T>> planes_;
+};
+
+template <typename T>
+class PlaneGradients {
+ public:
+  PlaneGradients(const Sizes& sizes, int64_t depth, const at::TensorOptions& options)
+      : depth_(depth),
+        width_(padded<T>(sizes.hidden)),
+        vectors_(uninitialised({sizes.batch, depth, 2, width_}, options)),
+        grads_(sizes.batch * depth) {
+    T* place = vectors_.mutable_data_ptr<T>();
+    for (PlaneGradient<T>& grad : grads_) {
+      grad = {place, place + width_, 0, 0};
+      place += 2 * width_;
+    }
+  }
+
+  void clear(int64_t row) {
+    for (int64_t step = 0; step < depth_; ++step) {
+      PlaneGradient<T>& grad = at(row, step);
+      std::fill(grad.u, grad.u + 2 * width_, T(0));
+      grad.versine = grad.k = 0;
+    }
+  }
+
+  PlaneGradient<T>* of_row(int64_t row) { return grads_.data() + row * depth_; }
+  PlaneGradient<T>& at(int64_t row, int64_t step) { return of_row(row)[step % depth_]; }
+
+ private:
+  int64_t depth_, width_;
+  Tensor vectors_;
+  std::vector<PlaneGradient<T>> grads_;
+};
+
+// ---------------------------------------------------------------------------------------------------------
+// What rotates the hidden state: the step's rotation alone, or all rotations so far, in one of two forms
+//
+// `forward` takes the state of one row, padded, and sets `rotated`, padded. `backward` turns the gradient of
+// `rotated`, padded, into that of the state, in place, and adds to those of the planes; `rotated` is spoilt.
+// `workspace` are numbers that the thread may use, `workspace_rows` padded rows. `bytes_of_row` is how much of a
+// row of the batch a step goes over.
+
+constexpr int64_t workspace_rows = 5;
+
+template <typename T>
+class SingleRotation {
+ public:
+  static constexpr bool accumulates = false;
+
+  SingleRotation(const Sizes& sizes, const at::TensorOptions& options)
+      : planes(sizes, 1, options), width_(padded<T>(sizes.hidden)) {}
+
+  void forward(int64_t row, int64_t step, const T* hidden, T* rotated, T*) {
+    std::copy(hidden, hidden + width_, rotated);
+    turn<1>(&planes.at(row, step), 0, 0, &rotated, width_);
+  }
+
+  void finish_chunk(int64_t, int64_t) {}
+
+  int64_t bytes_of_row() const { return 0; }
+
+  void backward(int64_t row, int64_t step, const T*, T* rotated, T* grad, PlaneGradients<T>& plane_grads, T*) {
+    turn_back(&planes.at(row, step), &plane_grads.at(row, step), 0, 0, rotated, grad, width_);
+  }
+
+  Planes<T> planes;
+
+ private:
+  int64_t width_;
+};
+
+// Matrices with their rows and columns padded with zeros.
+template <typename T>
+Tensor padded_memory(const Tensor& memory) {
+  const int64_t size = memory.size(1);
+  Tensor result = uninitialised({memory.size(0), padded_rows(size), padded<T>(size)}, memory.options()).zero_();
+  result.narrow(1, 0, size).narrow(2, 0, size).copy_(memory);
+  return result;
+}
+
+bool is_identity(const Tensor& memory) {
+  const Tensor identity = at::eye(memory.size(1), memory.options());
+  // The usual start is one identity for all rows.
+  return at::equal(memory[0], identity) && (memory.stride(0) == 0 || at::equal(memory, identity.expand_as(memory)));
+}
+
+// The memory as the sequence of its rotations: each step applies all of them to the state, the last one first.
+//
+// The matrix is formed as well, a chunk of steps at a time: it grows by (memory before)(u p' + w q') in each
+// step, for which u and w go through the same rotations as the state.
+template <typename T>
+class RotationSequence {
+ public:
+  static constexpr bool accumulates = true;
+
+  RotationSequence(const Sizes& sizes, const Tensor& initial, const at::TensorOptions& options)
+      : planes(sizes, sizes.time, options), size_(sizes.hidden), width_(padded<T>(sizes.hidden)) {
+    if (!is_identity(initial)) initial_ = padded_memory<T>(initial);
+  }
+
+  // Only a forward pass forms the matrix.
+  void prepare_forward(const Tensor& initial) {
+    memory = initial.clone(at::MemoryFormat::Contiguous);
+    left_ = uninitialised({initial.size(0), std::min(chunk_steps, planes.depth), 2, width_}, initial.options());
+  }
+
+  void forward(int64_t row, int64_t step, const T* hidden, T* rotated, T* workspace) {
+    const Plane<T>* sequence = planes.of_row(row);
+    T *left_u = workspace, *left_w = workspace + width_;
+    std::copy(hidden, hidden + width_, rotated);
+    std::copy(sequence[step].u, sequence[step].u + width_, left_u);
+    std::copy(sequence[step].w, sequence[step].w + width_, left_w);
+    T* const vectors[3] = {rotated, left_u, left_w};
+    turn<1>(sequence, step, step, vectors, width_);
+    if (step > 0) turn<3>(sequence, 0, step - 1, vectors, width_);
+    if (initial_.defined()) apply_initial(row, vectors, workspace + 2 * width_);
+    keep_growth(row, step, left_u, left_w);
+  }
+
+  int64_t bytes_of_row() const { return 2 * planes.depth * width_ * sizeof(T); }
+
+  void finish_chunk(int64_t first, int64_t steps) {
+    const Tensor left = left_.narrow(1, 0, steps).flatten(1, 2).narrow(2, 0, size_);
+    const Tensor right = planes.vectors.narrow(1, first, steps).flatten(1, 2).narrow(2, 0, size_);
+    memory.baddbmm_(left.transpose(1, 2), right);
+  }
+
+  void backward(int64_t row, int64_t step, const T* hidden, T* rotated, T* grad, PlaneGradients<T>& plane_grads,
+                T* workspace) {
+    if (initial_.defined()) {
+      // What the initial memory was applied to cannot be had from the result: it need not have an inverse.
+      std::copy(hidden, hidden + width_, rotated);
+      turn<1>(planes.of_row(row), 0, step, &rotated, width_);
+      std::copy(grad, grad + width_, workspace);
+      multiply_transposed(initial_of(row), size_, width_, workspace, grad);
+    }
+    turn_back(planes.of_row(row), plane_grads.of_row(row), 0, step, rotated, grad, width_);
+  }
+
+  Planes<T> planes;
+  Tensor memory;
+
+ private:
+  const T* initial_of(int64_t row) const { return initial_.const_data_ptr<T>() + row * initial_.stride(0); }
+
+  void apply_initial(int64_t row, T* const (&vectors)[3], T* copies) const {
+    for (int index = 0; index < 3; ++index)
+      std::copy(vectors[index], vectors[index] + width_, copies + index * width_);
+    multiply<3, T>(initial_of(row), size_, width_, {copies, copies + width_, copies + 2 * width_}, vectors);
+  }
+
+  // Keeps what u' and w' of the step are multiplied by.
+  void keep_growth(int64_t row, int64_t step, const T* left_u, const T* left_w) {
+    const Plane<T>& plane = planes.at(row, step);
+    T* place = left_.mutable_data_ptr<T>() + row * left_.stride(0) + step % chunk_steps * left_.stride(1);
+    for (int64_t unit = 0; unit < width_; ++unit) {
+      place[unit] = plane.versine * left_u[unit] + left_w[unit];
+      place[width_ + unit] = plane.k * left_w[unit] - left_u[unit];
+    }
+  }
+
+  int64_t size_, width_;
+  Tensor initial_, left_;
+};
+
+// The memory as a matrix, which each step changes by a matrix of rank two; a backward pass takes that back.
+template <typename T>
+class MemoryMatrix {
+ public:
+  static constexpr bool accumulates = true;
+
+  // `copies` [count, batch, hidden, hidden] of the matrix are written or read every `copy_steps` steps.
+  MemoryMatrix(const Sizes& sizes, const Tensor& memory, const Tensor& copies, const at::TensorOptions& options)
+      : planes(sizes, 1, options),
+        size_(sizes.hidden),
+        width_(padded<T>(sizes.hidden)),
+        matrix_(padded_memory<T>(memory)),
+        copies_(copies) {}
+
+  void prepare_backward(const optional<Tensor>& grad) {
+    grad_ = grad ? padded_memory<T>(*grad) : at::zeros_like(matrix_);
+  }
+
+  Tensor memory() const { return inner(matrix_); }
+  Tensor memory_grad() const { return inner(grad_); }
+
+  void forward(int64_t row, int64_t step, const T* hidden, T* rotated, T*) {
+    T* matrix = of_row(matrix_, row);
+    if (T* copy = copy_at(row, step))
+      for (int64_t unit = 0; unit < size_; ++unit) std::copy_n(matrix + unit * width_, size_, copy + unit * size_);
+    advance_memory(planes.at(row, step), matrix, size_, width_, hidden, rotated);
+  }
+
+  void finish_chunk(int64_t, int64_t) {}
+
+  int64_t bytes_of_row() const { return matrix_.stride(0) * sizeof(T); }
+
+  void backward(int64_t row, int64_t step, const T* hidden, T*, T* grad, PlaneGradients<T>& plane_grads,
+                T* workspace) {
+    T* matrix = of_row(matrix_, row);
+    std::copy(grad, grad + width_, workspace);
+    take_back_memory(planes.at(row, step), matrix, of_row(grad_, row), size_, width_, hidden, workspace, grad,
+                     plane_grads.at(row, step));
+    if (const T* copy = copy_at(row, step))
+      for (int64_t unit = 0; unit < size_; ++unit) std::copy_n(copy + unit * size_, size_, matrix + unit * width_);
+  }
+
+  Planes<T> planes;
+
+ private:
+  Tensor inner(const Tensor& matrices) const {
+    return matrices.narrow(1, 0, size_).narrow(2, 0, size_).clone(at::MemoryFormat::Contiguous);
+  }
+
+  static T* of_row(const Tensor& matrices, int64_t row) { return matrices.data_ptr<T>() + row * matrices.stride(0); }
+
+  // The copy of the matrix before a step, where there is one.
+  T* copy_at(int64_t row, int64_t step) const {
+    const int64_t index = step / copy_steps - 1;
+    return step % copy_steps == 0 && index >= 0 && index < copies_.size(0) ? of_row(copies_[index], row) : nullptr;
+  }
+
+  int64_t size_, width_;
+  Tensor matrix_, grad_, copies_;
+};
+
+// The sequence costs 8 N more in each step than in the one before, the matrix always the same.
+bool better_as_sequence(const Sizes& sizes) { return sizes.time < 2 * sizes.hidden; }
+
+// ---------------------------------------------------------------------------------------------------------
+// Sequences
+
+// What both passes are given; weights, norms and hidden states are contiguous.
+struct Problem {
+  const Tensor &x, &hidden;                           // [batch, time, input], [batch, hidden]
+  const Tensor &input_weight, &recurrent_weight;      // [input, row], [hidden, row - hidden]
+  const optional<Tensor>&norms, &keep, &active;       // [norms, 2, hidden], [batch, time, hidden], [batch, time]
+  Form form;
+  Sizes sizes = Sizes(x, recurrent_weight);
+
+  // The inputs of some steps, time first, as one matrix.
+  Tensor inputs(int64_t first, int64_t steps) const {
+    return x.narrow(1, first, steps).transpose(0, 1).reshape({steps * sizes.batch, sizes.input});
+  }
+
+  template <typename T>
+  const T* norm_weights() const {
+    return norms ? norms->const_data_ptr<T>() : nullptr;
+  }
+};
+
+// The target of a row's rotation, behind its layer norm if there is one.
+template <typename T>
+class Target {
+ public:
+  explicit Target(const Problem& problem)
+      : normal_(problem.norms ? problem.sizes.hidden : 0), value_(problem.norms ? problem.sizes.hidden : 0) {
+    if (problem.norms) norm_ = LayerNorm<T>(problem.norm_weights<T>(), target_norm, problem.sizes.hidden);
+  }
+
+  const T* forward(const T* raw) {
+    if (!norm_.gain) return raw;
+    scale_ = norm_.forward(raw, normal_.data(), value_.data());
+    return value_.data();
+  }
+
+  void backward(T* grad, T* norm_grads) const {
+    if (norm_.gain) norm_.backward(grad, normal_.data(), scale_, norm_grads + 2 * target_norm * norm_.size);
+  }
+
+ private:
+  LayerNorm<T> norm_;
+  std::vector<T> normal_, value_;
+  T scale_ = 1;
+};
+
+// What a thread needs for the row at hand.
+template <typename T>
+struct Row {
+  Target<T> target;
+  Update<T> update;
+  std::vector<T> hidden, rotated, grad, workspace;  // padded
+
+  explicit Row(const Problem& problem)
+      : target(problem),
+        update(problem.form, problem.sizes, problem.norm_weights<T>()),
+        hidden(padded<T>(problem.sizes.hidden)),
+        rotated(hidden.size()),
+        grad(hidden.size()),
+        workspace(workspace_rows * hidden.size()) {}
+};
+
+// What a backward pass reads.
+struct Saved {
+  Tensor parts;    // [time, batch, parts, hidden]: embedded inputs, targets and gates before norms and sigmoid
+  Tensor rotated;  // [batch, time, hidden], by the memory; empty without one
+};
+
+// Takes rows in groups of which each goes through all steps of a chunk before the next.
+template <typename Body>
+void each_group(int64_t begin, int64_t end, int64_t bytes_of_row, Body&& body) {
+  static const char* dev=getenv("RG"); int64_t cb = dev? atoi(dev)*int64_t(1024): cache_bytes;
+  const int64_t size = bytes_of_row ? std::max<int64_t>(cb / bytes_of_row, 1) : end - begin;
+  for (int64_t from = begin; from < end; from += size) body(from, std::min(from + size, end));
+}
+
+template <typename T, typename Rotation>
+class ForwardPass {
+ public:
+  ForwardPass(const Problem& problem, Rotation& rotation, const Saved& saved, const Tensor& outputs,
+              const Tensor& hidden, const Tensor& cosines)
+      : problem_(problem),
+        sizes_(problem.sizes),
+        rotation_(rotation),
+        recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.hidden, sizes_.row() - sizes_.hidden,
+                   sizes_.row() - sizes_.hidden, 1),
+        parts_(saved.parts),
+        states_(hidden.mutable_data_ptr<T>()),
+        rotated_(saved.rotated),
+        outputs_(outputs),
+        cosines_(cosines),
+        keep_(problem.keep),
+        active_(problem.active) {}
+
+  void run(const Tensor& bias) {
+    for (int64_t first = 0; first < sizes_.time; first += chunk_steps) {
+      const int64_t steps = std::min(chunk_steps, sizes_.time - first);
+      // Parts that are not kept for a backward pass have room for one chunk.
+      const Tensor parts = parts_.narrow(0, parts_.size(0) < sizes_.time ? 0 : first, steps);
+      Tensor flat = parts.view({steps * sizes_.batch, sizes_.row()});
+      at::addmm_out(flat, bias, problem_.inputs(first, steps), problem_.input_weight);
+      at::parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
+        const FlushDenormals flush;
+        Row<T> at(problem_);
+        each_group(begin, end, rotation_.bytes_of_row(), [&](int64_t from, int64_t to) {
+          for (int64_t step = 0; step < steps; ++step) {
+            T* rows = parts.mutable_data_ptr<T>() + step * sizes_.batch * sizes_.row();
+            recurrent_.accumulate(states_ + from * sizes_.hidden, sizes_.hidden, to - from,
+                                  rows + from * sizes_.row() + sizes_.hidden, sizes_.row());
+            for (int64_t row = from; row < to; ++row) step_of_row(row, first + step, rows + row * sizes_.row(), at);
+          }
+        });
+      });
+      rotation_.finish_chunk(first, steps);
+    }
+  }
+
+ private:
+  void step_of_row(int64_t row, int64_t step, T* parts, Row<T>& at) {
+    const int64_t size = sizes_.hidden;
+    T *embedded = parts, *state = states_ + row * size;
+    const bool counts = !active_ || *active_.at(row, step) > 0;
+    // The rotation from a zero vector is the identity.
+    if (!counts) std::fill_n(embedded, size, T(0));
+    Plane<T>& plane = rotation_.planes.at(row, step);
+    set_plane(embedded, at.target.forward(parts + size), size, T(problem_.form.eps), plane);
+    *cosines_.at(row, step) = plane.turning();
+    std::copy_n(state, size, at.hidden.data());
+    rotation_.forward(row, step, at.hidden.data(), at.rotated.data(), at.workspace.data());
+    if (rotated_) std::copy_n(at.rotated.data(), size, rotated_.at(row, step));
+    const T* keep = keep_ ? keep_.at(row, step) : nullptr;
+    if (counts) at.update.forward({embedded, at.rotated.data(), parts + 2 * size, at.hidden.data(), keep}, state);
+    std::copy_n(state, size, outputs_.at(row, step));
+  }
+
+  const Problem& problem_;
+  const Sizes& sizes_;
+  Rotation& rotation_;
+  const PackedMatrix<T> recurrent_;
+  const Tensor& parts_;
+  T* states_;
+  const Steps<T> rotated_, outputs_, cosines_, keep_, active_;
+};
+
+// Gradients of arguments; those that are not there, or not wanted, are empty.
+struct Gradients {
+  Tensor x, hidden, memory, input_weight, bias, recurrent_weight, norms;
+};
+
+struct Wanted {
+  bool x, memory, input_weight, recurrent_weight;
+};
+
+template <typename T, typename Rotation>
+class BackwardPass {
+ public:
+  BackwardPass(const Problem& problem, Rotation& rotation, const Saved& saved, const Tensor& outputs,
+               const optional<Tensor>& outputs_grad, const optional<Tensor>& cosines_grad, Gradients& grads)
+      : problem_(problem),
+        sizes_(problem.sizes),
+        rotation_(rotation),
+        recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.row() - sizes_.hidden, sizes_.hidden, 1,
+                   sizes_.row() - sizes_.hidden),
+        plane_grads_(sizes_, rotation.planes.depth, problem.x.options()),
+        states_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.hidden}, problem.x.options())),
+        part_grads_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.row()}, problem.x.options())),
+        norm_grads_(at::zeros({problem.norms ? sizes_.batch : 0, 2 * sizes_.parts * sizes_.hidden},
+                              problem.x.options())),
+        parts_(saved.parts.const_data_ptr<T>()),
+        rotated_(saved.rotated),
+        outputs_(outputs),
+        keep_(problem.keep),
+        active_(problem.active),
+        outputs_grad_(outputs_grad),
+        cosines_grad_(cosines_grad),
+        grads_(grads) {}
+
+  void run(const Wanted& wanted) {
+    if (remembers_planes()) set_planes();
+    const int64_t chunk = sizes_.backward_steps();
+    for (int64_t end_step = sizes_.time; end_step > 0; end_step -= std::min(chunk, end_step)) {
+      const int64_t steps = std::min(chunk, end_step), first = end_step - steps;
+      at::parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
+        const FlushDenormals flush;
+        Row<T> at(problem_);
+        // A backward pass goes over gradients as well.
+        each_group(begin, end, 2 * rotation_.bytes_of_row(), [&](int64_t from, int64_t to) {
+          for (int64_t step = steps - 1; step >= 0; --step) {
+            for (int64_t row = from; row < to; ++row) step_of_row(row, first, step, at);
+            const T* grads = part_grads_.const_data_ptr<T>() + (step * sizes_.batch + from) * sizes_.row();
+            recurrent_.accumulate(grads + sizes_.hidden, sizes_.row(), to - from, hidden_grad(from), sizes_.hidden);
+          }
+        });
+      });
+      add_products(first, steps, wanted);
+    }
+    if (problem_.norms) grads_.norms = norm_grads_.sum(0).view({sizes_.parts, 2, sizes_.hidden});
+  }
+
+ private:
+  bool remembers_planes() const { return rotation_.planes.depth > 1; }
+
+  const T* parts_of(int64_t row, int64_t step) const {
+    return parts_ + (step * sizes_.batch + row) * sizes_.row();
+  }
+
+  T* hidden_grad(int64_t row) const { return grads_.hidden.mutable_data_ptr<T>() + row * sizes_.hidden; }
+
+  // A step goes through the planes of all steps before it.
+  void set_planes() {
+    at::parallel_for(0, sizes_.batch, 1, [&](int64_t begin, int64_t end) {
+      const FlushDenormals flush;
+      Target<T> target(problem_);
+      for (int64_t row = begin; row < end; ++row) {
+        plane_grads_.clear(row);
+        for (int64_t step = 0; step < sizes_.time; ++step) set_plane_of(row, step, target);
+      }
+    });
+  }
+
+  const T* set_plane_of(int64_t row, int64_t step, Target<T>& target) {
+    const T *parts = parts_of(row, step), *value = target.forward(parts + sizes_.hidden);
+    set_plane(parts, value, sizes_.hidden, T(problem_.form.eps), rotation_.planes.at(row, step));
+    return value;
+  }
+
+  void step_of_row(int64_t row, int64_t first, int64_t step_of_chunk, Row<T>& at) {
+    const int64_t size = sizes_.hidden, step = first + step_of_chunk;
+    const int64_t place = step_of_chunk * sizes_.batch + row;
+    T* part_grads = part_grads_.mutable_data_ptr<T>() + place * sizes_.row();
+    T *state_grad = hidden_grad(row), *state = states_.mutable_data_ptr<T>() + place * size;
+    const T* before = step ? outputs_.at(row, step - 1) : problem_.hidden.const_data_ptr<T>() + row * size;
+    std::copy_n(before, size, state);
+    if (outputs_grad_) add(outputs_grad_.at(row, step), state_grad);
+    if (active_ && !(*active_.at(row, step) > 0)) {
+      std::fill_n(part_grads, sizes_.row(), T(0));
+      return;
+    }
+    std::copy_n(before, size, at.hidden.data());
+    const T* target = remembers_planes() ? at.target.forward(parts_of(row, step) + size)
+                                         : set_plane_of(row, step, at.target);
+    rotate_again(row, step, at);
+    update_backward(row, step, part_grads, state_grad, at);
+    if (!remembers_planes()) plane_grads_.clear(row);
+    PlaneGradient<T>& plane_grad = plane_grads_.at(row, step);
+    if (cosines_grad_) plane_grad.versine += *cosines_grad_.at(row, step);
+    rotation_.backward(row, step, at.hidden.data(), at.rotated.data(), at.grad.data(), plane_grads_,
+                       at.workspace.data());
+    add(at.grad.data(), state_grad);
+    plane_backward(rotation_.planes.at(row, step), target, size, plane_grad, part_grads, part_grads + size);
+    at.target.backward(part_grads + size, norm_grads(row));
+  }
+
+  void rotate_again(int64_t row, int64_t step, Row<T>& at) {
+    if constexpr (Rotation::accumulates) {
+      std::copy_n(rotated_.at(row, step), sizes_.hidden, at.rotated.data());
+    } else {
+      rotation_.forward(row, step, at.hidden.data(), at.rotated.data(), at.workspace.data());
+    }
+  }
+
+  // Leaves the gradient of the rotated state in `at.grad`, which is that of the embedded input, too.
+  void update_backward(int64_t row, int64_t step, T* part_grads, T* state_grad, Row<T>& at) {
+    const T *parts = parts_of(row, step), *keep = keep_ ? keep_.at(row, step) : nullptr;
+    at.update.backward({parts, at.rotated.data(), parts + 2 * sizes_.hidden, at.hidden.data(), keep}, state_grad,
+                       at.grad.data(), part_grads + 2 * sizes_.hidden, norm_grads(row));
+    std::copy_n(at.grad.data(), sizes_.hidden, part_grads);
+  }
+
+  T* norm_grads(int64_t row) const { return norm_grads_.mutable_data_ptr<T>() + row * norm_grads_.size(1); }
+
+  void add(const T* from, T* to) const {
+    each_vector<T>(sizes_.hidden, [&](int64_t first, int64_t count) {
+      store(load(to + first, count) + load(from + first, count), to + first, count);
+    });
+  }
+
+  void add_products(int64_t first, int64_t steps, const Wanted& wanted) {
+    const Tensor flat = part_grads_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.row()});
+    if (wanted.recurrent_weight) {
+      const Tensor states = states_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.hidden});
+      grads_.recurrent_weight.addmm_(states.t(), flat.narrow(1, sizes_.hidden, sizes_.row() - sizes_.hidden));
+    }
+    if (wanted.input_weight) {
+      grads_.input_weight.addmm_(problem_.inputs(first, steps).t(), flat);
+      grads_.bias.add_(flat.sum(0));
+    }
+    if (wanted.x) {
+      const Tensor part = at::mm(flat, problem_.input_weight.t()).view({steps, sizes_.batch, sizes_.input});
+      grads_.x.narrow(1, first, steps).copy_(part.transpose(0, 1));
+    }
+  }
+
+  const Problem& problem_;
+  const Sizes& sizes_;
+  Rotation& rotation_;
+  const PackedMatrix<T> recurrent_;
+  PlaneGradients<T> plane_grads_;
+  const Tensor states_, part_grads_;  // of the chunk at hand, time first
+  const Tensor norm_grads_;           // of each row of the batch, so that threads need not wait for one another
+  const T* parts_;
+  const Steps<T> rotated_, outputs_, keep_, active_, outputs_grad_, cosines_grad_;
+  Gradients& grads_;
+};
+
+// ---------------------------------------------------------------------------------------------------------
+// Operations
+
+void check_rows(const Tensor& tensor) {
+  TORCH_CHECK(tensor.size(-1) <= 1 || tensor.stride(-1) == 1, "the last axis of a tensor is not contiguous");
+}
+
+void check(const Problem& problem, const optional<Tensor>& memory) {
+  for (const Tensor* tensor : {&problem.hidden, &problem.recurrent_weight})
+    TORCH_CHECK(tensor->is_contiguous(), "a state or a weight is not contiguous");
+  if (problem.norms) TORCH_CHECK(problem.norms->is_contiguous(), "the weights of the norms are not contiguous");
+  if (problem.keep) check_rows(*problem.keep);
+  const Sizes& sizes = problem.sizes;
+  TORCH_CHECK(sizes.time > 0, "a sequence has no step");
+  TORCH_CHECK(problem.input_weight.size(0) == sizes.input && problem.input_weight.size(1) == sizes.row(),
+              "the two weights do not belong together");
+  TORCH_CHECK(!memory || memory->size(1) == sizes.hidden, "the memory is not of the hidden size");
+}
+
+using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+// Outputs, last hidden state, last memory, cosines; and, if they are to be kept, what the gradient needs: parts,
+// rotated states, copies of the memory.
+Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory, const Tensor& input_weight,
+            const Tensor& bias, const Tensor& recurrent_weight, const optional<Tensor>& norms,
+            const optional<Tensor>& keep, const optional<Tensor>& active, const std::string& activation,
+            const std::string& layer_norm, optional<double> eta, double eps, bool keeps) {
+  const Problem problem{x, hidden, input_weight, recurrent_weight, norms, keep, active,
+                        form_of(activation, layer_norm, eta, eps)};
+  check(problem, memory);
+  const Sizes& sizes = problem.sizes;
+  const auto& options = x.options();
+  const Tensor outputs = uninitialised({sizes.batch, sizes.time, sizes.hidden}, options);
+  const Tensor cosines = at::empty({sizes.batch, sizes.time}, options);
+  const Tensor last = hidden.clone();
+  Tensor last_memory = at::empty({0}, options), copies = at::empty({0}, options);
+  const int64_t kept = keeps ? sizes.time : std::min(chunk_steps, sizes.time);
+  Saved saved{uninitialised({kept, sizes.batch, sizes.parts, sizes.hidden}, options),
+              uninitialised({keeps && memory ? sizes.batch : 0, sizes.time, sizes.hidden}, options)};
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum", [&] {
+    using T = scalar_t;
+    const auto run = [&](auto& rotation) {
+      ForwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, outputs, last, cosines).run(bias);
+    };
+    if (!memory) {
+      SingleRotation<T> rotation(sizes, options);
+      run(rotation);
+    } else if (better_as_sequence(sizes)) {
+      RotationSequence<T> rotation(sizes, *memory, options);
+      rotation.prepare_forward(*memory);
+      run(rotation);
+      last_memory = rotation.memory;
+    } else {
+      const int64_t count = keeps ? (sizes.time - 1) / copy_steps : 0;
+      copies = uninitialised({count, sizes.batch, sizes.hidden, sizes.hidden}, options);
+      MemoryMatrix<T> rotation(sizes, *memory, copies, options);
+      run(rotation);
+      last_memory = rotation.memory();
+    }
+  });
+  if (!keeps) saved.parts = at::empty({0}, options);
+  return {outputs, last, last_memory, cosines, saved.parts, saved.rotated, copies};
+}
+
+using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+// Gradients of x, hidden, memory, input weight, bias, recurrent weight and norms; those that are not wanted are
+// empty.
+Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tensor>& hidden_grad,
+                      const optional<Tensor>& memory_grad, const optional<Tensor>& cosines_grad, const Tensor& x,
+                      const Tensor& hidden, const optional<Tensor>& memory, const Tensor& input_weight,
+                      const Tensor& recurrent_weight, const optional<Tensor>& norms, const optional<Tensor>& keep,
+                      const optional<Tensor>& active, const Tensor& outputs, const Tensor& last_memory,
+                      const Tensor& parts, const Tensor& rotated, const Tensor& copies,
+                      const std::string& activation, const std::string& layer_norm, optional<double> eta, double eps,
+                      bool want_x, bool want_memory, bool want_input_weight, bool want_recurrent_weight) {
+  const Problem problem{x, hidden, input_weight, recurrent_weight, norms, keep, active,
+                        form_of(activation, layer_norm, eta, eps)};
+  check(problem, memory);
+  if (outputs_grad) check_rows(*outputs_grad);
+  const Sizes& sizes = problem.sizes;
+  const auto& options = x.options();
+  const Wanted wanted{want_x, want_memory, want_input_weight, want_recurrent_weight};
+  const auto zeros = [&](bool present, at::IntArrayRef shape) {
+    return present ? at::zeros(shape, options) : at::empty({0}, options);
+  };
+  Gradients grads{want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options),
+                  hidden_grad ? hidden_grad->clone(at::MemoryFormat::Contiguous) : at::zeros_like(hidden),
+                  at::empty({0}, options),
+                  zeros(want_input_weight, input_weight.sizes()),
+                  zeros(want_input_weight, {sizes.row()}),
+                  zeros(want_recurrent_weight, recurrent_weight.sizes()),
+                  at::empty({0}, options)};
+  const Saved saved{parts, rotated};
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum_backward", [&] {
+    using T = scalar_t;
+    const auto run = [&](auto& rotation) {
+      BackwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, outputs, outputs_grad, cosines_grad,
+                                                        grads)
+          .run(wanted);
+    };
+    if (!memory) {
+      SingleRotation<T> rotation(sizes, options);
+      run(rotation);
+    } else if (better_as_sequence(sizes) && !memory_grad && !want_memory) {
+      RotationSequence<T> rotation(sizes, *memory, options);
+      run(rotation);
+    } else {
+      MemoryMatrix<T> rotation(sizes, last_memory, copies, options);
+      rotation.prepare_backward(memory_grad);
+      run(rotation);
+      if (want_memory) grads.memory = rotation.memory_grad();
+    }
+  });
+  return {grads.x, grads.hidden, grads.memory, grads.input_weight, grads.bias, grads.recurrent_weight, grads.norms};
+}
+
+}  // namespace
+}  // namespace rmem
+
+TORCH_LIBRARY_FRAGMENT(rmem, library) {
+  library.def(
+      "rum(Tensor x, Tensor hidden, Tensor? memory, Tensor input_weight, Tensor bias, Tensor recurrent_weight, "
+      "Tensor? norms, Tensor? keep, Tensor? active, str activation, str layer_norm, float? eta, float eps, "
+      "bool keeps) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  library.def(
+      "rum_backward(Tensor? outputs_grad, Tensor? hidden_grad, Tensor? memory_grad, Tensor? cosines_grad, Tensor x, "
+      "Tensor hidden, Tensor? memory, Tensor input_weight, Tensor recurrent_weight, Tensor? norms, Tensor? keep, "
+      "Tensor? active, Tensor outputs, Tensor last_memory, Tensor parts, Tensor rotated, Tensor copies, "
+      "str activation, str layer_norm, float? eta, float eps, bool want_x, bool want_memory, "
+      "bool want_input_weight, bool want_recurrent_weight) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+}
+
+TORCH_LIBRARY_IMPL(rmem, CPU, library) {
+  library.impl("rum", &rmem::rum);
+  library.impl("rum_backward", &rmem::rum_backward);
+}

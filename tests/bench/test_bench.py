@@ -1,0 +1,88 @@
+"""What is measured is a training step of the form it is named after, and nothing else."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from rmem_cli.app import app
+from rmem_cli.bench.cases import CASES, Size, find_cases
+from rmem_cli.bench.measure import measure
+from rmem_cli.errors import UsageError
+
+SMALL = Size(hidden=6, batch=2, time=5, inputs=3)
+
+
+def small(case):
+    return replace(case, size=SMALL)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.family], ids=lambda case: case.name)
+def test_the_forms_of_a_recurrence_start_from_the_same_weights(case):
+    gradients = {}
+    for form in case.forms_here():
+        if form == "torch.nn.LSTM":
+            continue
+        torch.manual_seed(0)
+        step = case.make(SMALL, form)
+        step()
+        module = step.args[0]
+        gradients[form] = [weight.grad for weight in module.parameters()]
+    for each in gradients.values():
+        torch.testing.assert_close(each, gradients["reference"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix", ["lstm-h256-b10", "rum-lambda1-h50"])
+def test_operations_grow_as_the_recurrence_does(prefix):
+    case = find_cases([prefix])[0]
+    longer, wider = case.grown()
+    flops = case.flops(case.size)
+    assert case.flops(longer.size) >= 2 * flops
+    assert 2 < case.flops(wider.size) / flops <= 4
+
+
+def test_every_form_is_timed_equally_often():
+    case = small(find_cases(["ur_lstm-h256-b10"])[0])
+    measurements = measure(case, repeats=4, seconds=60, memory=False)
+    assert [each.form for each in measurements] == case.forms_here()
+    assert {each.repeats for each in measurements} == {4}
+    assert all(0 < each.fastest <= each.milliseconds for each in measurements)
+    assert all(0 < each.share < 1 for each in measurements)
+
+
+def test_memory_is_that_of_one_step_in_a_fresh_process():
+    case = find_cases(["ur_lstm-h256-b10"])[0].only(["fast"])
+    (measurement,) = measure(case, repeats=1, seconds=0, memory=True)
+    # Four gates, the cell and the hidden state of every step, in four bytes each.
+    assert measurement.memory_mb > 6 * 256 * 10 * 500 * 4 / 1e6
+
+
+def test_the_command_prints_one_object_for_each_form_of_each_case():
+    options = ["bench", "lstm-h256-b10", "--form", "fast", "--repeats", "1", "--no-memory", "--json"]
+    done = CliRunner().invoke(app, options, catch_exceptions=False)
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["form"] == "fast"
+
+
+def test_an_unknown_case_or_form_is_refused_with_those_there_are():
+    with pytest.raises(UsageError, match=r"no case 'gpt'.*ur_lstm-h256-b10-t500"):
+        find_cases(["gpt"])
+    with pytest.raises(UsageError, match=r"no form 'slow'; it has reference, fast, native"):
+        find_cases(["rum"])[0].only(["slow"])
+
+
+def test_doctor_says_which_form_of_each_operation_runs_and_why(monkeypatch):
+    monkeypatch.setenv("RMEM_NATIVE", "off")
+    from rmem_cli.ops.native import build
+
+    build.status.cache_clear()
+    try:
+        done = CliRunner().invoke(app, ["doctor"], catch_exceptions=False)
+    finally:
+        build.status.cache_clear()
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "fast" in lines["gates"]
+    assert "RMEM_NATIVE=off" in lines["gates"]
+    assert torch.__version__ in lines["torch"]

@@ -1,0 +1,353 @@
+"""The native form of the rotational unit of memory gives the numbers of the others."""
+
+import resource
+from itertools import product
+
+import pytest
+import torch
+
+from rmem_cli.ops.native import build
+from rmem_cli.ops.rotation import fast, native, reference
+from rmem_cli.ops.rotation.options import Affine, LayerNormWeights, RUMOptions, RUMWeights
+
+pytestmark = pytest.mark.skipif(
+    not build.status("rotation").available,
+    reason=f"nothing can be built here: {build.status('rotation').reason}",
+)
+LAYER_NORMS = ("none", "before_gate", "after_gate")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "softsign")
+CLOSE = {"rtol": 1e-10, "atol": 1e-10}
+
+
+def normal(seed, *shape):
+    source = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=source, dtype=torch.float64).requires_grad_()
+
+
+def make_weights(options, inputs, size, bias=True):
+    gate = Affine(normal(3, inputs + size, size), normal(4, size)) if options.update_gate else None
+    norms = None
+    if options.layer_norm != "none":
+        norms = LayerNormWeights(
+            *(normal(10 + index, size) for index in range(6 if options.update_gate else 4))
+        )
+    return RUMWeights(
+        Affine(normal(1, inputs + size, size), normal(2, size)),
+        gate,
+        Affine(normal(5, inputs, size), normal(6, size) if bias else None),
+        norms,
+    )
+
+
+def leaves_of(weights):
+    flat = [*weights.target, *(weights.gate or ()), *weights.embedding, *(weights.layer_norm or ())]
+    return [tensor for tensor in flat if tensor is not None]
+
+
+def start(options, batch, size):
+    """A hidden state and, for lambda 1, a memory that is no rotation."""
+    memory = 1.2 * torch.linalg.qr(normal(9, batch, size, size).detach())[0] if options.lambda_ else None
+    return normal(8, batch, size), memory
+
+
+def loss_of(result, through_memory):
+    """Of outputs and states: with the last memory or without it, which decides how the gradient is found."""
+    cotangent = normal(20, *result.outputs.shape).detach()
+    loss = (result.outputs * cotangent).sum() + result.hidden.square().sum() + result.cosines.square().sum()
+    if through_memory:
+        loss = loss + (result.memory * normal(21, *result.memory.shape).detach()).sum()
+    return loss
+
+
+def outcome(form, options, weights, x, hidden, memory, keep=None, active=None, through_memory=False):
+    """Outputs, states and gradients; those of the memory are asked for with `through_memory`."""
+    if through_memory:
+        memory = memory.detach().requires_grad_()
+    result = form.rum(x, hidden, memory, weights, options, keep, active)
+    leaves = [x, hidden, *leaves_of(weights), *([memory] if through_memory else [])]
+    values = [each for each in result if each is not None]
+    return values + list(torch.autograd.grad(loss_of(result, through_memory), leaves))
+
+
+def assert_equal_outcomes(one, other, **tolerance):
+    for ours, theirs in zip(one, other, strict=True):
+        torch.testing.assert_close(ours, theirs, **(tolerance or CLOSE))
+
+
+def assert_native_is_fast(options, batch=3, time=7, inputs=4, size=5, bias=True, other=fast, **rest):
+    weights = make_weights(options, inputs, size, bias)
+    arguments = (options, weights, normal(7, batch, time, inputs), *start(options, batch, size))
+    ours, theirs = (outcome(form, *arguments, **rest) for form in (native, other))
+    # Where numbers have grown, so has their rounding.
+    largest = max(each.detach().abs().max().item() for each in theirs)
+    assert_equal_outcomes(ours, theirs, rtol=1e-10, atol=1e-10 * max(largest, 1.0))
+
+
+@pytest.mark.parametrize("update_gate", [True, False])
+@pytest.mark.parametrize("layer_norm", LAYER_NORMS)
+@pytest.mark.parametrize("eta", [None, 0.7])
+def test_native_and_fast_agree_for_every_option(update_gate, layer_norm, eta):
+    for lambda_, activation in product((0, 1), ACTIVATIONS):
+        assert_native_is_fast(RUMOptions(lambda_, eta, update_gate, activation, layer_norm))
+
+
+@pytest.mark.parametrize("layer_norm", LAYER_NORMS)
+@pytest.mark.parametrize("time", [7, 13], ids=["as a sequence", "as a matrix"])
+@pytest.mark.parametrize("through_memory", [False, True])
+def test_both_forms_of_the_memory_and_of_its_gradient_agree_with_fast(layer_norm, time, through_memory):
+    options = RUMOptions(1, None, layer_norm=layer_norm, activation="tanh")
+    assert_native_is_fast(options, time=time, through_memory=through_memory)
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+@pytest.mark.parametrize(
+    ("batch", "time", "inputs", "size"),
+    [
+        (1, 1, 1, 2),
+        (1, 9, 3, 7),
+        (5, 1, 2, 3),
+        (2, 11, 7, 13),
+        (9, 20, 3, 33),
+        (2, 70, 3, 37),
+        (2, 70, 3, 33),
+    ],
+)
+@pytest.mark.parametrize("form", [fast, reference], ids=["fast", "reference"])
+def test_the_forms_agree_on_odd_sizes(lambda_, batch, time, inputs, size, form):
+    options = RUMOptions(lambda_, 1.0)
+    assert_native_is_fast(options, batch, time, inputs, size, bias=False, other=form)
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+@pytest.mark.parametrize("time", [7, 13])
+def test_zoneout_and_rows_that_end_early_agree_with_fast(lambda_, time):
+    keep = (normal(30, 3, time, 5) > -0.3).double()
+    active = (torch.arange(time) < torch.tensor([time, 4, 0])[:, None]).double().unsqueeze(-1)
+    for some_keep, some_active in (
+        (keep, None),
+        (None, active),
+        (keep, active),
+        (torch.tensor(0.9).double(), active),
+    ):
+        assert_native_is_fast(RUMOptions(lambda_), time=time, keep=some_keep, active=some_active)
+        if lambda_:
+            rest = {"keep": some_keep, "active": some_active, "through_memory": True}
+            assert_native_is_fast(RUMOptions(1), time=time, **rest)
+
+
+CASES = {
+    "parallel": (2.0, 0.0),
+    "opposite": (-2.0, 0.0),
+    "nearly parallel": (2.0, 1e-9),
+    "nearly opposite": (-2.0, 1e-9),
+    "zero target": (0.0, 0.0),
+    "zero input": (None, 1.0),
+    "both zero": (None, 0.0),
+}
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+@pytest.mark.parametrize("time", [4, 12])
+@pytest.mark.parametrize("case", CASES)
+def test_degenerate_rotations_have_the_finite_gradients_of_fast(lambda_, time, case):
+    along, apart = CASES[case]
+    size = 5
+    embedded, other = normal(1, size).detach(), normal(2, size).detach()
+    target = (along or 0.0) * embedded + apart * other
+    embedded = torch.zeros(size).double() if along is None else embedded
+    zeros = torch.zeros(3 + size, size).double()
+    weights = RUMWeights(
+        Affine(zeros.clone().requires_grad_(), target.requires_grad_()),
+        Affine(normal(3, 3 + size, size), normal(4, size)),
+        Affine(zeros[:3].clone().requires_grad_(), embedded.requires_grad_()),
+    )
+    options = RUMOptions(lambda_, 1.0, activation="tanh")
+    arguments = (options, weights, normal(7, 2, time, 3), *start(options, 2, size))
+    ours, theirs = (outcome(form, *arguments) for form in (native, fast))
+    assert all(each.isfinite().all() for each in ours)
+    # Beside opposite vectors the gradient is as large as they are near, and so is its rounding.
+    tolerance = 1e-3 if case == "nearly opposite" else 1e-10
+    assert_equal_outcomes(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+def test_tensors_may_be_views_and_weights_frozen(lambda_):
+    options = RUMOptions(lambda_)
+    weights = make_weights(options, 4, 5)
+    frozen = weights._replace(
+        target=Affine(*(each.detach() for each in weights.target)),
+        gate=Affine(*(each.detach() for each in weights.gate)),
+    )
+    x, hidden = normal(7, 4, 9, 3), normal(8, 5, 3)
+    memory = torch.eye(5).double().expand(3, 5, 5) if lambda_ else None
+
+    def gradients(form):
+        result = form.rum(x.permute(2, 1, 0), hidden.t(), memory, frozen, options)
+        leaves = [x, hidden, *weights.embedding]
+        return [result.outputs, *torch.autograd.grad(result.outputs.transpose(0, 1).square().sum(), leaves)]
+
+    assert_equal_outcomes(gradients(native), gradients(fast))
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+def test_nothing_but_what_needs_a_gradient_gets_one(lambda_):
+    options = RUMOptions(lambda_)
+    weights = RUMWeights(*(Affine(*(t.detach() for t in each)) for each in make_weights(options, 4, 5)[:3]))
+    hidden, memory = start(options, 3, 5)
+    result = native.rum(normal(7, 3, 9, 4).detach(), hidden, memory, weights, options)
+    result.outputs.sum().backward()
+    assert hidden.grad is not None
+    with torch.no_grad():
+        again = native.rum(normal(7, 3, 9, 4), hidden, memory, weights, options)
+    assert_equal_outcomes([result.outputs, result.cosines], [again.outputs, again.cosines])
+    assert not again.outputs.requires_grad
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+@pytest.mark.parametrize("time", [4, 12])
+@pytest.mark.parametrize("through_memory", [False, True])
+def test_a_second_backward_pass_repeats_the_first(lambda_, time, through_memory):
+    options = RUMOptions(lambda_)
+    weights = make_weights(options, 4, 5)
+    hidden, memory = start(options, 3, 5)
+    result = native.rum(normal(7, 3, time, 4), hidden, memory, weights, options)
+    loss = loss_of(result, through_memory and lambda_ == 1)
+    first = torch.autograd.grad(loss, leaves_of(weights), retain_graph=True)
+    for one, two in zip(first, torch.autograd.grad(loss, leaves_of(weights)), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+@pytest.mark.parametrize("cut", [3, 6])
+def test_a_state_may_be_used_twice(lambda_, cut):
+    options = RUMOptions(lambda_, 1.0)
+    weights = make_weights(options, 4, 5)
+    x = normal(7, 3, 17, 4)
+
+    def gradients(form):
+        first = form.rum(x[:, :cut], *start(options, 3, 5), weights, options)
+        parts = x[:, cut:], x[:, cut + 1 :]
+        rest = [form.rum(part, first.hidden, first.memory, weights, options) for part in parts]
+        loss = sum(loss_of(each, through_memory=lambda_ == 1) for each in rest)
+        return torch.autograd.grad(loss, [x, *leaves_of(weights)])
+
+    assert_equal_outcomes(gradients(native), gradients(fast), rtol=1e-9, atol=1e-9)
+
+
+def test_a_long_sequence_goes_back_by_way_of_the_copies_of_its_memory():
+    # Large biases turn the vectors little from step to step: a chaotic recurrence would magnify rounding.
+    steadied = [
+        Affine((kernel.detach() / 10).requires_grad_(), (3 * bias.detach()).requires_grad_())
+        for kernel, bias in make_weights(RUMOptions(1), 3, 4)[:3]
+    ]
+    arguments = (RUMOptions(1, 1.0), RUMWeights(*steadied), normal(7, 2, 600, 3), *start(RUMOptions(1), 2, 4))
+    ours, theirs = (outcome(form, *arguments, through_memory=True) for form in (native, fast))
+    largest = max(each.detach().abs().max().item() for each in theirs)
+    assert_equal_outcomes(ours, theirs, rtol=1e-9, atol=1e-9 * largest)
+
+
+@pytest.mark.parametrize("size", [50, 600], ids=["as a matrix", "as a sequence"])
+def test_gradients_through_a_thousand_float32_memories_are_those_of_float64(size):
+    options = RUMOptions(1, 1.0)
+    scaled = [
+        Affine(kernel.detach() / kernel.shape[0] ** 0.5, bias.detach())
+        for kernel, bias in make_weights(options, 4, size)[:3]
+    ]
+    gradients = {}
+    for dtype in (torch.float32, torch.float64):
+        weights = RUMWeights(
+            *(Affine(*(each.to(dtype).requires_grad_() for each in affine)) for affine in scaled)
+        )
+        x = normal(7, 1, 1000, 4).detach().to(dtype)
+        memory = torch.eye(size, dtype=dtype)[None]
+        result = native.rum(x, torch.zeros(1, size, dtype=dtype), memory, weights, options)
+        loss = (result.outputs * normal(8, 1, 1000, size).detach().to(dtype)).sum()
+        gradients[dtype] = torch.autograd.grad(loss, leaves_of(weights))
+    for single, double in zip(*gradients.values(), strict=True):
+        assert (single.double() - double).norm() < 1e-3 * double.norm()
+
+
+def test_a_number_that_is_none_is_passed_on():
+    options = RUMOptions(1, 1.0)
+    x = normal(7, 3, 7, 4).detach()
+    x[1, 2, 0] = float("nan")
+    outputs = native.rum(x, *start(options, 3, 5), make_weights(options, 4, 5), options).outputs
+    assert outputs[1, 2:].isnan().all()
+    assert outputs[[0, 2]].isfinite().all()
+    assert outputs[1, :2].isfinite().all()
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+def test_the_number_of_threads_changes_nothing_but_rounding(lambda_):
+    options = RUMOptions(lambda_, 1.0, layer_norm="before_gate")
+    weights = make_weights(options, 4, 5)
+    arguments = (options, weights, normal(7, 20, 9, 4), *start(options, 20, 5))
+    before = torch.get_num_threads()
+    try:
+        outcomes = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            outcomes.append(outcome(native, *arguments))
+    finally:
+        torch.set_num_threads(before)
+    assert_equal_outcomes(*outcomes)
+
+
+def operands(options, time, batch=2, inputs=3, size=4):
+    """Arguments of the operation itself."""
+    parts = 3 if options.update_gate else 2
+    norms = None if options.layer_norm == "none" else normal(6, parts, 2, size)
+    hidden, memory = start(options, batch, size)
+    if memory is not None:
+        memory.requires_grad_()
+    weights = [normal(1, inputs, parts * size), normal(2, parts * size), normal(3, size, (parts - 1) * size)]
+    form = (options.activation, options.layer_norm, options.eta, options.eps, True)
+    return (normal(7, batch, time, inputs), hidden, memory, *weights, norms, None, None, *form)
+
+
+OPERATIONS = pytest.mark.parametrize(
+    ("options", "time"),
+    [
+        (RUMOptions(0, None, update_gate=False), 3),
+        (RUMOptions(0, 1.0, layer_norm="before_gate", activation="tanh"), 3),
+        (RUMOptions(1, None, activation="tanh"), 3),
+        (RUMOptions(1, 1.0, layer_norm="after_gate", activation="softsign"), 9),
+    ],
+)
+
+
+@OPERATIONS
+def test_torch_finds_no_fault_with_the_operation(options, time):
+    torch.library.opcheck(torch.ops.rmem.rum.default, operands(options, time))
+
+
+@OPERATIONS
+def test_gradients_are_those_of_finite_differences(options, time):
+    def results(*arguments):
+        return [each for each in torch.ops.rmem.rum(*arguments)[:4] if each.numel()]
+
+    assert torch.autograd.gradcheck(results, operands(options, time), atol=1e-5, rtol=1e-4)
+
+
+def test_a_second_derivative_is_refused():
+    options = RUMOptions(0)
+    x = normal(7, 3, 7, 4)
+    outputs = native.rum(x, *start(options, 3, 5), make_weights(options, 4, 5), options).outputs
+    gradient = torch.autograd.grad(outputs.sum(), x, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        gradient.sum().backward()
+
+
+def test_a_thousand_calls_leak_nothing():
+    options = RUMOptions(1, 1.0)
+    weights = make_weights(options, 4, 16)
+    hidden, memory = start(options, 8, 16)
+
+    def calls(count):
+        for _ in range(count):
+            native.rum(normal(7, 8, 20, 4), hidden, memory, weights, options).outputs.sum().backward()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = calls(100)
+    # One kilobyte each would be a tenth of the smallest tensor.
+    assert calls(1000) - before < 4000
