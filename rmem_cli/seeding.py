@@ -27,7 +27,7 @@ def seed_dropout(seed: int, step: int, segment: int) -> None:
     derived = derive_seed(seed, "dropout", step, segment)
     # Not torch.manual_seed: where a GPU has not been used yet, that notes the whole call stack for later.
     torch.default_generator.manual_seed(derived)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(derived)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(derived)

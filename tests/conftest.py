@@ -136,10 +136,10 @@ def write_babi(tmp_path):
 
 @pytest.fixture
 def write_articles(tmp_path):
-    """Writes made-up articles as the pieces of Hyperpartisan news; those of a class share some words."""
+    """Writes made-up articles as Hyperpartisan news; those of a class share some words."""
 
-    def write(articles=40):
-        from rmem_cli.data_scripts.hyperpartisan import prepare_pieces
+    def write(articles=40, *, form="pieces"):
+        from rmem_cli.data_scripts.hyperpartisan import prepare_articles, prepare_pieces
 
         from rmem_cli.data.writer import write_prepared
 
@@ -154,8 +154,8 @@ def write_articles(tmp_path):
             path = tmp_path / f"{part}-byarticle-20181122.xml"
             path.write_text(f"<articles>{content}</articles>")
             files[path.name] = path
-        content = prepare_pieces(files)
-        return write_prepared("hyperpartisan", "pieces", content, sources=[], licence="none", citation="none")
+        content = prepare_pieces(files) if form == "pieces" else prepare_articles(files)
+        return write_prepared("hyperpartisan", form, content, sources=[], licence="none", citation="none")
 
     return write
 
@@ -166,7 +166,7 @@ def write_made_up(write_text, write_images, write_babi, write_articles):
 
     def write(name, form):
         if name == "hyperpartisan":
-            return write_articles()
+            return write_articles(form=form)
         if name == "babi":
             return write_babi(form)
         return write_images(name) if form == "images" else write_text(name=name, form=form)

@@ -1,5 +1,6 @@
 """Pretrained models of Hugging Face, where their files are on this machine; nothing is downloaded."""
 
+from importlib import import_module
 from typing import Any
 
 from rmem_cli.errors import DataError
@@ -46,7 +47,7 @@ def open_pretrained(name: str, part: str) -> Any:
         DataError: It is not on this machine.
     """
     try:
-        import transformers
+        transformers = import_module("transformers")
     except ImportError as error:
         raise DataError(
             f"{name} needs the transformers library, `pip install 'rmem[pretrained]'`, and its own files."

@@ -163,7 +163,7 @@ def _finished_counters(folder: RunFolder) -> dict[str, Any]:
 
 
 def _set_up(folder: RunFolder, machine: Machine) -> None:
-    """Compute with as many threads as the run started with, from its first weights on, and to the same bits."""
+    """Compute with the threads that the run started with, from its first weights on, to the same bits."""
     stored = read_environment(folder.path)
     torch.set_num_threads(machine.threads if stored is None else stored.threads)
     # Vanishing gradients end in numbers so small that a processor takes a hundred times as long over them.

@@ -181,8 +181,8 @@ BETWEEN_FIELDS = [
     ),
     (
         "task: {length: 100}",
-        "core: {‸ate: 2}",
-        "eval.long.core.ate: unknown key; did you mean 'eta'? (row rum)",
+        "core: {‸zoneot: 0.2}",
+        "eval.long.core.zoneot: unknown key; did you mean 'zoneout'? (row rum)",
     ),
     (
         "task: {length: 100}",

@@ -85,7 +85,7 @@ class PretrainedRMT(Core):
         """Read one segment; see `Core.forward`."""
         rows, time, _ = x.shape
         memory = self.memory.expand(rows, -1, -1) if state is None else state[MEMORY]
-        start, separator = self.marks.expand(rows, -1, -1).split(1, dim=1)
+        start, separator = self.marks.expand(rows, -1, -1).chunk(2, dim=1)
         sequence = torch.cat([start, memory, separator, x, separator], dim=1)
         first = memory.shape[1] + 2
         # The second separator stands after the whole segment, whatever counts of it: each row sees it.
@@ -108,7 +108,8 @@ class PretrainedEmbedding(nn.Module):
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.output_size = table.shape[1]
-        self.table = nn.Embedding.from_pretrained(table.detach().clone(), freeze=False)
+        self.table = nn.Embedding(*table.shape)
+        self.table.load_state_dict({"weight": table})
 
     @classmethod
     def from_settings(cls, settings: PretrainedEmbeddingSettings, symbols: int) -> "PretrainedEmbedding":

@@ -38,7 +38,7 @@ class _TorchCore(Core):
             state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
         before = tuple(state[name].transpose(0, 1).contiguous() for name in self.state_names)
         hidden = before if len(before) > 1 else before[0]
-        if lengths is None:
+        if lengths is None or lengths.is_meta:  # a tensor without values: as if all steps counted
             y, hidden = self.module(x, hidden)
         else:
             packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
