@@ -54,13 +54,13 @@ class _RelativeAttention(torch.autograd.Function):
         scale = 1 / math.sqrt(queries.shape[-1])
         scaled = queries * scale
         by_content = scaled + (content_bias * scale)[:, None, None]
-        products = torch.baddbmm((distance_bias * scale).unsqueeze(1), scaled.flatten(1, 2), distances.mT)
+        products = torch.bmm(scaled.flatten(1, 2), distances.mT)
         by_distance = relative_shift(products.view(*queries.shape[:3], -1), keys.shape[2])
         scores = torch.baddbmm(by_distance.flatten(0, 1), by_content.flatten(0, 1), keys.flatten(0, 1).mT)
+        added = relative_shift(_repeated(distance_bias * scale, queries.shape[2]), keys.shape[2]).unsqueeze(1)
         if blocked is not None:
-            # Far faster than filling under a mask that is repeated for all heads.
-            added = torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -torch.inf)
-            scores.view(by_distance.shape).add_(added)
+            added = added + torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -torch.inf)
+        scores.view(by_distance.shape).add_(added)
         probabilities = scores.softmax(-1)
         kept = functional.dropout(torch.ones_like(probabilities), dropout) if dropout else None
         ctx.save_for_backward(scaled, by_content, keys, values, distances, probabilities, kept)
@@ -97,6 +97,11 @@ class _RelativeAttention(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _repeated(rows: Tensor, count: int) -> Tensor:
+    """`[heads, width]` to `[heads, count, width]`, each row in memory as often as it stands there."""
+    return rows.unsqueeze(1).expand(-1, count, -1).contiguous()
 
 
 def relative_shift(products: Tensor, keys: int) -> Tensor:

@@ -7,6 +7,7 @@
 #include "elementwise.h"
 #include "totals.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

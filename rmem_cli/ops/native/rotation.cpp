@@ -56,7 +56,7 @@ constexpr int64_t rows_per_thread = 4;
 // Steps between two copies of a memory, which bound the rounding that taking it back accumulates.
 constexpr int64_t copy_steps = 4 * chunk_steps;
 // What a thread goes over in every step should stay in its cache from one step to the next.
-constexpr int64_t cache_bytes = int64_t{1} << 19;
+constexpr int64_t cache_bytes = int64_t{1} << 20;
 
 struct Sizes {
   int64_t batch, time, input, hidden;
@@ -71,6 +71,8 @@ struct Sizes {
 
   bool gated() const { return parts == 3; }
   int64_t row() const { return parts * hidden; }
+  // Of what a step multiplies by its weights: the hidden state, the input, and one for the bias.
+  int64_t joined() const { return hidden + input + 1; }
   int64_t backward_steps() const { return std::clamp<int64_t>(chunk_rows / batch, 1, time); }
 };
 
@@ -83,7 +85,7 @@ class Steps {
       : data_(tensor.numel() ? tensor.data_ptr<T>() : nullptr),
         batch_stride_(data_ ? tensor.stride(0) : 0),
         time_stride_(data_ ? tensor.stride(1) : 0) {}
-  explicit Steps(const optional<Tensor>& tensor) : Steps(tensor ? *tensor : Tensor(at::empty({0}))) {}
+  explicit Steps(const optional<Tensor>& tensor) : Steps(tensor ? *tensor : Tensor()) {}
 
   explicit operator bool() const { return data_ != nullptr; }
   T* at(int64_t row, int64_t step) const { return data_ + row * batch_stride_ + step * time_stride_; }
@@ -233,7 +235,6 @@ class Update {
     if (gated_) gate_norm_ = LayerNorm<T>(norm_weights, gate_norm, size_);
   }
 
-  // May overwrite the hidden state.
   void forward(const UpdateInputs<T>& in, T* after) {
     evaluate(in);
     each_vector<T>(size_, [&](int64_t first, int64_t count) {
@@ -442,7 +443,7 @@ class SingleRotation {
 
   void finish_chunk(int64_t, int64_t) {}
 
-  int64_t bytes_of_row() const { return 0; }
+  int64_t bytes_of_row() const { return 0; }  // as good as nothing
 
   void backward(int64_t row, int64_t step, const T*, T* rotated, T* grad, PlaneGradients<T>& plane_grads, T*) {
     turn_back(&planes.at(row, step), &plane_grads.at(row, step), 0, 0, rotated, grad, width_);
@@ -485,7 +486,7 @@ class RotationSequence {
 
   // Only a forward pass forms the matrix.
   void prepare_forward(const Tensor& initial) {
-    memory = initial.clone(at::MemoryFormat::Contiguous);
+    memory = uninitialised(initial.sizes(), initial.options()).copy_(initial);
     left_ = uninitialised({initial.size(0), std::min(chunk_steps, planes.depth), 2, width_}, initial.options());
   }
 
@@ -609,8 +610,8 @@ class MemoryMatrix {
   Tensor matrix_, grad_, copies_;
 };
 
-// The sequence costs 8 N more in each step than in the one before, the matrix always the same.
-bool better_as_sequence(const Sizes& sizes) { return sizes.time < 2 * sizes.hidden; }
+// A step of the sequence costs more the more steps there were, one of the matrix always the same; measured.
+bool better_as_sequence(const Sizes& sizes) { return 2 * sizes.time < 3 * sizes.hidden; }
 
 // ---------------------------------------------------------------------------------------------------------
 // Sequences
@@ -664,15 +665,19 @@ template <typename T>
 struct Row {
   Target<T> target;
   Update<T> update;
-  std::vector<T> hidden, rotated, grad, workspace;  // padded
+  const int64_t width;
+  const Tensor numbers;                      // aligned, unlike a std::vector
+  T *hidden, *rotated, *grad, *workspace;  // padded
 
   explicit Row(const Problem& problem)
       : target(problem),
         update(problem.form, problem.sizes, problem.norm_weights<T>()),
-        hidden(padded<T>(problem.sizes.hidden)),
-        rotated(hidden.size()),
-        grad(hidden.size()),
-        workspace(workspace_rows * hidden.size()) {}
+        width(padded<T>(problem.sizes.hidden)),
+        numbers(at::zeros({3 + workspace_rows, width}, problem.x.options())),
+        hidden(numbers.mutable_data_ptr<T>()),
+        rotated(hidden + width),
+        grad(rotated + width),
+        workspace(grad + width) {}
 };
 
 // What a backward pass reads.
@@ -684,8 +689,7 @@ struct Saved {
 // Takes rows in groups of which each goes through all steps of a chunk before the next.
 template <typename Body>
 void each_group(int64_t begin, int64_t end, int64_t bytes_of_row, Body&& body) {
-  static const char* dev=getenv("RG"); int64_t cb = dev? atoi(dev)*int64_t(1024): cache_bytes;
-  const int64_t size = bytes_of_row ? std::max<int64_t>(cb / bytes_of_row, 1) : end - begin;
+  const int64_t size = bytes_of_row ? std::max<int64_t>(cache_bytes / bytes_of_row, 1) : end - begin;
   for (int64_t from = begin; from < end; from += size) body(from, std::min(from + size, end));
 }
 
@@ -740,11 +744,11 @@ class ForwardPass {
     Plane<T>& plane = rotation_.planes.at(row, step);
     set_plane(embedded, at.target.forward(parts + size), size, T(problem_.form.eps), plane);
     *cosines_.at(row, step) = plane.turning();
-    std::copy_n(state, size, at.hidden.data());
-    rotation_.forward(row, step, at.hidden.data(), at.rotated.data(), at.workspace.data());
-    if (rotated_) std::copy_n(at.rotated.data(), size, rotated_.at(row, step));
+    std::copy_n(state, size, at.hidden);
+    rotation_.forward(row, step, at.hidden, at.rotated, at.workspace);
+    if (rotated_) std::copy_n(at.rotated, size, rotated_.at(row, step));
     const T* keep = keep_ ? keep_.at(row, step) : nullptr;
-    if (counts) at.update.forward({embedded, at.rotated.data(), parts + 2 * size, at.hidden.data(), keep}, state);
+    if (counts) at.update.forward({embedded, at.rotated, parts + 2 * size, at.hidden, keep}, state);
     std::copy_n(state, size, outputs_.at(row, step));
   }
 
@@ -757,13 +761,28 @@ class ForwardPass {
   const Steps<T> rotated_, outputs_, cosines_, keep_, active_;
 };
 
-// Gradients of arguments; those that are not there, or not wanted, are empty.
-struct Gradients {
-  Tensor x, hidden, memory, input_weight, bias, recurrent_weight, norms;
-};
-
 struct Wanted {
   bool x, memory, input_weight, recurrent_weight;
+
+  bool weights() const { return input_weight || recurrent_weight; }
+  // Which rows of all weights, one below the other as in `joined`.
+  int64_t first_row(const Sizes& sizes) const { return recurrent_weight ? 0 : sizes.hidden; }
+  int64_t rows(const Sizes& sizes) const {
+    return (input_weight ? sizes.joined() : sizes.hidden) - first_row(sizes);
+  }
+};
+
+// Gradients of arguments; those that are not there, or not wanted, are empty.
+struct Gradients {
+  Tensor x, hidden, memory, norms;
+  // Of the rows of all weights that are wanted, in one product: a thin one would take as long as a thick one.
+  Tensor weights;
+
+  // Some rows and columns of it.
+  Tensor weight(bool wanted, int64_t first, int64_t rows, int64_t column) const {
+    if (!wanted) return at::empty({0}, x.options());
+    return weights.narrow(0, first, rows).narrow(1, column, weights.size(1) - column).clone(at::MemoryFormat::Contiguous);
+  }
 };
 
 template <typename T, typename Rotation>
@@ -777,11 +796,12 @@ class BackwardPass {
         recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.row() - sizes_.hidden, sizes_.hidden, 1,
                    sizes_.row() - sizes_.hidden),
         plane_grads_(sizes_, rotation.planes.depth, problem.x.options()),
-        states_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.hidden}, problem.x.options())),
+        joined_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.joined()}, problem.x.options())),
         part_grads_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.row()}, problem.x.options())),
         norm_grads_(at::zeros({problem.norms ? sizes_.batch : 0, 2 * sizes_.parts * sizes_.hidden},
                               problem.x.options())),
         parts_(saved.parts.const_data_ptr<T>()),
+        x_(problem.x),
         rotated_(saved.rotated),
         outputs_(outputs),
         keep_(problem.keep),
@@ -843,15 +863,15 @@ class BackwardPass {
     const int64_t size = sizes_.hidden, step = first + step_of_chunk;
     const int64_t place = step_of_chunk * sizes_.batch + row;
     T* part_grads = part_grads_.mutable_data_ptr<T>() + place * sizes_.row();
-    T *state_grad = hidden_grad(row), *state = states_.mutable_data_ptr<T>() + place * size;
+    T* state_grad = hidden_grad(row);
     const T* before = step ? outputs_.at(row, step - 1) : problem_.hidden.const_data_ptr<T>() + row * size;
-    std::copy_n(before, size, state);
+    join(before, x_.at(row, step), joined_.mutable_data_ptr<T>() + place * sizes_.joined());
     if (outputs_grad_) add(outputs_grad_.at(row, step), state_grad);
     if (active_ && !(*active_.at(row, step) > 0)) {
       std::fill_n(part_grads, sizes_.row(), T(0));
       return;
     }
-    std::copy_n(before, size, at.hidden.data());
+    std::copy_n(before, size, at.hidden);
     const T* target = remembers_planes() ? at.target.forward(parts_of(row, step) + size)
                                          : set_plane_of(row, step, at.target);
     rotate_again(row, step, at);
@@ -859,27 +879,33 @@ class BackwardPass {
     if (!remembers_planes()) plane_grads_.clear(row);
     PlaneGradient<T>& plane_grad = plane_grads_.at(row, step);
     if (cosines_grad_) plane_grad.versine += *cosines_grad_.at(row, step);
-    rotation_.backward(row, step, at.hidden.data(), at.rotated.data(), at.grad.data(), plane_grads_,
-                       at.workspace.data());
-    add(at.grad.data(), state_grad);
+    rotation_.backward(row, step, at.hidden, at.rotated, at.grad, plane_grads_,
+                       at.workspace);
+    add(at.grad, state_grad);
     plane_backward(rotation_.planes.at(row, step), target, size, plane_grad, part_grads, part_grads + size);
     at.target.backward(part_grads + size, norm_grads(row));
   }
 
+  void join(const T* state, const T* input, T* joined) const {
+    std::copy_n(state, sizes_.hidden, joined);
+    std::copy_n(input, sizes_.input, joined + sizes_.hidden);
+    joined[sizes_.joined() - 1] = 1;
+  }
+
   void rotate_again(int64_t row, int64_t step, Row<T>& at) {
     if constexpr (Rotation::accumulates) {
-      std::copy_n(rotated_.at(row, step), sizes_.hidden, at.rotated.data());
+      std::copy_n(rotated_.at(row, step), sizes_.hidden, at.rotated);
     } else {
-      rotation_.forward(row, step, at.hidden.data(), at.rotated.data(), at.workspace.data());
+      rotation_.forward(row, step, at.hidden, at.rotated, at.workspace);
     }
   }
 
   // Leaves the gradient of the rotated state in `at.grad`, which is that of the embedded input, too.
   void update_backward(int64_t row, int64_t step, T* part_grads, T* state_grad, Row<T>& at) {
     const T *parts = parts_of(row, step), *keep = keep_ ? keep_.at(row, step) : nullptr;
-    at.update.backward({parts, at.rotated.data(), parts + 2 * sizes_.hidden, at.hidden.data(), keep}, state_grad,
-                       at.grad.data(), part_grads + 2 * sizes_.hidden, norm_grads(row));
-    std::copy_n(at.grad.data(), sizes_.hidden, part_grads);
+    at.update.backward({parts, at.rotated, parts + 2 * sizes_.hidden, at.hidden, keep}, state_grad,
+                       at.grad, part_grads + 2 * sizes_.hidden, norm_grads(row));
+    std::copy_n(at.grad, sizes_.hidden, part_grads);
   }
 
   T* norm_grads(int64_t row) const { return norm_grads_.mutable_data_ptr<T>() + row * norm_grads_.size(1); }
@@ -892,13 +918,9 @@ class BackwardPass {
 
   void add_products(int64_t first, int64_t steps, const Wanted& wanted) {
     const Tensor flat = part_grads_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.row()});
-    if (wanted.recurrent_weight) {
-      const Tensor states = states_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.hidden});
-      grads_.recurrent_weight.addmm_(states.t(), flat.narrow(1, sizes_.hidden, sizes_.row() - sizes_.hidden));
-    }
-    if (wanted.input_weight) {
-      grads_.input_weight.addmm_(problem_.inputs(first, steps).t(), flat);
-      grads_.bias.add_(flat.sum(0));
+    if (wanted.weights()) {
+      const Tensor joined = joined_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.joined()});
+      grads_.weights.addmm_(joined.narrow(1, wanted.first_row(sizes_), wanted.rows(sizes_)).t(), flat);
     }
     if (wanted.x) {
       const Tensor part = at::mm(flat, problem_.input_weight.t()).view({steps, sizes_.batch, sizes_.input});
@@ -911,10 +933,10 @@ class BackwardPass {
   Rotation& rotation_;
   const PackedMatrix<T> recurrent_;
   PlaneGradients<T> plane_grads_;
-  const Tensor states_, part_grads_;  // of the chunk at hand, time first
+  const Tensor joined_, part_grads_;  // of the chunk at hand, time first
   const Tensor norm_grads_;           // of each row of the batch, so that threads need not wait for one another
   const T* parts_;
-  const Steps<T> rotated_, outputs_, keep_, active_, outputs_grad_, cosines_grad_;
+  const Steps<T> x_, rotated_, outputs_, keep_, active_, outputs_grad_, cosines_grad_;
   Gradients& grads_;
 };
 
@@ -930,6 +952,7 @@ void check(const Problem& problem, const optional<Tensor>& memory) {
     TORCH_CHECK(tensor->is_contiguous(), "a state or a weight is not contiguous");
   if (problem.norms) TORCH_CHECK(problem.norms->is_contiguous(), "the weights of the norms are not contiguous");
   if (problem.keep) check_rows(*problem.keep);
+  check_rows(problem.x);
   const Sizes& sizes = problem.sizes;
   TORCH_CHECK(sizes.time > 0, "a sequence has no step");
   TORCH_CHECK(problem.input_weight.size(0) == sizes.input && problem.input_weight.size(1) == sizes.row(),
@@ -1001,16 +1024,10 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
   const Sizes& sizes = problem.sizes;
   const auto& options = x.options();
   const Wanted wanted{want_x, want_memory, want_input_weight, want_recurrent_weight};
-  const auto zeros = [&](bool present, at::IntArrayRef shape) {
-    return present ? at::zeros(shape, options) : at::empty({0}, options);
-  };
   Gradients grads{want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options),
                   hidden_grad ? hidden_grad->clone(at::MemoryFormat::Contiguous) : at::zeros_like(hidden),
-                  at::empty({0}, options),
-                  zeros(want_input_weight, input_weight.sizes()),
-                  zeros(want_input_weight, {sizes.row()}),
-                  zeros(want_recurrent_weight, recurrent_weight.sizes()),
-                  at::empty({0}, options)};
+                  at::empty({0}, options), at::empty({0}, options),
+                  at::zeros({wanted.weights() ? wanted.rows(sizes) : 0, sizes.row()}, options)};
   const Saved saved{parts, rotated};
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum_backward", [&] {
     using T = scalar_t;
@@ -1032,7 +1049,14 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
       if (want_memory) grads.memory = rotation.memory_grad();
     }
   });
-  return {grads.x, grads.hidden, grads.memory, grads.input_weight, grads.bias, grads.recurrent_weight, grads.norms};
+  const int64_t input_row = sizes.hidden - wanted.first_row(sizes);
+  return {grads.x,
+          grads.hidden,
+          grads.memory,
+          grads.weight(want_input_weight, input_row, sizes.input, 0),
+          grads.weight(want_input_weight, input_row + sizes.input, 1, 0).flatten(),
+          grads.weight(want_recurrent_weight, 0, sizes.hidden, sizes.hidden),
+          grads.norms};
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-"""Which form of the recurrence of RUM runs."""
+"""Which form of the rotational unit of memory runs."""
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ def rum(
     active: Tensor | None = None,
 ) -> RUMResult:
     """One layer over a sequence; arguments and result are those of `reference.rum`."""
-    if form(x, hidden, weights.target.kernel) == "native":
+    tensors = [x, hidden, weights.target.kernel, *([] if memory is None else [memory])]
+    if form(*tensors) == "native":
         return native.rum(x, hidden, memory, weights, options, keep, active)
     return fast.rum(x, hidden, memory, weights, options, keep, active)

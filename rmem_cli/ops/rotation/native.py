@@ -1,7 +1,7 @@
 """The rotational unit of memory in C++: all steps of a sequence in one call.
 
-`rmem_cli/ops/native/rotation.cpp` computes; here is what torch needs to know of it: the shapes of its results,
-and which of its operations is the gradient of which.
+`rmem_cli/ops/native/rotation.cpp` computes; here is what torch needs to know of it: the shapes of its
+results, and which of its operations is the gradient of which.
 """
 
 from typing import Any, NoReturn
@@ -38,7 +38,7 @@ def rum(
         keep = keep.detach().expand(*x.shape[:2], size).contiguous()
     if active is not None:
         active = active.detach().squeeze(-1)
-    operands = (x, hidden.contiguous(), memory, input_weight, bias, recurrent_weight, norms)
+    operands = (x.contiguous(), hidden.contiguous(), memory, input_weight, bias, recurrent_weight, norms)
     keeps = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
     outputs, last, last_memory, cosines, *_ = torch.ops.rmem.rum(
         *operands, keep, active, options.activation, options.layer_norm, options.eta, options.eps, keeps
@@ -84,7 +84,7 @@ def _forward_shapes(
 ) -> tuple[Tensor, ...]:
     (batch, time, _), size = x.shape, hidden.shape[1]
     parts = (time, batch, input_weight.shape[1] // size, size)
-    as_matrix = memory is not None and time >= 2 * size
+    as_matrix = memory is not None and 2 * time >= 3 * size
     copies = (time - 1) // _COPY_STEPS if keeps else 0
     shapes: list[tuple[int, ...]] = [
         (batch, time, size),
