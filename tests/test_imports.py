@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,11 @@ def test_the_command_line_starts_without_anything_heavy():
 def test_every_public_name_can_be_imported():
     for name in rmem_cli.__all__:
         assert getattr(rmem_cli, name).__name__ == name
+
+
+def test_every_package_of_the_checkout_is_shipped():
+    root = Path(rmem_cli.__file__).parents[1]
+    with (root / "pyproject.toml").open("rb") as handle:
+        shipped = set(tomllib.load(handle)["tool"]["setuptools"]["packages"])
+    there = {".".join(path.parent.relative_to(root).parts) for path in root.glob("rmem_cli/**/__init__.py")}
+    assert there <= shipped

@@ -187,14 +187,15 @@ def _numbers_per_weight(settings: RunSettings) -> int:
 def _product_rate(device: torch.device) -> float:
     """Floating-point operations a second of a large product."""
     matrix = torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE, device=device)
-    return 2 * _PRODUCT_SIZE**3 / _seconds(lambda: matrix @ matrix, repeats=5)
+    # The best of several: what else the machine does at this moment should not count.
+    return 2 * _PRODUCT_SIZE**3 / min(_seconds(lambda: matrix @ matrix, repeats=2) for _ in range(5))
 
 
 @cache
 def _call_seconds(device: torch.device) -> float:
     """Time of one call of an operation, its arithmetic aside."""
     number = torch.ones(1, device=device)
-    return _seconds(lambda: number + number, repeats=1000)
+    return min(_seconds(lambda: number + number, repeats=1000) for _ in range(5))
 
 
 def _seconds(operation: Callable[[], Tensor], repeats: int) -> float:

@@ -327,7 +327,7 @@ class _Layer(nn.Module):
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         dropout = self.design.dropout
-        inner: Tensor = functional.dropout(self.inner(x).relu_(), dropout, self.training)
+        inner: Tensor = functional.dropout(self.inner(x).relu(), dropout, self.training)
         return functional.dropout(self.outer(inner), dropout, self.training)
 
 

@@ -96,8 +96,9 @@ def _mode() -> str:
     return mode
 
 
+@functools.cache
 def _loaded(family: str) -> Path:
-    """Load the library of an op family; returns its file."""
+    """Load the library of an op family, which can be done once in a process; returns its file."""
     library = native_root() / f"{family}-{_identity(family)}" / f"{_module(family)}.so"
     if not library.exists():
         _build_once(family, library)
