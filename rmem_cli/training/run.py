@@ -1,6 +1,8 @@
 """One run: train it to its end, evaluate it, record what came out."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +50,18 @@ class Machine:
     compile: bool = False
 
 
+@contextmanager
+def _small_numbers_are_zero() -> Iterator[None]:
+    """Gradients that vanish end in numbers that a processor takes a hundred times as long over."""
+    before = sys.float_info.min / 2 == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+@_small_numbers_are_zero()
 def train_run(
     spec: RunSpec,
     machine: Machine,
@@ -98,6 +112,7 @@ def train_run(
     return ended
 
 
+@_small_numbers_are_zero()
 def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]:
     """Evaluate the checkpoints of a trained run by the protocols of its settings, and write the rows.
 
@@ -166,8 +181,6 @@ def _set_up(folder: RunFolder, machine: Machine) -> None:
     """Compute with the threads that the run started with, from its first weights on, to the same bits."""
     stored = read_environment(folder.path)
     torch.set_num_threads(machine.threads if stored is None else stored.threads)
-    # Vanishing gradients end in numbers so small that a processor takes a hundred times as long over them.
-    torch.set_flush_denormal(True)
     if torch.device(machine.device).type == "cuda":
         # Kernels are chosen for equal bits, not for the last few per cent of speed.
         torch.use_deterministic_algorithms(True, warn_only=True)

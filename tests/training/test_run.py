@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,6 +129,11 @@ def test_a_row_stands_for_every_protocol_and_metric(make_spec, lab):
         (row.status, row.step, row.checkpoint, row.device) == ("ok", 12, "last", "cpu") for row in rows
     )
     assert all(row.value is not None for row in rows)
+
+
+def test_a_run_leaves_the_arithmetic_of_the_process_as_it_was(make_spec, lab):
+    lab.train(make_spec())
+    assert sys.float_info.min / 2 > 0
 
 
 def test_evaluation_by_another_protocol_adds_rows(make_spec, lab):
