@@ -237,7 +237,7 @@ def test_other_errors_stay_what_they_are(make_spec, lab, monkeypatch):
         lab.train(make_spec())
 
 
-@pytest.mark.parametrize("change", [{"device": "cuda"}, {"op_paths": "rotation=native"}])
+@pytest.mark.parametrize("change", [{"device": "cuda"}, {"op_paths": "rotation=another"}])
 def test_a_run_does_not_go_on_with_another_device_or_op(make_spec, lab, monkeypatch, change):
     spec = make_spec(row="rum")
     calls = iter(range(100))

@@ -50,7 +50,7 @@ Form form_of(const std::string& activation, const std::string& layer_norm, optio
 
 // Steps of the forward pass after which the threads meet, and rows of all these steps in the backward pass.
 constexpr int64_t chunk_steps = 64;
-constexpr int64_t chunk_rows = 1024;
+constexpr int64_t chunk_rows = 2048;
 // Rows of the batch that make a thread worth its while: fewer take as long to multiply.
 constexpr int64_t rows_per_thread = 4;
 // Steps between two copies of a memory, which bound the rounding that taking it back accumulates.
@@ -424,7 +424,7 @@ class PlaneGradients {
 // `forward` takes the state of one row, padded, and sets `rotated`, padded. `backward` turns the gradient of
 // `rotated`, padded, into that of the state, in place, and adds to those of the planes; `rotated` is spoilt.
 // `workspace` are numbers that the thread may use, `workspace_rows` padded rows. `bytes_of_row` is how much of a
-// row of the batch a step goes over.
+// row of the batch each step goes over once more.
 
 constexpr int64_t workspace_rows = 5;
 
@@ -443,7 +443,7 @@ class SingleRotation {
 
   void finish_chunk(int64_t, int64_t) {}
 
-  int64_t bytes_of_row() const { return 0; }  // as good as nothing
+  int64_t bytes_of_row() const { return 0; }
 
   void backward(int64_t row, int64_t step, const T*, T* rotated, T* grad, PlaneGradients<T>& plane_grads, T*) {
     turn_back(&planes.at(row, step), &plane_grads.at(row, step), 0, 0, rotated, grad, width_);
@@ -666,7 +666,7 @@ struct Row {
   Target<T> target;
   Update<T> update;
   const int64_t width;
-  const Tensor numbers;                      // aligned, unlike a std::vector
+  const Tensor numbers;                    // aligned, unlike a std::vector
   T *hidden, *rotated, *grad, *workspace;  // padded
 
   explicit Row(const Problem& problem)
@@ -781,7 +781,8 @@ struct Gradients {
   // Some rows and columns of it.
   Tensor weight(bool wanted, int64_t first, int64_t rows, int64_t column) const {
     if (!wanted) return at::empty({0}, x.options());
-    return weights.narrow(0, first, rows).narrow(1, column, weights.size(1) - column).clone(at::MemoryFormat::Contiguous);
+    const Tensor part = weights.narrow(0, first, rows).narrow(1, column, weights.size(1) - column);
+    return part.clone(at::MemoryFormat::Contiguous);
   }
 };
 
@@ -841,7 +842,7 @@ class BackwardPass {
 
   T* hidden_grad(int64_t row) const { return grads_.hidden.mutable_data_ptr<T>() + row * sizes_.hidden; }
 
-  // A step goes through the planes of all steps before it.
+  // Of all steps at once, as a step goes through the planes of all before it.
   void set_planes() {
     at::parallel_for(0, sizes_.batch, 1, [&](int64_t begin, int64_t end) {
       const FlushDenormals flush;
@@ -879,8 +880,7 @@ class BackwardPass {
     if (!remembers_planes()) plane_grads_.clear(row);
     PlaneGradient<T>& plane_grad = plane_grads_.at(row, step);
     if (cosines_grad_) plane_grad.versine += *cosines_grad_.at(row, step);
-    rotation_.backward(row, step, at.hidden, at.rotated, at.grad, plane_grads_,
-                       at.workspace);
+    rotation_.backward(row, step, at.hidden, at.rotated, at.grad, plane_grads_, at.workspace);
     add(at.grad, state_grad);
     plane_backward(rotation_.planes.at(row, step), target, size, plane_grad, part_grads, part_grads + size);
     at.target.backward(part_grads + size, norm_grads(row));
@@ -903,8 +903,8 @@ class BackwardPass {
   // Leaves the gradient of the rotated state in `at.grad`, which is that of the embedded input, too.
   void update_backward(int64_t row, int64_t step, T* part_grads, T* state_grad, Row<T>& at) {
     const T *parts = parts_of(row, step), *keep = keep_ ? keep_.at(row, step) : nullptr;
-    at.update.backward({parts, at.rotated, parts + 2 * sizes_.hidden, at.hidden, keep}, state_grad,
-                       at.grad, part_grads + 2 * sizes_.hidden, norm_grads(row));
+    at.update.backward({parts, at.rotated, parts + 2 * sizes_.hidden, at.hidden, keep}, state_grad, at.grad,
+                       part_grads + 2 * sizes_.hidden, norm_grads(row));
     std::copy_n(at.grad, sizes_.hidden, part_grads);
   }
 
