@@ -1,6 +1,7 @@
 """Settings of the tasks: everything about them that can be known without torch and without data."""
 
 import math
+from abc import abstractmethod
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -300,8 +301,9 @@ class AlgorithmicSettings(TaskSettings):
         """The prepared set."""
         return [self._prepared_set()] if self.prepared else []
 
+    @abstractmethod
     def _prepared_set(self) -> tuple[str, str]:
-        raise NotImplementedError
+        """Name and form of the set that has such examples."""
 
 
 class _RepeatingSettings(AlgorithmicSettings):
