@@ -10,6 +10,7 @@ from rmem_cli.models.cores.residual_streams import HyperConnection, PlainResidua
 from rmem_cli.models.cores.segment_cache import Cached
 from rmem_cli.ops.attention import fast
 from rmem_cli.ops.attention.positions import Turns, rotate_by
+from rmem_cli.ops.feed_forward import fast as feed_forward
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,5 @@ class _FeedForward(nn.Module):
     def forward(self, x: Tensor, shifted: TokenShift | None) -> Tensor:
         if shifted is not None:
             x = shifted(x)
-        values, gates = self.inner(self.norm(x)).chunk(2, dim=-1)
-        inner = functional.dropout(values * functional.gelu(gates), self.dropout, self.training)
-        outer: Tensor = self.outer(inner)
-        return outer
+        dropout = self.dropout if self.training else 0.0
+        return feed_forward.gated_gelu(self.norm(x), self.inner.weight, self.outer.weight, dropout)

@@ -21,6 +21,7 @@ from rmem_cli.models.cores.segment_cache import Cached, SegmentCache
 from rmem_cli.models.state import State
 from rmem_cli.ops.attention import fast, masks
 from rmem_cli.ops.attention.masks import Layout, Rules
+from rmem_cli.ops.feed_forward import fast as feed_forward
 
 
 @dataclass(frozen=True)
@@ -326,9 +327,10 @@ class _Layer(nn.Module):
         return parts.permute(2, 3, 0, 1, 4).contiguous().unbind()
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        dropout = self.design.dropout
-        inner: Tensor = functional.dropout(self.inner(x).relu(), dropout, self.training)
-        return functional.dropout(self.outer(inner), dropout, self.training)
+        dropout = self.design.dropout if self.training else 0.0
+        inner, outer = self.inner, self.outer
+        y = feed_forward.relu(x, inner.weight, inner.bias, outer.weight, outer.bias, dropout)
+        return functional.dropout(y, dropout)
 
 
 def _initialize(name: str, parameter: nn.Parameter, std: float) -> None:

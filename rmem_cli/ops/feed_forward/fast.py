@@ -1,0 +1,106 @@
+"""The feed-forward parts as they run: fewer passes over the inner units, and fewer of them kept.
+
+The inner units are the largest tensors of a transformer's step. Here what is known of them is kept once, and
+their gradient is made in place. `reference.py` holds the equations that they equal.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+
+def relu(
+    x: Tensor,
+    inner_weight: Tensor,
+    inner_bias: Tensor,
+    outer_weight: Tensor,
+    outer_bias: Tensor,
+    dropout: float = 0.0,
+) -> Tensor:
+    """The part of Vaswani et al.; arguments as in `reference.relu`. It has no second derivative."""
+    flat = x.flatten(0, -2)
+    y: Tensor = _Relu.apply(flat, inner_weight, inner_bias, outer_weight, outer_bias, dropout)  # type: ignore[no-untyped-call]
+    return y.view(*x.shape[:-1], -1)
+
+
+def gated_gelu(x: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float = 0.0) -> Tensor:
+    """The gated part; arguments as in `reference.gated_gelu`. It has no second derivative."""
+    flat = x.flatten(0, -2)
+    y: Tensor = _GatedGelu.apply(flat, inner_weight, outer_weight, dropout)  # type: ignore[no-untyped-call]
+    return y.view(*x.shape[:-1], -1)
+
+
+class _Relu(torch.autograd.Function):
+    """A unit above zero behind the dropout was kept and was above zero before it: no mask is needed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        inner_weight: Tensor,
+        inner_bias: Tensor,
+        outer_weight: Tensor,
+        outer_bias: Tensor,
+        dropout: float,
+    ) -> Tensor:
+        inner = torch.addmm(inner_bias, x, inner_weight.mT).relu_()
+        if dropout:
+            inner = functional.dropout(inner, dropout)
+        ctx.dropout = dropout
+        ctx.save_for_backward(x, inner, inner_weight, outer_weight)
+        return torch.addmm(outer_bias, inner, outer_weight.mT)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, inner, inner_weight, outer_weight = ctx.saved_tensors
+        of_inner = gradient @ outer_weight
+        torch.ops.aten.threshold_backward.grad_input(of_inner, inner, 0, grad_input=of_inner)
+        if ctx.dropout:
+            of_inner.mul_(1 / (1 - ctx.dropout))
+        return (
+            of_inner @ inner_weight,
+            of_inner.mT @ x,
+            of_inner.sum(0),
+            gradient.mT @ inner,
+            gradient.sum(0),
+            None,
+        )
+
+
+class _GatedGelu(torch.autograd.Function):
+    """Values and gates are kept, not their product, and their gradients are written side by side."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float) -> Tensor:
+        inner = x @ inner_weight.mT
+        product = _gated(inner)
+        kept = functional.dropout(torch.ones_like(product), dropout) if dropout else None
+        ctx.save_for_backward(x, inner, kept, inner_weight, outer_weight)
+        return (product if kept is None else product.mul_(kept)) @ outer_weight.mT
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, inner, kept, inner_weight, outer_weight = ctx.saved_tensors
+        values, gates = inner.chunk(2, dim=-1)
+        activated = functional.gelu(gates)
+        of_product = gradient @ outer_weight
+        if kept is not None:
+            of_product.mul_(kept)
+        of_inner = torch.empty_like(inner)
+        of_values, of_gates = of_inner.chunk(2, dim=-1)
+        torch.mul(of_product, activated, out=of_values)
+        torch.ops.aten.gelu_backward.grad_input(of_product.mul_(values), gates, grad_input=of_gates)
+        product = activated.mul_(values)
+        of_outer_weight = gradient.mT @ (product if kept is None else product.mul_(kept))
+        return of_inner @ inner_weight, of_inner.mT @ x, of_outer_weight, None
+
+
+def _gated(inner: Tensor) -> Tensor:
+    """`[n, 2 * inner]` values and gates to `[n, inner]`."""
+    values, gates = inner.chunk(2, dim=-1)
+    return functional.gelu(gates).mul_(values)
