@@ -24,16 +24,18 @@ def lstm(request):
     return {"fast": fast, "native": native}[request.param].gated_lstm
 
 
-def normal(seed, *shape):
+def normal(seed, *shape, spread=1.0):
     source = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=source, dtype=torch.float64).requires_grad_()
+    return (spread * torch.randn(*shape, generator=source, dtype=torch.float64)).requires_grad_()
 
 
-def make_weights(blocks, inputs, size, *, bias=True, forget_bias=True, gain=False, candidate_bias=False):
+def make_weights(
+    blocks, inputs, size, *, bias=True, forget_bias=True, gain=False, candidate_bias=False, spread=1.0
+):
     rows = len(blocks) * size
     return GateWeights(
         normal(1, rows, inputs),
-        normal(2, rows, size),
+        normal(2, rows, size, spread=spread),
         normal(3, rows) if bias else None,
         normal(4, size) if forget_bias else None,
         normal(5, rows) if gain else None,
@@ -145,6 +147,28 @@ def test_a_sequence_longer_than_a_chunk_equals_its_equations(lstm):
         for form in (lstm, reference.gated_lstm)
     )
     torch.testing.assert_close(ours, written, rtol=1e-10, atol=1e-10)
+
+
+@pytest.fixture
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+@pytest.mark.parametrize(
+    "options",
+    [
+        GateOptions(auxiliary="refine"),
+        GateOptions(coupled=False),
+        GateOptions(auxiliary="master", coupled=False),
+    ],
+)
+def test_threads_that_share_the_units_of_large_weights_equal_the_equations(lstm, threads, options):
+    # More than 2 MB of weights, and units that fill no whole number of vectors.
+    assert_lstms_agree(lstm, options, batch=3, time=11, inputs=2, size=309, spread=0.05)
 
 
 def test_inputs_may_be_laid_out_in_any_way(lstm):

@@ -1,7 +1,7 @@
 // The gated LSTM: all steps of a sequence in one call, and all steps of its gradient in another.
 //
 // Everything is time first. The blocks of a step's pre-activations stand in the order of `lstm_blocks` in
-// ops/gates/options.py. Each thread takes its rows of the batch through a whole chunk of steps by itself.
+// ops/gates/options.py. Each thread takes its part of the batch or of the units through a whole chunk of steps.
 
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
@@ -12,6 +12,7 @@
 #include "denormals.h"
 #include "elementwise.h"
 #include "product.h"
+#include "team.h"
 
 #include <cmath>
 #include <mutex>
@@ -43,8 +44,8 @@ Form form_of(int64_t auxiliary, bool coupled, bool ordered) {
 
 // Steps after which the threads meet, to work on large products together.
 constexpr int64_t chunk_steps = 64;
-// Rows of the batch that make a thread worth its while: fewer take as long to multiply.
-constexpr int64_t rows_per_thread = 4;
+// Bytes of recurrent weights that a core's own caches hold beside all else.
+constexpr int64_t cached_weights = int64_t{1} << 21;
 
 // ---------------------------------------------------------------------------------------------------------
 // One step of one row
@@ -60,11 +61,11 @@ template <typename T>
 struct Blocks {
   T *forget, *forget_auxiliary, *input, *input_auxiliary, *candidate, *output;
 
-  Blocks(T* row, int64_t size, const Form& form) {
+  Blocks(T* row, int64_t apart, const Form& form) {
     T* place = row;
     const auto next = [&](bool present) {
       T* block = present ? place : nullptr;
-      if (present) place += size;
+      if (present) place += apart;
       return block;
     };
     forget = next(true);
@@ -167,7 +168,8 @@ struct Cell {
   static constexpr bool has_input_auxiliary = !coupled && auxiliary == Auxiliary::master;
   using V = Vector<T>;
 
-  int64_t size;
+  // Units that it computes, all of them if they are ordered, and how far apart the blocks of a row begin.
+  int64_t size, apart;
   Form form{auxiliary, coupled, ordered};
   // Ordered gates of the row at hand, forget and input: sums over units do not fit a vector.
   std::vector<T> ordered_forget = std::vector<T>(ordered ? size : 0);
@@ -176,8 +178,8 @@ struct Cell {
   // Turns the pre-activations of a row, less the bias, into its gates, in place; an ordered gate is kept as
   // its softmax.
   void forward(T* row, const T* bias, const T* cell_before, T* cell, T* hidden) {
-    const Blocks<T> at(row, size, form);
-    const Blocks<const T> shift(bias, size, form);
+    const Blocks<T> at(row, apart, form);
+    const Blocks<const T> shift(bias, apart, form);
     if constexpr (ordered) {
       add(shift.forget, at.forget, size);
       if constexpr (!coupled) add(shift.input, at.input, size);
@@ -211,8 +213,8 @@ struct Cell {
 
   // Gradients of the pre-activations of a row, and of the cell before it in the place of that after it.
   void backward(const T* row, const T* cell_before, const T* cell, const T* hidden_grad, T* cell_grad, T* grad_row) {
-    const Blocks<const T> at(row, size, form);
-    const Blocks<T> grad(grad_row, size, form);
+    const Blocks<const T> at(row, apart, form);
+    const Blocks<T> grad(grad_row, apart, form);
     if constexpr (ordered) order(at);
     each_vector<T>(size, [&](int64_t first, int64_t count) {
       const V one(1);
@@ -260,14 +262,14 @@ struct Cell {
   }
 };
 
-// Calls body with the cell of a form.
+// Calls body with the cell of a form, for `size` units of blocks that begin `apart`.
 template <typename T, typename Body>
-void with_cell(const Form& form, int64_t size, Body&& body) {
+void with_cell(const Form& form, int64_t size, int64_t apart, Body&& body) {
   const auto with_order = [&](auto auxiliary, auto coupled) {
     if (form.ordered) {
-      body(Cell<T, auxiliary.value, coupled.value, true>{size});
+      body(Cell<T, auxiliary.value, coupled.value, true>{size, apart});
     } else {
-      body(Cell<T, auxiliary.value, coupled.value, false>{size});
+      body(Cell<T, auxiliary.value, coupled.value, false>{size, apart});
     }
   };
   const auto with_coupling = [&](auto auxiliary) {
@@ -354,6 +356,39 @@ void check_contiguous(at::ArrayRef<Tensor> tensors) {
   for (const Tensor& tensor : tensors) TORCH_CHECK(tensor.is_contiguous(), "a tensor is not contiguous");
 }
 
+// The recurrent weights of a forward step, laid out for the parts that the threads take: as one matrix, or, by
+// units, as one for each block, since a part has some columns of each.
+template <typename T>
+class RecurrentProduct {
+ public:
+  RecurrentProduct(const Tensor& weight, const Sizes& sizes, bool by_units)
+      : by_units_(by_units), row_(sizes.row()), columns_(by_units ? sizes.hidden : sizes.row()) {
+    const T* from = weight.const_data_ptr<T>();
+    for (int64_t first = 0; first < row_; first += columns_)
+      matrices_.emplace_back(from + first * sizes.hidden, sizes.hidden, columns_, 1, sizes.hidden);
+  }
+
+  // rows [batch, row] += hidden [batch, hidden] @ weight', where a part has rows and columns
+  void accumulate(const T* hidden, int64_t size, T* rows, const Part& part) const {
+    const int64_t begin = by_units_ ? part.unit : 0, end = by_units_ ? part.unit + part.units : columns_;
+    for (size_t block = 0; block < matrices_.size(); ++block)
+      matrices_[block].accumulate(hidden + part.row * size, size, part.rows,
+                                  rows + part.row * row_ + static_cast<int64_t>(block) * columns_, row_, begin, end);
+  }
+
+ private:
+  bool by_units_;
+  int64_t row_, columns_;
+  std::vector<PackedMatrix<T>> matrices_;
+};
+
+// The threads of a problem: by units where the weights are large, unless a gate or a norm needs a whole row.
+template <typename T>
+Team team_of(const Sizes& sizes, const Form& form, bool normalised) {
+  const bool large = sizes.row() * sizes.hidden * static_cast<int64_t>(sizeof(T)) > cached_weights;
+  return Team(sizes.batch, sizes.hidden, large && !form.ordered && !normalised, PackedMatrix<T>::panel_columns);
+}
+
 using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 // Hidden states and cells after every step; and, if they are to be kept, what the gradient needs: the gates
@@ -376,36 +411,37 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
 
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gated_lstm", [&] {
     using T = scalar_t;
-    const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.hidden, sizes.row(), 1, sizes.hidden);
+    Team team = team_of<T>(sizes, form, gain.has_value());
+    const RecurrentProduct<T> recurrent(recurrent_weight, sizes, team.by_units());
     const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
     const int64_t state = sizes.batch * sizes.hidden;
     for (int64_t first = 0; first < sizes.time; first += chunk_steps) {
       const int64_t steps = std::min(chunk_steps, sizes.time - first), place = keep ? first : 0;
       Tensor joined = rows_of(gates, place, steps);
       at::mm_out(joined, rows_of(x, first, steps), input_weight.t());
-      at::parallel_for(0, sizes.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
+      team.run([&](const Part& part) {
         const FlushDenormals flush;
-        with_cell<T>(form, sizes.hidden, [&](auto recurrence) {
+        with_cell<T>(form, part.units, sizes.hidden, [&](auto recurrence) {
           for (int64_t step = 0; step < steps; ++step) {
             const int64_t now = first + step;
             const T* hidden_before =
                 now ? hiddens.const_data_ptr<T>() + (now - 1) * state : hidden.const_data_ptr<T>();
             const T* cell_before = now ? cells.const_data_ptr<T>() + (now - 1) * state : cell.const_data_ptr<T>();
             T* rows = gates.mutable_data_ptr<T>() + (place + step) * sizes.batch * sizes.row();
-            recurrent.accumulate(hidden_before + begin * sizes.hidden, sizes.hidden, end - begin,
-                                 rows + begin * sizes.row(), sizes.row());
-            for (int64_t row = begin; row < end; ++row) {
+            recurrent.accumulate(hidden_before, sizes.hidden, rows, part);
+            for (int64_t row = part.row; row < part.row + part.rows; ++row) {
               T* gate_row = rows + row * sizes.row();
               if (gains) {
                 const int64_t index = (place + step) * sizes.batch + row;
                 normalise(gate_row, normal.mutable_data_ptr<T>() + index * sizes.row(),
                           scales.mutable_data_ptr<T>() + index * sizes.blocks, gains, sizes.blocks, sizes.hidden);
               }
-              const int64_t unit = row * sizes.hidden;
-              recurrence.forward(gate_row, bias.const_data_ptr<T>(), cell_before + unit,
+              const int64_t unit = row * sizes.hidden + part.unit;
+              recurrence.forward(gate_row + part.unit, bias.const_data_ptr<T>() + part.unit, cell_before + unit,
                                  cells.mutable_data_ptr<T>() + now * state + unit,
                                  hiddens.mutable_data_ptr<T>() + now * state + unit);
             }
+            team.meet(part);
           }
         });
       });
@@ -415,10 +451,13 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
   return {hiddens, cells, gates, normal, scales};
 }
 
-// Adds the rows of a tensor of one step to those of a gradient.
+// Adds a part of one step of a tensor, if there is one, to that of a gradient.
 template <typename T>
-void add_rows(const optional<Tensor>& from, int64_t offset, int64_t count, T* to) {
-  if (from) add(from->const_data_ptr<T>() + offset, to, count);
+void add_part(const optional<Tensor>& from, int64_t step, const Part& part, const Sizes& sizes, T* to) {
+  if (!from) return;
+  const T* rows = from->const_data_ptr<T>() + step * sizes.batch * sizes.hidden;
+  for (int64_t row = part.row; row < part.row + part.rows; ++row)
+    add(rows + row * sizes.hidden + part.unit, to + row * sizes.hidden + part.unit, part.units);
 }
 
 using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
@@ -450,37 +489,39 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
 
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gated_lstm_backward", [&] {
     using T = scalar_t;
+    Team team = team_of<T>(sizes, form, gain.has_value());
     const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.row(), sizes.hidden, sizes.hidden, 1);
     const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
     const int64_t state = sizes.batch * sizes.hidden;
+    T* carried = hidden_grad.mutable_data_ptr<T>();
+    T* carried_cell = cell_grad.mutable_data_ptr<T>();
     for (int64_t end_step = sizes.time; end_step > 0; end_step -= std::min(chunk_steps, end_step)) {
       const int64_t steps = std::min(chunk_steps, end_step), first = end_step - steps;
-      at::parallel_for(0, sizes.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
+      team.run([&](const Part& part) {
         const FlushDenormals flush;
         std::vector<T> gain_sums(gains ? sizes.row() : 0), bias_sums(gains ? sizes.row() : 0);
-        const int64_t count = (end - begin) * sizes.hidden, offset = begin * sizes.hidden;
-        T* carried = hidden_grad.mutable_data_ptr<T>() + offset;
-        T* carried_cell = cell_grad.mutable_data_ptr<T>() + offset;
-        with_cell<T>(form, sizes.hidden, [&](auto recurrence) {
+        with_cell<T>(form, part.units, sizes.hidden, [&](auto recurrence) {
           for (int64_t step = steps - 1; step >= 0; --step) {
             const int64_t now = first + step;
-            add_rows(hidden_grads, now * state + offset, count, carried);
-            add_rows(cell_grads, now * state + offset, count, carried_cell);
+            add_part(hidden_grads, now, part, sizes, carried);
+            add_part(cell_grads, now, part, sizes, carried_cell);
             const T* cell_before = now ? cells.const_data_ptr<T>() + (now - 1) * state : cell.const_data_ptr<T>();
-            for (int64_t row = begin; row < end; ++row) {
-              const int64_t index = now * sizes.batch + row, unit = row * sizes.hidden;
-              T* grad_row = grads.mutable_data_ptr<T>() + (step * sizes.batch + row) * sizes.row();
-              recurrence.backward(gates.const_data_ptr<T>() + index * sizes.row(), cell_before + unit,
-                                  cells.const_data_ptr<T>() + now * state + unit, carried + unit - offset,
-                                  carried_cell + unit - offset, grad_row);
+            T* rows = grads.mutable_data_ptr<T>() + step * sizes.batch * sizes.row();
+            for (int64_t row = part.row; row < part.row + part.rows; ++row) {
+              const int64_t index = now * sizes.batch + row, unit = row * sizes.hidden + part.unit;
+              T* grad_row = rows + row * sizes.row();
+              recurrence.backward(gates.const_data_ptr<T>() + index * sizes.row() + part.unit, cell_before + unit,
+                                  cells.const_data_ptr<T>() + now * state + unit, carried + unit, carried_cell + unit,
+                                  grad_row + part.unit);
               if (gains)
                 normalise_backward(grad_row, normal.const_data_ptr<T>() + index * sizes.row(),
                                    scales.const_data_ptr<T>() + index * sizes.blocks, gains, gain_sums.data(),
                                    bias_sums.data(), sizes.blocks, sizes.hidden);
+              std::fill_n(carried + unit, part.units, T(0));
             }
-            std::fill(carried, carried + count, T(0));
-            recurrent.accumulate(grads.const_data_ptr<T>() + (step * sizes.batch + begin) * sizes.row(), sizes.row(),
-                                 end - begin, carried, sizes.hidden);
+            team.meet(part);
+            recurrent.accumulate(rows + part.row * sizes.row(), sizes.row(), part.rows,
+                                 carried + part.row * sizes.hidden, sizes.hidden, part.unit, part.unit + part.units);
           }
         });
         if (gains) {

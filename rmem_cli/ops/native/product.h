@@ -10,10 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
-#include <new>
 #include <utility>
+
+#include "buffers.h"
 
 namespace rmem {
 
@@ -39,8 +38,9 @@ class PackedMatrix {
   PackedMatrix(const T* matrix, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride)
       : depth_(depth),
         columns_(columns),
-        packed_(allocated((columns + panel_columns - 1) / panel_columns * panel_columns * depth), &std::free) {
-    T* place = packed_.get();
+        packed_(uninitialised({(columns + panel_columns - 1) / panel_columns * panel_columns * depth},
+                              c10::CppTypeToScalarType<T>::value)) {
+    T* place = packed_.template mutable_data_ptr<T>();
     for (int64_t first = 0; first < columns; first += panel_columns) {
       const int64_t width = std::min(panel_columns, columns - first);
       for (int64_t row = 0; row < depth; ++row, place += panel_columns) {
@@ -53,11 +53,18 @@ class PackedMatrix {
 
   // result [rows, columns] += left [rows, depth] @ matrix
   void accumulate(const T* left, int64_t left_stride, int64_t rows, T* result, int64_t result_stride) const {
+    accumulate(left, left_stride, rows, result, result_stride, 0, columns_);
+  }
+
+  // The same for the columns from `begin`, where a panel begins, to `end`, where one or the matrix does.
+  void accumulate(const T* left, int64_t left_stride, int64_t rows, T* result, int64_t result_stride, int64_t begin,
+                  int64_t end) const {
     const int64_t blocks = (rows + block_rows - 1) / block_rows;
-    for (int64_t first = 0; first < columns_; first += panel_columns) {
+    const T* packed = packed_.template const_data_ptr<T>();
+    for (int64_t first = begin; first < end; first += panel_columns) {
       const int64_t width = std::min(panel_columns, columns_ - first);
       for (int64_t inner = 0; inner < depth_; inner += depth_step) {
-        const T* panel = packed_.get() + first * depth_ + inner * panel_columns;
+        const T* panel = packed + first * depth_ + inner * panel_columns;
         const int64_t depth = std::min(depth_step, depth_ - inner);
         for (int64_t block = 0, row = 0; block < blocks; ++block) {
           const int64_t height = (rows - row) / (blocks - block);
@@ -83,6 +90,8 @@ class PackedMatrix {
 #pragma GCC unroll 2
       for (int vector = 0; vector < panel_vectors; ++vector) sums[row][vector] = Vector<T>(0);
     for (int64_t inner = 0; inner < depth; ++inner, panel += panel_columns) {
+      for (int vector = 0; vector < panel_vectors; ++vector)
+        __builtin_prefetch(panel + depth_step * panel_columns + vector * lanes, 0, 2);
       Vector<T> right[panel_vectors];
 #pragma GCC unroll 2
       for (int vector = 0; vector < panel_vectors; ++vector)
@@ -119,18 +128,10 @@ class PackedMatrix {
     }
   }
 
-  // Vectors that lie across two lines of the cache take twice as long to load.
-  static T* allocated(int64_t count) {
-    constexpr size_t line = 64;
-    const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + line - 1) / line * line;
-    void* memory = std::aligned_alloc(line, std::max(bytes, line));
-    if (memory == nullptr) throw std::bad_alloc();
-    return static_cast<T*>(memory);
-  }
-
   int64_t depth_;
   int64_t columns_;
-  std::unique_ptr<T, decltype(&std::free)> packed_;
+  // At the beginning of a line of the cache: vectors that lie across two take twice as long to load.
+  at::Tensor packed_;
 };
 
 }  // namespace rmem
