@@ -1,6 +1,7 @@
 """Measuring a model on a split."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import stream
 from rmem_cli.training.free_running import Feed, own_answers
 
+ANSWER_METRICS = frozenset({"accuracy", "exact_match", "f1"})
 _LARGEST_EXPONENT = 700.0  # a perplexity beyond says nothing more, and would overflow
 
 
@@ -26,7 +28,7 @@ class Totals:
         nll: Weighted negative log-likelihood in nats, or squared error.
         weight: Sum of the weights.
         correct: Answers that were right.
-        answers: Answers that were due; 0 if numbers are predicted.
+        answers: Answers that were due; 0 if numbers are predicted, or no metric of answers was asked for.
         exact: Examples all of whose answers were right, of tasks that ask for it.
         found: Right answers that are class 1; F1 is that of this class, where there are two.
         examples: Examples seen.
@@ -68,6 +70,7 @@ def evaluate(
     batch_size: int,
     seed: int,
     feed: Feed = "truth",
+    metrics: Collection[str] = ANSWER_METRICS,
 ) -> Totals:
     """Run a model over a split, the state going on from batch to batch.
 
@@ -79,6 +82,8 @@ def evaluate(
         batch_size: Examples (or text columns) at a time.
         seed: Of the run.
         feed: What the model reads after an answer; see `EvalProtocol`.
+        metrics: What will be asked of the sums. The most probable answers, which cost a language model as
+            much as its loss, are looked for only if one of `ANSWER_METRICS` is there.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -86,27 +91,29 @@ def evaluate(
     parameter = next(model.parameters())
     was_training = model.training
     model.eval()
+    counts_answers = not isinstance(model.head, Regression) and not ANSWER_METRICS.isdisjoint(metrics)
     totals = Totals()
-    exact_positions = task.exact_positions(feed == "published")
+    exact_positions = task.exact_positions(feed == "published") if counts_answers else 0
     state: State | None = None
-    for batch in task.evaluation_batches(split, examples, batch_size, seed):
-        totals.examples += task.examples_in(batch)
-        if state is not None and bool(batch.fresh.all()):
-            state = None
-        on_device = batch.to(parameter.device, parameter.dtype)
-        right = []
-        for segment, outputs, new_state in stream(
-            model, on_device, state, own_answers(model, on_device, feed)
-        ):
-            state = new_state
-            nll = model.head.nll(outputs, segment.targets) * segment.weight
-            totals.nll += float(nll.double().sum())
-            totals.weight += float(segment.weight.double().sum())
-            if not isinstance(model.head, Regression):
-                right.append(model.head.logits(outputs).argmax(-1) == segment.targets)
-                _count_answers(totals, right[-1], segment)
-        if exact_positions:
-            totals.exact += int(torch.cat(right, dim=1)[:, -exact_positions:].all(1).sum())
+    with model.core.constant_weights():
+        for batch in task.evaluation_batches(split, examples, batch_size, seed):
+            totals.examples += task.examples_in(batch)
+            if state is not None and bool(batch.fresh.all()):
+                state = None
+            on_device = batch.to(parameter.device, parameter.dtype)
+            right = []
+            for segment, outputs, new_state in stream(
+                model, on_device, state, own_answers(model, on_device, feed)
+            ):
+                state = new_state
+                nll = model.head.nll(outputs, segment.targets) * segment.weight
+                totals.nll += float(nll.double().sum())
+                totals.weight += float(segment.weight.double().sum())
+                if counts_answers:
+                    right.append(model.head.logits(outputs).argmax(-1) == segment.targets)
+                    _count_answers(totals, right[-1], segment)
+            if exact_positions:
+                totals.exact += int(torch.cat(right, dim=1)[:, -exact_positions:].all(1).sum())
     model.train(was_training)
     if not math.isfinite(totals.nll):
         raise DivergedError(f"the loss on the {split} split is {totals.nll}; a smaller optimizer.lr may help")

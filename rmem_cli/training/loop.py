@@ -282,6 +282,7 @@ class Training:
         self.save("last")
 
     def _validation_values(self, validation: ValidationSettings) -> Mapping[str, float]:
+        names: dict[str, Any] = dict.fromkeys([*self.settings.task.metrics, validation.metric])  # type: ignore[attr-defined]
         totals = evaluate(
             self.model,
             self.task,
@@ -289,8 +290,8 @@ class Training:
             validation.examples,
             validation.batch_size or self.train.batch_size,
             self.seed,
+            metrics=names,
         )
-        names: dict[str, Any] = dict.fromkeys([*self.settings.task.metrics, validation.metric])  # type: ignore[attr-defined]
         return {name: totals.metric(name) for name in names}
 
     def _improved(self, value: float, name: str) -> bool:

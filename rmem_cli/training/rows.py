@@ -120,7 +120,14 @@ def _evaluate(trained: Trained, protocol: EvalProtocol) -> tuple[Totals, int]:
     model.load_state_dict(weights)
     batch_size = protocol.batch_size or trained.spec.settings.train.batch_size
     totals = evaluate(
-        model, task, protocol.split, protocol.examples, batch_size, trained.spec.seed, protocol.feed
+        model,
+        task,
+        protocol.split,
+        protocol.examples,
+        batch_size,
+        trained.spec.seed,
+        protocol.feed,
+        protocol.metrics,
     )
     return totals, int(state["counters"]["step"])
 

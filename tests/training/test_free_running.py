@@ -1,5 +1,7 @@
 """Evaluation in which a model goes on from its own answers."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -54,6 +56,9 @@ class PlusOne(nn.Module):
         return self
 
     head = core
+
+    def constant_weights(self):
+        return nullcontext()
 
     def outputs(self, batch, state):
         return nn.functional.one_hot(batch.inputs + 1, SYMBOLS + 1).float(), state or {}
@@ -131,3 +136,10 @@ def test_free_running_is_greedy_decoding_with_the_state_carried(core):
     totals = evaluate(model, task, "test", 40, 40, 1, "predictions")
     assert totals.correct == int(((answers == batch.targets) & due).sum())
     assert totals.nll != pytest.approx(evaluate(model, task, "test", 40, 40, 1).nll)
+
+
+def test_answers_that_no_metric_asks_for_are_not_looked_for():
+    totals = evaluate(PlusOne(3), Counting(jump=5), "test", None, 1, 1, metrics=["loss"])
+    whole = evaluate(PlusOne(3), Counting(jump=5), "test", None, 1, 1)
+    assert (totals.answers, totals.exact) == (0, 0)
+    assert totals.metric("loss") == whole.metric("loss")
