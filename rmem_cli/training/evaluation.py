@@ -91,7 +91,7 @@ def evaluate(
     parameter = next(model.parameters())
     was_training = model.training
     model.eval()
-    counts_answers = not isinstance(model.head, Regression) and not ANSWER_METRICS.isdisjoint(metrics)
+    counts_answers = not ANSWER_METRICS.isdisjoint(metrics)
     totals = Totals()
     exact_positions = task.exact_positions(feed == "published") if counts_answers else 0
     state: State | None = None
@@ -109,10 +109,10 @@ def evaluate(
                 nll = model.head.nll(outputs, segment.targets) * segment.weight
                 totals.nll += float(nll.double().sum())
                 totals.weight += float(segment.weight.double().sum())
-                if counts_answers:
+                if counts_answers and not isinstance(model.head, Regression):
                     right.append(model.head.logits(outputs).argmax(-1) == segment.targets)
                     _count_answers(totals, right[-1], segment)
-            if exact_positions:
+            if right and exact_positions:
                 totals.exact += int(torch.cat(right, dim=1)[:, -exact_positions:].all(1).sum())
     model.train(was_training)
     if not math.isfinite(totals.nll):
