@@ -2,6 +2,7 @@
 
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,10 @@ import typer
 from rmem_cli.errors import OutOfToleranceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import IO
 
+    from rmem_cli.report.core_grid import CoreGrid
     from rmem_cli.report.formats import Format
     from rmem_cli.report.table import Table
 
@@ -43,6 +46,12 @@ def report(
     scale: Annotated[
         str | None, typer.Option("--scale", metavar="NAME", help="Show this scale only.")
     ] = None,
+    grid: Annotated[
+        bool,
+        typer.Option(
+            "--grid", help="One table of every core in every experiment: the best result of each core."
+        ),
+    ] = False,
     strict: Annotated[
         bool,
         typer.Option(
@@ -55,14 +64,37 @@ def report(
     A result is out of tolerance when its whole 95 % interval is: a better one than was published is as little
     reproduced as a worse one, and an inconclusive one is not refused.
     """
-    tables = _named(names, scale) if names else _all(scale)
     chosen = _format(format_name, out)
+    if grid:
+        if strict:
+            raise UsageError("--strict judges the tables of experiments, not --grid; leave one of them out")
+        cores = _core_grid(names, scale)
+        if out is None:
+            chosen.write_core_grid(cores, sys.stdout)
+        else:
+            _write({"grid": partial(chosen.write_core_grid, cores)}, chosen, out)
+        return
+    tables = _named(names, scale) if names else _all(scale)
     if out is None:
         chosen.write(tables, sys.stdout)
     else:
-        _write(tables, chosen, out)
+        _write({table.experiment: partial(chosen.write, [table]) for table in tables}, chosen, out)
     if strict:
         _refuse_out_of_tolerance(tables)
+
+
+def _core_grid(names: "Sequence[str] | None", scale: str | None) -> "CoreGrid":
+    """The grid of the experiments named, or of all there are that have the scale."""
+    from rmem_cli.paths import results_root
+    from rmem_cli.recipe import list_recipes, load_recipe
+    from rmem_cli.report.core_grid import build_core_grid
+    from rmem_cli.results.store import ResultStore
+
+    recipes = [load_recipe(name) for name in dict.fromkeys(names or list_recipes())]
+    if not names:
+        recipes = [recipe for recipe in recipes if scale is None or scale in recipe.scales]
+    store = ResultStore(results_root())
+    return build_core_grid([(recipe, store.read(recipe.name)) for recipe in recipes], scale)
 
 
 def _named(names: "Sequence[str]", scale: str | None) -> "list[Table]":
@@ -110,22 +142,35 @@ def _format(name: FormatName | None, out: Path | None) -> "Format":
     return by_suffix.get("" if out is None else out.suffix, FORMATS[FormatName.TERMINAL.value])
 
 
-def _write(tables: "Sequence[Table]", chosen: "Format", out: Path) -> None:
-    """Write one file if `out` has a suffix, else a folder with a file for each experiment."""
+def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format", out: Path) -> None:
+    """Write one file if `out` has a suffix, else a folder with a file for each document by its name."""
     is_folder = out.is_dir() or not out.suffix
-    if not is_folder and len(tables) != 1:
-        raise UsageError(f"--out {out} is one file, and there are {len(tables)} experiments; name a folder")
+    if not is_folder and len(documents) != 1:
+        raise UsageError(
+            f"--out {out} is one file, and there are {len(documents)} experiments; name a folder"
+        )
+    paths = {name: out / f"{name}{chosen.suffix}" if is_folder else out for name in documents}
+    _refuse_results(paths.values())
     try:
         (out if is_folder else out.parent).mkdir(parents=True, exist_ok=True)
-        for table in tables:
-            path = out / f"{table.experiment}{chosen.suffix}" if is_folder else out
+        for name, write in documents.items():
+            path = paths[name]
             with path.open("w", encoding="utf-8", newline="") as file:
-                chosen.write([table], file)
+                write(file)
             _say(f"wrote {path}")
     except OSError as error:
         raise UsageError(
             f"--out {out} cannot be written ({error.strerror or error}); name another"
         ) from error
+
+
+def _refuse_results(paths: "Iterable[Path]") -> None:
+    """What is a CSV file in the folder of results is the results themselves, or would be taken for some."""
+    from rmem_cli.paths import results_root
+
+    for path in paths:
+        if path.suffix == ".csv" and path.parent.resolve() == results_root().resolve():
+            raise UsageError(f"--out: {path} would stand among the results themselves; name another folder")
 
 
 def _refuse_out_of_tolerance(tables: "Sequence[Table]") -> None:

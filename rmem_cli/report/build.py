@@ -9,15 +9,25 @@ from rmem_cli.recipe.resolve import PAPER, Row
 from rmem_cli.report.chance import chance_lines
 from rmem_cli.report.citations import Citation, cite, cite_table
 from rmem_cli.report.footnotes import Footnotes
+from rmem_cli.report.joined import Joined, join
 from rmem_cli.report.measured import compare, measure
-from rmem_cli.report.places import Place, entries_at, find_places
-from rmem_cli.report.selection import Entry, entries, select
-from rmem_cli.report.table import Comparison, Line, Section, Table
+from rmem_cli.report.places import Place, entries_at, find_places, place_x
+from rmem_cli.report.selection import Entry
+from rmem_cli.report.table import Comparison, Line, Ours, Section, Table
 from rmem_cli.report.verdict import Outcome, Verdict
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow
 from rmem_cli.tasks.config import TaskSettings
 
+_FOLDS = (
+    "each seed goes through {folds} folds, and its value is their mean, weighted by their examples; every "
+    "example is tested once, by a model that was not trained on its fold"
+)
+_BOUNDS = (
+    "[a, b] is Wilson's 95 % interval of the mean, taken as the share of right answers among all {examples} "
+    "examples: seeds answer the same ones, so that more seeds do not narrow it; what other training data "
+    "would change is not in it"
+)
 _UNVERIFIED = "unverified: the paper's number was not found in any source, so none is shown"
 
 
@@ -32,9 +42,7 @@ def build_table(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = N
     Raises:
         UsageError: The recipe has no such scale.
     """
-    scales = [scale] if scale is not None else list(recipe.scales)
-    plan = {name: entries(recipe.runs(name, [row.id for row in recipe.rows_at(name)])) for name in scales}
-    return _Builder(recipe, plan, rows).table()
+    return _Builder(recipe, join(recipe, rows, scale)).table()
 
 
 class _Builder:
@@ -42,20 +50,18 @@ class _Builder:
 
     Args:
         recipe: The experiment.
-        plan: Scale to what the recipe runs there.
-        rows: Results.
+        joined: What it runs, with results.
     """
 
-    def __init__(self, recipe: Recipe, plan: dict[str, list[Entry]], rows: Sequence[ResultRow]) -> None:
+    def __init__(self, recipe: Recipe, joined: Joined) -> None:
         self.recipe = recipe
-        self.selection = select(plan, rows)
-        with_results = {key[0] for key in self.selection.results}
-        shown = [scale for scale in plan if scale in with_results or scale == PAPER] or list(plan)
-        self.plan = {scale: plan[scale] for scale in shown}
+        self.plan = joined.plan
+        self.results = joined.results
+        self.left_out = joined.left_out
         self.footnotes = Footnotes()
         self.citations = {row.id: cite(row.published) for row in recipe.rows if row.published is not None}
         self.cited: set[str] = set()
-        self.places = find_places(self.plan, self.selection.results)
+        self.places = find_places(self.plan, self.results)
 
     def table(self) -> Table:
         recipe = self.recipe
@@ -77,6 +83,7 @@ class _Builder:
         """The rows of the recipe that are measured at a place, with chance beside them."""
         kind = metric(place.metric)
         at_place = entries_at(place, self.plan)
+        x_name, x = place_x(place, at_place) or ("", None)
         return Section(
             cell=place.cell,
             protocol=place.protocol,
@@ -95,16 +102,23 @@ class _Builder:
                 ),
                 *chance_lines(self.recipe, place, at_place),
             ],
+            x_name=x_name,
+            x=x,
         )
 
     def row_line(self, place: Place, row: Row, at_scale: dict[str, Entry]) -> Line:
         """The line of a row of the recipe."""
         ours = {}
         for scale, entry in at_scale.items():
-            key = (scale, row.id, place.cell, place.protocol, place.part, place.metric)
-            if results := self.selection.results.get(key):
-                ours[scale] = measure(results, len(entry.seeds), has_solve_rate=_is_solvable(place, entry))
-        notes = tuple(self.footnotes.add(note) for note in row.notes)
+            if results := self.results.get(place.key(scale, row.id)):
+                ours[scale] = measure(
+                    results,
+                    len(entry.seeds),
+                    has_solve_rate=_is_solvable(place, entry),
+                    has_bounds=entry.folds > 1 and place.metric == "accuracy",
+                )
+        texts = [*row.notes, *_notes_on_folds(at_scale.values(), ours.values())]
+        notes = tuple(self.footnotes.add(text) for text in texts)
         citation = self.citation(place, row)
         published = None if citation is None else citation.published(self.footnotes)
         comparison = None
@@ -162,7 +176,7 @@ class _Builder:
         comparison = None
         if PAPER in self.plan:
             rows = {row for row, own in self.citations.items() if own.id == citation.id}
-            metrics = {key[5] for key in self.selection.results if key[0] == PAPER and key[1] in rows}
+            metrics = {key[5] for key in self.results if key[0] == PAPER and key[1] in rows}
             if not metrics:
                 verdict = Verdict(Outcome.NOT_RUN)
             elif not citation.row.verified:
@@ -185,7 +199,7 @@ class _Builder:
             remarks.append(_UNVERIFIED)
         remarks += [
             f"left out: {count} result{'s' * (count > 1)} {why}"
-            for why, count in self.selection.left_out.items()
+            for why, count in self.left_out.items()
             if count
         ]
         return remarks
@@ -195,6 +209,13 @@ def _is_solvable(place: Place, entry: Entry) -> bool:
     """Whether seeds solve the task or do not: the accuracies of generated tasks."""
     task = cast(TaskSettings, entry.spec.settings.task)  # which all kinds of tasks derive from
     return metric(place.metric).unit == "fraction" and task.generated
+
+
+def _notes_on_folds(entries: Iterable[Entry], ours: Iterable[Ours]) -> list[str]:
+    """How folds make one value, and what is known of it."""
+    notes = [_FOLDS.format(folds=folds) for folds in {entry.folds for entry in entries if entry.folds > 1}]
+    counts = {one.bounds.examples for one in ours if one.bounds is not None}
+    return notes + [_BOUNDS.format(examples=count) for count in counts]
 
 
 def _apart(citation: Citation, scales: list[str]) -> Section:

@@ -69,6 +69,7 @@ class Citation:
             sd=None if row.std is None else self._scaled(row.std),
             n=row.n,
             text=value if isinstance(value, str) else None,
+            x_name=None if curve is None else self.table.x_name,
             x=None if curve is None else self.table.x,
             curve=None if curve is None else tuple(self._scaled(point) for point in curve),
             parameters=row.params,

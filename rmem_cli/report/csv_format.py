@@ -1,10 +1,11 @@
-"""The table as CSV, for scripts: one record for each line and scale, numbers with every digit."""
+"""Tables as CSV, for scripts: one record for each line and scale, numbers with every digit."""
 
 import csv
 from collections.abc import Iterator, Sequence
 from typing import IO
 
 from rmem_cli.recipe.resolve import PAPER
+from rmem_cli.report.core_grid import CoreGrid
 from rmem_cli.report.table import Line, Ours, Section, Table
 
 COLUMNS = (
@@ -13,6 +14,8 @@ COLUMNS = (
     "protocol",
     "split",
     "part",
+    "x_name",
+    "x",
     "metric",
     "unit",
     "kind",
@@ -36,6 +39,8 @@ COLUMNS = (
     "solved",
     "solve_rate_low",
     "solve_rate_high",
+    "mean_low",
+    "mean_high",
     "caveats",
     "difference",
     "difference_low",
@@ -47,6 +52,34 @@ COLUMNS = (
     "wall_seconds",
     "peak_memory_mb",
 )
+
+_LINE = (
+    "experiment",
+    "title",
+    "task",
+    "data",
+    "scale",
+    "cell",
+    "protocol",
+    "split",
+    "part",
+    "x_name",
+    "x",
+    "metric",
+    "unit",
+)
+_OURS = (
+    "mean",
+    "sd",
+    "seeds",
+    "planned_seeds",
+    "failed",
+    "caveats",
+    "parameters",
+    "wall_seconds",
+    "peak_memory_mb",
+)
+GRID_COLUMNS = (*_LINE, "core", "row", "row_title", "rows", *_OURS)
 
 
 def write(tables: Sequence[Table], file: IO[str]) -> None:
@@ -64,6 +97,24 @@ def write(tables: Sequence[Table], file: IO[str]) -> None:
                 writer.writerows(_records(table, section, line))
 
 
+def write_core_grid(grid: CoreGrid, file: IO[str]) -> None:
+    """Write one record for each experiment and core; those without results have no values.
+
+    Args:
+        grid: The grid.
+        file: An open text file or stream.
+    """
+    writer = csv.DictWriter(file, GRID_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for line in grid.lines:
+        common = {name: getattr(line, name) for name in _LINE}
+        for core in grid.cores:
+            record = {**common, "core": core}
+            if best := line.best.get(core):
+                record |= {"row": best.row, "row_title": best.title, "rows": best.rows, **_ours(best.ours)}
+            writer.writerow(record)
+
+
 def _records(table: Table, section: Section, line: Line) -> Iterator[dict[str, object]]:
     common = {"experiment": table.experiment, **_place(section), **_line(line), **_published(line)}
     for scale in section.scales:
@@ -75,7 +126,8 @@ def _records(table: Table, section: Section, line: Line) -> Iterator[dict[str, o
 
 
 def _place(section: Section) -> dict[str, object]:
-    return {name: getattr(section, name) for name in ("cell", "protocol", "split", "part", "metric", "unit")}
+    names = ("cell", "protocol", "split", "part", "x_name", "x", "metric", "unit")
+    return {name: getattr(section, name) for name in names}
 
 
 def _line(line: Line) -> dict[str, object]:
@@ -117,6 +169,8 @@ def _ours(ours: Ours | None) -> dict[str, object]:
     if ours.solve_rate is not None:
         rate = ours.solve_rate
         found |= {"solved": rate.solved, "solve_rate_low": rate.low, "solve_rate_high": rate.high}
+    if ours.bounds is not None:
+        found |= {"mean_low": ours.bounds.low, "mean_high": ours.bounds.high}
     return found
 
 

@@ -1,58 +1,38 @@
 """From a table's values to grids of words, which every format for people shares."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
+from rmem_cli.report.curves import curve_grids, find_curves
+from rmem_cli.report.page import Column, Grid, Page
 from rmem_cli.report.table import Line, Ours, Section, Table
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of a grid.
-
-    Attributes:
-        heading: What it shows.
-        cells: One text for each line; a line break separates what is less important.
-    """
-
-    heading: str
-    cells: list[str]
+def page(table: Table) -> Page:
+    """What is written about an experiment."""
+    return Page(_heading(table), _grids(table), _notes(table))
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Columns of text under one caption; columns without any text are left out."""
-
-    caption: str
-    columns: list[Column]
-
-    @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """The cells line by line."""
-        return list(zip(*(column.cells for column in self.columns), strict=True))
-
-
-def heading(table: Table) -> list[str]:
-    """The lines above all grids: what the table is about."""
+def _heading(table: Table) -> list[str]:
     lines = [f"{table.experiment}: {table.title}", table.reference]
     if table.where:
         lines.append(f"Published numbers: {table.where}")
     return lines
 
 
-def grids(table: Table) -> list[Grid]:
-    """The table's sections, and what the runs cost."""
-    found = [_section_grid(section) for section in table.sections]
+def _grids(table: Table) -> list[Grid]:
+    """The table's sections, those that are points of a curve in one, and what the runs cost."""
+    found = []
+    for sections in find_curves(table.sections):
+        found += [_section_grid(sections[0])] if len(sections) == 1 else curve_grids(sections)
     costs = _cost_grid(table)
     return [*found, costs] if costs.columns else found
 
 
-def footnotes(table: Table) -> list[str]:
+def _notes(table: Table) -> list[str]:
     """The footnotes with their marks, the remarks, and how to read the numbers."""
-    marked = [f"{wording.superscript(index)} {text}" for index, text in enumerate(table.footnotes, 1)]
-    return [*marked, *table.remarks, _legend(table)]
+    return [*wording.footnotes(table.footnotes), *table.remarks, _legend(table)]
 
 
 def _legend(table: Table) -> str:
@@ -103,10 +83,8 @@ def _solved(scale: str) -> Callable[[Line], str]:
 
 
 def _caption(section: Section) -> str:
-    measured = section.metric if section.metric == section.unit else f"{section.metric} ({section.unit})"
+    measured = wording.measured(section)
     words = [measured if section.protocol else f"published {measured}"]
-    if section.higher_is_better is not None:
-        words.append("higher is better" if section.higher_is_better else "lower is better")
     found = (line.comparison.tolerance for line in section.lines if line.comparison is not None)
     tolerances = {tolerance for tolerance in found if tolerance is not None}
     words += [f"tolerance {tolerance:g}" for tolerance in sorted(tolerances)]

@@ -14,7 +14,7 @@ from rmem_cli.report.statistics import (
     welch_interval,
     wilson_interval,
 )
-from rmem_cli.report.table import Comparison, Ours, Published, SolveRate
+from rmem_cli.report.table import Bounds, Comparison, Ours, Published, SolveRate
 from rmem_cli.report.verdict import Evidence, judge
 from rmem_cli.results.metrics import Metric
 from rmem_cli.results.row import ResultRow
@@ -27,13 +27,17 @@ _EXACT = (
 )
 
 
-def measure(results: Sequence[ResultRow], planned: int, *, has_solve_rate: bool) -> Ours:
+def measure(
+    results: Sequence[ResultRow], planned: int, *, has_solve_rate: bool = False, has_bounds: bool = False
+) -> Ours:
     """Summarise the results of one metric.
 
     Args:
         results: One for each seed, at least one.
         planned: Seeds the recipe asks for.
         has_solve_rate: Whether the share of seeds at 0.99 or above is of interest.
+        has_bounds: Whether the values are shares of right answers among all examples of a data set, so that
+            these are the sample whose interval is of interest.
     """
     ends = [_end(row) for row in results]
     values = [end for end in ends if isinstance(end, float)]
@@ -46,6 +50,7 @@ def measure(results: Sequence[ResultRow], planned: int, *, has_solve_rate: bool)
         planned=planned,
         failed=dict(failed),
         solve_rate=_solve_rate(values, failed["diverged"]) if has_solve_rate else None,
+        bounds=_bounds(values, results) if has_bounds else None,
         caveats=_caveats(results),
         parameters=next((row.parameters for row in results if row.parameters is not None), None),
         wall_seconds=median(seconds) if seconds else None,
@@ -103,6 +108,19 @@ def _solve_rate(values: Sequence[float], diverged: int) -> SolveRate | None:
     solved = sum(value >= SOLVED for value in values)
     interval = wilson_interval(solved, seeds)
     return SolveRate(solved, seeds, interval.low, interval.high)
+
+
+def _bounds(values: Sequence[float], results: Sequence[ResultRow]) -> Bounds | None:
+    """Wilson's interval of the mean, as if it were the right answers of one seed.
+
+    The examples are the sample: all seeds answer the same ones, so that three seeds are not three times as
+    many answers. The mean of the seeds varies with the examples at most as much as one seed does.
+    """
+    examples = min((row.examples for row in results if row.examples), default=0)
+    if not values or not examples:
+        return None
+    interval = wilson_interval(mean(values) * examples, examples)
+    return Bounds(examples, interval.low, interval.high)
 
 
 def _caveats(results: Sequence[ResultRow]) -> tuple[str, ...]:

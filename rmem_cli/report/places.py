@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rmem_cli.recipe import RunSpec
 from rmem_cli.recipe.schema import EvalProtocol
-from rmem_cli.report.selection import Entry
+from rmem_cli.report.selection import Entry, Key
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Place:
     split: str
     part: str
     metric: str
+
+    def key(self, scale: str, row: str) -> Key:
+        """Where the results of a row at a scale are found."""
+        return (scale, row, self.cell, self.protocol, self.part, self.metric)
 
     def protocol_of(self, spec: RunSpec) -> EvalProtocol | None:
         """The protocol by which a run is measured here; None if it is not."""
@@ -55,6 +59,22 @@ def find_places(plan: dict[str, list[Entry]], measured: Iterable[tuple[str, ...]
             for part in parts.get((spec.cell, one.name, name), {"": None})
         )
     )
+
+
+def place_x(place: Place, at_place: dict[str, dict[str, Entry]]) -> tuple[str, float] | None:
+    """The one field of the task that the protocol sets, and its value, if it is the same number everywhere.
+
+    Args:
+        place: The place.
+        at_place: Row to scale to entry, of all that is measured there.
+    """
+    found: set[tuple[str, float] | None] = set()
+    for entry in (entry for at_scale in at_place.values() for entry in at_scale.values()):
+        protocol = place.protocol_of(entry.spec)
+        fields = [] if protocol is None else list(protocol.task.items())
+        numbers = [(name, value) for name, value in fields if type(value) in (int, float)]
+        found.add(numbers[0] if len(numbers) == len(fields) == 1 else None)
+    return found.pop() if len(found) == 1 else None
 
 
 def entries_at(place: Place, plan: dict[str, list[Entry]]) -> dict[str, dict[str, Entry]]:

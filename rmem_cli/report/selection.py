@@ -9,6 +9,8 @@ from rmem_cli.recipe import RunSpec
 from rmem_cli.recipe.resolve import CUSTOM
 from rmem_cli.results.row import ResultRow
 
+Key = tuple[str, str, str, str, str, str]  # scale, row, cell, protocol, part, metric
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -17,10 +19,12 @@ class Entry:
     Attributes:
         spec: One of them.
         seeds: The seeds the recipe asks for.
+        folds: How many folds each seed goes through, in an entry that stands for all of them together.
     """
 
     spec: RunSpec
     seeds: list[int]
+    folds: int = 1
 
 
 @dataclass
@@ -28,11 +32,11 @@ class Selection:
     """Results of the recipe as it stands, and how many others there were.
 
     Attributes:
-        results: (scale, row, cell, protocol, part, metric) to one result for each seed.
+        results: Where and what, to one result for each seed.
         left_out: Why results were left out, to how many.
     """
 
-    results: dict[tuple[str, str, str, str, str, str], list[ResultRow]] = field(default_factory=dict)
+    results: dict[Key, list[ResultRow]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
 
 

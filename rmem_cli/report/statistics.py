@@ -65,11 +65,11 @@ def welch_interval(difference: float, sd: float, n: int, other_sd: float, other_
     return Interval(difference - half, difference + half)
 
 
-def wilson_interval(successes: int, trials: int) -> Interval:
+def wilson_interval(successes: float, trials: int) -> Interval:
     """95 % interval of a probability (Wilson, 1927), sensible for few trials and for 0 % and 100 %.
 
     Args:
-        successes: Trials that succeeded.
+        successes: Trials that succeeded; need not be whole, as a mean over several series is not.
         trials: All trials, at least one.
     """
     z = NormalDist().inv_cdf(_upper())

@@ -18,7 +18,8 @@ class Published:
         sd: Its standard deviation.
         n: Number of runs behind it.
         text: Text, which is never compared.
-        x: Where a curve was measured.
+        x_name: What a curve was measured over.
+        x: Where it was measured.
         curve: Its values, in the unit of the section, one for each x.
         parameters: Number of parameters as the source prints it.
         source: Where the value was read, with the paper's BibTeX key.
@@ -31,6 +32,7 @@ class Published:
     sd: float | None
     n: int | None
     text: str | None
+    x_name: str | None
     x: tuple[float, ...] | None
     curve: tuple[float, ...] | None
     parameters: str | None
@@ -48,6 +50,15 @@ class SolveRate:
     high: float
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """95 % interval of a mean accuracy, taken as the share of right answers among so many examples."""
+
+    examples: int
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ours:
     """What the seeds of one row at one scale gave.
@@ -59,6 +70,7 @@ class Ours:
         planned: Seeds the recipe asks for.
         failed: How seeds ended without a value (diverged, out_of_memory, ...), to their number.
         solve_rate: For accuracies of generated tasks.
+        bounds: For accuracies over all folds of a data set.
         caveats: What keeps the values from counting fully: "dirty tree", "partial data".
         parameters: Trainable parameters.
         wall_seconds: Median training time of a seed.
@@ -71,6 +83,7 @@ class Ours:
     planned: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     solve_rate: SolveRate | None = None
+    bounds: Bounds | None = None
     caveats: tuple[str, ...] = ()
     parameters: int | None = None
     wall_seconds: float | None = None
@@ -136,6 +149,8 @@ class Section:
         digits: Digits after the decimal point when printed; None for as many as there are.
         scales: The scales shown that measure this.
         lines: The lines.
+        x_name: The one field of the task that the protocol sets, if it is a number ("" if it is not so).
+        x: Its value, the same at all scales.
     """
 
     cell: str
@@ -148,6 +163,8 @@ class Section:
     digits: int | None
     scales: list[str]
     lines: list[Line]
+    x_name: str = ""
+    x: float | None = None
 
 
 @dataclass(frozen=True)

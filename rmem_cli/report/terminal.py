@@ -1,6 +1,6 @@
-"""The table for a terminal, or for a text file."""
+"""Tables for a terminal, or for a text file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import IO
 
@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rmem_cli.report.layout import Grid, footnotes, grids, heading
-from rmem_cli.report.table import Table
+from rmem_cli.report.page import Column, Grid, Page
 from rmem_cli.report.verdict import Outcome
 
 _NAME_WIDTH = 24
+_MANY = 8  # columns; more of them stand closer together, and in several parts where they do not fit
+_GAP = 2  # characters between columns that stand closer together
 WIDTH = 110  # of text that no terminal limits
 _STYLES = {
     Outcome.REPRODUCED: "green",
@@ -23,45 +24,71 @@ _STYLES = {
 }
 
 
-def write(tables: Sequence[Table], file: IO[str]) -> None:
-    """Write tables as wide as the terminal, or 110 columns wide and without colours where there is none.
+def write(pages: Sequence[Page], file: IO[str]) -> None:
+    """Write pages as wide as the terminal, or 110 columns wide and without colours where there is none.
 
     Args:
-        tables: One for each experiment.
+        pages: What is to be written.
         file: An open text file or stream.
     """
     if file.isatty():
-        _print(tables, Console(file=file, highlight=False))
+        _print(pages, Console(file=file, highlight=False))
         return
     plain = Console(file=StringIO(), width=WIDTH, force_terminal=False, color_system=None, highlight=False)
     with plain.capture() as captured:
-        _print(tables, plain)
+        _print(pages, plain)
     file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
-def _print(tables: Sequence[Table], console: Console) -> None:
-    for index, table in enumerate(tables):
+def _print(pages: Sequence[Page], console: Console) -> None:
+    for index, page in enumerate(pages):
         if index:
             console.print()
-        title, *lines = heading(table)
+        title, *lines = page.heading
         console.print(Text(title, style="bold"))
         for line in lines:
             console.print(Text(line, style="dim"))
-        for grid in grids(table):
+        for grid in page.grids:
             console.print()
             console.print(Text(grid.caption))
-            console.print(_rich(grid))
+            for number, part in enumerate(_parts(grid, console.width)):
+                if number:
+                    console.print()
+                console.print(_rich(part, is_dense=len(grid.columns) > _MANY))
         console.print()
-        for note in footnotes(table):
+        for note in page.notes:
             console.print(Text(note, style="dim"))
 
 
-def _rich(grid: Grid) -> RichTable:
+def _parts(grid: Grid, width: int) -> Iterator[Grid]:
+    """A grid of many columns in parts that fit, each with the first column; one of few, which is wrapped."""
+    if len(grid.columns) <= _MANY:
+        yield grid
+        return
+    first, *others = grid.columns
+    part: list[Column] = []
+    used = _width(first)
+    for column in others:
+        if part and used + _GAP + _width(column) > width:
+            yield Grid(grid.caption, [first, *part])
+            part, used = [], _width(first)
+        part.append(column)
+        used += _GAP + _width(column)
+    yield Grid(grid.caption, [first, *part])
+
+
+def _width(column: Column) -> int:
+    """Characters of the longest line."""
+    return max(len(line) for text in (column.heading, *column.cells) for line in text.splitlines() or [""])
+
+
+def _rich(grid: Grid, *, is_dense: bool) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.collapse_padding = is_dense
     for index, column in enumerate(grid.columns):
         # Names are the last to be wrapped, so that a line can be told by its first word.
-        longest = max(map(len, column.cells))
-        table.add_column(Text(column.heading), min_width=min(longest, _NAME_WIDTH) if index == 0 else None)
+        narrowest = min(_width(column), _NAME_WIDTH) if index == 0 else None
+        table.add_column(Text(column.heading), min_width=narrowest)
     for row in grid.rows:
         table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
     return table

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rmem_cli.report.table import Comparison, Ours, Published
+from rmem_cli.report.table import Comparison, Ours, Published, Section
 from rmem_cli.report.verdict import Outcome
 
 NOTHING = "-"
@@ -13,6 +13,19 @@ _CURVE_POINTS = 4
 def superscript(number: int) -> str:
     """A footnote's number as its mark."""
     return str(number).translate(_SUPERSCRIPTS)
+
+
+def footnotes(texts: Sequence[str]) -> list[str]:
+    """Footnotes with their marks, from 1."""
+    return [f"{superscript(index)} {text}" for index, text in enumerate(texts, 1)]
+
+
+def measured(section: Section) -> str:
+    """A section's metric, its unit and its direction."""
+    words = [section.metric if section.metric == section.unit else f"{section.metric} ({section.unit})"]
+    if section.higher_is_better is not None:
+        words.append("higher is better" if section.higher_is_better else "lower is better")
+    return ", ".join(words)
 
 
 def marked(text: str, notes: Sequence[int]) -> str:
@@ -44,10 +57,17 @@ def ours(cell: Ours | None, digits: int | None) -> str:
         return NOTHING
     if cell.mean is not None and cell.n == 0:
         return number(cell.mean, digits)
+    lines = [f"{_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})"]
+    if cell.bounds is not None:
+        lines.append(f"[{number(cell.bounds.low, digits)}, {number(cell.bounds.high, digits)}]")
+    return "\n".join(lines + ([", ".join(cell.caveats)] if cell.caveats else []))
+
+
+def seeds(cell: Ours) -> str:
+    """How many seeds have a value, and what became of the others."""
     counts = [f"{cell.n} of {cell.planned}" if cell.n < cell.planned else f"{cell.n}"]
     counts += [f"{count} {status.replace('_', ' ')}" for status, count in sorted(cell.failed.items())]
-    caveats = f"\n{', '.join(cell.caveats)}" if cell.caveats else ""
-    return f"{_spread(cell.mean, cell.sd, digits)} ({'; '.join(counts)}){caveats}"
+    return "; ".join(counts)
 
 
 def solved(cell: Ours | None) -> str:

@@ -37,6 +37,10 @@ class TaskSettings(Component):
         del split
         return {}
 
+    def across_folds(self) -> Self | None:
+        """These settings whichever fold is tested, if no two folds test the same example; None otherwise."""
+        return None
+
     def data_sets(self) -> list[tuple[str, str]]:
         """Prepared data sets that the task reads, as (name, form)."""
         return []
@@ -277,6 +281,10 @@ class DocumentClassificationSettings(TaskSettings):
     segments: PositiveInt
     whole_fold: bool = False
     backbone: str | None = None
+
+    def across_folds(self) -> Self | None:
+        """Those of any fold, where all of it is tested."""
+        return self.model_copy(update={"fold": 0}) if self.whole_fold else None
 
     def data_sets(self) -> list[tuple[str, str]]:
         """The articles, as pieces or as they are."""

@@ -174,3 +174,45 @@ def test_strict_refuses_what_lies_wholly_outside_the_tolerance_on_either_side(
 def test_strict_looks_at_full_scale_results_only(folder, record):
     record("one", [9.0, 9.0, 9.0], scale="smoke")
     assert run("one", "--strict").exit_code == 0
+
+
+def test_the_grid_has_every_recipe_and_every_core_in_every_format(folder, record):
+    record("one", [1.0])
+    done = run("--grid", "--format", "json")
+    grid = json.loads(done.stdout)["grid"]
+    found = {line["experiment"]: line["best"] for line in grid["lines"]}
+    assert found["one"]["lstm"]["ours"]["mean"] == 1.0
+    assert found["two"] == {}
+    records = list(csv.DictReader(io.StringIO(run("one", "--grid", "--format", "csv").stdout)))
+    assert [row["core"] for row in records if row["mean"]] == ["lstm"]
+    assert len(records) == len(grid["cores"])
+    assert "1.000" in run("one", "--grid").stdout
+    assert "| one bpc ↓, paper |" in run("one", "--grid", "--format", "markdown").stdout
+
+
+def test_the_grid_of_one_scale_passes_over_recipes_without_it(folder, record):
+    record("one", [1.0], scale="smoke")
+    lines = json.loads(run("--grid", "--scale", "smoke", "--format", "json").stdout)["grid"]["lines"]
+    assert {line["scale"] for line in lines} == {"smoke"}
+    assert json.loads(run("--grid", "--scale", "huge", "--format", "json").stdout)["grid"]["lines"] == []
+    assert isinstance(run("one", "--grid", "--scale", "huge").exception, UsageError)
+
+
+def test_the_grid_is_one_file(folder):
+    run("one", "two", "--grid", "--out", "cores.md")
+    assert (folder / "cores.md").read_text(encoding="utf-8").startswith("## Every core on every task")
+    run("one", "two", "--grid", "--out", "tables", "--format", "csv")
+    assert [path.name for path in (folder / "tables").iterdir()] == ["grid.csv"]
+
+
+def test_the_grid_cannot_be_strict(folder):
+    assert isinstance(run("one", "--grid", "--strict").exception, UsageError)
+
+
+def test_tables_as_csv_never_replace_the_results(folder, record):
+    record("one", [1.0])
+    before = (folder / "results" / "one.csv").read_bytes()
+    for arguments in (["one", "--out", "results", "--format", "csv"], ["one", "--out", "results/one.csv"]):
+        assert isinstance(run(*arguments).exception, UsageError)
+    assert (folder / "results" / "one.csv").read_bytes() == before
+    assert run("one", "--out", "results", "--format", "markdown").exit_code == 0

@@ -34,6 +34,16 @@ TASKS = {
         "VALID": "{name: valid, split: valid, examples: 10, metrics: [loss]}",
         "TEST": "{name: test, split: test, examples: 10, metrics: [accuracy]}",
     },
+    "articles": {
+        "TASK": "kind: document_classification, segment_length: 5, segments: 2, whole_fold: true",
+        "VALID": "{name: train, split: train, metrics: [loss]}",
+        "TEST": "{name: test, split: test, metrics: [f1, accuracy]}",
+    },
+    "facts": {
+        "TASK": "kind: memorize, dataset: ptb, form: word, segments: 2, segment_length: 5",
+        "VALID": "{name: one, split: test, examples: 10, metrics: [accuracy], task: {segments: 1}}",
+        "TEST": "{name: three, split: test, examples: 10, metrics: [accuracy], task: {segments: 3}}",
+    },
     "copying": {
         "TASK": "kind: copying_memory, length: 200",
         "VALID": "{name: valid, split: valid, examples: 10, metrics: [loss]}",

@@ -12,7 +12,7 @@ from rmem_cli.report.verdict import Outcome, Verdict
 
 
 def cited(name, **fields):
-    empty = dict.fromkeys(("value", "sd", "n", "text", "x", "curve", "parameters"))
+    empty = dict.fromkeys(("value", "sd", "n", "text", "x_name", "x", "curve", "parameters"))
     values = {"verified": True, **empty, "source": "Table 1 [key2019]", **fields}
     return Published(id=f"paper.table.{name}", **values)
 
@@ -147,7 +147,7 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     section = table["sections"][0]
     assert list(section) == [
         "cell", "protocol", "split", "part", "metric", "unit", "higher_is_better", "digits", "scales",
-        "lines",
+        "lines", "x_name", "x",
     ]  # fmt: skip
     line = section["lines"][0]
     assert list(line) == ["kind", "id", "title", "published", "ours", "comparison", "notes"]
@@ -157,11 +157,12 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     }  # fmt: skip
     assert line["ours"]["paper"] == {
         "mean": 0.99, "sd": 0.0123, "n": 3, "planned": 3, "failed": {},
-        "solve_rate": {"solved": 2, "seeds": 3, "low": 0.2077, "high": 0.9385}, "caveats": [],
+        "solve_rate": {"solved": 2, "seeds": 3, "low": 0.2077, "high": 0.9385}, "bounds": None,
+        "caveats": [],
         "parameters": 17950, "wall_seconds": 754.0, "peak_memory_mb": 1234.0,
     }  # fmt: skip
     assert list(line["published"]) == [
-        "id", "verified", "value", "sd", "n", "text", "x", "curve", "parameters", "source", "notes",
+        "id", "verified", "value", "sd", "n", "text", "x_name", "x", "curve", "parameters", "source", "notes",
     ]  # fmt: skip
 
 

@@ -1,0 +1,131 @@
+"""Sections that differ in one number of the task, such as a length, as curves over it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rmem_cli.report import wording
+from rmem_cli.report.page import Column, Grid
+from rmem_cli.report.table import Line, Ours, Section
+
+FEWEST = 3  # points of a curve
+_WIDEST = 7  # curves side by side
+
+
+def find_curves(sections: Sequence[Section]) -> list[list[Section]]:
+    """The sections by the curve they are points of; one that is no point of a curve is alone.
+
+    Points of one curve share cell, split, part and metric, and each has a number of its own. A section with a
+    published number is none, since that number is compared; a published curve stands beside ours.
+
+    Args:
+        sections: Of one table.
+    """
+    groups: dict[tuple[str, ...], list[Section]] = defaultdict(list)
+    for index, section in enumerate(sections):
+        where = (section.cell, section.split, section.part, section.metric, section.x_name)
+        groups[where if _is_point(section) else (str(index),)].append(section)
+    found = []
+    for group in groups.values():
+        is_curve = len({section.x for section in group}) == len(group) >= FEWEST
+        found += [group] if is_curve else [[section] for section in group]
+    return found
+
+
+def curve_grids(points: Sequence[Section]) -> list[Grid]:
+    """One line for each number, one column for each curve; several grids if there are many curves.
+
+    Args:
+        points: Sections of one curve.
+    """
+    lines = _lines(points)
+    curves = [curve for line in lines for curve in line.curves(points[0].digits)]
+    xs = sorted({x for curve in curves for x in curve.texts} | {x for line in lines for x in line.at})
+    numbers = Column(points[0].x_name, [f"{x:g}" for x in xs])
+    columns = [Column(curve.heading, [curve.texts.get(x, wording.NOTHING) for x in xs]) for curve in curves]
+    return [
+        Grid(_caption(points[0], lines) if start == 0 else "continued", [numbers, *part])
+        for start in range(0, max(len(columns), 1), _WIDEST)
+        if (part := columns[start : start + _WIDEST]) or not start
+    ]
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A heading, and the text at each number."""
+
+    heading: str
+    texts: dict[float, str]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of one model in all sections of a curve.
+
+    Attributes:
+        at: Number to line.
+        scales: All scales of the sections.
+    """
+
+    at: dict[float, Line]
+    scales: list[str]
+
+    @property
+    def first(self) -> Line:
+        """The line that carries what is the same in all of them."""
+        return next(iter(self.at.values()))
+
+    def ours(self, scale: str) -> dict[float, Ours]:
+        """Number to what was measured."""
+        return {x: line.ours[scale] for x, line in self.at.items() if scale in line.ours}
+
+    @property
+    def constant(self) -> float | None:
+        """The value of all lines at all scales, if it was computed and is always the same."""
+        values = {ours.mean for line in self.at.values() for ours in line.ours.values()}
+        return values.pop() if self.first.kind == "chance" and len(values) == 1 else None
+
+    def curves(self, digits: int | None) -> Iterator[_Curve]:
+        """What was published, and what was measured at each scale, where there is anything."""
+        if self.constant is not None:
+            return
+        title = wording.marked(self.first.title, self.first.notes)
+        for published in (line.published for line in self.at.values() if line.published is not None):
+            points = zip(published.x or (), published.curve or (), strict=True)
+            heading = wording.marked(f"{title}, published", published.notes)
+            yield _Curve(heading, {x: wording.number(value, digits) for x, value in points})
+        for scale in self.scales:
+            if measured := self.ours(scale):
+                texts = {x: wording.ours(ours, digits) for x, ours in measured.items()}
+                yield _Curve(f"{title}, {scale}", texts)
+
+
+def _is_point(section: Section) -> bool:
+    published = [line.published for line in section.lines if line.published is not None]
+    return section.x is not None and all(
+        one.curve is not None and section.x_name in (one.x_name or "") for one in published
+    )
+
+
+def _lines(points: Sequence[Section]) -> list[_Lines]:
+    scales = list(dict.fromkeys(scale for section in points for scale in section.scales))
+    found: dict[tuple[str, str], dict[float, Line]] = defaultdict(dict)
+    for section in points:
+        for line in section.lines:
+            if section.x is not None:  # as it is in all points
+                found[line.kind, line.id][section.x] = line
+    return [_Lines(at, scales) for at in found.values()]
+
+
+def _caption(section: Section, lines: Sequence[_Lines]) -> str:
+    """Where and what, and what has no curve: chance, which is one number, and models without results."""
+    where = ", ".join(filter(None, (section.cell, f"{section.split} split", section.part)))
+    words = [f"{where}: {wording.measured(section)}, by {section.x_name}"]
+    constants = [(line.first.title, line.constant) for line in lines]
+    words += [f"{title} {wording.number(value, section.digits)}" for title, value in constants if value]
+    rows = [line for line in lines if line.first.kind == "row"]
+    for scale in dict.fromkeys(scale for line in rows for scale in line.scales):
+        without = [line.first.title for line in rows if not line.ours(scale)]
+        names = f": {', '.join(without)}" if len(without) < len(rows) else ""
+        words += [f"no result at {scale}{names}"] * bool(without)
+    return "; ".join(words)
