@@ -7,7 +7,13 @@ from rmem_cli.models.cores import memory_layout
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import PreNormRMTSettings
 from rmem_cli.models.cores.memory_layout import Parts
-from rmem_cli.models.cores.prenorm_transformer import Design, PreNormStack, Surroundings, TokenShift
+from rmem_cli.models.cores.prenorm_transformer import (
+    Design,
+    KeysValues,
+    PreNormStack,
+    Surroundings,
+    TokenShift,
+)
 from rmem_cli.models.cores.segment_cache import Cached, SegmentCache
 from rmem_cli.models.state import MEMORY, State
 from rmem_cli.ops.attention import masks
@@ -242,10 +248,12 @@ class PreNormRMT(Core):
         return cached._replace(layers=cached.layers[1:] + cached.layers[:1])
 
     def _new_cache(
-        self, state: State | None, keys_values: list[Tensor], layout: Layout, lengths: Tensor | None
+        self, state: State | None, keys_values: list[KeysValues], layout: Layout, lengths: Tensor | None
     ) -> State:
+        if self.cache.length == 0:
+            return {}
         places, ends = memory_layout.to_cache(layout, self.cache_memory, lengths)
-        new = [each[:, places] for each in keys_values]
+        new = [torch.stack(each, dim=2)[:, places] for each in keys_values]
         if self.cache_memory and self.stack.design.null_key:
             new = self.stack.with_null(new)
             ends = None if ends is None else torch.where(ends > 0, ends + 1, 0)

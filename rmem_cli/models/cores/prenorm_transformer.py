@@ -1,6 +1,7 @@
 """The layers of a pre-norm transformer: root mean square norms, gated feed-forward parts, null keys."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,13 @@ class Surroundings:
     shifted: "TokenShift | None"
 
 
+class KeysValues(NamedTuple):
+    """What attention reads of some places, each `[batch, places, heads, size]`."""
+
+    keys: Tensor
+    values: Tensor
+
+
 @dataclass(frozen=True)
 class TokenShift:
     """Takes the second half of the units of a token's vector from the place before.
@@ -78,7 +86,9 @@ class PreNormStack(nn.Module):
         self.layers = nn.ModuleList(_Layer(design, index) for index in range(design.layers))
         self.norm = nn.RMSNorm(design.hidden_size)
 
-    def forward(self, x: Tensor, cached: Cached, surroundings: Surroundings) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, x: Tensor, cached: Cached, surroundings: Surroundings
+    ) -> tuple[Tensor, list[KeysValues]]:
         """Run the layers.
 
         Args:
@@ -102,10 +112,10 @@ class PreNormStack(nn.Module):
 
     def with_null(self, keys_values: list[Tensor]) -> list[Tensor]:
         """Keys and values of each layer, `[batch, places, 2, heads, size]`, behind those of its null key."""
-        attentions = [layer.get_submodule("attention") for layer in self.layers]
+        nulls = [layer.get_submodule("attention").get_parameter("null") for layer in self.layers]
         return [
-            torch.cat([_repeated(attention.get_parameter("null"), each), each], dim=1)
-            for attention, each in zip(attentions, keys_values, strict=True)
+            torch.cat([null.expand(len(each), 1, -1, -1, -1), each], dim=1)
+            for null, each in zip(nulls, keys_values, strict=True)
         ]
 
 
@@ -118,9 +128,9 @@ class _Layer(nn.Module):
 
     def forward(
         self, x: Tensor, cache: Tensor | None, first_values: Tensor | None, surroundings: Surroundings
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, KeysValues, Tensor]:
         """The outputs, the new keys and values, and the values before they were mixed."""
-        kept: list[Tensor] = []
+        kept: list[Any] = []
 
         def attend(branch_input: Tensor) -> Tensor:
             attended: Tensor
@@ -151,37 +161,42 @@ class _Attention(nn.Module):
 
     def forward(
         self, x: Tensor, cache: Tensor | None, first_values: Tensor | None, surroundings: Surroundings
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, KeysValues, Tensor]:
         if surroundings.shifted is not None:
             x = surroundings.shifted(x)
         x = self.norm(x)
         parts = self.queries_keys_values(x).view(*x.shape[:2], 3, self.design.heads, self.design.head_size)
-        queries, own_values = parts[:, :, 0].permute(2, 0, 1, 3), parts[:, :, 2]
-        new = parts[:, :, 1:]
+        # Copies: what the gradient needs is kept, the whole product is not.
+        queries, own_keys, own_values = (
+            parts[:, :, 0].contiguous(),
+            parts[:, :, 1],
+            parts[:, :, 2].contiguous(),
+        )
+        own = KeysValues(own_keys, own_values)
         if self.mixing is not None and first_values is not None:
-            values = own_values.lerp(first_values, self.mixing(x).sigmoid().unsqueeze(-1))
-            new = torch.stack([parts[:, :, 1], values], dim=2)
-        keys, values = self._with_null(cache, new).permute(2, 3, 0, 1, 4)
+            mixed = own_values.lerp(first_values, self.mixing(x).sigmoid().unsqueeze(-1))
+            own = KeysValues(own_keys, mixed)
+        queries, keys, values = (
+            each.permute(2, 0, 1, 3) for each in (queries, *self._all_keys_values(cache, own))
+        )
         if surroundings.turns is not None:
             queries = rotate_by(queries, surroundings.turns[0])
             keys = rotate_by(keys, surroundings.turns[1])
         dropout = self.design.attention_dropout if self.training else 0.0
         attended = fast.attention(queries, keys, values, surroundings.blocked, dropout)
         output: Tensor = self.output(attended.permute(1, 2, 0, 3).flatten(2))
-        return output, new, own_values
+        return output, own, own_values
 
-    def _with_null(self, cache: Tensor | None, new: Tensor) -> Tensor:
-        """Keys and values of null key, cache and segment, `[batch, keys, 2, heads, size]`."""
-        parts = [new] if cache is None else [cache, new]
+    def _all_keys_values(self, cache: Tensor | None, own: KeysValues) -> KeysValues:
+        """Those of null key, cache and segment, each `[batch, keys, heads, size]`."""
+        return KeysValues(*(self._with_null(cache, own, index) for index in range(2)))
+
+    def _with_null(self, cache: Tensor | None, own: KeysValues, index: int) -> Tensor:
+        parts = [own[index]] if cache is None else [cache[:, :, index], own[index]]
         if self.null is not None:
             place = len(parts) - 1 if self.design.null_after_cache else 0
-            parts.insert(place, _repeated(self.null, new))
+            parts.insert(place, self.null[index].expand(len(own[index]), 1, -1, -1))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def _repeated(null: Tensor, like: Tensor) -> Tensor:
-    """The null key and value `[2, heads, size]` for each row of a batch, `[batch, 1, 2, heads, size]`."""
-    return null.expand(like.shape[0], 1, -1, -1, -1)
 
 
 class _FeedForward(nn.Module):
