@@ -19,7 +19,8 @@ def train(
     device: Device = "cpu",
     overrides: Overrides = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be trained, and stop.")
+        bool,
+        typer.Option("--dry-run", help="Print what would be trained and what it would take; needs no data."),
     ] = False,
     rerun: Annotated[
         Literal["missing", "failed", "all"],
@@ -35,6 +36,10 @@ def train(
     """Train every row and seed of a recipe that has no result yet, and print its table.
 
     Stop it at any time and give the same command again: it goes on from the last checkpoints.
+
+    With --dry-run, data that is not here is planned for in its known size. Runs that cannot be planned,
+    because a pretrained model is not here, are named with the reason, and the others are planned; if there
+    are no others, the command fails.
     """
     from rich.console import Console
 
@@ -54,41 +59,70 @@ def train(
     todo = missing_runs(specs, rerun)
     people.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
     failures = train_runs(todo, machine, people, jobs=jobs, repeat=rerun != "missing")
-    _print_tables(loaded, specs)
+    failed = [failure.spec for failure in failures]
+    _print_tables(loaded, specs, failed)
     _raise_for(failures, len(todo))
 
 
 def _print_plan(specs: "list[RunSpec]", rerun: "Rerun", device: str) -> None:
-    """One line for each run that would be done: its size, and what it would cost."""
+    """One line for each run that would be done: its size, and what it would cost.
+
+    Raises:
+        DataError: There are runs to do, and none of them can be planned.
+    """
+    from collections import defaultdict
+
     import torch
 
-    from rmem_cli.data.known_sizes import UNPREPARED
-    from rmem_cli.data.prepared import open_prepared, sizes_suffice
+    from rmem_cli.data.prepared import sizes_suffice
+    from rmem_cli.errors import DataError
     from rmem_cli.report.wording import duration
     from rmem_cli.training.experiment import label, missing_runs
     from rmem_cli.training.plan import plan_of
 
+    total, planned = 0.0, 0
+    refused: dict[str, dict[str, None]] = defaultdict(dict)
     with sizes_suffice():
         todo = missing_runs(specs, rerun)
         typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
-        for name, form in sorted({each for spec in todo for each in _data_sets(spec)}):
-            if open_prepared(name, form).data_hash == UNPREPARED:
-                typer.echo(f"{name} ({form}) is not here; its known size will do for a plan", err=True)
-        total = 0.0
+        _tell_unprepared(todo)
         for index, spec in enumerate(todo):
             if index == 0 or spec.settings != todo[index - 1].settings:
-                plan = plan_of(spec, torch.device(device))
+                try:
+                    plan, reason = plan_of(spec, torch.device(device)), ""
+                except DataError as error:
+                    reason = str(error)
+            if reason:
+                refused[reason][f"{spec.experiment} {spec.row}"] = None
+                continue
+            planned += 1
             total += plan.seconds
             typer.echo(
                 f"{label(spec)}: {plan.parameters:,} parameters, {plan.steps:,} steps of {plan.batch_size}, "
                 f"about {plan.memory_mb:,.0f} MB and {duration(plan.seconds)}"
             )
-    if todo:
+    why = [f"cannot plan {', '.join(rows)}: {reason}" for reason, rows in refused.items()]
+    if why and not planned:
+        raise DataError("\n".join(why))
+    for line in why:
+        typer.echo(line, err=True)
+    if planned:
         typer.echo(
-            f"training takes about {duration(total)} on {device}, one run after the other: an estimate from "
-            "the operations of a step, at half the rate at which this device multiplies matrices",
+            f"training {planned} of {len(todo)} runs takes about {duration(total)} on {device}, one after "
+            "the other: an estimate from the operations of a step, at half the rate at which this device "
+            "multiplies matrices",
             err=True,
         )
+
+
+def _tell_unprepared(specs: "list[RunSpec]") -> None:
+    """Name the data sets that are not here."""
+    from rmem_cli.data.known_sizes import UNPREPARED
+    from rmem_cli.data.prepared import open_prepared
+
+    for name, form in sorted({each for spec in specs for each in _data_sets(spec)}):
+        if open_prepared(name, form).data_hash == UNPREPARED:
+            typer.echo(f"{name} ({form}) is not here; its known size will do for a plan", err=True)
 
 
 def _data_sets(spec: "RunSpec") -> list[tuple[str, str]]:
@@ -96,7 +130,7 @@ def _data_sets(spec: "RunSpec") -> list[tuple[str, str]]:
     return sets
 
 
-def _print_tables(recipes: "list[Recipe]", specs: "list[RunSpec]") -> None:
+def _print_tables(recipes: "list[Recipe]", specs: "list[RunSpec]", failed: "list[RunSpec]") -> None:
     """The tables of what was asked for; runs changed by --set have rows in the CSV, but stand in no table."""
     import sys
 
@@ -111,7 +145,7 @@ def _print_tables(recipes: "list[Recipe]", specs: "list[RunSpec]") -> None:
     for recipe in recipes:
         if scales[recipe.name] in recipe.scales:
             tables.append(build_table(recipe, store.read(recipe.name), scales[recipe.name]))
-        else:
+        elif any(spec.experiment == recipe.name and spec not in failed for spec in specs):
             rows = store.folder / f"{recipe.name}.csv"
             typer.echo(f"Runs changed by --set stand in no table; their rows are in {rows}", err=True)
     FORMATS["terminal"].write(tables, sys.stdout)

@@ -69,7 +69,8 @@ class Hyperpartisan:
 
     def symbols(self, fold: int) -> int:
         """How many pieces a fold has (form `pieces`)."""
-        return len(self.tokenizer(fold).vocabulary)
+        known: int | None = self.prepared.details.get("symbols")  # of articles that are not here
+        return known or len(self.tokenizer(fold).vocabulary)
 
     def pieces(self, fold: int) -> list[np.ndarray]:
         """The symbols of each article, in the fold's own vocabulary (form `pieces`)."""

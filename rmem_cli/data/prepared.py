@@ -138,7 +138,7 @@ _sizes_suffice: ContextVar[bool] = ContextVar("sizes_suffice", default=False)
 
 @contextmanager
 def sizes_suffice() -> Iterator[None]:
-    """While this context lasts, a public data set that is not here opens as zeros, in its known size."""
+    """While this context lasts, a data set that is not here opens without content, in its known size."""
     token = _sizes_suffice.set(True)
     try:
         yield

@@ -25,4 +25,6 @@ def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:
     if chosen.type == "cuda":
         # cuBLAS reads it once, before its first product; processes that are started inherit it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return Machine(str(chosen), max(1, torch.get_num_threads() // jobs), compile)
+    # There is one CPU, whatever number it is given.
+    name = "cpu" if chosen.type == "cpu" else str(chosen)
+    return Machine(name, max(1, torch.get_num_threads() // jobs), compile)

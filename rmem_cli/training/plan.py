@@ -18,8 +18,10 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State, detach
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.tasks.base import Task
 from rmem_cli.training.loop import DTYPES, build_task, build_task_model, total_steps
 from rmem_cli.training.optimizers import build_optimizer
+from rmem_cli.training.stages import build_stages
 
 # Of the rate of large products, what training reaches where products are most of it.
 _SHARE_OF_PRODUCT_RATE = 0.5
@@ -35,6 +37,9 @@ def _flops_of_product(added: Any, left: torch.Size, right: torch.Size, *_: Any, 
 _IN_PLACE = {torch.ops.aten.addmm_: _flops_of_product, torch.ops.aten.baddbmm_: _flops_of_product}
 # Segments after the second cost what the second does.
 _WALKED_SEGMENTS = 2
+# Of a long segment that a core walks step by step, so many steps and twice as many are counted: each further
+# step costs the same.
+_COUNTED_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -60,28 +65,37 @@ def plan_of(spec: RunSpec, device: torch.device) -> Plan:
     """The size of a run, and an estimate of its time on a device.
 
     Raises:
-        DataError: Its data is missing, which the vocabulary comes from.
+        DataError: Its data, which the vocabulary comes from, or its pretrained model is missing.
     """
     settings = spec.settings
     task = build_task(settings)
     train = settings.train
-    with torch.device("meta"):
-        model = build_task_model(settings, task).to(DTYPES[train.dtype])
-    batch = task.training_batch(0, train.batch_size, seed=0).to(torch.device("meta"), DTYPES[train.dtype])
+    model = _without_memory(settings, task)
     steps = total_steps(train, task)
+    stages = [stage for stage in build_stages(settings, task, steps) if stage.steps > 0]
+    walks = _Walks(model)
     # Which classes an adaptive softmax gathers depends on the data: counted as if it were all of them.
     with meta_config.patch(  # type: ignore[attr-defined]
         meta_nonzero_assume_all_nonzero=True
     ):
-        cost = _cost_of_step(model, batch, settings)
+        costs = [_cost_of_step(walks, stage.task, settings) for stage in stages]
     rate, call = _product_rate(device), _call_seconds(device)
+    seconds = [cost.flops / (_SHARE_OF_PRODUCT_RATE * rate) + cost.calls * call for cost in costs]
     return Plan(
         parameters=model.parameter_count(),
         steps=steps,
         batch_size=train.batch_size,
-        memory_mb=cost.bytes / 1e6,
-        seconds=steps * (cost.flops / (_SHARE_OF_PRODUCT_RATE * rate) + cost.calls * call),
+        memory_mb=(max(cost.bytes for cost in costs) + _weight_bytes(model, settings)) / 1e6,
+        seconds=sum(stage.steps * each for stage, each in zip(stages, seconds, strict=True)),
     )
+
+
+def _without_memory(settings: RunSettings, task: Task) -> SequenceModel:
+    """The model, its numbers without memory; a pretrained one is read from its files before."""
+    pretrained = getattr(settings.model.core, "backbone", None) is not None
+    with torch.device("cpu" if pretrained else "meta"):
+        model = build_task_model(settings, task)
+    return model.to("meta", DTYPES[settings.train.dtype])
 
 
 @dataclass(frozen=True)
@@ -92,20 +106,30 @@ class _Cost:
     calls: float
     bytes: float
 
+    def towards(self, other: "_Cost", times: float) -> "_Cost":
+        """This cost, and so many times what another one is above it."""
+        return _Cost(
+            self.flops + times * (other.flops - self.flops),
+            self.calls + times * (other.calls - self.calls),
+            self.bytes + times * (other.bytes - self.bytes),
+        )
 
-def _cost_of_step(model: SequenceModel, batch: Batch, settings: RunSettings) -> _Cost:
-    backprop: Any = settings.train.backprop
-    length = getattr(backprop, "segment_length", None) or model.core.segment_length
+
+def _cost_of_step(walks: "_Walks", task: Task, settings: RunSettings) -> _Cost:
+    """What a training step on a task costs, the weights and what belongs to them aside."""
+    train = settings.train
+    batch = task.training_batch(0, train.batch_size, seed=0).to(torch.device("meta"), DTYPES[train.dtype])
+    backprop: Any = train.backprop
+    length = getattr(backprop, "segment_length", None) or walks.model.core.segment_length
     segments = batch.split(length)
-    first, *later = _walk(model, segments[:_WALKED_SEGMENTS])
+    first, *later = walks.costs(segments[:_WALKED_SEGMENTS])
     rest = later[0] if later else first
     kept, passes = _kept_segments(backprop, len(segments))
-    held = first.bytes + (kept - 1) * rest.bytes
     count = len(segments) - 1
     return _Cost(
         flops=passes * (first.flops + count * rest.flops),
         calls=passes * (first.calls + count * rest.calls),
-        bytes=held + _weight_bytes(model, settings),
+        bytes=first.bytes + (kept - 1) * rest.bytes,
     )
 
 
@@ -122,21 +146,48 @@ def _kept_segments(backprop: Any, segments: int) -> tuple[int, float]:
     return segments, 1
 
 
-def _walk(model: SequenceModel, segments: list[Batch]) -> list[_Cost]:
-    """The cost of each of some segments that follow one another, forward and backward."""
-    state: State | None = None
-    costs = []
-    model.core.op_paths()  # loads the native operations, whose products are counted by functions of their own
-    for segment in segments:
-        saved = _SavedBytes(model)
+class _Walks:
+    """What segments cost a model, forward and backward."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        self.model = model
+        self._known: dict[tuple[torch.Size, ...], list[_Cost]] = {}
+
+    def costs(self, segments: list[Batch]) -> list[_Cost]:
+        """The cost of each of some segments that follow one another, counted once for all of their sizes."""
+        sizes = tuple(segment.inputs.shape for segment in segments)
+        if sizes not in self._known:
+            self._known[sizes] = self._walk(segments)
+        return self._known[sizes]
+
+    def _walk(self, segments: list[Batch]) -> list[_Cost]:
+        state: State | None = None
+        costs = []
+        self.model.core.op_paths()  # loads native operations, whose products their own functions count
+        for segment in segments:
+            cost, state = self._segment(segment, state)
+            costs.append(cost)
+        return costs
+
+    def _segment(self, segment: Batch, state: State | None) -> tuple[_Cost, State]:
+        """The cost of a segment, and the state after it, or one like it."""
+        time = segment.inputs.shape[1]
+        if not self.model.core.stepwise or time <= 3 * _COUNTED_STEPS:
+            return self._count(segment, state)
+        some, _ = self._count(segment.split(_COUNTED_STEPS)[0], state)
+        more, after = self._count(segment.split(2 * _COUNTED_STEPS)[0], state)
+        if more.calls - some.calls < _COUNTED_STEPS:  # one call reads all steps
+            return self._count(segment, state)
+        return some.towards(more, (time - _COUNTED_STEPS) / _COUNTED_STEPS), after
+
+    def _count(self, segment: Batch, state: State | None) -> tuple[_Cost, State]:
+        saved = _SavedBytes(self.model)
         with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as flops, _Calls() as calls:
             with torch.autograd.graph.saved_tensors_hooks(saved.keep, saved.give_back):
-                result = model.step(segment, state)
+                result = self.model.step(segment, state)
                 loss = result.nll_sum + sum(result.auxiliary.values())
             torch.autograd.backward(loss)
-        state = detach(result.state)
-        costs.append(_Cost(float(flops.get_total_flops()), calls.count, saved.bytes))
-    return costs
+        return _Cost(float(flops.get_total_flops()), calls.count, saved.bytes), detach(result.state)
 
 
 class _SavedBytes:

@@ -84,7 +84,8 @@ def train_run(
 
     Raises:
         InterruptedRunError: `stop` was true.
-        UsageError: The run started on another device or with other ops, or a folder cannot be written.
+        UsageError: The run started on another device, with another torch or with other ops, or a file cannot
+            be written.
         DataError: Its data or its checkpoint is missing or damaged.
         OutOfMemoryError: Not even the model fits into memory.
     """
@@ -106,8 +107,9 @@ def train_run(
             training.model.core.compile()
         training.resume()
         ended, rows = _train_and_evaluate(spec, training, environment, progress, stop)
-        store.write(rows)
+        # The rows come last: a run that has them is done, and nothing would write its curve any more.
         store.write_curve(curve_name(spec, train_hash), thinned(folder.curve.text()))
+        store.write(rows)
         folder.write_status(ended.status, ended.step, ended.message)
     return ended
 
@@ -203,6 +205,12 @@ def _record_environment(folder: RunFolder, training: Training, machine: Machine)
     """Note where the run computes, or make sure that it goes on as it started."""
     current = _environment(training.model, training.settings, machine)
     stored = folder.record_environment(current)
+    if stored.torch_version != current.torch_version:
+        raise UsageError(
+            f"the run in {folder.path} started with torch {stored.torch_version} and cannot go on with torch "
+            f"{current.torch_version}, or its numbers would not be those of one run; install torch "
+            f"{stored.torch_version}, or start it again after deleting that folder"
+        )
     if (stored.device, stored.op_paths) != (current.device, current.op_paths):
         raise UsageError(
             f"the run in {folder.path} started on {stored.device} with ops [{stored.op_paths}] and cannot go "

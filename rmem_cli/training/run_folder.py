@@ -5,7 +5,8 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
@@ -33,7 +34,7 @@ class RunBusyError(UsageError):
 
 @dataclass(frozen=True)
 class Environment:
-    """Where a run was computed; what must stay the same when it goes on is in the first four attributes.
+    """Where a run was computed; when it goes on, the first four attributes and torch must be the same.
 
     Attributes:
         threads: CPU threads of PyTorch.
@@ -199,6 +200,7 @@ class RunFolder:
 
         Raises:
             DataError: The stored environment is damaged.
+            UsageError: It cannot be written.
         """
         stored = read_environment(self.path)
         if stored is not None:
@@ -221,6 +223,9 @@ class RunFolder:
             status: What became of the run.
             step: Updates done.
             message: Why, where the status needs a reason.
+
+        Raises:
+            UsageError: It cannot be written; the status is as it was.
         """
         _write_json(self.path / "status.json", RunStatus(status, step, message))
 
@@ -244,9 +249,12 @@ class LearningCurve:
             step: Updates done.
             split: "train", "valid" or "test".
             metrics: Metric name to value.
+
+        Raises:
+            UsageError: They cannot be written; a half-written row is dropped when the run goes on.
         """
         lines = [f"{step},{split},{metric},{float(value)!r}\n" for metric, value in metrics.items()]
-        with self._path.open("a", encoding="utf-8", newline="") as file:
+        with _written(self._path), self._path.open("a", encoding="utf-8", newline="") as file:
             if file.tell() == 0:
                 file.write(self._header)
             file.writelines(lines)
@@ -256,9 +264,13 @@ class LearningCurve:
 
         Args:
             step: Updates done in the checkpoint from which the run goes on; -1 drops all rows.
+
+        Raises:
+            UsageError: It cannot be written; the curve is as it was.
         """
         rows = [row for row in _COMPLETE_ROW.finditer(self.text()) if int(row["step"]) <= step]
-        write_atomically(self._path, "".join([self._header, *(row[0] for row in rows)]).encode())
+        with _written(self._path):
+            write_atomically(self._path, "".join([self._header, *(row[0] for row in rows)]).encode())
 
     def text(self) -> str:
         """The whole file; empty if there is none."""
@@ -266,6 +278,18 @@ class LearningCurve:
             return self._path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             return ""
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """A disk that is full, or a file that may not be written, is one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror or error}); make room or make it writable, then run "
+            "the same command again to go on from the last checkpoint"
+        ) from error
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageError:
@@ -284,7 +308,8 @@ _Content = TypeVar("_Content", Environment, RunStatus)
 
 
 def _write_json(path: Path, content: _Content) -> None:
-    write_atomically(path, (json.dumps(asdict(content), indent=2) + "\n").encode())
+    with _written(path):
+        write_atomically(path, (json.dumps(asdict(content), indent=2) + "\n").encode())
 
 
 def _read_json(path: Path, kind: type[_Content]) -> _Content | None:

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,25 @@ def test_a_dry_run_plans_with_the_known_size_of_data_that_is_not_here(rmem, reci
     assert "cifar10 (images) is not here; its known size will do for a plan" in ended.err
 
 
+def test_a_dry_run_names_the_runs_that_cannot_be_planned_and_plans_the_others(rmem, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    rows = ["--row", "roberta_base_1seg", "--row", "t5_base_1seg", "--row", "t5_base_4seg"]
+    some = rmem("train", "rmt_hyperpartisan", *rows, "--row", "scratch_1seg", "--dry-run")
+    assert some.code == 0, some.err
+    assert [line.split(" (")[0] for line in some.out.splitlines()] == [
+        f"rmt_hyperpartisan scratch_1seg seed {seed}" for seed in (1, 2, 3)
+    ]
+    assert "runs to do: 12 of 12" in some.err
+    assert "hyperpartisan (pieces) is not here; its known size will do for a plan" in some.err
+    assert "cannot plan rmt_hyperpartisan roberta_base_1seg: roberta-base needs the transformers" in some.err
+    both = "cannot plan rmt_hyperpartisan t5_base_1seg, rmt_hyperpartisan t5_base_4seg: t5-base needs"
+    assert both in some.err
+    assert "training 3 of 12 runs takes about" in some.err
+    none = rmem("train", "rmt_hyperpartisan", *rows, "--dry-run")
+    assert (none.code, none.out) == (3, "")
+    assert both in none.err
+
+
 def test_runs_changed_by_set_are_told_where_to_be_found(rmem, recipe, rows):
     ended = rmem("train", recipe, "--row", "gru", "--set", "train.steps=3")
     assert (ended.code, ended.out) == (0, "")
@@ -81,6 +101,7 @@ def test_a_run_that_diverges_ends_with_4_and_says_why(rmem, recipe, rows):
     assert ended.message.startswith("rmem: small gru seed 1 (custom): diverged: the loss is ")
     assert "a smaller optimizer.lr or train.clip_norm may help" in ended.message
     assert rows("status", "value") == [("diverged", "")] * 2
+    assert "Runs changed by --set" not in ended.err
 
 
 def test_several_failures_end_with_6_and_are_listed(rmem, recipe):

@@ -186,3 +186,33 @@ def test_kernels_start_as_asked_for(initializer):
 def test_a_wrong_option_of_rum_is_refused_by_name():
     with pytest.raises(ValueError, match="activation is 'gelu'"):
         RUM(3, 5, activation="gelu")
+
+
+@EVERY_CORE
+def test_a_row_without_steps_keeps_its_state_and_leaves_the_others_alone(name):
+    core = make(name).eval()
+    x, lengths = inputs(), torch.tensor([7, 0, 4, 0])
+    _, before = core(inputs().flip(0))
+    y, state = core(x, before, lengths)
+    assert y.isfinite().all()
+    for row, length in enumerate(lengths.tolist()):
+        of_row = {key: value[row : row + 1] for key, value in before.items()}
+        if length:
+            alone, of_row = core(x[row : row + 1, :length], of_row)
+            torch.testing.assert_close(y[row : row + 1, :length], alone)
+        for key in state:
+            torch.testing.assert_close(state[key][row : row + 1], of_row[key])
+    _, state = core(x, before, torch.zeros(4, dtype=torch.long))
+    for key in state:
+        torch.testing.assert_close(state[key], before[key])
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_a_row_without_steps_has_zeros_for_outputs_and_the_gradient_of_its_state(name):
+    core = make(name)
+    before = {key: value.requires_grad_() for key, value in core.initial_state(4).items()}
+    y, state = core(inputs(), before, torch.tensor([7, 0, 4, 0]))
+    assert torch.equal(y[[1, 3]], torch.zeros(2, 7, 5).double())
+    sum(value.sum() for value in state.values()).backward()
+    for value in before.values():
+        assert torch.equal(value.grad[[1, 3]], torch.ones_like(value[[1, 3]]))

@@ -2,8 +2,10 @@
 
 import os
 import random
+import re
 import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from rmem_cli.training import run as run_module
 from rmem_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from rmem_cli.training.evaluation import Totals, evaluate
 from rmem_cli.training.loop import Training, build_task, build_task_model
+from rmem_cli.training.machine import choose_machine
 from rmem_cli.training.memory import OutOfMemoryError
 from rmem_cli.training.run import Machine
 from rmem_cli.training.run_folder import RunFolder, read_environment, read_status
@@ -248,6 +251,92 @@ def test_a_run_does_not_go_on_with_another_device_or_op(make_spec, lab, monkeypa
     with pytest.raises(UsageError, match="cannot go on with"):
         lab.train(spec)
     monkeypatch.undo()
+
+
+def test_a_run_does_not_go_on_with_another_torch(make_spec, lab, monkeypatch):
+    spec = make_spec()
+    calls = iter(range(100))
+    with pytest.raises(InterruptedRunError):
+        lab.train(spec, stop=lambda: next(calls) == 3)
+    started = run_module._environment
+    here = re.escape(torch.__version__)
+    sentence = f"started with torch {here} and cannot go on with torch 1.2.3.*install torch {here}"
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_environment", lambda *of: replace(started(*of), torch_version="1.2.3"))
+        with pytest.raises(UsageError, match=sentence):
+            lab.train(spec)
+    assert steps_in(lab.folder(spec)) == 3
+    assert lab.train(spec).status == "ok"
+
+
+def test_a_run_goes_on_by_either_name_of_the_cpu(make_spec, lab):
+    spec = make_spec()
+    lab.machine = choose_machine("cpu", 1)
+    calls = iter(range(100))
+    with pytest.raises(InterruptedRunError):
+        lab.train(spec, stop=lambda: next(calls) == 3)
+    lab.machine = choose_machine("cpu:0", 1)
+    assert lab.train(spec).status == "ok"
+    assert {row.device for row in lab.rows()} == {"cpu"}
+
+
+@contextmanager
+def full_disk(limit):
+    """No file gets larger than so many bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_is_full_of_the_learning_curve_is_one_sentence_and_the_run_goes_on(
+    make_spec, lab, same, steps_done, monkeypatch, tmp_path
+):
+    spec = make_spec("train.steps=480", "train.checkpoint_every=40", "train.validation=null")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("RMEM_RUNS", str(tmp_path / "other-runs"))
+        elsewhere.setenv("RMEM_RESULTS", str(tmp_path / "other-results"))
+        lab.train(spec)
+        rows, curve = same(lab.rows()), curves()
+        size = (lab.folder(spec) / "metrics.csv").stat().st_size
+        assert size > 1.5 * max(path.stat().st_size for path in lab.folder(spec).glob("checkpoints/*/*"))
+    steps_done.clear()
+    with full_disk(size * 2 // 3), pytest.raises(UsageError) as refused:
+        lab.train(spec)
+    assert re.fullmatch(
+        r".*metrics\.csv cannot be written \(File too large\); make room or make it writable, then run the "
+        "same command again to go on from the last checkpoint",
+        str(refused.value),
+    )
+    assert steps_done[-1] > 200
+    reached = load_checkpoint(lab.folder(spec), "last")[1]["counters"]["step"]
+    assert steps_done[-1] - 40 <= reached
+    steps_done.clear()
+    lab.train(spec)
+    assert steps_done[0] == reached
+    assert same(lab.rows()) == rows
+    assert curves() == curve
+
+
+def test_a_curve_that_could_not_be_recorded_is_recorded_by_the_same_command_again(
+    make_spec, lab, monkeypatch, steps_done
+):
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    spec = make_spec()
+    with monkeypatch.context() as patch:
+        patch.setattr("rmem_cli.results.store.write_durably", fail)
+        with pytest.raises(UsageError, match="No space left on device"):
+            lab.train(spec)
+    assert lab.rows() == []
+    lab.train(spec)
+    assert len(lab.rows()) == 2
+    assert len(curves()) == 1
+    assert steps_done == list(range(12)), "nothing is trained twice"
 
 
 def test_a_run_goes_on_with_the_threads_it_started_with(make_spec, lab):

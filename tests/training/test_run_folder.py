@@ -158,7 +158,7 @@ def test_a_status_that_could_not_be_finished_leaves_the_one_before(
     with RunFolder.open(spec(), HASH, tmp_path) as run:
         run.write_status("running", 5)
         monkeypatch.setattr(*((os, "fsync", fail) if step_that_fails == "fsync" else (Path, "replace", fail)))
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(UsageError, match=r"status\.json cannot be written \(disk full\); make room"):
             run.write_status("ok", 10)
         monkeypatch.undo()
         assert run.status() == RunStatus("running", 5)

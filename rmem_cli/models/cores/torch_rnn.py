@@ -1,5 +1,6 @@
 """Plain RNN, LSTM and GRU: torch's own modules behind the core interface."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -9,6 +10,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import GRUSettings, LSTMSettings, RNNSettings
 from rmem_cli.models.state import State
+
+Hidden = Tensor | tuple[Tensor, ...]
 
 
 class _TorchCore(Core):
@@ -41,11 +44,25 @@ class _TorchCore(Core):
         if lengths is None or lengths.is_meta:  # a tensor without values: as if all steps counted
             y, hidden = self.module(x, hidden)
         else:
-            packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            packed, hidden = self.module(packed, hidden)
-            y, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+            y, hidden = self._up_to(lengths, x, hidden)
         after = hidden if isinstance(hidden, tuple) else (hidden,)
+        if lengths is not None:
+            after = tuple(map(partial(_unless_empty, lengths), after, before))
         return y, {name: value.transpose(0, 1) for name, value in zip(self.state_names, after, strict=True)}
+
+    def _up_to(self, lengths: Tensor, x: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        """Outputs and hidden states, each row read as far as it counts; one without steps for a step."""
+        # Rows are packed without gaps, which torch refuses to do with none of a row's steps.
+        some = lengths.clamp(min=1).cpu()
+        packed = pack_padded_sequence(x, some, batch_first=True, enforce_sorted=False)
+        packed, hidden = self.module(packed, hidden)
+        y, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+        return y * (lengths > 0).to(y)[:, None, None], hidden
+
+
+def _unless_empty(lengths: Tensor, after: Tensor, before: Tensor) -> Tensor:
+    """`[layers, batch, hidden]`: the states after a segment; of rows without steps, those before it."""
+    return torch.where((lengths > 0).to(after.device)[:, None], after, before)
 
 
 class RNN(_TorchCore):

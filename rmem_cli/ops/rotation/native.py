@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from rmem_cli.ops.rotation.options import Affine, RUMOptions, RUMResult, RUMWeights
 
@@ -52,6 +53,8 @@ def register() -> None:
     torch.library.register_fake("rmem::rum_backward", _backward_shapes)
     torch.library.register_autograd("rmem::rum", _backward, setup_context=_setup_context)
     torch.library.register_autograd("rmem::rum_backward", _no_second_derivative)
+    register_flop_formula(torch.ops.rmem.rum)(_flops)
+    register_flop_formula(torch.ops.rmem.rum_backward)(_backward_flops)
 
 
 def _bias(affine: Affine) -> Tensor:
@@ -96,6 +99,43 @@ def _forward_shapes(
         (copies, batch, size, size) if as_matrix else (0,),
     ]
     return tuple(x.new_empty(shape) for shape in shapes)
+
+
+def _flops(
+    x: torch.Size,
+    hidden: torch.Size,
+    memory: torch.Size | None,
+    input_weight: torch.Size,
+    bias: Any,
+    recurrent_weight: torch.Size,
+    *_: Any,
+    **__: Any,
+) -> int:
+    """Of the products of a sequence, and of its memory."""
+    of_inputs, of_states = _products(x, input_weight), _products(x, recurrent_weight)
+    return of_inputs + of_states + _memory_flops(x, memory)
+
+
+def _backward_flops(
+    outputs_grad: Any, hidden_grad: Any, memory_grad: Any, cosines_grad: Any, *operands: Any, **__: Any
+) -> int:
+    """Each product has two gradients, if both are wanted; a rotation is taken back besides."""
+    x, _, memory, input_weight, recurrent_weight, *_, want_x, _, _, _ = operands
+    of_inputs, of_states = _products(x, input_weight), _products(x, recurrent_weight)
+    return (1 + int(want_x)) * of_inputs + 2 * of_states + 3 * _memory_flops(x, memory)
+
+
+def _products(x: torch.Size, weight: torch.Size) -> int:
+    """Of each step and row with a matrix."""
+    return 2 * x[0] * x[1] * weight[0] * weight[1]
+
+
+def _memory_flops(x: torch.Size, memory: torch.Size | None) -> int:
+    """Of a memory as a matrix or, where they are fewer, as all rotations so far."""
+    if memory is None:
+        return 0
+    (batch, time, _), size = x, memory[1]
+    return batch * time * min(10 * size * size, 4 * size * time)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
