@@ -37,6 +37,13 @@ class Batch:
             None if self.lengths is None else self.lengths.to(device),
         )
 
+    def counted_steps(self) -> slice:
+        """From the first step with a weight to the last; all, where finding out stalls an accelerator."""
+        if self.weight.device.type != "cpu":
+            return slice(None)
+        steps = self.weight.any(0).nonzero()
+        return slice(int(steps[0]), int(steps[-1]) + 1) if len(steps) else slice(0, 1)
+
     def split(self, segment_length: int | None) -> list["Batch"]:
         """Segments of the given length along time (the last one may be shorter); None: one segment."""
         time = self.inputs.shape[1]

@@ -84,7 +84,8 @@ class SequenceModel(nn.Module):
     def step(self, batch: Batch, state: State | None) -> StepResult:
         """Loss of one segment."""
         y, state = self.outputs(batch, state)
-        nll = self.head.nll(y, batch.targets) * batch.weight
+        counted = batch.counted_steps()
+        nll = self.head.nll(y[:, counted], batch.targets[:, counted]) * batch.weight[:, counted]
         return StepResult(nll.sum(), batch.weight.sum(), state, self._auxiliary(batch, state))
 
     def _auxiliary(self, batch: Batch, state: State) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
+from rmem_cli.models.config import AdaptiveSoftmaxSettings, EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.config import GRUSettings
 from rmem_cli.models.cores.torch_rnn import GRU
 from rmem_cli.models.encoders import Embedding, OneHot
@@ -53,6 +53,25 @@ def test_a_step_sums_the_weighted_losses():
     torch.testing.assert_close(result.nll_sum, (losses * weight).sum())
     assert result.weight_sum == 5.5
     assert result.auxiliary == {}
+
+
+@pytest.mark.parametrize("head", [LinearHeadSettings(), AdaptiveSoftmaxSettings(tied=False, cutoffs=[2])])
+@pytest.mark.parametrize("weighted", [[], [0], [4], [1, 3], [0, 1, 2, 3, 4]])
+def test_steps_without_weight_in_front_and_behind_cost_no_logits_and_change_no_gradient(head, weighted):
+    settings = ModelSettings(core=GRUSettings(hidden_size=6), head=head)
+    model = build_model(settings, symbols=4, classes=4).double()
+    batch = make_batch().to(torch.device("cpu"), torch.float64)
+    weight = torch.zeros(2, 5, dtype=torch.float64)
+    weight[1, weighted] = 0.5
+    batch = Batch(batch.inputs, batch.targets, weight, batch.fresh)
+    y, _ = model.outputs(batch, None)
+    whole = torch.autograd.grad((model.head.nll(y, batch.targets) * weight).sum(), [*model.parameters()])
+    asked = []
+    original = model.head.nll
+    model.head.nll = lambda y, targets: (asked.append(targets.shape[1]), original(y, targets))[1]
+    found = torch.autograd.grad(model.step(batch, None).nll_sum, [*model.parameters()])
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-14)
+    assert asked == [weighted[-1] - weighted[0] + 1 if weighted else 1]
 
 
 def test_parameters_are_counted_frozen_ones_included():
