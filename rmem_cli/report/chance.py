@@ -1,6 +1,5 @@
 """The lines of chance beside the models."""
 
-from collections import defaultdict
 from typing import cast
 
 from rmem_cli.recipe import Recipe, RunSpec
@@ -18,21 +17,34 @@ def chance_lines(recipe: Recipe, place: Place, entries: dict[str, dict[str, Entr
         place: Where it is measured.
         entries: Row to scale to entry, of all that is measured there.
     """
-    titles: dict[tuple[tuple[str, float], ...], list[str]] = defaultdict(list)
+    groups: list[tuple[dict[str, float], list[str]]] = []
     for row, at in entries.items():
-        found = ((scale, _chance(entry.spec, place)) for scale, entry in at.items())
-        chances = tuple((scale, value) for scale, value in found if value is not None)
+        found = {scale: _chance(entry.spec, place) for scale, entry in at.items()}
+        chances = {scale: value for scale, value in found.items() if value is not None}
         if chances:
-            titles[chances].append(recipe.row(row).title)
+            values, titles = _agreeing(groups, chances)
+            values |= chances
+            titles.append(recipe.row(row).title)
     return [
         Line(
             "chance",
             "chance",
-            "chance" if len(titles) == 1 else f"chance for {'; '.join(models)}",
-            ours={scale: Ours(mean=value) for scale, value in chances},
+            "chance" if len(groups) == 1 else f"chance for {'; '.join(titles)}",
+            ours={scale: Ours(mean=value) for scale, value in values.items()},
         )
-        for chances, models in titles.items()
+        for values, titles in groups
     ]
+
+
+def _agreeing(
+    groups: list[tuple[dict[str, float], list[str]]], chances: dict[str, float]
+) -> tuple[dict[str, float], list[str]]:
+    """The group that differs at no scale, a new one if there is none: a row may be run at one scale alone."""
+    for values, titles in groups:
+        if all(values.get(scale, value) == value for scale, value in chances.items()):
+            return values, titles
+    groups.append(({}, []))
+    return groups[-1]
 
 
 def _chance(spec: RunSpec, place: Place) -> float | None:

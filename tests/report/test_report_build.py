@@ -202,6 +202,22 @@ def test_chance_stands_beside_the_models_for_the_task_of_each_scale(recipe, resu
     assert found.ours["cpu"].n == 0
 
 
+def test_rows_that_are_not_run_at_every_scale_share_the_chance_of_those_that_are(recipe, results):
+    rows = "  - {id: lstm, title: LSTM}\n  - {id: gru, title: GRU}"
+    made = recipe(rows, "copying", **{"cpu: {": "cpu: {rows: [gru], task.length: 20, "})
+    table = build_table(made, results(made, "gru", [0.5], name="loss", scale="cpu", data_hash=""))
+    (found,) = [one for one in section(table, name="loss").lines if one.kind == "chance"]
+    assert (found.title, set(found.ours)) == ("chance", {"paper", "cpu"})
+
+
+def test_rows_of_different_tasks_have_chances_of_their_own(recipe, results):
+    rows = "  - {id: short, title: Short, task.length: 20}\n  - {id: long, title: Long}"
+    made = recipe(rows, "copying")
+    table = build_table(made, results(made, "long", [0.5], name="loss", data_hash=""))
+    titles = [one.title for one in section(table, name="loss").lines if one.kind == "chance"]
+    assert titles == ["chance for Short", "chance for Long"]
+
+
 def test_language_models_have_no_solve_rate_and_chance_only_where_their_text_is(recipe, results, write_text):
     made = recipe(PLAIN)
     table = build_table(made, results(made, "lstm", [1.0]))
