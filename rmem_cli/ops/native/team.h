@@ -1,6 +1,7 @@
 // How threads share the steps of a sequence.
 #pragma once
 
+#include <ATen/Config.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -22,7 +23,7 @@ class Team {
  public:
   // `unit_grain`: units are shared out in multiples of it.
   Team(int64_t rows, int64_t units, bool by_units, int64_t unit_grain) : rows_(rows), units_(units), grain_(unit_grain) {
-    const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+    const int64_t threads = at_once && !at::in_parallel_region() ? at::get_num_threads() : 1;
     members_ = by_units ? std::min(threads, (units + unit_grain - 1) / unit_grain) : 1;
   }
 
@@ -67,6 +68,12 @@ class Team {
  private:
   // Rows of the batch that make a thread worth its while: fewer take as long to multiply.
   static constexpr int64_t rows_per_thread = 4;
+  // OpenMP alone promises that all parts run at once, and so can meet.
+#if AT_PARALLEL_OPENMP
+  static constexpr bool at_once = true;
+#else
+  static constexpr bool at_once = false;
+#endif
   // About 50 microseconds.
   static constexpr int spins = 1000;
 
