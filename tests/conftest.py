@@ -32,6 +32,12 @@ def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("RMEM_RESULTS", str(tmp_path / "rmem-results"))
 
 
+@pytest.fixture(scope="session")
+def process_timeout():
+    """Seconds after which a process that a test waits for hangs, however busy the machine is."""
+    return 300
+
+
 @pytest.fixture
 def real_data():
     """The folder of real data sets, for tests marked `data`."""

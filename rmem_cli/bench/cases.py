@@ -14,6 +14,9 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.gated_layers import GateDesign, GatedLSTMLayer
 from rmem_cli.models.cores.rum import RUM
 from rmem_cli.models.sequence import SequenceModel, build_model
+from rmem_cli.ops.attention import fast as fast_attention
+from rmem_cli.ops.attention import heads, masks
+from rmem_cli.ops.attention import native as native_attention
 from rmem_cli.ops.gates import fast as fast_gates
 from rmem_cli.ops.gates import native as native_gates
 from rmem_cli.ops.gates import reference as reference_gates
@@ -151,6 +154,33 @@ def _gradients(module: nn.Module, outputs: Callable[[], Tensor]) -> None:
     outputs().sum().backward()  # type: ignore[no-untyped-call]
 
 
+_HEAD_SIZE = 64
+
+
+def _attention_step(size: Size, form: str) -> Step:
+    """Relative attention of a segment to itself, in the order of time."""
+    count = max(1, size.hidden // _HEAD_SIZE)
+    table, head = (count, size.time + 1), size.hidden // count
+    shapes = (size.batch, size.time, 3 * size.hidden), (*table, head), (count, head), table
+    leaves = nn.ParameterList(torch.randn(shape) for shape in shapes)
+    blocked = masks.blocked(masks.Layout(size.time), masks.Rules())
+
+    def attend() -> Tensor:
+        projected, distances, content_bias, distance_bias = leaves
+        positions = distances, content_bias, distance_bias, blocked
+        if form == "native":
+            return native_attention.relative_attention(projected, None, *positions)
+        queries, keys, values = heads.split(projected, count)
+        return heads.merge(fast_attention.relative_attention(queries, keys, values, *positions))
+
+    return partial(_gradients, leaves, attend)
+
+
+def _attention_flops(size: Size) -> float:
+    """Of the products with keys, distances and values, half of which the order of time hides."""
+    return 3.0 * size.batch * size.time * size.hidden * 3 * size.time
+
+
 _SEGMENT_LENGTH = 128
 _SYMBOLS = 256
 
@@ -207,6 +237,11 @@ def _rum_case(lambda_: int, size: Size) -> Case:
     )
 
 
+def _attention_case(size: Size) -> Case:
+    name = f"attention-h{size.hidden}-b{size.batch}-t{size.time}"
+    return Case(name, "attention", size, ("fast", "native"), _attention_step, _attention_flops)
+
+
 def _segments_case(name: str, forms: tuple[str, ...], core: dict[str, Any]) -> Case:
     size = Size(256, 4, 8 * _SEGMENT_LENGTH)
     return Case(name, "", size, forms, partial(_segments_step, core), partial(_segments_flops, core))
@@ -217,12 +252,14 @@ _RUM_SIZES = {
     0: [Size(100, 32, 500), Size(250, 32, 200)],
     1: [Size(50, 32, 53), Size(250, 32, 200), Size(250, 128, 53)],
 }
+_ATTENTION_SIZES = [Size(256, 4, 128), Size(256, 4, 512)]
 _TRANSFORMER = {"layers": 4, "heads": 8, "head_size": 32, "inner_size": 1024}
 
 CASES: list[Case] = [
     *(_lstm_case(f"ur_lstm-h{s.hidden}-b{s.batch}-t{s.time}", "UR", s) for s in _LSTM_SIZES),
     *(_lstm_case(f"lstm-h{s.hidden}-b{s.batch}-t{s.time}", "-", s, coupled=False) for s in _LSTM_SIZES),
     *(_rum_case(lambda_, size) for lambda_, sizes in _RUM_SIZES.items() for size in sizes),
+    *map(_attention_case, _ATTENTION_SIZES),
     _segments_case(
         "transformer_xl", ("full",), {"kind": "transformer_xl", "cache_length": 128, **_TRANSFORMER}
     ),

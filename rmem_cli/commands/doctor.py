@@ -52,7 +52,4 @@ def _operations() -> list[tuple[str, str, str]]:
     from rmem_cli.ops.native import build
 
     statuses = {family: build.status(family) for family in build.FAMILIES}
-    return [
-        *((op, "native" if each.available else "fast", each.reason) for op, each in statuses.items()),
-        ("attention", "fast", "large products, for which PyTorch has all that is needed"),
-    ]
+    return [(op, "native" if each.available else "fast", each.reason) for op, each in statuses.items()]

@@ -13,6 +13,10 @@ STATUSES = ("ok", "diverged", "out_of_memory", "interrupted")
 class ResultRow:
     """One value of one metric, with everything needed to say where it came from.
 
+    Training and evaluation may be commands of their own, on other machines and with other versions. What a
+    row says of machine and versions is what evaluated: it computed the value from the checkpoint. The run's
+    folder has those that training started with.
+
     Attributes:
         experiment: Name of the recipe, which is also the name of the results table.
         row: Row of the recipe.
@@ -29,16 +33,18 @@ class ResultRow:
         step: Training step of the checkpoint.
         checkpoint: "best" or "last".
         parameters: Number of trainable parameters.
-        wall_seconds: Training time, resumed parts included.
-        peak_memory_mb: Peak memory in megabytes.
-        device: Device, such as "cpu" or "cuda:0".
-        threads: Number of CPU threads.
-        op_paths: Implementation of each op, such as "rotation=fast".
+        wall_seconds: Training time, resumed parts included; that of the evaluation does not count.
+        peak_memory_mb: Peak memory in megabytes of what made the row: training (the last session, if there
+            were more) and its evaluation, or an evaluation alone.
+        device: Device that evaluated, such as "cpu" or "cuda:0".
+        threads: Number of CPU threads that evaluated.
+        op_paths: Implementation of each op in the evaluation, such as "rotation=fast".
         dtype: Floating point type of the parameters.
-        torch_version: Version of PyTorch.
-        rmem_version: Version of rmem.
-        git_commit: Commit of the checkout that ran ("" if there is none).
-        git_dirty: "true" if that checkout had uncommitted changes, "false" if not, "" if there is none.
+        torch_version: Version of PyTorch that evaluated.
+        rmem_version: Version of rmem that evaluated.
+        git_commit: Commit of the checkout that evaluated ("" if there is none); behind that of the training,
+            as "training+evaluation", if the run was started from another.
+        git_dirty: "true" if one of these had uncommitted changes, "false" if not, "" if there is none.
         train_hash: Hash of all that the training depends on.
         eval_hash: Hash of the evaluation protocol.
         data_hash: Hash of the data ("" for generated tasks).

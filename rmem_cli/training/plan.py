@@ -118,11 +118,13 @@ class _Cost:
 def _cost_of_step(walks: "_Walks", task: Task, settings: RunSettings) -> _Cost:
     """What a training step on a task costs, the weights and what belongs to them aside."""
     train = settings.train
-    batch = task.training_batch(0, train.batch_size, seed=0).to(torch.device("meta"), DTYPES[train.dtype])
+    batch = task.training_batch(1, train.batch_size, seed=0)  # the first of a text starts afresh
+    carried = task.carries_state and not bool(batch.fresh.all())
+    batch = batch.to(torch.device("meta"), DTYPES[train.dtype])
     backprop: Any = train.backprop
     length = getattr(backprop, "segment_length", None) or walks.model.core.segment_length
     segments = batch.split(length)
-    first, *later = walks.costs(segments[:_WALKED_SEGMENTS])
+    first, *later = walks.costs(segments[:_WALKED_SEGMENTS], carried)
     rest = later[0] if later else first
     kept, passes = _kept_segments(backprop, len(segments))
     count = len(segments) - 1
@@ -151,17 +153,24 @@ class _Walks:
 
     def __init__(self, model: SequenceModel) -> None:
         self.model = model
-        self._known: dict[tuple[torch.Size, ...], list[_Cost]] = {}
+        self._known: dict[tuple[bool, tuple[torch.Size, ...]], list[_Cost]] = {}
 
-    def costs(self, segments: list[Batch]) -> list[_Cost]:
-        """The cost of each of some segments that follow one another, counted once for all of their sizes."""
-        sizes = tuple(segment.inputs.shape for segment in segments)
-        if sizes not in self._known:
-            self._known[sizes] = self._walk(segments)
-        return self._known[sizes]
+    def costs(self, segments: list[Batch], carried: bool) -> list[_Cost]:
+        """The cost of each of some segments that follow one another, counted once for all of their sizes.
 
-    def _walk(self, segments: list[Batch]) -> list[_Cost]:
+        Args:
+            segments: Of one batch, the first ones.
+            carried: Whether earlier batches have left a state.
+        """
+        kind = carried, tuple(segment.inputs.shape for segment in segments)
+        if kind not in self._known:
+            self._known[kind] = self._walk(segments, carried)
+        return self._known[kind]
+
+    def _walk(self, segments: list[Batch], carried: bool) -> list[_Cost]:
         state: State | None = None
+        if carried:  # without values, an empty cache is like a full one
+            state = detach(self.model.core.initial_state(len(segments[0].inputs)))
         costs = []
         self.model.core.op_paths()  # loads native operations, whose products their own functions count
         for segment in segments:
@@ -181,6 +190,7 @@ class _Walks:
         return some.towards(more, (time - _COUNTED_STEPS) / _COUNTED_STEPS), after
 
     def _count(self, segment: Batch, state: State | None) -> tuple[_Cost, State]:
+        self.model.zero_grad()
         saved = _SavedBytes(self.model)
         with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as flops, _Calls() as calls:
             with torch.autograd.graph.saved_tensors_hooks(saved.keep, saved.give_back):

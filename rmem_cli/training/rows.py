@@ -35,7 +35,7 @@ class Trained:
         outcome: How the training ended.
         step: Where it ended.
         wall_seconds: How long it took.
-        environment: Where it was computed.
+        environment: What evaluates it, and the commits of the code that trained it too.
     """
 
     spec: RunSpec

@@ -141,11 +141,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
         _set_up(folder, machine)
         model = build_seeded_model(spec.settings, build_task(spec.settings), spec.seed, device)
         current = _environment(model, spec.settings, machine)
-        environment = replace(
-            _with_code_of_both(folder.record_environment(current), current),
-            device=current.device,
-            op_paths=current.op_paths,
-        )
+        environment = _with_code_of_both(folder.record_environment(current), current)
         trained = Trained(spec, folder, model, "ok", counters["step"], counters["wall_seconds"], environment)
         rows = make_rows(trained, stop)
     store.write(rows)
@@ -190,7 +186,7 @@ def _set_up(folder: RunFolder, machine: Machine) -> None:
 
 def _environment(model: SequenceModel, settings: RunSettings, machine: Machine) -> Environment:
     return Environment.current(
-        threads=machine.threads,
+        threads=torch.get_num_threads(),
         device=machine.device,
         dtype=settings.train.dtype,
         op_paths=";".join(f"{op}={path}" for op, path in sorted(_op_paths(model, machine).items())),
@@ -221,12 +217,12 @@ def _record_environment(folder: RunFolder, training: Training, machine: Machine)
 
 
 def _with_code_of_both(stored: Environment, current: Environment) -> Environment:
-    """The environment as result rows state it: a run that went on with other code names both commits."""
+    """This process's environment, as result rows state it: both commits where other code started the run."""
     if stored.git_commit == current.git_commit and stored.git_dirty == current.git_dirty:
-        return stored
+        return current
     commits = dict.fromkeys([stored.git_commit or "unknown", current.git_commit or "unknown"])
     dirty = "true" if "true" in (stored.git_dirty, current.git_dirty) else stored.git_dirty
-    return replace(stored, git_commit="+".join(commits), git_dirty=dirty)
+    return replace(current, git_commit="+".join(commits), git_dirty=dirty)
 
 
 def _train_and_evaluate(

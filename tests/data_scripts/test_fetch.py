@@ -100,7 +100,7 @@ print(fetch(replace(PTB, files=files, sources=sources, forms=forms), Console(std
 """
 
 
-def test_two_processes_at_once_do_the_work_once(small_ptb, mirror):
+def test_two_processes_at_once_do_the_work_once(small_ptb, mirror, process_timeout):
     def slowly(body):
         return lambda handler: (mirror.released.wait(0.3), handler.send_ranges(body))
 
@@ -108,7 +108,7 @@ def test_two_processes_at_once_do_the_work_once(small_ptb, mirror):
     command = [sys.executable, "-c", FETCHED, mirror.url]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = [subprocess.Popen(command, **pipes) for _ in range(2)]
-    outcomes = [process.communicate(timeout=60) for process in running]
+    outcomes = [process.communicate(timeout=process_timeout) for process in running]
     assert sorted(out for out, _ in outcomes) == ["False\n", "True\n"], outcomes
     assert sorted(mirror.paths()) == ["/ptb.test.txt", "/ptb.train.txt", "/ptb.valid.txt"]
 
@@ -137,9 +137,11 @@ module.fetch(replace(PTB, files=files, forms=(Form("char", prepare, None),)), Co
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
-def test_a_preparation_that_was_killed_is_not_taken_for_done(small_ptb, console, copy_folder, data_folder):
+def test_a_preparation_that_was_killed_is_not_taken_for_done(
+    small_ptb, console, copy_folder, data_folder, process_timeout
+):
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(copy_folder)], env=os.environ, timeout=60, check=False
+        [sys.executable, "-c", KILLED, str(copy_folder)], env=os.environ, timeout=process_timeout, check=False
     )
     assert killed.returncode == -signal.SIGKILL
     assert list((data_folder / "ptb").rglob("train.bin")), "it was killed before it wrote anything"

@@ -43,7 +43,9 @@ TEXT = b"the quick brown fox jumps over the lazy dog " * 10_000
 
 
 @pytest.mark.parametrize("way", ["download", "import", "unpack"])
-def test_a_full_disk_is_one_sentence_and_the_next_fetch_succeeds(mirror, tmp_path, file_of, way, archive):
+def test_a_full_disk_is_one_sentence_and_the_next_fetch_succeeds(
+    mirror, tmp_path, file_of, way, archive, process_timeout
+):
     mirror.answers["/text8"] = TEXT
     (tmp_path / "text8").write_bytes(TEXT)
     what = {"download": f"{mirror.url}/text8", "import": tmp_path / "text8", "unpack": archive}[way]
@@ -51,7 +53,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_fetch_succeeds(mirror, tmp_pat
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(what), str(len(TEXT)), checksum],
         env=os.environ,
-        timeout=60,
+        timeout=process_timeout,
         capture_output=True,
         text=True,
         check=False,

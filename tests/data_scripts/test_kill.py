@@ -91,10 +91,10 @@ def text():
     return bytes(random.Random(3).choices(b" abcdefghijklmnopqrstuvwxyz", k=MEGABYTES << 20))
 
 
-def run(what, text, checksum):
+def run(what, text, checksum, timeout):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, what, str(len(text)), checksum.removeprefix("sha256:"), str(MOMENTS)],
-        timeout=120,
+        timeout=timeout,
         capture_output=True,
         text=True,
         check=False,
@@ -107,7 +107,7 @@ def run(what, text, checksum):
     assert outcome["left"] == [".lock", "char"]
 
 
-def test_a_download_killed_at_twenty_random_moments_ends_complete(mirror, text, file_of):
+def test_a_download_killed_at_twenty_random_moments_ends_complete(mirror, text, file_of, process_timeout):
     def slowly(handler):
         """The wanted range, a quarter of a megabyte every few milliseconds."""
         wanted = handler.headers.get("Range", "bytes=0-")
@@ -125,10 +125,12 @@ def test_a_download_killed_at_twenty_random_moments_ends_complete(mirror, text, 
             return  # the client was killed
 
     mirror.answers["/text8"] = slowly
-    run(f"{mirror.url}/text8", text, file_of("text8", text).checksum)
+    run(f"{mirror.url}/text8", text, file_of("text8", text).checksum, process_timeout)
     assert any(range_ for _, range_, _ in mirror.requests), "no download was continued"
 
 
-def test_a_preparation_killed_at_twenty_random_moments_ends_complete(tmp_path, text, file_of):
+def test_a_preparation_killed_at_twenty_random_moments_ends_complete(
+    tmp_path, text, file_of, process_timeout
+):
     (tmp_path / "text8").write_bytes(text)
-    run(str(tmp_path / "text8"), text, file_of("text8", text).checksum)
+    run(str(tmp_path / "text8"), text, file_of("text8", text).checksum, process_timeout)

@@ -71,12 +71,16 @@ print(usage() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in kilobytes on Linux only")
-def test_preparation_streams(tmp_path):
+def test_preparation_streams(tmp_path, process_timeout):
     """Ten megabytes (1.8 million words) need far less memory than their words as a list would."""
     maker = Path(__file__).with_name("made_up_wikitext.py")
-    subprocess.run([sys.executable, maker, tmp_path, "10000000"], check=True, timeout=60)
+    subprocess.run([sys.executable, maker, tmp_path, "10000000"], check=True, timeout=process_timeout)
     measured = subprocess.run(
-        [sys.executable, "-c", MEASURED, tmp_path], check=True, timeout=60, capture_output=True, text=True
+        [sys.executable, "-c", MEASURED, tmp_path],
+        check=True,
+        timeout=process_timeout,
+        capture_output=True,
+        text=True,
     )
     assert int(measured.stdout) < 130_000
 

@@ -25,9 +25,9 @@ sys.exit(any(name in sys.modules for name in ("torch", "pydantic", "yaml", "pand
 """
 
 
-def test_reading_resolving_and_explaining_recipes_never_imports_torch() -> None:
-    subprocess.run([sys.executable, "-c", CODE], check=True, timeout=60)
+def test_reading_resolving_and_explaining_recipes_never_imports_torch(process_timeout: float) -> None:
+    subprocess.run([sys.executable, "-c", CODE], check=True, timeout=process_timeout)
 
 
-def test_the_commands_import_nothing_heavy_before_they_run() -> None:
-    subprocess.run([sys.executable, "-c", LIGHT], check=True, timeout=60)
+def test_the_commands_import_nothing_heavy_before_they_run(process_timeout: float) -> None:
+    subprocess.run([sys.executable, "-c", LIGHT], check=True, timeout=process_timeout)

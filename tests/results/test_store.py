@@ -129,10 +129,10 @@ def test_after_a_union_merge_the_later_row_wins_and_the_next_write_leaves_only_i
     assert (tmp_path / "recall.csv").read_text() == table_of(*expected, replace(ROW, seed=4))
 
 
-def test_four_processes_writing_at_once_lose_no_row_and_double_none(tmp_path):
+def test_four_processes_writing_at_once_lose_no_row_and_double_none(tmp_path, process_timeout):
     writers = [start_writer(tmp_path, name, 25) for name in "abcd"]
     for writer in writers:
-        writer.communicate(timeout=60)
+        writer.communicate(timeout=process_timeout)
         assert writer.returncode == 0
     written = [(row.row, row.seed) for row in ResultStore(tmp_path).read("recall")]
     assert sorted(written) == [(name, seed) for name in "abcd" for seed in range(25)]

@@ -229,9 +229,9 @@ def start_rmem(_server, tmp_path):
 
 
 @pytest.fixture
-def wait_until():
-    def wait(condition, command, seconds=60):
-        end = time.monotonic() + seconds
+def wait_until(process_timeout):
+    def wait(condition, command):
+        end = time.monotonic() + process_timeout
         while not condition():
             assert time.monotonic() < end, command.text()
             time.sleep(0.001)

@@ -11,11 +11,13 @@ from rmem_cli.data_scripts.associative_retrieval import retrieval_rows
 from rmem_cli.data_scripts.copy_reverse import copy_rows, reverse_rows
 from rmem_cli.data_scripts.dataset import dataset, dataset_names
 from rmem_cli.data_scripts.quadratic import draw_equations, encode
+from torch.utils.flop_counter import FlopCounterMode
 
 from rmem_cli.data import known_sizes
 from rmem_cli.data.prepared import open_prepared, sizes_suffice
 from rmem_cli.errors import DataError
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.state import detach
 from rmem_cli.ops.native import build
 from rmem_cli.recipe import load_recipe
 from rmem_cli.training import plan
@@ -80,6 +82,35 @@ def test_back_propagation_through_more_steps_keeps_more():
     assert (
         planned("ur_copy", "lstm", "task.length=960").memory_mb > 1.8 * planned("ur_copy", "lstm").memory_mb
     )
+
+
+def test_a_batch_of_a_text_is_planned_with_the_cache_that_earlier_ones_have_filled(monkeypatch):
+    monkeypatch.setattr(plan, "_call_seconds", lambda device: 0.0)
+    overrides = ["train.batch_size=2", "train.steps=100"]
+    (spec,) = load_recipe("txl_enwik8").runs("cpu", ["base"], [1], overrides)
+    assert spec.settings.model.core.cache_length == spec.settings.task.segment_length
+    with sizes_suffice():
+        task = build_task(spec.settings)
+    model = build_task_model(spec.settings, task)
+    model.core.op_paths()  # loads what counts its own products
+    first, second = (task.training_batch(step, 2, seed=1) for step in (0, 1))
+    state = detach(model.step(first, None).state)
+    with FlopCounterMode(display=False) as flops:
+        model.step(second, state).nll_sum.backward()
+    seconds = planned("txl_enwik8", "base", *overrides, scale="cpu").seconds
+    assert seconds == pytest.approx(100 * flops.get_total_flops() / 0.5e9)
+
+
+def test_only_the_cache_of_earlier_batches_makes_a_text_dearer():
+    def afresh_and_carried(name, row):
+        return [planned(name, row, f"task.carried={carried}") for carried in ("false", "true")]
+
+    afresh, carried = afresh_and_carried("txl_enwik8", "base")
+    assert carried.seconds > 1.2 * afresh.seconds
+    assert carried.memory_mb > 1.2 * afresh.memory_mb
+    afresh, carried = afresh_and_carried("rum_ptb_char", "lstm_1000")
+    assert carried.seconds == pytest.approx(afresh.seconds, rel=1e-3)
+    assert carried.memory_mb == pytest.approx(afresh.memory_mb, rel=1e-3)
 
 
 def test_a_set_that_is_not_here_opens_in_its_size_for_a_plan_alone():

@@ -360,8 +360,8 @@ def test_a_run_that_went_on_with_other_code_names_both_commits(make_spec, lab, m
     spec = make_spec()
     started = run_module._environment
     calls = iter(range(100))
-    for commit, dirty in (("a" * 40, "false"), ("b" * 40, "true")):
-        change = {"git_commit": commit, "git_dirty": dirty}
+    for commit, dirty, version in (("a" * 40, "false", "1"), ("b" * 40, "true", "2")):
+        change = {"git_commit": commit, "git_dirty": dirty, "rmem_version": version}
         monkeypatch.setattr(
             run_module, "_environment", lambda *of, change=change: replace(started(*of), **change)
         )
@@ -370,6 +370,7 @@ def test_a_run_that_went_on_with_other_code_names_both_commits(make_spec, lab, m
                 lab.train(spec, stop=lambda: next(calls) == 3)
     lab.train(spec)
     assert {(row.git_commit, row.git_dirty) for row in lab.rows()} == {("a" * 40 + "+" + "b" * 40, "true")}
+    assert {row.rmem_version for row in lab.rows()} == {"2"}, "the version that evaluated"
     assert read_environment(lab.folder(spec)).git_commit == "a" * 40
 
 
@@ -380,6 +381,26 @@ def test_an_evaluation_with_other_code_names_both_commits(make_spec, lab, monkey
     monkeypatch.setattr(run_module, "_environment", lambda *of: replace(started(*of), git_commit="b" * 40))
     rows = lab.evaluate(make_spec("eval.test.examples=8"))
     assert {row.git_commit for row in rows} == {"a" * 40 + "+" + "b" * 40}
+
+
+def test_rows_of_an_evaluation_tell_what_evaluated_and_how_long_training_took(make_spec, lab, monkeypatch):
+    lab.train(make_spec())
+    seconds = load_checkpoint(lab.folder(make_spec()), "last")[1]["counters"]["wall_seconds"]
+    before = read_environment(lab.folder(make_spec()))
+    started = run_module._environment
+    other = {"torch_version": "1.2.3", "rmem_version": "9.8.7", "op_paths": "rotation=another"}
+    monkeypatch.setattr(run_module, "_environment", lambda *of: replace(started(*of), **other))
+    for row in lab.evaluate(make_spec("eval.test.examples=8")):
+        assert {name: getattr(row, name) for name in other} == other
+        assert row.wall_seconds == round(seconds, 1)
+    assert read_environment(lab.folder(make_spec())) == before
+
+
+def test_an_evaluation_has_the_threads_that_its_rows_tell_of(make_spec, lab):
+    lab.train(make_spec())
+    lab.machine = Machine("cpu", 2)
+    rows = lab.evaluate(make_spec("eval.test.examples=8"))
+    assert {row.threads for row in rows} == {torch.get_num_threads()} == {1}
 
 
 @pytest.fixture

@@ -238,6 +238,6 @@ class RMT(Core):
         return self.stack.positions.shared()
 
     def op_paths(self) -> dict[str, str]:
-        """Attention, and the associative memory if there is one, run in their fast forms."""
-        attention = {"attention": "fast"}
+        """The form of the attention, and of the associative memory if there is one."""
+        attention = {"attention": self.stack.attention_form()}
         return attention if self.associative is None else {**attention, "associative_memory": "fast"}

@@ -19,7 +19,7 @@ from rmem_cli.models.cores.position_encodings import (
 )
 from rmem_cli.models.cores.segment_cache import Cached, SegmentCache
 from rmem_cli.models.state import State
-from rmem_cli.ops.attention import fast, masks
+from rmem_cli.ops.attention import dispatch, masks
 from rmem_cli.ops.attention.masks import Layout, Rules
 from rmem_cli.ops.feed_forward import fast as feed_forward
 
@@ -202,8 +202,8 @@ class TransformerXL(Core):
         return self.stack.positions.shared()
 
     def op_paths(self) -> dict[str, str]:
-        """Attention runs in its fast form."""
-        return {"attention": "fast"}
+        """The form of the attention."""
+        return {"attention": self.stack.attention_form()}
 
 
 class ScaledInputs(nn.Module):
@@ -280,6 +280,14 @@ class TransformerXLStack(nn.Module):
                 memory.write(index, hidden)
         return functional.dropout(hidden, dropout, self.training), inputs
 
+    def attention_form(self) -> str:
+        """The form in which the attention of a training step runs."""
+        design = self.design
+        relative = design.position_encoding in ("relative_sinusoid", "relative_learned")
+        if not relative or design.published_shift or design.attention_dropout:
+            return "fast"
+        return dispatch.form(next(self.parameters()))
+
 
 class _Layer(nn.Module):
     def __init__(self, design: Design) -> None:
@@ -308,23 +316,18 @@ class _Layer(nn.Module):
         return normed
 
     def _attend(self, x: Tensor, cache: Tensor | None, positions: LayerPositions, blocked: Tensor) -> Tensor:
-        queries, keys, values = self._heads(self.queries_keys_values(x))
+        projected, cached = self.queries_keys_values(x), None
         if cache is not None:
             weight = self.queries_keys_values.weight
-            old_keys, old_values = self._heads(functional.linear(cache, weight[weight.shape[0] // 3 :]))
-            keys, values = torch.cat([old_keys, keys], 2), torch.cat([old_values, values], 2)
+            cached = functional.linear(cache, weight[weight.shape[0] // 3 :])
         dropout = self.design.attention_dropout if self.training else 0.0
         if positions.relative is None:
-            attended = fast.attention(queries, keys, values, blocked, dropout)
+            attended = dispatch.attention(projected, cached, self.design.heads, blocked, dropout)
         else:
-            attended = fast.relative_attention(queries, keys, values, *positions.relative, blocked, dropout)
-        merged = attended.permute(1, 2, 0, 3).flatten(2)
-        return functional.dropout(self.attention_output(merged), self.design.dropout, self.training)
-
-    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """`[batch, places, n * heads * size]` to n of `[heads, batch, places, size]`."""
-        parts = x.view(*x.shape[:2], -1, self.design.heads, self.design.size_of_a_head)
-        return parts.permute(2, 3, 0, 1, 4).contiguous().unbind()
+            attended = dispatch.relative_attention(
+                projected, cached, *positions.relative, blocked, dropout, self.design.published_shift
+            )
+        return functional.dropout(self.attention_output(attended), self.design.dropout, self.training)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         dropout = self.design.dropout if self.training else 0.0

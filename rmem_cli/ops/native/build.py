@@ -24,7 +24,7 @@ import torch
 from rmem_cli.errors import UsageError
 from rmem_cli.paths import native_root
 
-FAMILIES = ("gates", "rotation")
+FAMILIES = ("gates", "rotation", "attention")
 _MODES = ("auto", "on", "off")
 _SOURCES = Path(__file__).parent
 _COMMON_FLAGS = ["-O3", "-DNDEBUG", "-fno-math-errno", "-fno-trapping-math"]

@@ -386,7 +386,7 @@ class RecurrentProduct {
 template <typename T>
 Team team_of(const Sizes& sizes, const Form& form, bool normalised) {
   const bool large = sizes.row() * sizes.hidden * static_cast<int64_t>(sizeof(T)) > cached_weights;
-  return Team(sizes.batch, sizes.hidden, large && !form.ordered && !normalised, PackedMatrix<T>::panel_columns);
+  return Team(sizes.batch, sizes.hidden, large && !form.ordered && !normalised, panel_columns<T>);
 }
 
 using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;

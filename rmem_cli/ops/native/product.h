@@ -1,8 +1,7 @@
-// Products of a few rows with a matrix that stays the same over many steps.
+// Products of small matrices, which stay in the caches of one core.
 //
 // Libraries are tuned for large products; here a step multiplies some ten rows, and does so thousands of times.
-// The matrix is laid out once as panels of as many columns as fit the registers, and each thread multiplies its
-// own rows of the batch: no thread waits for another within a sequence.
+// As many columns of the right factor as fit the registers are a panel.
 #pragma once
 
 #include <ATen/cpu/vec/vec.h>
@@ -28,25 +27,123 @@ constexpr int block_rows = 6;
 #endif
 // Rows of a panel that the fastest cache holds, while one block after another is multiplied by them.
 constexpr int64_t depth_step = 256;
+template <typename T>
+constexpr int64_t panel_columns = panel_vectors * Vector<T>::size();
 
-// A matrix [depth, columns], laid out for products from the left.
+// A matrix whose rows begin `stride` numbers apart.
+template <typename T>
+struct Matrix {
+  T* place;
+  int64_t stride;
+
+  T* row(int64_t index) const { return place + index * stride; }
+  Matrix from_row(int64_t index) const { return {row(index), stride}; }
+  Matrix from_column(int64_t index) const { return {place + index, stride}; }
+  operator Matrix<const T>() const { return {place, stride}; }
+};
+
+// Whether the left factor is stored as it is, or transposed.
+enum class Left { plain, transposed };
+
+// Stores or adds the first `count` numbers of a vector, all or none of them if there are more or less.
+template <typename T>
+inline void put(const Vector<T>& sums, T* place, int64_t count, bool add) {
+  if (count >= Vector<T>::size()) {
+    (add ? Vector<T>::loadu(place) + sums : sums).store(place);
+  } else if (count > 0) {
+    (add ? Vector<T>::loadu(place, count) + sums : sums).store(place, count);
+  }
+}
+
+// The product of `height` rows with `depth` rows of a panel, of which `width` columns count, stored or added.
+// `ahead`: how many rows before their use those of a panel are fetched; 0: they need not be.
+template <typename T, int height, Left side, int64_t ahead>
+inline void multiply_block(Matrix<const T> left, Matrix<const T> panel, int64_t depth, Matrix<T> result,
+                           int64_t width, bool add) {
+  constexpr int lanes = Vector<T>::size();
+  Vector<T> sums[height][panel_vectors];
+#pragma GCC unroll 12
+  for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+    for (int vector = 0; vector < panel_vectors; ++vector) sums[row][vector] = Vector<T>(0);
+  for (int64_t inner = 0; inner < depth; ++inner, panel.place += panel.stride) {
+    if constexpr (ahead > 0)
+      for (int vector = 0; vector < panel_vectors; ++vector)
+        __builtin_prefetch(panel.row(ahead) + vector * lanes, 0, 2);
+    Vector<T> right[panel_vectors];
+#pragma GCC unroll 2
+    for (int vector = 0; vector < panel_vectors; ++vector) right[vector] = Vector<T>::loadu(panel.place + vector * lanes);
+#pragma GCC unroll 12
+    for (int row = 0; row < height; ++row) {
+      const Vector<T> factor(side == Left::plain ? left.row(row)[inner] : left.row(inner)[row]);
+#pragma GCC unroll 2
+      for (int vector = 0; vector < panel_vectors; ++vector)
+        sums[row][vector] = at::vec::fmadd(factor, right[vector], sums[row][vector]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+    for (int vector = 0; vector < panel_vectors; ++vector)
+      put(sums[row][vector], result.row(row) + vector * lanes, width - vector * lanes, add);
+}
+
+// The same for any number of rows, as few blocks of nearly as many each.
+template <typename T, Left side, int64_t ahead>
+class PanelProduct {
+ public:
+  static void run(Matrix<const T> left, Matrix<const T> panel, int64_t rows, int64_t depth, Matrix<T> result,
+                  int64_t width, bool add) {
+    const int64_t blocks = (rows + block_rows - 1) / block_rows;
+    for (int64_t block = 0, row = 0; block < blocks; ++block) {
+      const int64_t height = (rows - row) / (blocks - block);
+      by_height[height - 1](side == Left::plain ? left.from_row(row) : left.from_column(row), panel, depth,
+                            result.from_row(row), width, add);
+      row += height;
+    }
+  }
+
+ private:
+  using Block = void (*)(Matrix<const T>, Matrix<const T>, int64_t, Matrix<T>, int64_t, bool);
+
+  template <int... heights>
+  static constexpr std::array<Block, block_rows> one_for_each(std::integer_sequence<int, heights...>) {
+    return {&multiply_block<T, heights + 1, side, ahead>...};
+  }
+
+  static constexpr std::array<Block, block_rows> by_height = one_for_each(std::make_integer_sequence<int, block_rows>{});
+};
+
+// result [rows, columns] = left [rows, depth] @ right [depth, columns], or added to it. Behind the last row of
+// `right`, as many numbers as a panel has columns must be there to be read.
+template <typename T, Left side = Left::plain>
+void multiply(Matrix<const T> left, Matrix<const T> right, int64_t rows, int64_t columns, int64_t depth,
+              Matrix<T> result, bool add = false) {
+  for (int64_t first = 0; first < columns; first += panel_columns<T>)
+    for (int64_t inner = 0; inner < depth; inner += depth_step)
+      PanelProduct<T, side, 0>::run(side == Left::plain ? left.from_column(inner) : left.from_row(inner),
+                                    right.from_row(inner).from_column(first), rows, std::min(depth_step, depth - inner),
+                                    result.from_column(first), std::min(panel_columns<T>, columns - first),
+                                    add || inner > 0);
+}
+
+// A matrix [depth, columns] that stays the same over many steps, laid out for products from the left: panel after
+// panel. Each thread multiplies its own rows of the batch, and waits for no other within a sequence.
 template <typename T>
 class PackedMatrix {
  public:
-  static constexpr int64_t panel_columns = panel_vectors * Vector<T>::size();
-
   PackedMatrix(const T* matrix, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride)
       : depth_(depth),
         columns_(columns),
-        packed_(uninitialised({(columns + panel_columns - 1) / panel_columns * panel_columns * depth},
+        packed_(uninitialised({(columns + panel_columns<T> - 1) / panel_columns<T> * panel_columns<T> * depth},
                               c10::CppTypeToScalarType<T>::value)) {
     T* place = packed_.template mutable_data_ptr<T>();
-    for (int64_t first = 0; first < columns; first += panel_columns) {
-      const int64_t width = std::min(panel_columns, columns - first);
-      for (int64_t row = 0; row < depth; ++row, place += panel_columns) {
+    for (int64_t first = 0; first < columns; first += panel_columns<T>) {
+      const int64_t width = std::min(panel_columns<T>, columns - first);
+      for (int64_t row = 0; row < depth; ++row, place += panel_columns<T>) {
         const T* from = matrix + row * row_stride + first * column_stride;
         for (int64_t column = 0; column < width; ++column) place[column] = from[column * column_stride];
-        std::fill(place + width, place + panel_columns, T(0));
+        std::fill(place + width, place + panel_columns<T>, T(0));
       }
     }
   }
@@ -59,75 +156,16 @@ class PackedMatrix {
   // The same for the columns from `begin`, where a panel begins, to `end`, where one or the matrix does.
   void accumulate(const T* left, int64_t left_stride, int64_t rows, T* result, int64_t result_stride, int64_t begin,
                   int64_t end) const {
-    const int64_t blocks = (rows + block_rows - 1) / block_rows;
     const T* packed = packed_.template const_data_ptr<T>();
-    for (int64_t first = begin; first < end; first += panel_columns) {
-      const int64_t width = std::min(panel_columns, columns_ - first);
-      for (int64_t inner = 0; inner < depth_; inner += depth_step) {
-        const T* panel = packed + first * depth_ + inner * panel_columns;
-        const int64_t depth = std::min(depth_step, depth_ - inner);
-        for (int64_t block = 0, row = 0; block < blocks; ++block) {
-          const int64_t height = (rows - row) / (blocks - block);
-          by_height[height - 1](left + row * left_stride + inner, left_stride, panel, depth,
-                                result + row * result_stride + first, result_stride, width);
-          row += height;
-        }
-      }
-    }
+    for (int64_t first = begin; first < end; first += panel_columns<T>)
+      for (int64_t inner = 0; inner < depth_; inner += depth_step)
+        PanelProduct<T, Left::plain, depth_step>::run(
+            {left + inner, left_stride}, {packed + first * depth_ + inner * panel_columns<T>, panel_columns<T>}, rows,
+            std::min(depth_step, depth_ - inner), {result + first, result_stride},
+            std::min(panel_columns<T>, columns_ - first), true);
   }
 
  private:
-  using AddRows = void (*)(const T*, int64_t, const T*, int64_t, T*, int64_t, int64_t);
-
-  // Adds the product of `height` rows with `depth` rows of a panel.
-  template <int height>
-  static void add_rows(const T* left, int64_t left_stride, const T* panel, int64_t depth, T* result,
-                       int64_t result_stride, int64_t width) {
-    constexpr int lanes = Vector<T>::size();
-    Vector<T> sums[height][panel_vectors];
-#pragma GCC unroll 12
-    for (int row = 0; row < height; ++row)
-#pragma GCC unroll 2
-      for (int vector = 0; vector < panel_vectors; ++vector) sums[row][vector] = Vector<T>(0);
-    for (int64_t inner = 0; inner < depth; ++inner, panel += panel_columns) {
-      for (int vector = 0; vector < panel_vectors; ++vector)
-        __builtin_prefetch(panel + depth_step * panel_columns + vector * lanes, 0, 2);
-      Vector<T> right[panel_vectors];
-#pragma GCC unroll 2
-      for (int vector = 0; vector < panel_vectors; ++vector)
-        right[vector] = Vector<T>::loadu(panel + vector * lanes);
-#pragma GCC unroll 12
-      for (int row = 0; row < height; ++row) {
-        const Vector<T> factor(left[row * left_stride + inner]);
-#pragma GCC unroll 2
-        for (int vector = 0; vector < panel_vectors; ++vector)
-          sums[row][vector] = at::vec::fmadd(factor, right[vector], sums[row][vector]);
-      }
-    }
-#pragma GCC unroll 12
-    for (int row = 0; row < height; ++row)
-#pragma GCC unroll 2
-      for (int vector = 0; vector < panel_vectors; ++vector)
-        add_to(result + row * result_stride + vector * lanes, sums[row][vector], width - vector * lanes);
-  }
-
-  template <int... heights>
-  static constexpr std::array<AddRows, block_rows> one_for_each(std::integer_sequence<int, heights...>) {
-    return {&add_rows<heights + 1>...};
-  }
-
-  static constexpr std::array<AddRows, block_rows> by_height =
-      one_for_each(std::make_integer_sequence<int, block_rows>{});
-
-  static void add_to(T* place, const Vector<T>& sum, int64_t count) {
-    constexpr int lanes = Vector<T>::size();
-    if (count >= lanes) {
-      (Vector<T>::loadu(place) + sum).store(place);
-    } else if (count > 0) {
-      (Vector<T>::loadu(place, count) + sum).store(place, count);
-    }
-  }
-
   int64_t depth_;
   int64_t columns_;
   // At the beginning of a line of the cache: vectors that lie across two take twice as long to load.
