@@ -96,9 +96,9 @@ def test_off_builds_nothing_and_says_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "complaint"), [("on", "cannot be had"), ("yes", "must be one of auto, on, off")]
 )
-def test_who_insists_is_told_why_it_cannot_be(tmp_path, mode, complaint):
+def test_who_insists_is_told_why_it_cannot_be(tmp_path, mode, complaint, process_timeout):
     process = start(tmp_path / "cache", RMEM_NATIVE=mode, CXX="no-such-compiler")
-    _, err = process.communicate(timeout=100)
+    _, err = process.communicate(timeout=process_timeout)
     assert process.returncode != 0
     assert complaint in err
 
@@ -121,10 +121,10 @@ def test_a_file_in_the_place_of_the_cache_stops_nothing(tmp_path):
 
 
 @needs_compiler
-def test_processes_that_start_at_once_build_once(tmp_path, compiler):
+def test_processes_that_start_at_once_build_once(tmp_path, compiler, process_timeout):
     processes = [start(tmp_path / "cache", SLOW="1") for _ in range(3)]
     for process in processes:
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=process_timeout)
         assert out.startswith("True"), err
     compilations = (compiler / "runs").read_text(encoding="ascii").count("run")
     folders = [each for each in (tmp_path / "cache").iterdir() if each.is_dir()]
