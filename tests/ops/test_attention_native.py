@@ -88,13 +88,14 @@ def test_without_a_mask_all_see_all():
     assert_as_written(operands(layout, later=layout.queries), None)
 
 
-def test_threads_share_the_examples_of_a_head():
+@pytest.mark.parametrize(("batch", "count"), [(5, 1), (3, 2), (1, 5)])
+def test_threads_share_the_examples_of_a_head(batch, count):
     blocked = masks.blocked(Layout(6), Rules())
-    leaves = operands(Layout(6), batch=5, count=1)
+    leaves = operands(Layout(6), batch, count)
     before = torch.get_num_threads()
     try:
         results = []
-        for threads in (1, 2, 3):
+        for threads in (1, 2, 3, 4, 7):
             torch.set_num_threads(threads)
             found = native.relative_attention(*leaves, blocked)
             results.append([found, *gradients(found, leaves)])
@@ -102,6 +103,13 @@ def test_threads_share_the_examples_of_a_head():
         torch.set_num_threads(before)
     for each in results[1:]:
         torch.testing.assert_close(each, results[0], rtol=0, atol=1e-12)
+
+
+def test_no_example_has_no_result():
+    leaves = operands(Layout(4), batch=0)
+    found = native.relative_attention(*leaves, masks.blocked(Layout(4), Rules()))
+    assert found.shape == (0, 4, 6)
+    assert not any(each.any() for each in gradients(found, leaves))
 
 
 def test_the_same_inputs_give_the_same_bits():

@@ -143,17 +143,35 @@ class Mask {
   std::vector<std::vector<Tile>> tiles_;
 };
 
-// Calls body(part, pairs' begin, pairs' end) on each thread; a pair is an example of a head, heads outermost.
-template <typename Body>
-void share_pairs(int64_t parts, const Sizes& sizes, Body&& body) {
-  const int64_t pairs = sizes.heads * sizes.batch;
-  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-    const FlushDenormals flush;
-    for (int64_t part = begin; part < end; ++part) body(part, pairs * part / parts, pairs * (part + 1) / parts);
-  });
-}
+// How threads share the work: parts of the pairs of a head and an example, heads outermost.
+class Shares {
+ public:
+  explicit Shares(const Sizes& sizes)
+      : batch_(sizes.batch),
+        pairs_(sizes.heads * sizes.batch),
+        parts_(std::min<int64_t>(at::get_num_threads(), pairs_)) {
+    for (int64_t head = 0; batch_ > 0 && head < sizes.heads; ++head)
+      most_ = std::max(most_, part_of((head + 1) * batch_ - 1) - first_part(head) + 1);
+  }
 
-int64_t parts_of(const Sizes& sizes) { return std::min<int64_t>(at::get_num_threads(), sizes.heads * sizes.batch); }
+  // Calls body(part, pairs' begin, pairs' end) for all parts, each on one thread.
+  template <typename Body>
+  void run(Body&& body) const {
+    at::parallel_for(0, parts_, 1, [&](int64_t begin, int64_t end) {
+      const FlushDenormals flush;
+      for (int64_t part = begin; part < end; ++part) body(part, pairs_ * part / parts_, pairs_ * (part + 1) / parts_);
+    });
+  }
+
+  // The first part that has an example of a head, and how many parts a head has at most.
+  int64_t first_part(int64_t head) const { return part_of(head * batch_); }
+  int64_t most_parts_of_a_head() const { return most_; }
+
+ private:
+  int64_t part_of(int64_t pair) const { return ((pair + 1) * parts_ - 1) / pairs_; }
+
+  int64_t batch_, pairs_, parts_, most_ = 0;
+};
 
 // What one head of one example reads, side by side in memory.
 template <typename T>
@@ -332,7 +350,7 @@ std::tuple<Tensor, Tensor> relative_attention(const Tensor& projected, const opt
                      : at::empty({0}, options);
   AT_DISPATCH_FLOATING_TYPES(projected.scalar_type(), "relative_attention", [&] {
     using T = scalar_t;
-    share_pairs(parts_of(sizes), sizes, [&](int64_t, int64_t begin, int64_t end) {
+    Shares(sizes).run([&](int64_t, int64_t begin, int64_t end) {
       Pair<T> pair(sizes, projected, cached, content_bias);
       Buffer<T> by_distance(tile_rows, sizes.keys + tile_rows), of_tile(keep ? 0 : tile_rows, sizes.keys),
           table(sizes.size, sizes.width);
@@ -363,23 +381,23 @@ struct SharedOfHead {
   T *distances, *content_bias, *distance_bias;
 };
 
-// Gradients of what all examples share, those of each thread's pairs apart.
+// Gradients of what all examples share: for each head as many as parts add to it, to be summed in their order.
 template <typename T>
 struct SharedGradients {
   Tensor distances, content_bias, distance_bias;
 
-  SharedGradients(int64_t parts, const Sizes& sizes, const at::TensorOptions& options)
-      : distances(at::zeros({parts, sizes.heads, sizes.width, sizes.size}, options)),
-        content_bias(at::zeros({parts, sizes.heads, sizes.size}, options)),
-        distance_bias(at::zeros({parts, sizes.heads, sizes.width}, options)) {}
+  SharedGradients(int64_t ways, const Sizes& sizes, const at::TensorOptions& options)
+      : distances(at::zeros({ways, sizes.heads, sizes.width, sizes.size}, options)),
+        content_bias(at::zeros({ways, sizes.heads, sizes.size}, options)),
+        distance_bias(at::zeros({ways, sizes.heads, sizes.width}, options)) {}
 
-  SharedOfHead<T> of(int64_t part, int64_t head) const {
-    return {place(distances, part, head), place(content_bias, part, head), place(distance_bias, part, head)};
+  SharedOfHead<T> of(int64_t way, int64_t head) const {
+    return {place(distances, way, head), place(content_bias, way, head), place(distance_bias, way, head)};
   }
 
  private:
-  static T* place(const Tensor& gradient, int64_t part, int64_t head) {
-    return gradient.mutable_data_ptr<T>() + part * gradient.stride(0) + head * gradient.stride(1);
+  static T* place(const Tensor& gradient, int64_t way, int64_t head) {
+    return gradient.mutable_data_ptr<T>() + way * gradient.stride(0) + head * gradient.stride(1);
   }
 };
 
@@ -477,11 +495,11 @@ Gradients relative_attention_backward(const Tensor& gradient, const Tensor& proj
   Tensor distances_grad, content_bias_grad, distance_bias_grad;
   AT_DISPATCH_FLOATING_TYPES(projected.scalar_type(), "relative_attention_backward", [&] {
     using T = scalar_t;
-    const int64_t parts = parts_of(sizes);
-    const SharedGradients<T> shared(parts, sizes, options);
+    const Shares shares(sizes);
+    const SharedGradients<T> shared(shares.most_parts_of_a_head(), sizes, options);
     T* const own_grad = projected_grad.mutable_data_ptr<T>();
     T* const old_grad = cached_grad.mutable_data_ptr<T>();
-    share_pairs(parts, sizes, [&](int64_t part, int64_t begin, int64_t end) {
+    shares.run([&](int64_t part, int64_t begin, int64_t end) {
       Pair<T> pair(sizes, projected, cached, content_bias);
       PairGradients<T> gradients(sizes);
       Buffer<T> of_result(tile_rows, sizes.size), table(sizes.width, sizes.size);
@@ -497,7 +515,7 @@ Gradients relative_attention_backward(const Tensor& gradient, const Tensor& proj
           copy_rows<T>({from + head * sizes.size, sizes.features()}, tile.rows, sizes.size, of_result.matrix());
           const Matrix<const T> weights{kept.const_data_ptr<T>(), sizes.keys};
           gradients.add(tile, pair, weights.from_row(index * sizes.queries + tile.row).from_column(tile.begin),
-                        of_result.matrix(), values, table.matrix(), shared.of(part, head));
+                        of_result.matrix(), values, table.matrix(), shared.of(part - shares.first_part(head), head));
         }
         gradients.write(own_grad + example * sizes.queries * 3 * sizes.features() + head * sizes.size,
                         old_grad + example * sizes.cached * 2 * sizes.features() + head * sizes.size, pair.scale());
