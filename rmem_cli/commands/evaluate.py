@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import Device, Overrides, Recipes, Rows, Scale, Seeds
+from rmem_cli.commands.options import Cells, Device, Overrides, Recipes, Rows, Scale, Seeds
 
 
 def evaluate(
     recipes: Recipes,
     row: Rows = None,
+    cell: Cells = None,
     seed: Seeds = None,
     scale: Scale = "paper",
     device: Device = "cpu",
@@ -36,7 +37,7 @@ def evaluate(
         if checkpoint is not None:
             protocols = dict.fromkeys(p.name for spec in recipe.runs(scale) for p in spec.settings.eval)
             chosen += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
-        specs += recipe.runs(scale, row, seed, chosen)
+        specs += recipe.runs(scale, row, seed, chosen, cell or [])
 
     from rmem_cli.training.experiment import label
     from rmem_cli.training.machine import choose_machine

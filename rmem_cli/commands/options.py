@@ -11,6 +11,15 @@ Rows = Annotated[
     list[str] | None,
     typer.Option("--row", help="Only this row; may be given several times.", show_default=False),
 ]
+Cells = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cell",
+        metavar="NAME=VALUE",
+        help="Only this value of a matrix, as the tables name it; may be given several times.",
+        show_default=False,
+    ),
+]
 Seeds = Annotated[
     list[int] | None,
     typer.Option("--seed", help="Only this seed; may be given several times.", show_default=False),

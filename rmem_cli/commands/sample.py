@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import Device, Overrides, Scale
+from rmem_cli.commands.options import Cells, Device, Overrides, Scale
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import RunSpec
@@ -18,6 +18,7 @@ def sample(
         str | None,
         typer.Option("--row", help="The row; not needed where there is one only.", show_default=False),
     ] = None,
+    cell: Cells = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="The run's seed.", show_default="the first of the recipe")
     ] = None,
@@ -50,7 +51,7 @@ def sample(
 
     rows = None if row is None else [row]
     seeds = None if seed is None else [seed]
-    spec = _the_run(load_recipe(recipe).runs(scale, rows, seeds, overrides or []))
+    spec = _the_run(load_recipe(recipe).runs(scale, rows, seeds, overrides or [], cell or []))
 
     import numpy as np
 
@@ -82,4 +83,4 @@ def _the_run(specs: "list[RunSpec]") -> "RunSpec":
     if len(rows) > 1:
         raise UsageError(f"several rows could go on with the text; choose one with --row: {', '.join(rows)}")
     cells = ", ".join(cell for _, cell in reversed(runs))
-    raise UsageError(f"row {rows[0]} stands for several runs ({cells}); choose one with --set")
+    raise UsageError(f"row {rows[0]} stands for several runs ({cells}); choose one with --cell")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import Device, Overrides, Recipes, Rows, Scale, Seeds
+from rmem_cli.commands.options import Cells, Device, Overrides, Recipes, Rows, Scale, Seeds
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def train(
     recipes: Recipes,
     row: Rows = None,
+    cell: Cells = None,
     seed: Seeds = None,
     scale: Scale = "paper",
     device: Device = "cpu",
@@ -47,7 +48,7 @@ def train(
 
     people = Console(stderr=True)
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
-    specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [])]
+    specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [], cell or [])]
 
     from rmem_cli.training.experiment import missing_runs, train_runs
     from rmem_cli.training.machine import choose_machine

@@ -44,6 +44,7 @@ class Recipe:
         rows: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None,
         overrides: Sequence[str] = (),
+        cells: Sequence[str] = (),
     ) -> list[RunSpec]:
         """The runs of this recipe, row by row, cell by cell, seed by seed.
 
@@ -52,14 +53,16 @@ class Recipe:
             rows: Ids of the rows wanted; None for those that the scale runs by default.
             seeds: The seeds wanted; None for those of the recipe.
             overrides: The texts of `--set` options, `path=value`.
+            cells: The values of the matrix wanted, `name=value` as in the labels of cells; of a name that is
+                not among them, all.
 
         Raises:
-            UsageError: Unknown scale or row, or a negative seed.
+            UsageError: Unknown scale, row or cell, or a negative seed.
             RecipeError: The overrides do not give valid settings.
         """
         if any(seed < 0 for seed in seeds or ()):
             raise UsageError(f"a seed must be at least 0, not {min(seeds or ())}")
-        resolved = self.resolve(scale, rows, overrides)
+        resolved = self._within(cells, self.resolve(scale, rows, overrides))
         return [spec for one in resolved for spec in one.specs(self.name, seeds)]
 
     def resolve(
@@ -72,6 +75,16 @@ class Recipe:
         if problems:
             raise RecipeError(problems)
         return resolved
+
+    def _within(self, cells: Sequence[str], resolved: list[Resolved]) -> list[Resolved]:
+        """Those that have one of the values wanted of each name that is among them."""
+        there = dict.fromkeys(part for one in resolved for part in one.cell.split(",") if part)
+        wanted: dict[str, set[str]] = {}
+        for cell in cells:
+            if cell not in there:
+                raise UsageError(f"{self.name} has no cell {cell!r}; {closest(cell, there)}")
+            wanted.setdefault(cell.partition("=")[0], set()).add(cell)
+        return [one for one in resolved if all(values & {*one.cell.split(",")} for values in wanted.values())]
 
     def rows_at(self, scale: str) -> list[Row]:
         """All rows that can be run at a scale.

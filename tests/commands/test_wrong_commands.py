@@ -83,6 +83,10 @@ COMMANDS = {
     "unknown recipe": (["train", "quikstart"], "no recipe is called 'quikstart'; did you mean 'quickstart'?"),
     "a folder": (["train", "."], ". is a folder"),
     "unknown row": (["train", "small.yaml", "--row", "gur"], "small has no row 'gur'; did you mean 'gru'?"),
+    "unknown cell": (
+        ["train", "small.yaml", "--cell", "length=7"],
+        "small has no cell 'length=7'; there are none",
+    ),
     "row left out at the scale": (
         ["train", "small.yaml", "--scale", "smoke", "--row", "lstm"],
         "small leaves row 'lstm' out at scale smoke",

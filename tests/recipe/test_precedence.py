@@ -155,6 +155,36 @@ def test_a_matrix_multiplies_the_runs(text: str, read: Read) -> None:
     assert [spec.settings.model.core.model_dump()["layers"] for spec in specs] == [1, 2, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["length=20"], ["length=20,layers=1", "length=20,layers=2"]),
+        (["layers=2", "length=20"], ["length=20,layers=2"]),
+        (["layers=1", "length=20", "length=10"], ["length=10,layers=1", "length=20,layers=1"]),
+    ],
+)
+def test_cells_choose_among_the_values_of_a_matrix(
+    text: str, read: Read, cells: list[str], expected: list[str]
+) -> None:
+    recipe = read(text + "matrix: {task.length: [10, 20], model.core.layers: [1, 2]}\n")
+    chosen = recipe.runs(rows=["rum"], seeds=[1], cells=cells)
+    assert [spec.cell for spec in chosen] == expected
+    assert {spec.scale for spec in chosen} == {"paper"}
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ("matrix: {task.length: [10, 20]}\n", "has no cell 'length=1'; did you mean 'length=10'?"),
+        ("", "has no cell 'length=1'; there are none"),
+    ],
+)
+def test_unknown_cells_are_refused(text: str, read: Read, matrix: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(text + matrix).runs(cells=["length=1"])
+    assert message in str(caught.value)
+
+
 def test_a_matrix_over_two_kinds_names_them_in_full(text: str, read: Read) -> None:
     recipe = read(text + "matrix: {model.core.kind: [gru], optimizer.kind: [sgd]}\n")
     assert one(recipe, "rum").cell == "model.core.kind=gru,optimizer.kind=sgd"
