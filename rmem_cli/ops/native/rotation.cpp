@@ -365,10 +365,11 @@ class Planes {
  public:
   Planes(const Sizes& sizes, int64_t depth, const at::TensorOptions& options)
       : depth(depth),
-        vectors(uninitialised({sizes.batch, depth, 2, padded<T>(sizes.hidden)}, options)),
+        // Products with them read a panel of columns at a time, and so beyond the last row.
+        vectors_(uninitialised({sizes.batch * depth * 2 * padded<T>(sizes.hidden) + panel_columns<T>}, options)),
         planes_(sizes.batch * depth) {
     const int64_t width = padded<T>(sizes.hidden);
-    T* place = vectors.mutable_data_ptr<T>();
+    T* place = vectors_.mutable_data_ptr<T>();
     for (Plane<T>& plane : planes_) {
       plane.u = place;
       plane.w = place + width;
@@ -380,9 +381,9 @@ class Planes {
   Plane<T>& at(int64_t row, int64_t step) { return of_row(row)[step % depth]; }
 
   const int64_t depth;
-  const Tensor vectors;  // [batch, depth, 2, padded], u and w
 
  private:
+  Tensor vectors_;  // [batch, depth, 2, padded], u and w
   std::vector<Plane<T>> planes_;
 };
 
@@ -441,7 +442,7 @@ class SingleRotation {
     turn<1>(&planes.at(row, step), 0, 0, &rotated, width_);
   }
 
-  void finish_chunk(int64_t, int64_t) {}
+  void finish_chunk(int64_t, int64_t, int64_t) {}
 
   int64_t bytes_of_row() const { return 0; }
 
@@ -505,10 +506,11 @@ class RotationSequence {
 
   int64_t bytes_of_row() const { return 2 * planes.depth * width_ * sizeof(T); }
 
-  void finish_chunk(int64_t first, int64_t steps) {
-    const Tensor left = left_.narrow(1, 0, steps).flatten(1, 2).narrow(2, 0, size_);
-    const Tensor right = planes.vectors.narrow(1, first, steps).flatten(1, 2).narrow(2, 0, size_);
-    memory.baddbmm_(left.transpose(1, 2), right);
+  void finish_chunk(int64_t row, int64_t first, int64_t steps) {
+    const Matrix<const T> left{left_.const_data_ptr<T>() + row * left_.stride(0), width_};
+    const Matrix<const T> right{planes.at(row, first).u, width_};
+    const Matrix<T> grown{memory.mutable_data_ptr<T>() + row * memory.stride(0), size_};
+    rmem::multiply<T, Left::transposed>(left, right, size_, size_, 2 * steps, grown, true);
   }
 
   void backward(int64_t row, int64_t step, const T* hidden, T* rotated, T* grad, PlaneGradients<T>& plane_grads,
@@ -577,7 +579,7 @@ class MemoryMatrix {
     advance_memory(planes.at(row, step), matrix, size_, width_, hidden, rotated);
   }
 
-  void finish_chunk(int64_t, int64_t) {}
+  void finish_chunk(int64_t, int64_t, int64_t) {}
 
   int64_t bytes_of_row() const { return matrix_.stride(0) * sizeof(T); }
 
@@ -728,9 +730,9 @@ class ForwardPass {
                                   rows + from * sizes_.row() + sizes_.hidden, sizes_.row());
             for (int64_t row = from; row < to; ++row) step_of_row(row, first + step, rows + row * sizes_.row(), at);
           }
+          for (int64_t row = from; row < to; ++row) rotation_.finish_chunk(row, first, steps);
         });
       });
-      rotation_.finish_chunk(first, steps);
     }
   }
 
