@@ -79,7 +79,7 @@ class Case:
 
     def forms_here(self) -> list[str]:
         """Those of its forms that run on this machine."""
-        return [form for form in self.forms if form != "native" or build.status(self.family).available]
+        return [form for form in self.forms if form != "native" or build.available(self.family)]
 
     def only(self, forms: list[str]) -> "Case":
         """The same in some of its forms; in all of them if none is named.

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
+from rmem_cli.models.cores.base import Core
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.ops.native import build
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
@@ -104,7 +106,7 @@ def train_run(
         training = Training(spec.settings, spec.seed, task, folder, device)
         environment = _record_environment(folder, training, machine)
         if machine.compile:
-            training.model.core.compile()
+            compile_core(training.model.core)
         training.resume()
         ended, rows = _train_and_evaluate(spec, training, environment, progress, stop)
         # The rows come last: a run that has them is done, and nothing would write its curve any more.
@@ -112,6 +114,13 @@ def train_run(
         store.write(rows)
         folder.write_status(ended.status, ended.step, ended.message)
     return ended
+
+
+def compile_core(core: Core) -> None:
+    """Have `torch.compile` translate a core, at its first step."""
+    # Which form of an op runs is settled for the process: how it was chosen need not be translated.
+    torch.compiler.assume_constant_result(build.available)  # type: ignore[no-untyped-call]
+    core.compile()
 
 
 @_small_numbers_are_zero()

@@ -81,8 +81,13 @@ def usable(family: str, *tensors: torch.Tensor) -> bool:
         first.dtype in (torch.float32, torch.float64)
         and first.device.type in ("cpu", "meta")
         and all((each.device, each.dtype) == (first.device, first.dtype) for each in tensors)
-        and status(family).available
+        and available(family)
     )
+
+
+def available(family: str) -> bool:
+    """Whether the native form of an op family runs in this process; arguments and errors as for `status`."""
+    return status(family).available
 
 
 class _CannotBuildError(Exception):

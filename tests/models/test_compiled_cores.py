@@ -1,0 +1,37 @@
+"""What `--compile` makes of a core."""
+
+import os
+import shutil
+
+import pytest
+import torch
+
+from rmem_cli.models.cores.rmt import RMT
+from rmem_cli.models.cores.rum import RUM
+from rmem_cli.training.run import compile_core
+
+
+def gradients(core, x):
+    y, _ = core(x)
+    return [y, *torch.autograd.grad(y.square().sum(), list(core.parameters()), allow_unused=True)]
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RUM(3, 5, lambda_=1),
+        lambda: RMT(8, 8, memory_tokens=2, heads=2, head_size=4, inner_size=8, segment_length=4),
+    ],
+    ids=["rum", "rmt"],
+)
+def test_a_compiled_core_gives_the_same_numbers_and_no_warning(make, recwarn):
+    torch.manual_seed(0)
+    core = make()
+    x = torch.randn(2, 4, core.input_size)
+    plain = gradients(core, x)
+    recwarn.clear()
+    compile_core(core)
+    for ours, theirs in zip(gradients(core, x), plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert not [str(each.message) for each in recwarn if "_dynamo" in each.filename]
