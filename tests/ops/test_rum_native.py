@@ -194,6 +194,20 @@ def test_tensors_may_be_views_and_weights_frozen(lambda_):
     assert_equal_outcomes(gradients(native), gradients(fast))
 
 
+@pytest.mark.parametrize("start_of", ["one identity", "an identity each", "an identity for all rows but one"])
+def test_a_memory_that_starts_as_the_identity_agrees_with_fast(start_of):
+    options, size, time = RUMOptions(1, 1.0), 50, 70
+    memory = torch.eye(size).double().expand(3, size, size)
+    if start_of != "one identity":
+        memory = memory.contiguous()
+    if start_of == "an identity for all rows but one":
+        memory[2, 7, 3] = 0.5
+    arguments = (options, make_weights(options, 4, size), normal(7, 3, time, 4), normal(8, 3, size), memory)
+    ours, theirs = (outcome(form, *arguments) for form in (native, fast))
+    largest = max(each.detach().abs().max().item() for each in theirs)
+    assert_equal_outcomes(ours, theirs, rtol=1e-9, atol=1e-9 * max(largest, 1.0))
+
+
 @pytest.mark.parametrize("lambda_", [0, 1])
 def test_nothing_but_what_needs_a_gradient_gets_one(lambda_):
     options = RUMOptions(lambda_)
@@ -300,14 +314,14 @@ def test_the_number_of_threads_changes_nothing_but_rounding(lambda_):
 
 def operands(options, time, batch=2, inputs=3, size=4):
     """Arguments of the operation itself."""
-    parts = 3 if options.update_gate else 2
-    norms = None if options.layer_norm == "none" else normal(6, parts, 2, size)
+    norms = None if options.layer_norm == "none" else normal(6, 3 if options.update_gate else 2, 2, size)
     hidden, memory = start(options, batch, size)
     if memory is not None:
         memory.requires_grad_()
-    weights = [normal(1, inputs, parts * size), normal(2, parts * size), normal(3, size, (parts - 1) * size)]
+    weights = make_weights(options, inputs, size)
+    maps = (*weights.embedding, *weights.target, *(weights.gate or (None, None)))
     form = (options.activation, options.layer_norm, options.eta, options.eps, True)
-    return (normal(7, batch, time, inputs), hidden, memory, *weights, norms, None, None, *form)
+    return (normal(7, batch, time, inputs), hidden, memory, *maps, norms, None, None, *form)
 
 
 OPERATIONS = pytest.mark.parametrize(

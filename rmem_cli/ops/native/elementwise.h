@@ -33,6 +33,12 @@ inline void store(const Vector<T>& value, T* place, int64_t count) {
   }
 }
 
+// Of rows so short that a call of the library's would take longer.
+template <typename T>
+inline void copy(const T* from, int64_t size, T* to) {
+  each_vector<T>(size, [&](int64_t first, int64_t count) { store(load(from + first, count), to + first, count); });
+}
+
 // to += from
 template <typename T>
 inline void add(const T* from, T* to, int64_t size) {

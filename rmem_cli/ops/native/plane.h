@@ -150,8 +150,14 @@ void plane_backward(const Plane<T>& plane, const T* y, int64_t size, PlaneGradie
 }
 
 // ---------------------------------------------------------------------------------------------------------
-// Sequences of rotations. Each pass over the vectors applies one rotation and takes the dot products that the
-// next one needs.
+// Sequences of rotations, whose planes lie one behind the other. Each pass over the vectors applies one rotation, takes
+// the dot products that the next one needs, and fetches the plane after that: a long sequence does not fit the caches.
+
+// Fetches what a later pass reads, `apart` numbers on.
+template <typename T>
+inline void fetch(const T* row, int64_t apart) {
+  __builtin_prefetch(row + apart);
+}
 
 // dots[2 i], dots[2 i + 1] = vectors[i] . u, vectors[i] . w
 template <int count, typename T>
@@ -191,7 +197,11 @@ void turn_once(const Plane<T>& plane, const Plane<T>* next, T* const* vectors, i
   const auto part = [&](int64_t first, V* way) __attribute__((always_inline)) {
     const V u = V::loadu(u_row + first), w = V::loadu(w_row + first);
     V next_u(0), next_w(0);
-    if constexpr (more) next_u = V::loadu(next_u_row + first), next_w = V::loadu(next_w_row + first);
+    if constexpr (more) {
+      next_u = V::loadu(next_u_row + first), next_w = V::loadu(next_w_row + first);
+      fetch(next_u_row + first, -2 * size);
+      fetch(next_w_row + first, -2 * size);
+    }
     for (int index = 0; index < count; ++index) {
       const V before = V::loadu(rows[index] + first);
       const V after = at::vec::fmadd(u, along_u[index], at::vec::fmadd(w, along_w[index], before));
@@ -246,6 +256,12 @@ void turn_back_once(const Plane<T>& plane, const Plane<T>* next, PlaneGradient<T
   for (int64_t first = 0; first < size; first += V::size()) {
     const V u = V::loadu(u_row + first), w = V::loadu(w_row + first);
     const V turned_grad = V::loadu(grad + first);
+    if constexpr (more) {
+      fetch(next_u_row + first, 2 * size);
+      fetch(next_w_row + first, 2 * size);
+      fetch(u_grad_row + first, 2 * size);
+      fetch(w_grad_row + first, 2 * size);
+    }
     const V before = at::vec::fmadd(u, vector_u, at::vec::fmadd(w, vector_w, V::loadu(vector + first)));
     const V before_grad = at::vec::fmadd(u, back_u, at::vec::fmadd(w, back_w, turned_grad));
     const V u_grad = at::vec::fmadd(along_u, turned_grad, V::loadu(u_grad_row + first));

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "buffers.h"
@@ -62,12 +63,8 @@ struct Sizes {
   int64_t batch, time, input, hidden;
   int64_t parts;  // of a step's pre-activations: embedded input, target and, if there is one, gate
 
-  Sizes(const Tensor& x, const Tensor& recurrent_weight)
-      : batch(x.size(0)),
-        time(x.size(1)),
-        input(x.size(2)),
-        hidden(recurrent_weight.size(0)),
-        parts(1 + recurrent_weight.size(1) / recurrent_weight.size(0)) {}
+  Sizes(const Tensor& x, const Tensor& hidden, bool gated)
+      : batch(x.size(0)), time(x.size(1)), input(x.size(2)), hidden(hidden.size(1)), parts(gated ? 3 : 2) {}
 
   bool gated() const { return parts == 3; }
   int64_t row() const { return parts * hidden; }
@@ -89,6 +86,8 @@ class Steps {
 
   explicit operator bool() const { return data_ != nullptr; }
   T* at(int64_t row, int64_t step) const { return data_ + row * batch_stride_ + step * time_stride_; }
+  int64_t batch_stride() const { return batch_stride_; }
+  int64_t time_stride() const { return time_stride_; }
 
  private:
   T* data_ = nullptr;
@@ -425,7 +424,7 @@ class PlaneGradients {
 // `forward` takes the state of one row, padded, and sets `rotated`, padded. `backward` turns the gradient of
 // `rotated`, padded, into that of the state, in place, and adds to those of the planes; `rotated` is spoilt.
 // `workspace` are numbers that the thread may use, `workspace_rows` padded rows. `bytes_of_row` is how much of a
-// row of the batch each step goes over once more.
+// row of the batch a step goes over once more, if it is the last of so many.
 
 constexpr int64_t workspace_rows = 5;
 
@@ -438,13 +437,13 @@ class SingleRotation {
       : planes(sizes, 1, options), width_(padded<T>(sizes.hidden)) {}
 
   void forward(int64_t row, int64_t step, const T* hidden, T* rotated, T*) {
-    std::copy(hidden, hidden + width_, rotated);
+    copy(hidden, width_, rotated);
     turn<1>(&planes.at(row, step), 0, 0, &rotated, width_);
   }
 
   void finish_chunk(int64_t, int64_t, int64_t) {}
 
-  int64_t bytes_of_row() const { return 0; }
+  int64_t bytes_of_row(int64_t) const { return 0; }
 
   void backward(int64_t row, int64_t step, const T*, T* rotated, T* grad, PlaneGradients<T>& plane_grads, T*) {
     turn_back(&planes.at(row, step), &plane_grads.at(row, step), 0, 0, rotated, grad, width_);
@@ -465,10 +464,19 @@ Tensor padded_memory(const Tensor& memory) {
   return result;
 }
 
+template <typename T>
 bool is_identity(const Tensor& memory) {
-  const Tensor identity = at::eye(memory.size(1), memory.options());
+  const auto numbers = memory.accessor<T, 3>();
   // The usual start is one identity for all rows.
-  return at::equal(memory[0], identity) && (memory.stride(0) == 0 || at::equal(memory, identity.expand_as(memory)));
+  const int64_t batch = memory.stride(0) == 0 ? 1 : memory.size(0);
+  for (int64_t row = 0; row < batch; ++row)
+    for (int64_t unit = 0; unit < memory.size(1); ++unit) {
+      bool same = true;
+      for (int64_t column = 0; column < memory.size(2); ++column)
+        same &= numbers[row][unit][column] == T(column == unit);
+      if (!same) return false;
+    }
+  return true;
 }
 
 // The memory as the sequence of its rotations: each step applies all of them to the state, the last one first.
@@ -482,21 +490,22 @@ class RotationSequence {
 
   RotationSequence(const Sizes& sizes, const Tensor& initial, const at::TensorOptions& options)
       : planes(sizes, sizes.time, options), size_(sizes.hidden), width_(padded<T>(sizes.hidden)) {
-    if (!is_identity(initial)) initial_ = padded_memory<T>(initial);
+    if (!is_identity<T>(initial)) initial_ = padded_memory<T>(initial);
   }
 
   // Only a forward pass forms the matrix.
   void prepare_forward(const Tensor& initial) {
-    memory = uninitialised(initial.sizes(), initial.options()).copy_(initial);
+    memory = uninitialised(initial.sizes(), initial.options());
+    if (initial_.defined()) memory.copy_(initial);
     left_ = uninitialised({initial.size(0), std::min(chunk_steps, planes.depth), 2, width_}, initial.options());
   }
 
   void forward(int64_t row, int64_t step, const T* hidden, T* rotated, T* workspace) {
     const Plane<T>* sequence = planes.of_row(row);
     T *left_u = workspace, *left_w = workspace + width_;
-    std::copy(hidden, hidden + width_, rotated);
-    std::copy(sequence[step].u, sequence[step].u + width_, left_u);
-    std::copy(sequence[step].w, sequence[step].w + width_, left_w);
+    copy(hidden, width_, rotated);
+    copy(sequence[step].u, width_, left_u);
+    copy(sequence[step].w, width_, left_w);
     T* const vectors[3] = {rotated, left_u, left_w};
     turn<1>(sequence, step, step, vectors, width_);
     if (step > 0) turn<3>(sequence, 0, step - 1, vectors, width_);
@@ -504,22 +513,25 @@ class RotationSequence {
     keep_growth(row, step, left_u, left_w);
   }
 
-  int64_t bytes_of_row() const { return 2 * planes.depth * width_ * sizeof(T); }
+  int64_t bytes_of_row(int64_t steps) const { return 2 * steps * width_ * sizeof(T); }
 
   void finish_chunk(int64_t row, int64_t first, int64_t steps) {
     const Matrix<const T> left{left_.const_data_ptr<T>() + row * left_.stride(0), width_};
     const Matrix<const T> right{planes.at(row, first).u, width_};
     const Matrix<T> grown{memory.mutable_data_ptr<T>() + row * memory.stride(0), size_};
-    rmem::multiply<T, Left::transposed>(left, right, size_, size_, 2 * steps, grown, true);
+    const bool from_identity = first == 0 && !initial_.defined();
+    rmem::multiply<T, Left::transposed>(left, right, size_, size_, 2 * steps, grown, !from_identity);
+    if (from_identity)
+      for (int64_t unit = 0; unit < size_; ++unit) grown.row(unit)[unit] += 1;
   }
 
   void backward(int64_t row, int64_t step, const T* hidden, T* rotated, T* grad, PlaneGradients<T>& plane_grads,
                 T* workspace) {
     if (initial_.defined()) {
       // What the initial memory was applied to cannot be had from the result: it need not have an inverse.
-      std::copy(hidden, hidden + width_, rotated);
+      copy(hidden, width_, rotated);
       turn<1>(planes.of_row(row), 0, step, &rotated, width_);
-      std::copy(grad, grad + width_, workspace);
+      copy(grad, width_, workspace);
       multiply_transposed(initial_of(row), size_, width_, workspace, grad);
     }
     turn_back(planes.of_row(row), plane_grads.of_row(row), 0, step, rotated, grad, width_);
@@ -533,7 +545,7 @@ class RotationSequence {
 
   void apply_initial(int64_t row, T* const (&vectors)[3], T* copies) const {
     for (int index = 0; index < 3; ++index)
-      std::copy(vectors[index], vectors[index] + width_, copies + index * width_);
+      copy(vectors[index], width_, copies + index * width_);
     multiply<3, T>(initial_of(row), size_, width_, {copies, copies + width_, copies + 2 * width_}, vectors);
   }
 
@@ -581,12 +593,12 @@ class MemoryMatrix {
 
   void finish_chunk(int64_t, int64_t, int64_t) {}
 
-  int64_t bytes_of_row() const { return matrix_.stride(0) * sizeof(T); }
+  int64_t bytes_of_row(int64_t) const { return matrix_.stride(0) * sizeof(T); }
 
   void backward(int64_t row, int64_t step, const T* hidden, T*, T* grad, PlaneGradients<T>& plane_grads,
                 T* workspace) {
     T* matrix = of_row(matrix_, row);
-    std::copy(grad, grad + width_, workspace);
+    copy(grad, width_, workspace);
     take_back_memory(planes.at(row, step), matrix, of_row(grad_, row), size_, width_, hidden, workspace, grad,
                      plane_grads.at(row, step));
     if (const T* copy = copy_at(row, step))
@@ -618,18 +630,44 @@ bool better_as_sequence(const Sizes& sizes) { return 2 * sizes.time < 3 * sizes.
 // ---------------------------------------------------------------------------------------------------------
 // Sequences
 
-// What both passes are given; weights, norms and hidden states are contiguous.
-struct Problem {
-  const Tensor &x, &hidden;                           // [batch, time, input], [batch, hidden]
-  const Tensor &input_weight, &recurrent_weight;      // [input, row], [hidden, row - hidden]
-  const optional<Tensor>&norms, &keep, &active;       // [norms, 2, hidden], [batch, time, hidden], [batch, time]
-  Form form;
-  Sizes sizes = Sizes(x, recurrent_weight);
+// The maps to embedded inputs, targets and gates. The rows of a kernel are those for the input and, but for the
+// embedding, those for the hidden state; a bias may be missing, and the gate.
+struct Maps {
+  const Tensor& embedding;
+  const optional<Tensor>& embedding_bias;
+  const Tensor& target;
+  const optional<Tensor>&target_bias, &gate, &gate_bias;
 
-  // The inputs of some steps, time first, as one matrix.
-  Tensor inputs(int64_t first, int64_t steps) const {
-    return x.narrow(1, first, steps).transpose(0, 1).reshape({steps * sizes.batch, sizes.input});
+  // For the input, all of them beside each other: [input, row].
+  Tensor of_inputs(const Sizes& sizes) const {
+    const Tensor of_target = target.narrow(0, 0, sizes.input);
+    if (!gate) return at::cat({embedding, of_target}, 1);
+    return at::cat({embedding, of_target, gate->narrow(0, 0, sizes.input)}, 1);
   }
+
+  // For the hidden state: [hidden, row - hidden].
+  Tensor of_states(const Sizes& sizes) const {
+    const Tensor of_target = target.narrow(0, sizes.input, sizes.hidden);
+    if (!gate) return of_target.contiguous();
+    return at::cat({of_target, gate->narrow(0, sizes.input, sizes.hidden)}, 1);
+  }
+
+  Tensor biases(const Sizes& sizes) const {
+    const Tensor none = at::zeros({sizes.hidden}, target.options());
+    const Tensor of_embedding = embedding_bias.value_or(none), of_target = target_bias.value_or(none);
+    if (!gate) return at::cat({of_embedding, of_target});
+    return at::cat({of_embedding, of_target, gate_bias.value_or(none)});
+  }
+};
+
+// What both passes are given; norms and hidden states are contiguous.
+struct Problem {
+  const Tensor &x, &hidden;  // [batch, time, input], [batch, hidden]
+  const Maps& maps;
+  const optional<Tensor>&norms, &keep, &active;  // [norms, 2, hidden], [batch, time, hidden], [batch, time]
+  Form form;
+  Sizes sizes = Sizes(x, hidden, maps.gate.has_value());
+  Tensor input_weight = maps.of_inputs(sizes), recurrent_weight = maps.of_states(sizes);
 
   template <typename T>
   const T* norm_weights() const {
@@ -703,8 +741,11 @@ class ForwardPass {
       : problem_(problem),
         sizes_(problem.sizes),
         rotation_(rotation),
+        input_(problem.input_weight.const_data_ptr<T>(), sizes_.input, sizes_.row(), sizes_.row(), 1),
         recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.hidden, sizes_.row() - sizes_.hidden,
                    sizes_.row() - sizes_.hidden, 1),
+        biases_(problem.maps.biases(sizes_)),
+        x_(problem.x),
         parts_(saved.parts),
         states_(hidden.mutable_data_ptr<T>()),
         rotated_(saved.rotated),
@@ -713,17 +754,16 @@ class ForwardPass {
         keep_(problem.keep),
         active_(problem.active) {}
 
-  void run(const Tensor& bias) {
+  void run() {
     for (int64_t first = 0; first < sizes_.time; first += chunk_steps) {
       const int64_t steps = std::min(chunk_steps, sizes_.time - first);
       // Parts that are not kept for a backward pass have room for one chunk.
       const Tensor parts = parts_.narrow(0, parts_.size(0) < sizes_.time ? 0 : first, steps);
-      Tensor flat = parts.view({steps * sizes_.batch, sizes_.row()});
-      at::addmm_out(flat, bias, problem_.inputs(first, steps), problem_.input_weight);
       at::parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
         const FlushDenormals flush;
         Row<T> at(problem_);
-        each_group(begin, end, rotation_.bytes_of_row(), [&](int64_t from, int64_t to) {
+        each_group(begin, end, rotation_.bytes_of_row(first + steps), [&](int64_t from, int64_t to) {
+          multiply_inputs(from, to, first, steps, parts.mutable_data_ptr<T>());
           for (int64_t step = 0; step < steps; ++step) {
             T* rows = parts.mutable_data_ptr<T>() + step * sizes_.batch * sizes_.row();
             recurrent_.accumulate(states_ + from * sizes_.hidden, sizes_.hidden, to - from,
@@ -737,6 +777,23 @@ class ForwardPass {
   }
 
  private:
+  // Sets the parts of some rows and steps to what inputs and biases give: step by step or, if there are more steps
+  // than rows, row by row.
+  void multiply_inputs(int64_t from, int64_t to, int64_t first, int64_t steps, T* parts) const {
+    const T* bias = biases_.const_data_ptr<T>();
+    const int64_t size = sizes_.row(), step_size = sizes_.batch * size;
+    for (int64_t step = 0; step < steps; ++step)
+      for (int64_t row = from; row < to; ++row) copy(bias, size, parts + step * step_size + row * size);
+    if (steps > to - from) {
+      for (int64_t row = from; row < to; ++row)
+        input_.accumulate(x_.at(row, first), x_.time_stride(), steps, parts + row * size, step_size);
+    } else {
+      for (int64_t step = 0; step < steps; ++step)
+        input_.accumulate(x_.at(from, first + step), x_.batch_stride(), to - from,
+                          parts + step * step_size + from * size, size);
+    }
+  }
+
   void step_of_row(int64_t row, int64_t step, T* parts, Row<T>& at) {
     const int64_t size = sizes_.hidden;
     T *embedded = parts, *state = states_ + row * size;
@@ -746,32 +803,33 @@ class ForwardPass {
     Plane<T>& plane = rotation_.planes.at(row, step);
     set_plane(embedded, at.target.forward(parts + size), size, T(problem_.form.eps), plane);
     *cosines_.at(row, step) = plane.turning();
-    std::copy_n(state, size, at.hidden);
+    copy(state, size, at.hidden);
     rotation_.forward(row, step, at.hidden, at.rotated, at.workspace);
-    if (rotated_) std::copy_n(at.rotated, size, rotated_.at(row, step));
+    if (rotated_) copy(at.rotated, size, rotated_.at(row, step));
     const T* keep = keep_ ? keep_.at(row, step) : nullptr;
     if (counts) at.update.forward({embedded, at.rotated, parts + 2 * size, at.hidden, keep}, state);
-    std::copy_n(state, size, outputs_.at(row, step));
+    copy(state, size, outputs_.at(row, step));
   }
 
   const Problem& problem_;
   const Sizes& sizes_;
   Rotation& rotation_;
-  const PackedMatrix<T> recurrent_;
+  const PackedMatrix<T> input_, recurrent_;
+  const Tensor biases_;
+  const Steps<T> x_;
   const Tensor& parts_;
   T* states_;
   const Steps<T> rotated_, outputs_, cosines_, keep_, active_;
 };
 
+// Gradients that are asked for: of the embedding's map, and of those of target and gate.
 struct Wanted {
-  bool x, memory, input_weight, recurrent_weight;
+  bool x, memory, embedding, rotation;
 
-  bool weights() const { return input_weight || recurrent_weight; }
+  bool weights() const { return embedding || rotation; }
   // Which rows of all weights, one below the other as in `joined`.
-  int64_t first_row(const Sizes& sizes) const { return recurrent_weight ? 0 : sizes.hidden; }
-  int64_t rows(const Sizes& sizes) const {
-    return (input_weight ? sizes.joined() : sizes.hidden) - first_row(sizes);
-  }
+  int64_t first_row(const Sizes& sizes) const { return rotation ? 0 : sizes.hidden; }
+  int64_t rows(const Sizes& sizes) const { return weights() ? sizes.joined() - first_row(sizes) : 0; }
 };
 
 // Gradients of arguments; those that are not there, or not wanted, are empty.
@@ -779,14 +837,22 @@ struct Gradients {
   Tensor x, hidden, memory, norms;
   // Of the rows of all weights that are wanted, in one product: a thin one would take as long as a thick one.
   Tensor weights;
-
-  // Some rows and columns of it.
-  Tensor weight(bool wanted, int64_t first, int64_t rows, int64_t column) const {
-    if (!wanted) return at::empty({0}, x.options());
-    const Tensor part = weights.narrow(0, first, rows).narrow(1, column, weights.size(1) - column);
-    return part.clone(at::MemoryFormat::Contiguous);
-  }
 };
+
+// A kernel and its bias.
+using MapGradient = std::pair<Tensor, Tensor>;
+
+// The gradient of the map to one part of a step's pre-activations.
+MapGradient map_gradient(const Gradients& grads, const Wanted& wanted, const Sizes& sizes, int64_t part) {
+  const Tensor nothing = at::empty({0}, grads.x.options());
+  if (part >= sizes.parts || !(part == 0 ? wanted.embedding : wanted.rotation)) return {nothing, nothing};
+  const Tensor all = grads.weights.narrow(1, part * sizes.hidden, sizes.hidden);
+  const int64_t input_row = sizes.hidden - wanted.first_row(sizes);
+  const Tensor of_inputs = all.narrow(0, input_row, sizes.input);
+  return {part == 0 ? of_inputs.clone(at::MemoryFormat::Contiguous)
+                    : at::cat({of_inputs, all.narrow(0, 0, sizes.hidden)}),
+          all.select(0, input_row + sizes.input).clone()};
+}
 
 template <typename T, typename Rotation>
 class BackwardPass {
@@ -804,6 +870,9 @@ class BackwardPass {
         norm_grads_(at::zeros({problem.norms ? sizes_.batch : 0, 2 * sizes_.parts * sizes_.hidden},
                               problem.x.options())),
         parts_(saved.parts.const_data_ptr<T>()),
+        joined_rows_(joined_.mutable_data_ptr<T>()),
+        part_grad_rows_(part_grads_.mutable_data_ptr<T>()),
+        state_grads_(grads.hidden.mutable_data_ptr<T>()),
         x_(problem.x),
         rotated_(saved.rotated),
         outputs_(outputs),
@@ -822,10 +891,10 @@ class BackwardPass {
         const FlushDenormals flush;
         Row<T> at(problem_);
         // A backward pass goes over gradients as well.
-        each_group(begin, end, 2 * rotation_.bytes_of_row(), [&](int64_t from, int64_t to) {
+        each_group(begin, end, 2 * rotation_.bytes_of_row(end_step), [&](int64_t from, int64_t to) {
           for (int64_t step = steps - 1; step >= 0; --step) {
             for (int64_t row = from; row < to; ++row) step_of_row(row, first, step, at);
-            const T* grads = part_grads_.const_data_ptr<T>() + (step * sizes_.batch + from) * sizes_.row();
+            const T* grads = part_grad_rows_ + (step * sizes_.batch + from) * sizes_.row();
             recurrent_.accumulate(grads + sizes_.hidden, sizes_.row(), to - from, hidden_grad(from), sizes_.hidden);
           }
         });
@@ -842,7 +911,7 @@ class BackwardPass {
     return parts_ + (step * sizes_.batch + row) * sizes_.row();
   }
 
-  T* hidden_grad(int64_t row) const { return grads_.hidden.mutable_data_ptr<T>() + row * sizes_.hidden; }
+  T* hidden_grad(int64_t row) const { return state_grads_ + row * sizes_.hidden; }
 
   // Of all steps at once, as a step goes through the planes of all before it.
   void set_planes() {
@@ -865,16 +934,16 @@ class BackwardPass {
   void step_of_row(int64_t row, int64_t first, int64_t step_of_chunk, Row<T>& at) {
     const int64_t size = sizes_.hidden, step = first + step_of_chunk;
     const int64_t place = step_of_chunk * sizes_.batch + row;
-    T* part_grads = part_grads_.mutable_data_ptr<T>() + place * sizes_.row();
+    T* part_grads = part_grad_rows_ + place * sizes_.row();
     T* state_grad = hidden_grad(row);
     const T* before = step ? outputs_.at(row, step - 1) : problem_.hidden.const_data_ptr<T>() + row * size;
-    join(before, x_.at(row, step), joined_.mutable_data_ptr<T>() + place * sizes_.joined());
+    join(before, x_.at(row, step), joined_rows_ + place * sizes_.joined());
     if (outputs_grad_) add(outputs_grad_.at(row, step), state_grad);
     if (active_ && !(*active_.at(row, step) > 0)) {
       std::fill_n(part_grads, sizes_.row(), T(0));
       return;
     }
-    std::copy_n(before, size, at.hidden);
+    copy(before, size, at.hidden);
     const T* target = remembers_planes() ? at.target.forward(parts_of(row, step) + size)
                                          : set_plane_of(row, step, at.target);
     rotate_again(row, step, at);
@@ -889,14 +958,14 @@ class BackwardPass {
   }
 
   void join(const T* state, const T* input, T* joined) const {
-    std::copy_n(state, sizes_.hidden, joined);
-    std::copy_n(input, sizes_.input, joined + sizes_.hidden);
+    copy(state, sizes_.hidden, joined);
+    copy(input, sizes_.input, joined + sizes_.hidden);
     joined[sizes_.joined() - 1] = 1;
   }
 
   void rotate_again(int64_t row, int64_t step, Row<T>& at) {
     if constexpr (Rotation::accumulates) {
-      std::copy_n(rotated_.at(row, step), sizes_.hidden, at.rotated);
+      copy(rotated_.at(row, step), sizes_.hidden, at.rotated);
     } else {
       rotation_.forward(row, step, at.hidden, at.rotated, at.workspace);
     }
@@ -907,7 +976,7 @@ class BackwardPass {
     const T *parts = parts_of(row, step), *keep = keep_ ? keep_.at(row, step) : nullptr;
     at.update.backward({parts, at.rotated, parts + 2 * sizes_.hidden, at.hidden, keep}, state_grad, at.grad,
                        part_grads + 2 * sizes_.hidden, norm_grads(row));
-    std::copy_n(at.grad, sizes_.hidden, part_grads);
+    copy(at.grad, sizes_.hidden, part_grads);
   }
 
   T* norm_grads(int64_t row) const { return norm_grads_.mutable_data_ptr<T>() + row * norm_grads_.size(1); }
@@ -938,6 +1007,7 @@ class BackwardPass {
   const Tensor joined_, part_grads_;  // of the chunk at hand, time first
   const Tensor norm_grads_;           // of each row of the batch, so that threads need not wait for one another
   const T* parts_;
+  T *joined_rows_, *part_grad_rows_, *state_grads_;
   const Steps<T> x_, rotated_, outputs_, keep_, active_, outputs_grad_, cosines_grad_;
   Gradients& grads_;
 };
@@ -950,15 +1020,14 @@ void check_rows(const Tensor& tensor) {
 }
 
 void check(const Problem& problem, const optional<Tensor>& memory) {
-  for (const Tensor* tensor : {&problem.hidden, &problem.recurrent_weight})
-    TORCH_CHECK(tensor->is_contiguous(), "a state or a weight is not contiguous");
+  TORCH_CHECK(problem.hidden.is_contiguous(), "the hidden state is not contiguous");
   if (problem.norms) TORCH_CHECK(problem.norms->is_contiguous(), "the weights of the norms are not contiguous");
   if (problem.keep) check_rows(*problem.keep);
   check_rows(problem.x);
   const Sizes& sizes = problem.sizes;
   TORCH_CHECK(sizes.time > 0, "a sequence has no step");
-  TORCH_CHECK(problem.input_weight.size(0) == sizes.input && problem.input_weight.size(1) == sizes.row(),
-              "the two weights do not belong together");
+  TORCH_CHECK(problem.input_weight.size(1) == sizes.row() && problem.recurrent_weight.size(0) == sizes.hidden,
+              "the maps do not belong together");
   TORCH_CHECK(!memory || memory->size(1) == sizes.hidden, "the memory is not of the hidden size");
 }
 
@@ -966,12 +1035,13 @@ using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
 
 // Outputs, last hidden state, last memory, cosines; and, if they are to be kept, what the gradient needs: parts,
 // rotated states, copies of the memory.
-Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory, const Tensor& input_weight,
-            const Tensor& bias, const Tensor& recurrent_weight, const optional<Tensor>& norms,
+Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory, const Tensor& embedding,
+            const optional<Tensor>& embedding_bias, const Tensor& target, const optional<Tensor>& target_bias,
+            const optional<Tensor>& gate, const optional<Tensor>& gate_bias, const optional<Tensor>& norms,
             const optional<Tensor>& keep, const optional<Tensor>& active, const std::string& activation,
             const std::string& layer_norm, optional<double> eta, double eps, bool keeps) {
-  const Problem problem{x, hidden, input_weight, recurrent_weight, norms, keep, active,
-                        form_of(activation, layer_norm, eta, eps)};
+  const Maps maps{embedding, embedding_bias, target, target_bias, gate, gate_bias};
+  const Problem problem{x, hidden, maps, norms, keep, active, form_of(activation, layer_norm, eta, eps)};
   check(problem, memory);
   const Sizes& sizes = problem.sizes;
   const auto& options = x.options();
@@ -985,7 +1055,7 @@ Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memor
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum", [&] {
     using T = scalar_t;
     const auto run = [&](auto& rotation) {
-      ForwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, outputs, last, cosines).run(bias);
+      ForwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, outputs, last, cosines).run();
     };
     if (!memory) {
       SingleRotation<T> rotation(sizes, options);
@@ -1007,29 +1077,29 @@ Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memor
   return {outputs, last, last_memory, cosines, saved.parts, saved.rotated, copies};
 }
 
-using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
-// Gradients of x, hidden, memory, input weight, bias, recurrent weight and norms; those that are not wanted are
-// empty.
+// Gradients of x, hidden, memory, the kernels and biases of embedding, target and gate, and norms; those that are not
+// there, or not wanted, are empty.
 Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tensor>& hidden_grad,
                       const optional<Tensor>& memory_grad, const optional<Tensor>& cosines_grad, const Tensor& x,
-                      const Tensor& hidden, const optional<Tensor>& memory, const Tensor& input_weight,
-                      const Tensor& recurrent_weight, const optional<Tensor>& norms, const optional<Tensor>& keep,
-                      const optional<Tensor>& active, const Tensor& outputs, const Tensor& last_memory,
-                      const Tensor& parts, const Tensor& rotated, const Tensor& copies,
+                      const Tensor& hidden, const optional<Tensor>& memory, const Tensor& embedding,
+                      const Tensor& target, const optional<Tensor>& gate, const optional<Tensor>& norms,
+                      const optional<Tensor>& keep, const optional<Tensor>& active, const Tensor& outputs,
+                      const Tensor& last_memory, const Tensor& parts, const Tensor& rotated, const Tensor& copies,
                       const std::string& activation, const std::string& layer_norm, optional<double> eta, double eps,
-                      bool want_x, bool want_memory, bool want_input_weight, bool want_recurrent_weight) {
-  const Problem problem{x, hidden, input_weight, recurrent_weight, norms, keep, active,
-                        form_of(activation, layer_norm, eta, eps)};
+                      bool want_x, bool want_memory, bool want_embedding, bool want_rotation) {
+  const Maps maps{embedding, std::nullopt, target, std::nullopt, gate, std::nullopt};
+  const Problem problem{x, hidden, maps, norms, keep, active, form_of(activation, layer_norm, eta, eps)};
   check(problem, memory);
   if (outputs_grad) check_rows(*outputs_grad);
   const Sizes& sizes = problem.sizes;
   const auto& options = x.options();
-  const Wanted wanted{want_x, want_memory, want_input_weight, want_recurrent_weight};
+  const Wanted wanted{want_x, want_memory, want_embedding, want_rotation};
   Gradients grads{want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options),
                   hidden_grad ? hidden_grad->clone(at::MemoryFormat::Contiguous) : at::zeros_like(hidden),
                   at::empty({0}, options), at::empty({0}, options),
-                  at::zeros({wanted.weights() ? wanted.rows(sizes) : 0, sizes.row()}, options)};
+                  at::zeros({wanted.rows(sizes), sizes.row()}, options)};
   const Saved saved{parts, rotated};
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum_backward", [&] {
     using T = scalar_t;
@@ -1051,14 +1121,103 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
       if (want_memory) grads.memory = rotation.memory_grad();
     }
   });
-  const int64_t input_row = sizes.hidden - wanted.first_row(sizes);
-  return {grads.x,
-          grads.hidden,
-          grads.memory,
-          grads.weight(want_input_weight, input_row, sizes.input, 0),
-          grads.weight(want_input_weight, input_row + sizes.input, 1, 0).flatten(),
-          grads.weight(want_recurrent_weight, 0, sizes.hidden, sizes.hidden),
-          grads.norms};
+  const auto [embedding_grad, embedding_bias_grad] = map_gradient(grads, wanted, sizes, 0);
+  const auto [target_grad, target_bias_grad] = map_gradient(grads, wanted, sizes, 1);
+  const auto [gate_grad, gate_bias_grad] = map_gradient(grads, wanted, sizes, 2);
+  return {grads.x,     grads.hidden,     grads.memory, embedding_grad, embedding_bias_grad,
+          target_grad, target_bias_grad, gate_grad,    gate_bias_grad, grads.norms};
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Differentiation. Here and not in Python, where it would take as long as a short sequence itself.
+
+class DifferentiableRUM : public torch::autograd::Function<DifferentiableRUM> {
+  using Context = torch::autograd::AutogradContext;
+  using Variables = torch::autograd::variable_list;
+
+ public:
+  static Variables forward(Context* context, const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory,
+                           const Tensor& embedding, const optional<Tensor>& embedding_bias, const Tensor& target,
+                           const optional<Tensor>& target_bias, const optional<Tensor>& gate,
+                           const optional<Tensor>& gate_bias, const optional<Tensor>& norms,
+                           const optional<Tensor>& keep, const optional<Tensor>& active,
+                           const std::string& activation, const std::string& layer_norm, optional<double> eta,
+                           double eps, bool keeps) {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("rmem::rum", "").typed<decltype(rum)>();
+    const auto [outputs, last, last_memory, cosines, parts, rotated, copies] =
+        op.call(x, hidden, memory, embedding, embedding_bias, target, target_bias, gate, gate_bias, norms, keep,
+                active, activation, layer_norm, eta, eps, keeps);
+    const auto present = [](const optional<Tensor>& tensor) { return tensor.value_or(Tensor()); };
+    context->save_for_backward({x, hidden, present(memory), embedding, target, present(gate), present(norms),
+                                present(keep), present(active), outputs, last_memory, parts, rotated, copies});
+    context->saved_data["activation"] = activation;
+    context->saved_data["layer_norm"] = layer_norm;
+    context->saved_data["eta"] = eta;
+    context->saved_data["eps"] = eps;
+    const auto wanted = [](const optional<Tensor>& tensor) { return tensor && tensor->requires_grad(); };
+    const bool want_embedding = wanted(embedding) || wanted(embedding_bias);
+    const bool want_rotation = wanted(target) || wanted(target_bias) || wanted(gate) || wanted(gate_bias);
+    // Which of the arguments are given a gradient, in the order of `Backward`.
+    context->saved_data["given"] = std::vector<bool>{wanted(x),
+                                                     true,
+                                                     wanted(memory),
+                                                     want_embedding,
+                                                     want_embedding && embedding_bias,
+                                                     want_rotation,
+                                                     want_rotation && target_bias,
+                                                     want_rotation && gate,
+                                                     want_rotation && gate_bias,
+                                                     norms.has_value()};
+    // Zeros in the place of a gradient that nobody gave would be as large as the sequence.
+    context->set_materialize_grads(false);
+    Variables constant{parts, rotated, copies};
+    if (!memory) constant.push_back(last_memory);
+    context->mark_non_differentiable(constant);
+    return {outputs, last, last_memory, cosines, parts, rotated, copies};
+  }
+
+  static Variables backward(Context* context, const Variables& grads) {
+    const auto present = [](const Tensor& tensor) {
+      return tensor.defined() ? optional<Tensor>(tensor) : std::nullopt;
+    };
+    const Variables saved = context->get_saved_variables();
+    auto& data = context->saved_data;
+    const std::vector<bool> given = data["given"].to<std::vector<bool>>();
+    // Only who asks for the graph of this pass has it recorded.
+    optional<at::AutoDispatchBelowADInplaceOrView> below;
+    if (!at::GradMode::is_enabled()) below.emplace();
+    static const auto op =
+        c10::Dispatcher::singleton().findSchemaOrThrow("rmem::rum_backward", "").typed<decltype(rum_backward)>();
+    const auto results =
+        op.call(grads[0].defined() ? optional<Tensor>(grads[0].contiguous()) : std::nullopt, present(grads[1]),
+                present(grads[2]), present(grads[3]), saved[0], saved[1], present(saved[2]), saved[3], saved[4],
+                present(saved[5]), present(saved[6]), present(saved[7]), present(saved[8]), saved[9], saved[10],
+                saved[11], saved[12], saved[13], data["activation"].toStringRef(), data["layer_norm"].toStringRef(),
+                data["eta"].toOptional<double>(), data["eps"].toDouble(), given[0], given[2], given[3], given[5]);
+    Variables gradients = std::apply([](const auto&... tensors) { return Variables{tensors...}; }, results);
+    for (size_t index = 0; index < gradients.size(); ++index)
+      if (!given[index]) gradients[index] = Tensor();
+    // There is none of the arguments behind the norms.
+    gradients.resize(arguments);
+    return gradients;
+  }
+
+ private:
+  static constexpr size_t arguments = 17;
+};
+
+Forward differentiable_rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory,
+                           const Tensor& embedding, const optional<Tensor>& embedding_bias, const Tensor& target,
+                           const optional<Tensor>& target_bias, const optional<Tensor>& gate,
+                           const optional<Tensor>& gate_bias, const optional<Tensor>& norms,
+                           const optional<Tensor>& keep, const optional<Tensor>& active,
+                           const std::string& activation, const std::string& layer_norm, optional<double> eta,
+                           double eps, bool keeps) {
+  const auto results =
+      DifferentiableRUM::apply(x, hidden, memory, embedding, embedding_bias, target, target_bias, gate, gate_bias,
+                               norms, keep, active, activation, layer_norm, eta, eps, keeps);
+  return {results[0], results[1], results[2], results[3], results[4], results[5], results[6]};
 }
 
 }  // namespace
@@ -1066,19 +1225,22 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
 
 TORCH_LIBRARY_FRAGMENT(rmem, library) {
   library.def(
-      "rum(Tensor x, Tensor hidden, Tensor? memory, Tensor input_weight, Tensor bias, Tensor recurrent_weight, "
-      "Tensor? norms, Tensor? keep, Tensor? active, str activation, str layer_norm, float? eta, float eps, "
-      "bool keeps) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "rum(Tensor x, Tensor hidden, Tensor? memory, Tensor embedding, Tensor? embedding_bias, Tensor target, "
+      "Tensor? target_bias, Tensor? gate, Tensor? gate_bias, Tensor? norms, Tensor? keep, Tensor? active, "
+      "str activation, str layer_norm, float? eta, float eps, bool keeps) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   library.def(
       "rum_backward(Tensor? outputs_grad, Tensor? hidden_grad, Tensor? memory_grad, Tensor? cosines_grad, Tensor x, "
-      "Tensor hidden, Tensor? memory, Tensor input_weight, Tensor recurrent_weight, Tensor? norms, Tensor? keep, "
+      "Tensor hidden, Tensor? memory, Tensor embedding, Tensor target, Tensor? gate, Tensor? norms, Tensor? keep, "
       "Tensor? active, Tensor outputs, Tensor last_memory, Tensor parts, Tensor rotated, Tensor copies, "
-      "str activation, str layer_norm, float? eta, float eps, bool want_x, bool want_memory, "
-      "bool want_input_weight, bool want_recurrent_weight) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "str activation, str layer_norm, float? eta, float eps, bool want_x, bool want_memory, bool want_embedding, "
+      "bool want_rotation) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(rmem, CPU, library) {
   library.impl("rum", &rmem::rum);
   library.impl("rum_backward", &rmem::rum_backward);
 }
+
+TORCH_LIBRARY_IMPL(rmem, Autograd, library) { library.impl("rum", &rmem::differentiable_rum); }
