@@ -883,13 +883,13 @@ class BackwardPass {
         grads_(grads) {}
 
   void run(const Wanted& wanted) {
-    if (remembers_planes()) set_planes();
     const int64_t chunk = sizes_.backward_steps();
     for (int64_t end_step = sizes_.time; end_step > 0; end_step -= std::min(chunk, end_step)) {
       const int64_t steps = std::min(chunk, end_step), first = end_step - steps;
       at::parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
         const FlushDenormals flush;
         Row<T> at(problem_);
+        if (end_step == sizes_.time && remembers_planes()) set_planes(begin, end, at.target);
         // A backward pass goes over gradients as well.
         each_group(begin, end, 2 * rotation_.bytes_of_row(end_step), [&](int64_t from, int64_t to) {
           for (int64_t step = steps - 1; step >= 0; --step) {
@@ -913,16 +913,12 @@ class BackwardPass {
 
   T* hidden_grad(int64_t row) const { return state_grads_ + row * sizes_.hidden; }
 
-  // Of all steps at once, as a step goes through the planes of all before it.
-  void set_planes() {
-    at::parallel_for(0, sizes_.batch, 1, [&](int64_t begin, int64_t end) {
-      const FlushDenormals flush;
-      Target<T> target(problem_);
-      for (int64_t row = begin; row < end; ++row) {
-        plane_grads_.clear(row);
-        for (int64_t step = 0; step < sizes_.time; ++step) set_plane_of(row, step, target);
-      }
-    });
+  // Of some rows in all steps, as a step goes through the planes of all before it.
+  void set_planes(int64_t begin, int64_t end, Target<T>& target) {
+    for (int64_t row = begin; row < end; ++row) {
+      plane_grads_.clear(row);
+      for (int64_t step = 0; step < sizes_.time; ++step) set_plane_of(row, step, target);
+    }
   }
 
   const T* set_plane_of(int64_t row, int64_t step, Target<T>& target) {
