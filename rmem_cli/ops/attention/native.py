@@ -1,7 +1,7 @@
 """Relative attention in C++: all heads of all examples in one call, each in the cache of a core.
 
-`rmem_cli/ops/native/attention.cpp` computes; here is what torch needs to know of it: the shapes of its
-results, and which of its operations is the gradient of which.
+`rmem_cli/ops/native/attention.cpp` computes and differentiates; here is what else torch needs to know of it:
+the shapes of its results, and how many operations they take.
 """
 
 from typing import Any, NoReturn
@@ -33,7 +33,6 @@ def register() -> None:
     """Tell torch about the loaded operations."""
     torch.library.register_fake("rmem::relative_attention", _forward_shapes)
     torch.library.register_fake("rmem::relative_attention_backward", _backward_shapes)
-    torch.library.register_autograd("rmem::relative_attention", _backward, setup_context=_setup_context)
     torch.library.register_autograd("rmem::relative_attention_backward", _no_second_derivative)
     register_flop_formula(torch.ops.rmem.relative_attention)(_flops)
     register_flop_formula(torch.ops.rmem.relative_attention_backward)(_backward_flops)
@@ -68,23 +67,6 @@ def _flops(
 def _backward_flops(gradient: Any, *operands: Any, **_: Any) -> int:
     """Each product of the forward pass has two gradients."""
     return 2 * _flops(*operands)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    projected, cached, distances, content_bias, _, blocked, _ = inputs
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(projected, cached, distances, content_bias, blocked, output[1])
-
-
-def _backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * 7
-    of_projected, of_cached, *shared = torch.ops.rmem.relative_attention_backward(
-        gradient.contiguous(), *ctx.saved_tensors
-    )
-    gradients = (of_projected, of_cached if ctx.needs_input_grad[1] else None, *shared)
-    return (*gradients, None, None)
 
 
 def _backward_shapes(

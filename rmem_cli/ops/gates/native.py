@@ -1,7 +1,7 @@
 """The gated LSTM in C++: all steps of a sequence in one call.
 
-`rmem_cli/ops/native/gates.cpp` computes; here is what torch needs to know of it: the shapes of its results,
-and which of its operations is the gradient of which.
+`rmem_cli/ops/native/gates.cpp` computes and differentiates; here is what else torch needs to know of it: the
+shapes of its results, and how many operations they take.
 """
 
 from typing import Any, NoReturn
@@ -34,7 +34,6 @@ def register() -> None:
     """Tell torch about the loaded operations."""
     torch.library.register_fake("rmem::gated_lstm", _forward_shapes)
     torch.library.register_fake("rmem::gated_lstm_backward", _backward_shapes)
-    torch.library.register_autograd("rmem::gated_lstm", _backward, setup_context=_setup_context)
     torch.library.register_autograd("rmem::gated_lstm_backward", _no_second_derivative)
     register_flop_formula(torch.ops.rmem.gated_lstm)(_flops)
     register_flop_formula(torch.ops.rmem.gated_lstm_backward)(_backward_flops)
@@ -76,31 +75,6 @@ def _flops(x: torch.Size, hidden: Any, cell: Any, input_weight: torch.Size, *_: 
 def _backward_flops(hidden_grads: Any, cell_grads: Any, *operands: Any, **_: Any) -> int:
     """Each product of the forward pass has two gradients."""
     return 2 * _flops(*operands)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, hidden, cell, input_weight, recurrent_weight, _, gain, *form, _ = inputs
-    # Zeros in the place of a gradient that nobody gave would be as large as the sequence.
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(*output[2:])
-    ctx.save_for_backward(x, hidden, cell, input_weight, recurrent_weight, gain, *output)
-    ctx.form = form
-
-
-def _backward(
-    ctx: Any, hidden_grads: Tensor | None, cell_grads: Tensor | None, *_: None
-) -> tuple[Tensor | None, ...]:
-    x, hidden, cell, input_weight, recurrent_weight, gain, *output = ctx.saved_tensors
-    wanted = ctx.needs_input_grad
-    gradients = torch.ops.rmem.gated_lstm_backward(
-        *(None if each is None else each.contiguous() for each in (hidden_grads, cell_grads)),
-        *(x, hidden, cell, input_weight, recurrent_weight, gain),
-        *output,
-        *ctx.form,
-        wanted[0],
-        any(wanted[3:6]),
-    )
-    return (*(each if want else None for each, want in zip(gradients, wanted, strict=False)), *[None] * 4)
 
 
 def _backward_shapes(

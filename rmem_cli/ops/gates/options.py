@@ -79,10 +79,10 @@ def all_biases(weights: GateWeights, options: GateOptions, blocks: tuple[str, ..
     bias = weights.recurrent.new_zeros(rows) if weights.bias is None else weights.bias
     if weights.forget_bias is None:
         return bias
-    signs = dict.fromkeys(blocks, 0.0) | {"forget": 1.0}
+    apart = dict.fromkeys(blocks, torch.zeros_like(weights.forget_bias)) | {"forget": weights.forget_bias}
     if options.auxiliary == "refine" and options.refine_bias == "tied":
-        signs["forget_auxiliary"] = -1.0
-    return bias + torch.cat([sign * weights.forget_bias for sign in signs.values()])
+        apart["forget_auxiliary"] = -weights.forget_bias
+    return bias + torch.cat(list(apart.values()))
 
 
 def _with_auxiliary(gate: str, wanted: bool) -> tuple[str, ...]:

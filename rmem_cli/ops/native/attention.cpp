@@ -20,6 +20,7 @@
 
 #include "buffers.h"
 #include "denormals.h"
+#include "differentiation.h"
 #include "elementwise.h"
 #include "product.h"
 
@@ -529,6 +530,50 @@ Gradients relative_attention_backward(const Tensor& gradient, const Tensor& proj
   return {projected_grad, cached_grad, distances_grad, content_bias_grad, distance_bias_grad};
 }
 
+// ---------------------------------------------------------------------------------------------------------
+// Differentiation
+
+class DifferentiableAttention : public torch::autograd::Function<DifferentiableAttention> {
+ public:
+  static Variables forward(Context* context, const Tensor& projected, const optional<Tensor>& cached,
+                           const Tensor& distances, const Tensor& content_bias, const Tensor& distance_bias,
+                           const optional<Tensor>& blocked, bool keep) {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    const auto [attended, kept] = operation<&relative_attention>("rmem::relative_attention")
+        .call(projected, cached, distances, content_bias, distance_bias, blocked, keep);
+    context->save_for_backward(
+        {projected, cached.value_or(Tensor()), distances, content_bias, blocked.value_or(Tensor()), kept});
+    context->saved_data["want_cached"] = wants_gradient(cached);
+    context->set_materialize_grads(false);
+    context->mark_non_differentiable({kept});
+    return {attended, kept};
+  }
+
+  static Variables backward(Context* context, const Variables& grads) {
+    const Tensor none;
+    if (!grads[0].defined()) return Variables(arguments);
+    const Variables saved = context->get_saved_variables();
+    const RecordIfAsked recording;
+    const auto [projected, cached, distances, content_bias, distance_bias] =
+        operation<&relative_attention_backward>("rmem::relative_attention_backward")
+            .call(grads[0].contiguous(), saved[0], present(saved[1]), saved[2], saved[3], present(saved[4]), saved[5]);
+    const bool want_cached = context->saved_data["want_cached"].toBool();
+    return {projected, want_cached ? cached : none, distances, content_bias, distance_bias, none, none};
+  }
+
+ private:
+  static constexpr size_t arguments = 7;
+};
+
+std::tuple<Tensor, Tensor> differentiable_attention(const Tensor& projected, const optional<Tensor>& cached,
+                                                    const Tensor& distances, const Tensor& content_bias,
+                                                    const Tensor& distance_bias, const optional<Tensor>& blocked,
+                                                    bool keep) {
+  const auto results =
+      DifferentiableAttention::apply(projected, cached, distances, content_bias, distance_bias, blocked, keep);
+  return {results[0], results[1]};
+}
+
 }  // namespace
 }  // namespace rmem
 
@@ -544,4 +589,8 @@ TORCH_LIBRARY_FRAGMENT(rmem, library) {
 TORCH_LIBRARY_IMPL(rmem, CPU, library) {
   library.impl("relative_attention", &rmem::relative_attention);
   library.impl("relative_attention_backward", &rmem::relative_attention_backward);
+}
+
+TORCH_LIBRARY_IMPL(rmem, Autograd, library) {
+  library.impl("relative_attention", &rmem::differentiable_attention);
 }

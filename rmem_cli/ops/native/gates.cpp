@@ -10,6 +10,7 @@
 
 #include "buffers.h"
 #include "denormals.h"
+#include "differentiation.h"
 #include "elementwise.h"
 #include "product.h"
 #include "team.h"
@@ -551,6 +552,66 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
           gain_grad};
 }
 
+// ---------------------------------------------------------------------------------------------------------
+// Differentiation
+
+class DifferentiableGatedLSTM : public torch::autograd::Function<DifferentiableGatedLSTM> {
+ public:
+  static Variables forward(Context* context, const Tensor& x, const Tensor& hidden, const Tensor& cell,
+                           const Tensor& input_weight, const Tensor& recurrent_weight, const Tensor& bias,
+                           const optional<Tensor>& gain, int64_t auxiliary, bool coupled, bool ordered, bool keep) {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    const auto [hiddens, cells, gates, normal, scales] = operation<&gated_lstm>("rmem::gated_lstm")
+        .call(x, hidden, cell, input_weight, recurrent_weight, bias, gain, auxiliary, coupled, ordered, keep);
+    context->save_for_backward({x, hidden, cell, input_weight, recurrent_weight, gain.value_or(Tensor()), hiddens,
+                                cells, gates, normal, scales});
+    context->saved_data["auxiliary"] = auxiliary;
+    context->saved_data["coupled"] = coupled;
+    context->saved_data["ordered"] = ordered;
+    context->saved_data["want_x"] = x.requires_grad();
+    context->saved_data["want_weights"] =
+        input_weight.requires_grad() || recurrent_weight.requires_grad() || bias.requires_grad();
+    // Zeros in the place of a gradient that nobody gave would be as large as the sequence.
+    context->set_materialize_grads(false);
+    context->mark_non_differentiable({gates, normal, scales});
+    return {hiddens, cells, gates, normal, scales};
+  }
+
+  static Variables backward(Context* context, const Variables& grads) {
+    const Variables saved = context->get_saved_variables();
+    auto& data = context->saved_data;
+    const bool want_x = data["want_x"].toBool(), want_weights = data["want_weights"].toBool();
+    const optional<Tensor> gain = present(saved[5]);
+    const RecordIfAsked recording;
+    const auto [x, hidden, cell, input_weight, recurrent_weight, bias, gain_grad] =
+        operation<&gated_lstm_backward>("rmem::gated_lstm_backward")
+            .call(contiguous(grads[0]), contiguous(grads[1]), saved[0], saved[1], saved[2], saved[3], saved[4], gain,
+                  saved[6], saved[7], saved[8], saved[9], saved[10], data["auxiliary"].toInt(),
+                  data["coupled"].toBool(), data["ordered"].toBool(), want_x, want_weights);
+    const auto given = [](bool wanted, const Tensor& grad) { return wanted ? grad : Tensor(); };
+    const Tensor none;
+    return {given(want_x, x),
+            hidden,
+            cell,
+            given(want_weights, input_weight),
+            given(want_weights, recurrent_weight),
+            given(want_weights, bias),
+            given(gain.has_value(), gain_grad),
+            none,
+            none,
+            none,
+            none};
+  }
+};
+
+Forward differentiable_gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
+                                  const Tensor& recurrent_weight, const Tensor& bias, const optional<Tensor>& gain,
+                                  int64_t auxiliary, bool coupled, bool ordered, bool keep) {
+  const auto results = DifferentiableGatedLSTM::apply(x, hidden, cell, input_weight, recurrent_weight, bias, gain,
+                                                      auxiliary, coupled, ordered, keep);
+  return {results[0], results[1], results[2], results[3], results[4]};
+}
+
 }  // namespace
 }  // namespace rmem
 
@@ -570,3 +631,5 @@ TORCH_LIBRARY_IMPL(rmem, CPU, library) {
   library.impl("gated_lstm", &rmem::gated_lstm);
   library.impl("gated_lstm_backward", &rmem::gated_lstm_backward);
 }
+
+TORCH_LIBRARY_IMPL(rmem, Autograd, library) { library.impl("gated_lstm", &rmem::differentiable_gated_lstm); }

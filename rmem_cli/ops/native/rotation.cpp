@@ -6,11 +6,11 @@
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "buffers.h"
 #include "denormals.h"
+#include "differentiation.h"
 #include "elementwise.h"
 #include "memory.h"
 #include "plane.h"
@@ -1125,12 +1125,9 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
 }
 
 // ---------------------------------------------------------------------------------------------------------
-// Differentiation. Here and not in Python, where it would take as long as a short sequence itself.
+// Differentiation
 
 class DifferentiableRUM : public torch::autograd::Function<DifferentiableRUM> {
-  using Context = torch::autograd::AutogradContext;
-  using Variables = torch::autograd::variable_list;
-
  public:
   static Variables forward(Context* context, const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory,
                            const Tensor& embedding, const optional<Tensor>& embedding_bias, const Tensor& target,
@@ -1140,24 +1137,23 @@ class DifferentiableRUM : public torch::autograd::Function<DifferentiableRUM> {
                            const std::string& activation, const std::string& layer_norm, optional<double> eta,
                            double eps, bool keeps) {
     const at::AutoDispatchBelowADInplaceOrView below;
-    static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("rmem::rum", "").typed<decltype(rum)>();
-    const auto [outputs, last, last_memory, cosines, parts, rotated, copies] =
-        op.call(x, hidden, memory, embedding, embedding_bias, target, target_bias, gate, gate_bias, norms, keep,
-                active, activation, layer_norm, eta, eps, keeps);
-    const auto present = [](const optional<Tensor>& tensor) { return tensor.value_or(Tensor()); };
-    context->save_for_backward({x, hidden, present(memory), embedding, target, present(gate), present(norms),
-                                present(keep), present(active), outputs, last_memory, parts, rotated, copies});
+    const auto [outputs, last, last_memory, cosines, parts, rotated, copies] = operation<&rum>("rmem::rum").call(
+        x, hidden, memory, embedding, embedding_bias, target, target_bias, gate, gate_bias, norms, keep, active,
+        activation, layer_norm, eta, eps, keeps);
+    const auto saved = [](const optional<Tensor>& tensor) { return tensor.value_or(Tensor()); };
+    context->save_for_backward({x, hidden, saved(memory), embedding, target, saved(gate), saved(norms), saved(keep),
+                                saved(active), outputs, last_memory, parts, rotated, copies});
     context->saved_data["activation"] = activation;
     context->saved_data["layer_norm"] = layer_norm;
     context->saved_data["eta"] = eta;
     context->saved_data["eps"] = eps;
-    const auto wanted = [](const optional<Tensor>& tensor) { return tensor && tensor->requires_grad(); };
-    const bool want_embedding = wanted(embedding) || wanted(embedding_bias);
-    const bool want_rotation = wanted(target) || wanted(target_bias) || wanted(gate) || wanted(gate_bias);
+    const bool want_embedding = wants_gradient(embedding) || wants_gradient(embedding_bias);
+    const bool want_target = wants_gradient(target) || wants_gradient(target_bias);
+    const bool want_rotation = want_target || wants_gradient(gate) || wants_gradient(gate_bias);
     // Which of the arguments are given a gradient, in the order of `Backward`.
-    context->saved_data["given"] = std::vector<bool>{wanted(x),
+    context->saved_data["given"] = std::vector<bool>{wants_gradient(x),
                                                      true,
-                                                     wanted(memory),
+                                                     wants_gradient(memory),
                                                      want_embedding,
                                                      want_embedding && embedding_bias,
                                                      want_rotation,
@@ -1174,23 +1170,16 @@ class DifferentiableRUM : public torch::autograd::Function<DifferentiableRUM> {
   }
 
   static Variables backward(Context* context, const Variables& grads) {
-    const auto present = [](const Tensor& tensor) {
-      return tensor.defined() ? optional<Tensor>(tensor) : std::nullopt;
-    };
     const Variables saved = context->get_saved_variables();
     auto& data = context->saved_data;
     const std::vector<bool> given = data["given"].to<std::vector<bool>>();
-    // Only who asks for the graph of this pass has it recorded.
-    optional<at::AutoDispatchBelowADInplaceOrView> below;
-    if (!at::GradMode::is_enabled()) below.emplace();
-    static const auto op =
-        c10::Dispatcher::singleton().findSchemaOrThrow("rmem::rum_backward", "").typed<decltype(rum_backward)>();
-    const auto results =
-        op.call(grads[0].defined() ? optional<Tensor>(grads[0].contiguous()) : std::nullopt, present(grads[1]),
-                present(grads[2]), present(grads[3]), saved[0], saved[1], present(saved[2]), saved[3], saved[4],
-                present(saved[5]), present(saved[6]), present(saved[7]), present(saved[8]), saved[9], saved[10],
-                saved[11], saved[12], saved[13], data["activation"].toStringRef(), data["layer_norm"].toStringRef(),
-                data["eta"].toOptional<double>(), data["eps"].toDouble(), given[0], given[2], given[3], given[5]);
+    const RecordIfAsked recording;
+    const auto results = operation<&rum_backward>("rmem::rum_backward")
+        .call(contiguous(grads[0]), present(grads[1]), present(grads[2]), present(grads[3]), saved[0], saved[1],
+              present(saved[2]), saved[3], saved[4], present(saved[5]), present(saved[6]), present(saved[7]),
+              present(saved[8]), saved[9], saved[10], saved[11], saved[12], saved[13],
+              data["activation"].toStringRef(), data["layer_norm"].toStringRef(), data["eta"].toOptional<double>(),
+              data["eps"].toDouble(), given[0], given[2], given[3], given[5]);
     Variables gradients = std::apply([](const auto&... tensors) { return Variables{tensors...}; }, results);
     for (size_t index = 0; index < gradients.size(); ++index)
       if (!given[index]) gradients[index] = Tensor();
