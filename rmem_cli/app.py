@@ -39,6 +39,7 @@ app.command("doctor")(doctor)
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one message and its exit code."""
+    _bound_spinning()
     try:
         app()
     except RmemError as error:
@@ -51,6 +52,16 @@ def main() -> None:
         # Whoever read the output has had enough, as in `rmem list | head -1`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def _bound_spinning() -> None:
+    """Let OpenMP's threads spin for half a millisecond, not for many, before they sleep.
+
+    A thread that spins while it waits for one that has lost its core to another process keeps that one from
+    the core that is left. OpenMP reads this when torch is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _print_version(wanted: bool) -> None:
