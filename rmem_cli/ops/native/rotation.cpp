@@ -1085,7 +1085,8 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
                       const Tensor& last_memory, const Tensor& parts, const Tensor& rotated, const Tensor& copies,
                       const std::string& activation, const std::string& layer_norm, optional<double> eta, double eps,
                       bool want_x, bool want_memory, bool want_embedding, bool want_rotation) {
-  const Maps maps{embedding, std::nullopt, target, std::nullopt, gate, std::nullopt};
+  const optional<Tensor> no_bias;
+  const Maps maps{embedding, no_bias, target, no_bias, gate, no_bias};
   const Problem problem{x, hidden, maps, norms, keep, active, form_of(activation, layer_norm, eta, eps)};
   check(problem, memory);
   if (outputs_grad) check_rows(*outputs_grad);
