@@ -253,6 +253,16 @@ def test_torch_finds_no_fault_with_the_native_operations(activation, gain):
     )
 
 
+@pytest.mark.skipif(not build.status("gates").available, reason="there is no native form here")
+def test_a_second_derivative_of_the_native_form_is_refused():
+    options = GateOptions(auxiliary="refine")
+    x, hidden, cell = normal(7, 3, 9, 4), normal(8, 3, 5), normal(9, 3, 5)
+    states = native.gated_lstm(x, hidden, cell, make_weights(lstm_blocks(options), 4, 5), options)
+    gradient = torch.autograd.grad(states.hidden.sum(), x, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        gradient.sum().backward()
+
+
 def test_single_precision_is_as_exact_as_its_rounding(lstm):
     options = GateOptions(auxiliary="refine")
     weights = make_weights(lstm_blocks(options), 4, 33)
