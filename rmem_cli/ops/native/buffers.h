@@ -16,7 +16,7 @@
 namespace rmem {
 
 // Large blocks, handed out again once they are free: the first touch of fresh memory costs as much as a product.
-// Never holds more than was in use at one time.
+// Never holds more than was in use at one time, and an eighth: blocks of other sizes do not fit each other's places.
 class Blocks {
  public:
   static constexpr size_t page = size_t{1} << 21;
@@ -63,7 +63,7 @@ class Blocks {
   }
 
   void make_room() {
-    while (used_ + held_ > most_ && !free_.empty()) {
+    while (used_ + held_ > most_ + most_ / 8 && !free_.empty()) {
       const auto smallest = free_.begin();
       std::free(smallest->second);
       held_ -= smallest->first;

@@ -29,8 +29,9 @@ _MODES = ("auto", "on", "off")
 _SOURCES = Path(__file__).parent
 _COMMON_FLAGS = ["-O3", "-DNDEBUG", "-fno-math-errno", "-fno-trapping-math"]
 _CPU_FLAGS = {
-    "AVX512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],
-    "AVX2": ["-mavx2", "-mfma"],
+    # Tuned for its own processor, a compiler loads a number once that it multiplies twice.
+    "AVX512": ["-mtune=native", "-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],
+    "AVX2": ["-mtune=native", "-mavx2", "-mfma"],
 }
 _log = logging.getLogger("rmem")
 

@@ -366,7 +366,7 @@ class RecurrentProduct {
       : by_units_(by_units), row_(sizes.row()), columns_(by_units ? sizes.hidden : sizes.row()) {
     const T* from = weight.const_data_ptr<T>();
     for (int64_t first = 0; first < row_; first += columns_)
-      matrices_.emplace_back(from + first * sizes.hidden, sizes.hidden, columns_, 1, sizes.hidden);
+      matrices_.emplace_back(from + first * sizes.hidden, sizes.hidden, columns_, 1, sizes.hidden, weight.nbytes());
   }
 
   // rows [batch, row] += hidden [batch, hidden] @ weight', where a part has rows and columns
@@ -491,7 +491,8 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gated_lstm_backward", [&] {
     using T = scalar_t;
     Team team = team_of<T>(sizes, form, gain.has_value());
-    const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.row(), sizes.hidden, sizes.hidden, 1);
+    const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.row(), sizes.hidden, sizes.hidden, 1,
+                                    recurrent_weight.nbytes());
     const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
     const int64_t state = sizes.batch * sizes.hidden;
     T* carried = hidden_grad.mutable_data_ptr<T>();

@@ -18,15 +18,19 @@ namespace rmem {
 template <typename T>
 using Vector = at::vec::Vectorized<T>;
 
-// Rows and vectors of a block of the result that is held in registers: 24 sums of 32 registers, or 12 of 16.
-constexpr int panel_vectors = 2;
-#if defined(CPU_CAPABILITY_AVX512)
-constexpr int block_rows = 12;
-#else
+// Rows and vectors of a block of the result that is held in registers: 24 sums of 32 registers, or 12 of 16. The wider
+// a block, the fewer loads for each of its products; loads are what a core runs out of first.
 constexpr int block_rows = 6;
+#if defined(CPU_CAPABILITY_AVX512)
+constexpr int panel_vectors = 4;
+#else
+constexpr int panel_vectors = 2;
 #endif
 // Rows of a panel that the fastest cache holds, while one block after another is multiplied by them.
-constexpr int64_t depth_step = 256;
+constexpr int64_t depth_step = 128;
+constexpr int64_t line_bytes = 64;
+// Bytes that stay in a core's own caches from one step to the next.
+constexpr int64_t near_bytes = int64_t{1} << 20;
 template <typename T>
 constexpr int64_t panel_columns = panel_vectors * Vector<T>::size();
 
@@ -55,63 +59,76 @@ inline void put(const Vector<T>& sums, T* place, int64_t count, bool add) {
   }
 }
 
-// The product of `height` rows with `depth` rows of a panel, of which `width` columns count, stored or added.
-// `ahead`: how many rows before their use those of a panel are fetched; 0: they need not be.
-template <typename T, int height, Left side, int64_t ahead>
+// The product of `height` rows with `depth` rows of a panel, of which `width` columns count, stored or added. Beside
+// each row of the panel, so many lines of the cache are fetched `ahead`.
+template <typename T, int height, Left side, int lines>
 inline void multiply_block(Matrix<const T> left, Matrix<const T> panel, int64_t depth, Matrix<T> result,
-                           int64_t width, bool add) {
+                           int64_t width, bool add, const T* ahead) {
   constexpr int lanes = Vector<T>::size();
   Vector<T> sums[height][panel_vectors];
-#pragma GCC unroll 12
+#pragma GCC unroll 6
   for (int row = 0; row < height; ++row)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int vector = 0; vector < panel_vectors; ++vector) sums[row][vector] = Vector<T>(0);
   for (int64_t inner = 0; inner < depth; ++inner, panel.place += panel.stride) {
-    if constexpr (ahead > 0)
-      for (int vector = 0; vector < panel_vectors; ++vector)
-        __builtin_prefetch(panel.row(ahead) + vector * lanes, 0, 2);
+#pragma GCC unroll 4
+    for (int line = 0; line < lines; ++line, ahead += line_bytes / sizeof(T)) __builtin_prefetch(ahead, 0, 2);
     Vector<T> right[panel_vectors];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int vector = 0; vector < panel_vectors; ++vector) right[vector] = Vector<T>::loadu(panel.place + vector * lanes);
-#pragma GCC unroll 12
+#pragma GCC unroll 6
     for (int row = 0; row < height; ++row) {
       const Vector<T> factor(side == Left::plain ? left.row(row)[inner] : left.row(inner)[row]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int vector = 0; vector < panel_vectors; ++vector)
         sums[row][vector] = at::vec::fmadd(factor, right[vector], sums[row][vector]);
     }
   }
-#pragma GCC unroll 12
+#pragma GCC unroll 6
   for (int row = 0; row < height; ++row)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int vector = 0; vector < panel_vectors; ++vector)
       put(sums[row][vector], result.row(row) + vector * lanes, width - vector * lanes, add);
 }
 
 // The same for any number of rows, as few blocks of nearly as many each.
-template <typename T, Left side, int64_t ahead>
+template <typename T, Left side>
 class PanelProduct {
  public:
+  // `far`: the panel is packed, and what lies behind these rows, and is multiplied by next, is in no near cache. Each
+  // block fetches its share of it: all at once would be asked for faster than it can come.
   static void run(Matrix<const T> left, Matrix<const T> panel, int64_t rows, int64_t depth, Matrix<T> result,
-                  int64_t width, bool add) {
+                  int64_t width, bool add, bool far = false) {
     const int64_t blocks = (rows + block_rows - 1) / block_rows;
+    const int64_t share = far ? (row_lines + blocks - 1) / blocks : 0;
     for (int64_t block = 0, row = 0; block < blocks; ++block) {
       const int64_t height = (rows - row) / (blocks - block);
-      by_height[height - 1](side == Left::plain ? left.from_row(row) : left.from_column(row), panel, depth,
-                            result.from_row(row), width, add);
+      const Block multiply = block * share < row_lines ? fetching[share][height - 1] : fetching[0][height - 1];
+      multiply(side == Left::plain ? left.from_row(row) : left.from_column(row), panel, depth, result.from_row(row),
+               width, add, panel.row(depth) + block * share * depth * (line_bytes / sizeof(T)));
       row += height;
     }
   }
 
  private:
-  using Block = void (*)(Matrix<const T>, Matrix<const T>, int64_t, Matrix<T>, int64_t, bool);
+  // Lines of the cache that a row of a packed panel takes.
+  static constexpr int row_lines = (panel_columns<T> * sizeof(T) + line_bytes - 1) / line_bytes;
 
-  template <int... heights>
-  static constexpr std::array<Block, block_rows> one_for_each(std::integer_sequence<int, heights...>) {
-    return {&multiply_block<T, heights + 1, side, ahead>...};
+  using Block = void (*)(Matrix<const T>, Matrix<const T>, int64_t, Matrix<T>, int64_t, bool, const T*);
+  using Heights = std::array<Block, block_rows>;
+
+  template <int lines, int... heights>
+  static constexpr Heights of_heights(std::integer_sequence<int, heights...>) {
+    return {&multiply_block<T, heights + 1, side, lines>...};
   }
 
-  static constexpr std::array<Block, block_rows> by_height = one_for_each(std::make_integer_sequence<int, block_rows>{});
+  template <int... lines>
+  static constexpr std::array<Heights, row_lines + 1> of_lines(std::integer_sequence<int, lines...>) {
+    return {of_heights<lines>(std::make_integer_sequence<int, block_rows>{})...};
+  }
+
+  // By the lines that are fetched beside a row, and by the height of a block less one.
+  static constexpr auto fetching = of_lines(std::make_integer_sequence<int, row_lines + 1>{});
 };
 
 // result [rows, columns] = left [rows, depth] @ right [depth, columns], or added to it. Behind the last row of
@@ -121,10 +138,10 @@ void multiply(Matrix<const T> left, Matrix<const T> right, int64_t rows, int64_t
               Matrix<T> result, bool add = false) {
   for (int64_t first = 0; first < columns; first += panel_columns<T>)
     for (int64_t inner = 0; inner < depth; inner += depth_step)
-      PanelProduct<T, side, 0>::run(side == Left::plain ? left.from_column(inner) : left.from_row(inner),
-                                    right.from_row(inner).from_column(first), rows, std::min(depth_step, depth - inner),
-                                    result.from_column(first), std::min(panel_columns<T>, columns - first),
-                                    add || inner > 0);
+      PanelProduct<T, side>::run(side == Left::plain ? left.from_column(inner) : left.from_row(inner),
+                                 right.from_row(inner).from_column(first), rows, std::min(depth_step, depth - inner),
+                                 result.from_column(first), std::min(panel_columns<T>, columns - first),
+                                 add || inner > 0);
 }
 
 // A matrix [depth, columns] that stays the same over many steps, laid out for products from the left: panel after
@@ -132,9 +149,12 @@ void multiply(Matrix<const T> left, Matrix<const T> right, int64_t rows, int64_t
 template <typename T>
 class PackedMatrix {
  public:
-  PackedMatrix(const T* matrix, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride)
+  // `bytes`: of all that a step multiplies by.
+  PackedMatrix(const T* matrix, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride,
+               int64_t bytes)
       : depth_(depth),
         columns_(columns),
+        far_(bytes > near_bytes),
         packed_(uninitialised({(columns + panel_columns<T> - 1) / panel_columns<T> * panel_columns<T> * depth},
                               c10::CppTypeToScalarType<T>::value)) {
     T* place = packed_.template mutable_data_ptr<T>();
@@ -159,15 +179,15 @@ class PackedMatrix {
     const T* packed = packed_.template const_data_ptr<T>();
     for (int64_t first = begin; first < end; first += panel_columns<T>)
       for (int64_t inner = 0; inner < depth_; inner += depth_step)
-        PanelProduct<T, Left::plain, depth_step>::run(
+        PanelProduct<T, Left::plain>::run(
             {left + inner, left_stride}, {packed + first * depth_ + inner * panel_columns<T>, panel_columns<T>}, rows,
             std::min(depth_step, depth_ - inner), {result + first, result_stride},
-            std::min(panel_columns<T>, columns_ - first), true);
+            std::min(panel_columns<T>, columns_ - first), true, far_);
   }
 
  private:
-  int64_t depth_;
-  int64_t columns_;
+  int64_t depth_, columns_;
+  bool far_;
   // At the beginning of a line of the cache: vectors that lie across two take twice as long to load.
   at::Tensor packed_;
 };

@@ -51,13 +51,13 @@ Form form_of(const std::string& activation, const std::string& layer_norm, optio
 
 // Steps of the forward pass after which the threads meet, and rows of all these steps in the backward pass.
 constexpr int64_t chunk_steps = 64;
-constexpr int64_t chunk_rows = 2048;
+constexpr int64_t chunk_rows = 4096;
 // Rows of the batch that make a thread worth its while: fewer take as long to multiply.
 constexpr int64_t rows_per_thread = 4;
 // Steps between two copies of a memory, which bound the rounding that taking it back accumulates.
 constexpr int64_t copy_steps = 4 * chunk_steps;
 // What a thread goes over in every step should stay in its cache from one step to the next.
-constexpr int64_t cache_bytes = int64_t{1} << 20;
+constexpr int64_t cache_bytes = int64_t{5} << 18;
 
 struct Sizes {
   int64_t batch, time, input, hidden;
@@ -741,9 +741,10 @@ class ForwardPass {
       : problem_(problem),
         sizes_(problem.sizes),
         rotation_(rotation),
-        input_(problem.input_weight.const_data_ptr<T>(), sizes_.input, sizes_.row(), sizes_.row(), 1),
+        input_(problem.input_weight.const_data_ptr<T>(), sizes_.input, sizes_.row(), sizes_.row(), 1,
+               problem.input_weight.nbytes()),
         recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.hidden, sizes_.row() - sizes_.hidden,
-                   sizes_.row() - sizes_.hidden, 1),
+                   sizes_.row() - sizes_.hidden, 1, problem.recurrent_weight.nbytes()),
         biases_(problem.maps.biases(sizes_)),
         x_(problem.x),
         parts_(saved.parts),
@@ -863,7 +864,7 @@ class BackwardPass {
         sizes_(problem.sizes),
         rotation_(rotation),
         recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.row() - sizes_.hidden, sizes_.hidden, 1,
-                   sizes_.row() - sizes_.hidden),
+                   sizes_.row() - sizes_.hidden, problem.recurrent_weight.nbytes()),
         plane_grads_(sizes_, rotation.planes.depth, problem.x.options()),
         joined_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.joined()}, problem.x.options())),
         part_grads_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.row()}, problem.x.options())),
