@@ -102,8 +102,8 @@ def _backward_shapes(
         torch.empty_like(x) if want_x else x.new_empty(0),
         torch.empty_like(hidden),
         torch.empty_like(cell),
-        x.new_empty(x.shape[2] if want_weights else 0, rows).t(),
-        x.new_empty(size if want_weights else 0, rows).t(),
+        x.new_empty(rows, x.shape[2] if want_weights else 0),
+        x.new_empty(rows, size if want_weights else 0),
         x.new_empty(rows if want_weights or gain is not None else 0),
         x.new_empty(rows if gain is not None else 0),
     )

@@ -346,6 +346,8 @@ struct Sizes {
         blocks(recurrent_weight.size(0) / recurrent_weight.size(1)) {}
 
   int64_t row() const { return blocks * hidden; }
+  // Of what a step multiplies by its weights: the hidden state, the input, and one for the bias.
+  int64_t joined() const { return hidden + input + 1; }
 };
 
 // The steps of a tensor that is time first, as one matrix.
@@ -461,6 +463,18 @@ void add_part(const optional<Tensor>& from, int64_t step, const Part& part, cons
     add(rows + row * sizes.hidden + part.unit, to + row * sizes.hidden + part.unit, part.units);
 }
 
+// Puts what a step multiplies by its weights beside each other, as far as a part computes it.
+template <typename T>
+void join(const T* hidden, const T* input, const Part& part, const Sizes& sizes, T* joined) {
+  for (int64_t row = part.row; row < part.row + part.rows; ++row) {
+    T* place = joined + row * sizes.joined();
+    copy(hidden + row * sizes.hidden + part.unit, part.units, place + part.unit);
+    if (part.unit > 0) continue;
+    copy(input + row * sizes.input, sizes.input, place + sizes.hidden);
+    place[sizes.joined() - 1] = 1;
+  }
+}
+
 using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 // Gradients of x, hidden, cell, the two weights, the bias and the gain; those that are not wanted are empty.
@@ -479,13 +493,13 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
   Tensor hidden_grad = at::zeros({sizes.batch, sizes.hidden}, options);
   Tensor cell_grad = at::zeros({sizes.batch, sizes.hidden}, options);
   Tensor x_grad = want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options);
-  // Transposed: a product with few rows is much faster than one with few columns.
-  Tensor input_grad = at::zeros({want_weights ? sizes.input : 0, sizes.row()}, options);
-  Tensor recurrent_grad = at::zeros({want_weights ? sizes.hidden : 0, sizes.row()}, options);
-  Tensor bias_grad = at::zeros({want_weights ? sizes.row() : 0}, options);
+  // Of all weights in one product, transposed: one with few columns would take as long as one with many.
+  Tensor weight_grads = at::zeros({want_weights ? sizes.joined() : 0, sizes.row()}, options);
   Tensor gain_grad = at::zeros({gain ? sizes.row() : 0}, options);
   Tensor scaled_bias_grad = at::zeros({gain ? sizes.row() : 0}, options);
-  Tensor grads = uninitialised({std::min(chunk_steps, sizes.time), sizes.batch, sizes.row()}, options);
+  const int64_t chunk = std::min(chunk_steps, sizes.time);
+  Tensor grads = uninitialised({chunk, sizes.batch, sizes.row()}, options);
+  const Tensor joined = uninitialised({want_weights ? chunk : 0, sizes.batch, sizes.joined()}, options);
   std::mutex adding;
 
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gated_lstm_backward", [&] {
@@ -508,7 +522,12 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
             add_part(hidden_grads, now, part, sizes, carried);
             add_part(cell_grads, now, part, sizes, carried_cell);
             const T* cell_before = now ? cells.const_data_ptr<T>() + (now - 1) * state : cell.const_data_ptr<T>();
+            const T* hidden_before =
+                now ? hiddens.const_data_ptr<T>() + (now - 1) * state : hidden.const_data_ptr<T>();
             T* rows = grads.mutable_data_ptr<T>() + step * sizes.batch * sizes.row();
+            if (want_weights)
+              join(hidden_before, x.const_data_ptr<T>() + now * sizes.batch * sizes.input, part, sizes,
+                   joined.mutable_data_ptr<T>() + step * sizes.batch * sizes.joined());
             for (int64_t row = part.row; row < part.row + part.rows; ++row) {
               const int64_t index = now * sizes.batch + row, unit = row * sizes.hidden + part.unit;
               T* grad_row = rows + row * sizes.row();
@@ -539,18 +558,17 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
         Tensor part = rows_of(x_grad, first, steps);
         at::mm_out(part, flat, input_weight);
       }
-      if (!want_weights) continue;
-      input_grad.addmm_(rows_of(x, first, steps).t(), flat);
-      if (!gain) bias_grad.add_(flat.sum(0));
-      if (first == 0) recurrent_grad.addmm_(hidden.t(), grads.select(0, 0));
-      const int64_t skipped = first == 0 ? 1 : 0;
-      if (steps > skipped)
-        recurrent_grad.addmm_(rows_of(hiddens, first + skipped - 1, steps - skipped).t(),
-                              rows_of(grads, skipped, steps - skipped));
+      if (want_weights) weight_grads.addmm_(rows_of(joined, 0, steps).t(), flat);
     }
   });
-  return {x_grad,    hidden_grad, cell_grad, input_grad.t(), recurrent_grad.t(), gain ? scaled_bias_grad : bias_grad,
-          gain_grad};
+  const auto gradient_of = [&](int64_t first, int64_t rows) {
+    return weight_grads.narrow(0, want_weights ? first : 0, want_weights ? rows : 0)
+        .t()
+        .clone(at::MemoryFormat::Contiguous);
+  };
+  const Tensor bias_grad = gain ? scaled_bias_grad : gradient_of(sizes.hidden + sizes.input, 1).flatten();
+  return {x_grad,    hidden_grad, cell_grad, gradient_of(sizes.hidden, sizes.input), gradient_of(0, sizes.hidden),
+          bias_grad, gain_grad};
 }
 
 // ---------------------------------------------------------------------------------------------------------
