@@ -27,7 +27,8 @@ from rmem_cli.paths import native_root
 FAMILIES = ("gates", "rotation", "attention")
 _MODES = ("auto", "on", "off")
 _SOURCES = Path(__file__).parent
-_COMMON_FLAGS = ["-O3", "-DNDEBUG", "-fno-math-errno", "-fno-trapping-math"]
+# Hidden, as torch finds what it calls by name in its own list, and calls within the library are direct.
+_COMMON_FLAGS = ["-O3", "-DNDEBUG", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 _CPU_FLAGS = {
     # Tuned for its own processor, a compiler loads a number once that it multiplies twice.
     "AVX512": ["-mtune=native", "-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],

@@ -12,7 +12,7 @@ using Vector = at::vec::Vectorized<T>;
 
 // Calls body(first, count) for every vector of `size` numbers; the last may be shorter.
 template <typename T, typename Body>
-inline void each_vector(int64_t size, Body&& body) {
+__attribute__((always_inline)) inline void each_vector(int64_t size, Body&& body) {
   constexpr int64_t lanes = Vector<T>::size();
   int64_t first = 0;
   for (; first + lanes <= size; first += lanes) body(first, lanes);
