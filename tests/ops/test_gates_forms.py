@@ -171,6 +171,14 @@ def test_threads_that_share_the_units_of_large_weights_equal_the_equations(lstm,
     assert_lstms_agree(lstm, options, batch=3, time=11, inputs=2, size=309, spread=0.05)
 
 
+@pytest.mark.parametrize("threads", [1, 2], indirect=True)
+def test_rows_of_several_blocks_and_weights_beyond_the_near_caches_equal_the_equations(lstm, threads):
+    # Between 1 and 2 MB of weights, whose products threads share by rows; no whole number of blocks.
+    assert_lstms_agree(
+        lstm, GateOptions(auxiliary="refine"), batch=20, time=3, inputs=2, size=201, spread=0.05
+    )
+
+
 def test_inputs_may_be_laid_out_in_any_way(lstm):
     options = GateOptions(auxiliary="refine")
     weights = make_weights(lstm_blocks(options), 4, 5)
