@@ -10,7 +10,8 @@ namespace rmem {
 template <typename T>
 using Vector = at::vec::Vectorized<T>;
 
-// Calls body(first, count) for every vector of `size` numbers; the last may be shorter.
+// Calls body(first, count) for every vector of `size` numbers; the last may be shorter. Always inlined: rows are
+// of a few vectors, beside which a call takes long.
 template <typename T, typename Body>
 __attribute__((always_inline)) inline void each_vector(int64_t size, Body&& body) {
   constexpr int64_t lanes = Vector<T>::size();
