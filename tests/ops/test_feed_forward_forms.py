@@ -16,7 +16,7 @@ def normal(*shape, seed):
 def arguments(name, leading, hidden, inner):
     shapes = {
         "relu": [(inner, hidden), (inner,), (hidden, inner), (hidden,)],
-        "gated_gelu": [(2 * inner, hidden), (hidden, inner)],
+        "gated_gelu": [(hidden,), (2 * inner, hidden), (hidden, inner)],
     }[name]
     return [normal(*shape, seed=index) for index, shape in enumerate([(*leading, hidden), *shapes])]
 

@@ -210,7 +210,7 @@ class PreNormRMT(Core):
         parts = Parts(memory + self.read_vectors, self._embedded(x), self._write_into(memory))
         sequence = memory_layout.join(parts, layout, lengths)
         surroundings = self._surroundings(layout, lengths, cached, state, x)
-        hidden, keys_values = self.stack(sequence, cached, surroundings)
+        hidden, keys_values = self.stack(sequence, cached, surroundings, keep=self.cache.length > 0)
         after = memory_layout.take_apart(hidden, layout, lengths)
         new_memory = after.read if self.write_vectors is None else after.write
         new_memory = memory_layout.kept_without_tokens(new_memory, memory, lengths)

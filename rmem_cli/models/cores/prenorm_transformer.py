@@ -12,6 +12,7 @@ from rmem_cli.models.cores.segment_cache import Cached
 from rmem_cli.ops.attention import fast
 from rmem_cli.ops.attention.positions import Turns, rotate_by
 from rmem_cli.ops.feed_forward import fast as feed_forward
+from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ class PreNormStack(nn.Module):
         super().__init__()
         self.design = design
         self.layers = nn.ModuleList(_Layer(design, index) for index in range(design.layers))
-        self.norm = nn.RMSNorm(design.hidden_size)
+        self.norm = _Norm(design.hidden_size)
 
     def forward(
-        self, x: Tensor, cached: Cached, surroundings: Surroundings
+        self, x: Tensor, cached: Cached, surroundings: Surroundings, keep: bool
     ) -> tuple[Tensor, list[KeysValues]]:
         """Run the layers.
 
@@ -95,9 +96,10 @@ class PreNormStack(nn.Module):
             x: `[batch, places, hidden]`.
             cached: Keys and values of earlier segments, `[batch, width, 2, heads, size]` for each layer.
             surroundings: What the layers share.
+            keep: Whether the new keys and values are wanted.
 
         Returns:
-            `[batch, places, hidden]`, and the new keys and values of each layer.
+            `[batch, places, hidden]`, and the new keys and values of each layer, if they are wanted.
         """
         streams = self.design.residual_streams
         hidden = x if streams == 1 else x.unsqueeze(-2).expand(-1, -1, streams, -1)
@@ -106,7 +108,8 @@ class PreNormStack(nn.Module):
             cache = cached.layers[index] if cached.width else None
             hidden, new, values = layer(hidden, cache, first_values, surroundings)
             first_values = values if first_values is None else first_values
-            news.append(new)
+            if keep:
+                news.append(new)
         outputs: Tensor = self.norm(hidden if streams == 1 else hidden.sum(-2))
         return outputs, news
 
@@ -117,6 +120,14 @@ class PreNormStack(nn.Module):
             torch.cat([null.expand(len(each), 1, -1, -1, -1), each], dim=1)
             for null, each in zip(nulls, keys_values, strict=True)
         ]
+
+
+class _Norm(nn.RMSNorm):
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return root_mean_square_norm.normalize(x, self.weight)
 
 
 class _Layer(nn.Module):
@@ -153,7 +164,7 @@ class _Attention(nn.Module):
         super().__init__()
         size, width = design.hidden_size, design.heads * design.head_size
         self.design = design
-        self.norm = nn.RMSNorm(size)
+        self.norm = _Norm(size)
         self.queries_keys_values = nn.Linear(size, 3 * width, bias=False)
         self.output = nn.Linear(width, size, bias=False)
         self.null = nn.Parameter(torch.randn(2, design.heads, design.head_size)) if design.null_key else None
@@ -203,7 +214,7 @@ class _FeedForward(nn.Module):
     def __init__(self, design: Design) -> None:
         super().__init__()
         self.dropout = design.feed_forward_dropout
-        self.norm = nn.RMSNorm(design.hidden_size)
+        self.norm = _Norm(design.hidden_size)
         self.inner = nn.Linear(design.hidden_size, 2 * design.inner_size, bias=False)
         self.outer = nn.Linear(design.inner_size, design.hidden_size, bias=False)
 
@@ -211,4 +222,4 @@ class _FeedForward(nn.Module):
         if shifted is not None:
             x = shifted(x)
         dropout = self.dropout if self.training else 0.0
-        return feed_forward.gated_gelu(self.norm(x), self.inner.weight, self.outer.weight, dropout)
+        return feed_forward.gated_gelu(x, self.norm.weight, self.inner.weight, self.outer.weight, dropout)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
+
 
 def relu(
     x: Tensor,
@@ -26,10 +28,12 @@ def relu(
     return y.view(*x.shape[:-1], -1)
 
 
-def gated_gelu(x: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float = 0.0) -> Tensor:
+def gated_gelu(
+    x: Tensor, gain: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float = 0.0
+) -> Tensor:
     """The gated part; arguments as in `reference.gated_gelu`. It has no second derivative."""
     flat = x.flatten(0, -2)
-    y: Tensor = _GatedGelu.apply(flat, inner_weight, outer_weight, dropout)  # type: ignore[no-untyped-call]
+    y: Tensor = _GatedGelu.apply(flat, gain, inner_weight, outer_weight, dropout)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:-1], -1)
 
 
@@ -72,32 +76,38 @@ class _Relu(torch.autograd.Function):
 
 
 class _GatedGelu(torch.autograd.Function):
-    """Values and gates are kept, not their product, and their gradients are written side by side."""
+    """Values and gates are kept, neither the norm nor the product; their gradients lie side by side."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float) -> Tensor:
-        inner = x @ inner_weight.mT
+    def forward(
+        ctx: Any, x: Tensor, gain: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float
+    ) -> Tensor:
+        inverse = root_mean_square_norm.inverse_of(x)
+        inner = (x * inverse).mul_(gain) @ inner_weight.mT
         product = _gated(inner)
         kept = functional.dropout(torch.ones_like(product), dropout) if dropout else None
-        ctx.save_for_backward(x, inner, kept, inner_weight, outer_weight)
+        ctx.save_for_backward(x, inverse, gain, inner, kept, inner_weight, outer_weight)
         return (product if kept is None else product.mul_(kept)) @ outer_weight.mT
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, inner, kept, inner_weight, outer_weight = ctx.saved_tensors
+        x, inverse, gain, inner, kept, inner_weight, outer_weight = ctx.saved_tensors
         values, gates = inner.chunk(2, dim=-1)
-        activated = functional.gelu(gates)
-        of_product = gradient @ outer_weight
-        if kept is not None:
-            of_product.mul_(kept)
         of_inner = torch.empty_like(inner)
         of_values, of_gates = of_inner.chunk(2, dim=-1)
-        torch.mul(of_product, activated, out=of_values)
-        torch.ops.aten.gelu_backward.grad_input(of_product.mul_(values), gates, grad_input=of_gates)
-        product = activated.mul_(values)
+        activated = torch.ops.aten.gelu.out(gates, out=of_values)
+        product = activated * values
         of_outer_weight = gradient.mT @ (product if kept is None else product.mul_(kept))
-        return of_inner @ inner_weight, of_inner.mT @ x, of_outer_weight, None
+        of_product = torch.mm(gradient, outer_weight, out=product)
+        if kept is not None:
+            of_product.mul_(kept)
+        of_values.mul_(of_product)
+        torch.ops.aten.gelu_backward.grad_input(of_product.mul_(values), gates, grad_input=of_gates)
+        del product, of_product
+        of_inner_weight = of_inner.mT @ (x * inverse).mul_(gain)
+        of_x, of_gain = root_mean_square_norm.gradients(of_inner @ inner_weight, x, inverse, gain)
+        return of_x, of_gain, of_inner_weight, of_outer_weight, None
 
 
 def _gated(inner: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ Sources: Vaswani et al. 2017, equation 2 (`relu`); Shazeer 2020, section 2 (`gat
 from torch import Tensor
 from torch.nn import functional
 
+from rmem_cli.ops.root_mean_square_norm.reference import normalize
+
 
 def relu(
     x: Tensor,
@@ -32,11 +34,14 @@ def relu(
     return functional.linear(functional.dropout(inner, dropout), outer_weight, outer_bias)
 
 
-def gated_gelu(x: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float = 0.0) -> Tensor:
-    """Gated by a GELU, without biases: `W_o (v * gelu(g))` with `[v, g] = W_i x`.
+def gated_gelu(
+    x: Tensor, gain: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float = 0.0
+) -> Tensor:
+    """Gated by a GELU, without biases, behind a norm: `W_o (v * gelu(z))` with `[v, z] = W_i norm(x)`.
 
     Args:
         x: `[..., hidden]`.
+        gain: Of the root mean square norm, `[hidden]`.
         inner_weight: W_i, `[2 * inner, hidden]`: the values' rows, then the gates'.
         outer_weight: W_o, `[hidden, inner]`.
         dropout: Probability of dropping an inner unit.
@@ -44,5 +49,5 @@ def gated_gelu(x: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: f
     Returns:
         `[..., hidden]`.
     """
-    values, gates = functional.linear(x, inner_weight).chunk(2, dim=-1)
+    values, gates = functional.linear(normalize(x, gain), inner_weight).chunk(2, dim=-1)
     return functional.linear(functional.dropout(values * functional.gelu(gates), dropout), outer_weight)
