@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -44,6 +45,30 @@ class Gradient:
     state: State
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What a gradient is asked for; see `BackPropagation.gradient`."""
+
+    model: SequenceModel
+    batch: Batch
+    state: State | None
+    reduction: Reduction
+    at: TrainingStep
+
+    @cached_property
+    def weight_sum(self) -> float:
+        return float(self.batch.weight.sum())
+
+    @property
+    def divisor(self) -> float:
+        """What the sum of all losses is divided by."""
+        return self.weight_sum if self.reduction == "mean" else self.batch.inputs.shape[0]
+
+    def seed_dropout(self, index: int) -> None:
+        """Before the segment of this number is run."""
+        seed_dropout(self.at.seed, self.at.step, index)
+
+
 class BackPropagation(ABC):
     """A way of taking the gradient of a batch, segment by segment."""
 
@@ -65,18 +90,11 @@ class BackPropagation(ABC):
             at: Which step of which run.
         """
         with model.core.constant_weights():
-            return self._gradient(model, batch, state, reduction, at)
+            return self._gradient(_Wanted(model, batch, state, reduction, at))
 
     @abstractmethod
-    def _gradient(
-        self,
-        model: SequenceModel,
-        batch: Batch,
-        state: State | None,
-        reduction: Reduction,
-        at: TrainingStep,
-    ) -> Gradient:
-        """`gradient`, while the weights stay as they are."""
+    def _gradient(self, wanted: _Wanted) -> Gradient:
+        """`gradient`, of what it is asked for, while the weights stay as they are."""
 
     def state_dict(self) -> dict[str, Any]:
         """What has to be remembered between two batches, beside the recurrent state."""
@@ -95,16 +113,9 @@ class Full(BackPropagation):
         del settings  # it has no fields but its kind
         return cls()
 
-    def _gradient(
-        self,
-        model: SequenceModel,
-        batch: Batch,
-        state: State | None,
-        reduction: Reduction,
-        at: TrainingStep,
-    ) -> Gradient:
-        segments = batch.split(model.core.segment_length)
-        return _piecewise(model, batch, segments, len(segments), state, reduction, at)
+    def _gradient(self, wanted: _Wanted) -> Gradient:
+        segments = wanted.batch.split(wanted.model.core.segment_length)
+        return _piecewise(wanted, segments, len(segments))
 
 
 class Truncated(BackPropagation):
@@ -124,16 +135,8 @@ class Truncated(BackPropagation):
         """The form that a recipe describes."""
         return cls(settings.segment_length, settings.segments)
 
-    def _gradient(
-        self,
-        model: SequenceModel,
-        batch: Batch,
-        state: State | None,
-        reduction: Reduction,
-        at: TrainingStep,
-    ) -> Gradient:
-        segments = batch.split(self.segment_length)
-        return _piecewise(model, batch, segments, self.segments, state, reduction, at)
+    def _gradient(self, wanted: _Wanted) -> Gradient:
+        return _piecewise(wanted, wanted.batch.split(self.segment_length), self.segments)
 
 
 @dataclass(frozen=True)
@@ -172,24 +175,16 @@ class Sliding(BackPropagation):
             settings.depth, all_losses=settings.all_losses, published_restart=settings.published_restart
         )
 
-    def _gradient(
-        self,
-        model: SequenceModel,
-        batch: Batch,
-        state: State | None,
-        reduction: Reduction,
-        at: TrainingStep,
-    ) -> Gradient:
+    def _gradient(self, wanted: _Wanted) -> Gradient:
+        model, state = wanted.model, wanted.state
         if state is None:
             self._past = []
-        weight_sum = float(batch.weight.sum())
-        divisor = weight_sum if reduction == "mean" else batch.inputs.shape[0]
         nll_sum, loss_sum, runs = 0.0, 0.0, 0
-        for segment in batch.split(model.core.segment_length):
+        for segment in wanted.batch.split(model.core.segment_length):
             self._past.append(_Past(segment, state))
             current, losses = self._restart(state), []
             for past in self._past:
-                seed_dropout(at.seed, at.step, runs)
+                wanted.seed_dropout(runs)
                 again = past.segment.to(segment.weight.device, segment.weight.dtype)
                 result = model.step(again, current)
                 current, runs = result.state, runs + 1
@@ -197,10 +192,10 @@ class Sliding(BackPropagation):
             nll_sum += float(result.nll_sum.detach())
             loss = torch.stack(losses if self.all_losses else losses[-1:]).sum()
             loss_sum += float(loss.detach())
-            torch.autograd.backward(loss / divisor)
+            torch.autograd.backward(loss / wanted.divisor)
             state = detach(current or {})
             self._past = self._past[-self.depth :] if self.depth else []
-        return Gradient(loss_sum / divisor, nll_sum, weight_sum, state or {})
+        return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, state or {})
 
     def _restart(self, newest: State | None) -> State | None:
         oldest = self._past[0].state
@@ -250,18 +245,10 @@ class Replay(BackPropagation):
         """The form that a recipe describes."""
         return cls(settings.segment_length, settings.segments, published_caches=settings.published_caches)
 
-    def _gradient(
-        self,
-        model: SequenceModel,
-        batch: Batch,
-        state: State | None,
-        reduction: Reduction,
-        at: TrainingStep,
-    ) -> Gradient:
-        segments = batch.split(self.segment_length or model.core.segment_length)
-        weight_sum = float(batch.weight.sum())
-        divisor = weight_sum if reduction == "mean" else batch.inputs.shape[0]
-        before = self._states_before(model, segments, state, at)
+    def _gradient(self, wanted: _Wanted) -> Gradient:
+        model = wanted.model
+        segments = wanted.batch.split(self.segment_length or model.core.segment_length)
+        before = self._states_before(wanted, segments)
         final: State = {}
         incoming: State = {}
         nll_sum = loss_sum = 0.0
@@ -269,31 +256,30 @@ class Replay(BackPropagation):
             given, leaves = before.pop(), State()
             if given is not None and not self._cut_before(index):
                 leaves = _leaves(given, _with_graph(final))
-            seed_dropout(at.seed, at.step, index)
+            wanted.seed_dropout(index)
             result = model.step(segments[index], None if given is None else {**given, **leaves})
             nll_sum += float(result.nll_sum.detach())
-            loss = _loss(result) / divisor
+            loss = _loss(result) / wanted.divisor
             loss_sum += float(loss.detach())
             handed_on = {name: incoming[name] for name in _with_graph(result.state) if name in incoming}
             outputs = [loss, *(result.state[name] for name in handed_on)]
             torch.autograd.backward(outputs, [torch.ones_like(loss), *handed_on.values()])
             incoming = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
             final = final or result.state
-        return Gradient(loss_sum, nll_sum, weight_sum, detach(final))
+        return Gradient(loss_sum, nll_sum, wanted.weight_sum, detach(final))
 
     def _cut_before(self, index: int) -> bool:
         return index % (self.segments or index + 1) == 0
 
     @torch.no_grad()
-    def _states_before(
-        self, model: SequenceModel, segments: list[Batch], state: State | None, at: TrainingStep
-    ) -> list[State | None]:
+    def _states_before(self, wanted: _Wanted, segments: list[Batch]) -> list[State | None]:
         """The state before each segment."""
+        state = wanted.state
         states = [state]
         for index, segment in enumerate(segments[:-1]):
-            seed_dropout(at.seed, at.step, index)
-            seen = self._without_caches(model, state) if self.published_caches else state
-            _, state = model.outputs(segment, seen)
+            wanted.seed_dropout(index)
+            seen = self._without_caches(wanted.model, state) if self.published_caches else state
+            _, state = wanted.model.outputs(segment, seen)
             states.append(state)
         return states
 
@@ -336,32 +322,23 @@ def stream(
         yield segment, outputs, state
 
 
-def _piecewise(
-    model: SequenceModel,
-    batch: Batch,
-    segments: list[Batch],
-    piece_length: int,
-    state: State | None,
-    reduction: Reduction,
-    at: TrainingStep,
-) -> Gradient:
+def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gradient:
     """One backward pass for every `piece_length` segments; all of them together make the batch's loss."""
-    weight_sum = float(batch.weight.sum())
-    divisor = weight_sum if reduction == "mean" else batch.inputs.shape[0]
+    state = wanted.state
     nll_sum = loss_sum = 0.0
     for first in range(0, len(segments), piece_length):
         if first and state is not None:
             state = detach(state)
-        piece = batch.weight.new_zeros(())
+        piece = wanted.batch.weight.new_zeros(())
         for index in range(first, min(first + piece_length, len(segments))):
-            seed_dropout(at.seed, at.step, index)
-            result: StepResult = model.step(segments[index], state)
+            wanted.seed_dropout(index)
+            result: StepResult = wanted.model.step(segments[index], state)
             state = result.state
             piece = piece + _loss(result)
             nll_sum += float(result.nll_sum.detach())
         loss_sum += float(piece.detach())
-        torch.autograd.backward(piece / divisor)
-    return Gradient(loss_sum / divisor, nll_sum, weight_sum, detach(state or {}))
+        torch.autograd.backward(piece / wanted.divisor)
+    return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, detach(state or {}))
 
 
 def _loss(result: StepResult) -> Tensor:
