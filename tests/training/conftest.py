@@ -14,6 +14,7 @@ from rich.console import Console
 
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.store import ResultStore
+from rmem_cli.training.loop import Training
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.run import Machine, evaluate_run, train_run
 from rmem_cli.training.run_folder import run_path
@@ -122,6 +123,11 @@ class Lab:
         cells = (line.split(",") for line in lines)
         return [(int(step), split, name, float(value)) for step, split, name, value in cells]
 
+    def curves(self):
+        """The learning curves among the results, byte for byte."""
+        folder = Path(os.environ["RMEM_RESULTS"]) / "curves"
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
     def rows(self, experiment="copying"):
         return ResultStore(Path(os.environ["RMEM_RESULTS"])).read(experiment)
 
@@ -143,6 +149,20 @@ def same():
         ]
 
     return comparable
+
+
+@pytest.fixture
+def steps_done(monkeypatch):
+    """The steps that are trained, as they are."""
+    steps = []
+    original = Training._step
+
+    def step(training, *rest):
+        steps.append(training.counters.step)
+        original(training, *rest)
+
+    monkeypatch.setattr(Training, "_step", step)
+    return steps
 
 
 # Importing torch takes longer than the small experiments: one process does it, each command is a fork of it.
