@@ -184,7 +184,7 @@ def test_tensors_may_be_views_and_weights_frozen(lambda_):
         gate=Affine(*(each.detach() for each in weights.gate)),
     )
     x, hidden = normal(7, 4, 9, 3), normal(8, 5, 3)
-    memory = torch.eye(5).double().expand(3, 5, 5) if lambda_ else None
+    memory = start(options, 3, 5)[1].mT if lambda_ else None
 
     def gradients(form):
         result = form.rum(x.permute(2, 1, 0), hidden.t(), memory, frozen, options)
@@ -194,18 +194,34 @@ def test_tensors_may_be_views_and_weights_frozen(lambda_):
     assert_equal_outcomes(gradients(native), gradients(fast))
 
 
-@pytest.mark.parametrize("start_of", ["one identity", "an identity each", "an identity for all rows but one"])
-def test_a_memory_that_starts_as_the_identity_agrees_with_fast(start_of):
-    options, size, time = RUMOptions(1, 1.0), 50, 70
-    memory = torch.eye(size).double().expand(3, size, size)
-    if start_of != "one identity":
-        memory = memory.contiguous()
-    if start_of == "an identity for all rows but one":
-        memory[2, 7, 3] = 0.5
-    arguments = (options, make_weights(options, 4, size), normal(7, 3, time, 4), normal(8, 3, size), memory)
+def assert_memory_agrees_with_fast(memory, time, size):
+    options, batch = RUMOptions(1, 1.0), len(memory)
+    arguments = (
+        options,
+        make_weights(options, 4, size),
+        normal(7, batch, time, 4),
+        normal(8, batch, size),
+        memory,
+    )
     ours, theirs = (outcome(form, *arguments) for form in (native, fast))
     largest = max(each.detach().abs().max().item() for each in theirs)
     assert_equal_outcomes(ours, theirs, rtol=1e-9, atol=1e-9 * max(largest, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("time", "size"),
+    [(25, 50), (70, 50), (90, 83), (139, 243)],
+    ids=["as a sequence", "by columns", "by columns after a chunk", "by columns after two chunks"],
+)
+def test_a_memory_that_starts_as_one_identity_agrees_with_fast(time, size):
+    assert_memory_agrees_with_fast(torch.eye(size).double().expand(3, size, size), time, size)
+
+
+@pytest.mark.parametrize("changed", [0.0, 0.5], ids=["an identity each", "an identity for all rows but one"])
+def test_memories_of_their_own_agree_with_fast(changed):
+    memory = torch.eye(50).double().repeat(3, 1, 1)
+    memory[2, 7, 3] = changed
+    assert_memory_agrees_with_fast(memory, 25, 50)
 
 
 @pytest.mark.parametrize("lambda_", [0, 1])

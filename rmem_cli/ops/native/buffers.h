@@ -19,11 +19,12 @@ namespace rmem {
 // Never holds more than was in use at one time, and an eighth: blocks of other sizes do not fit each other's places.
 class Blocks {
  public:
-  static constexpr size_t page = size_t{1} << 21;
+  static constexpr size_t least = size_t{1} << 17, large_page = size_t{1} << 21;
 
-  // At least `size` bytes, in whole large pages.
+  // At least `size` bytes; in whole large pages, if it fills one.
   void* take(size_t size) {
-    size = (size + page - 1) / page * page;
+    const size_t unit = size < large_page ? least : large_page;
+    size = (size + unit - 1) / unit * unit;
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = free_.lower_bound(size);
     void* block;
@@ -54,10 +55,11 @@ class Blocks {
 
  private:
   static void* fresh(size_t size) {
-    void* block = std::aligned_alloc(page, size);
+    const bool large = size >= large_page;
+    void* block = std::aligned_alloc(large ? large_page : 64, size);
     if (block == nullptr) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    madvise(block, size, MADV_HUGEPAGE);
+    if (large) madvise(block, size, MADV_HUGEPAGE);
 #endif
     return block;
   }
@@ -82,7 +84,7 @@ inline at::Tensor uninitialised(at::IntArrayRef sizes, const at::TensorOptions& 
   // Lives to the end of the process: tensors may outlive every other static.
   static Blocks& blocks = *new Blocks;
   const size_t bytes = c10::multiply_integers(sizes) * options.dtype().itemsize();
-  if (bytes < Blocks::page) return at::empty(sizes, options);
+  if (bytes < Blocks::least) return at::empty(sizes, options);
   return at::from_blob(blocks.take(bytes), sizes, [](void* block) { blocks.give_back(block); }, options);
 }
 

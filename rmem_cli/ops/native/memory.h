@@ -1,10 +1,13 @@
 // The associative memory of lambda 1: a matrix for each row of the batch, turned by one rotation after another.
 //
-// ops/rotation/README.md derives the formulas. Matrices are padded with zeros to whole vectors and to blocks of
-// rows, which are small enough to stay near the processor while several passes go over them.
+// ops/rotation/README.md derives the formulas. Matrices are padded with zeros to whole vectors; they lie in panels of
+// columns or, padded to them, in blocks of rows, which are small enough to stay near the processor while several passes
+// go over them.
 #pragma once
 
 #include "plane.h"
+
+#include <type_traits>
 
 namespace rmem {
 
@@ -33,19 +36,6 @@ void block_dots(const T* rows, int64_t width, const T* const (&vectors)[count], 
   totals_of<count * memory_block>(sums, dots);
 }
 
-// results[i] = matrix @ vectors[i]
-template <int count, typename T>
-void multiply(const T* matrix, int64_t size, int64_t width, const T* const (&vectors)[count],
-              T* const (&results)[count]) {
-  for (int64_t row = 0; row < size; row += memory_block) {
-    T dots[count * memory_block];
-    block_dots<count>(matrix + row * width, width, vectors, dots);
-    for (int index = 0; index < count; ++index)
-      for (int within = 0; within < memory_block && row + within < size; ++within)
-        results[index][row + within] = dots[index * memory_block + within];
-  }
-}
-
 // result = transpose(matrix) @ vector
 template <typename T>
 void multiply_transposed(const T* matrix, int64_t size, int64_t width, const T* vector, T* result) {
@@ -59,28 +49,93 @@ void multiply_transposed(const T* matrix, int64_t size, int64_t width, const T* 
   }
 }
 
-// memory <- memory (I + u p' + w q'); rotated = memory hidden, with the new memory.
+// A memory by its columns: no sum goes across a vector. Panels of a few vectors of all columns lie one behind the
+// other, so that two passes over one find it near the processor.
 template <typename T>
-void advance_memory(const Plane<T>& plane, T* memory, int64_t size, int64_t width, const T* hidden, T* rotated) {
-  using V = Vector<T>;
-  const T hidden_u = dot(plane.u, hidden, width), hidden_w = dot(plane.w, hidden, width);
-  for (int64_t row = 0; row < size; row += memory_block) {
-    T* rows = memory + row * width;
-    T dots[3 * memory_block], to_u[memory_block], to_w[memory_block];
-    block_dots<3>(rows, width, {plane.u, plane.w, hidden}, dots);
-    for (int within = 0; within < memory_block; ++within) {
-      const T along_u = dots[within], along_w = dots[memory_block + within];
-      to_u[within] = plane.versine * along_u + along_w;
-      to_w[within] = plane.k * along_w - along_u;
-      if (row + within < size)
-        rotated[row + within] = dots[2 * memory_block + within] + to_u[within] * hidden_u + to_w[within] * hidden_w;
+struct MemoryPanels {
+  static constexpr int vectors = 4;
+  static constexpr int64_t rows = vectors * Vector<T>::size();
+
+  T* numbers;  // `size` columns of `width` rows
+  int64_t size, width;
+
+  T* panel(int64_t first_row) const { return numbers + first_row * size; }
+  int64_t rows_of_panel(int64_t first_row) const { return std::min(rows, width - first_row); }
+
+  // Sets all numbers from a matrix with these strides, and those of rows that it does not have to zero.
+  void read(const T* matrix, int64_t row_stride, int64_t column_stride) const {
+    each_block([&](T* place, int64_t row, int64_t apart, int64_t column, int64_t columns) {
+      for (int64_t index = 0; index < columns; ++index)
+        place[index * apart] = row < size ? matrix[row * row_stride + (column + index) * column_stride] : T(0);
+    });
+  }
+
+  void write(T* matrix) const {
+    each_block([&](const T* place, int64_t row, int64_t apart, int64_t column, int64_t columns) {
+      if (row >= size) return;
+      for (int64_t index = 0; index < columns; ++index) matrix[row * size + column + index] = place[index * apart];
+    });
+  }
+
+ private:
+  // Calls body(place, row, apart, column, columns) for some columns of a row, whose numbers lie so far apart: as many as
+  // a cache line of the matrix has, so that the lines of all columns are still near for the next row.
+  template <typename Body>
+  void each_block(Body&& body) const {
+    constexpr int64_t most = 64 / sizeof(T);
+    for (int64_t first = 0; first < width; first += rows) {
+      const int64_t apart = rows_of_panel(first);
+      for (int64_t column = 0; column < size; column += most)
+        for (int64_t row = first; row < first + apart; ++row)
+          body(panel(first) + column * apart + row - first, row, apart, column, std::min(most, size - column));
     }
-    for (int64_t first = 0; first < width; first += V::size()) {
-      const V u = V::loadu(plane.u + first), w = V::loadu(plane.w + first);
-      for (int within = 0; within < memory_block; ++within) {
-        T* place = rows + within * width + first;
-        at::vec::fmadd(V(to_u[within]), u, at::vec::fmadd(V(to_w[within]), w, V::loadu(place))).store(place);
-      }
+  }
+};
+
+// Of the first `ways` vectors of a panel: memory <- memory (I + u p' + w q'); rotated = memory hidden, with the new one.
+template <int ways, typename T>
+void advance_panel(const Plane<T>& plane, T hidden_u, T hidden_w, T* panel, int64_t size, const T* hidden, T* rotated) {
+  using V = Vector<T>;
+  constexpr int64_t width = ways * V::size();
+  V to_hidden[ways], along_u[ways], along_w[ways];
+  for (int way = 0; way < ways; ++way) to_hidden[way] = along_u[way] = along_w[way] = V(0);
+  for (int64_t unit = 0; unit < size; ++unit) {
+    const V h(hidden[unit]), u(plane.u[unit]), w(plane.w[unit]);
+    for (int way = 0; way < ways; ++way) {
+      const V entry = V::loadu(panel + unit * width + way * V::size());
+      to_hidden[way] = at::vec::fmadd(entry, h, to_hidden[way]);
+      along_u[way] = at::vec::fmadd(entry, u, along_u[way]);
+      along_w[way] = at::vec::fmadd(entry, w, along_w[way]);
+    }
+  }
+  V to_u[ways], to_w[ways];
+  for (int way = 0; way < ways; ++way) {
+    to_u[way] = at::vec::fmadd(V(plane.versine), along_u[way], along_w[way]);
+    to_w[way] = V(plane.k) * along_w[way] - along_u[way];
+    at::vec::fmadd(to_u[way], V(hidden_u), at::vec::fmadd(to_w[way], V(hidden_w), to_hidden[way]))
+        .store(rotated + way * V::size());
+  }
+  for (int64_t unit = 0; unit < size; ++unit) {
+    const V u(plane.u[unit]), w(plane.w[unit]);
+    for (int way = 0; way < ways; ++way) {
+      T* place = panel + unit * width + way * V::size();
+      at::vec::fmadd(to_u[way], u, at::vec::fmadd(to_w[way], w, V::loadu(place))).store(place);
+    }
+  }
+}
+
+template <typename T>
+void advance_memory(const Plane<T>& plane, const MemoryPanels<T>& memory, const T* hidden, T* rotated) {
+  const T hidden_u = dot(plane.u, hidden, memory.width), hidden_w = dot(plane.w, hidden, memory.width);
+  for (int64_t first = 0; first < memory.width; first += memory.rows) {
+    const auto advance = [&](auto ways) {
+      advance_panel<ways>(plane, hidden_u, hidden_w, memory.panel(first), memory.size, hidden, rotated + first);
+    };
+    switch (memory.rows_of_panel(first) / Vector<T>::size()) {
+      case 1: advance(std::integral_constant<int, 1>()); break;
+      case 2: advance(std::integral_constant<int, 2>()); break;
+      case 3: advance(std::integral_constant<int, 3>()); break;
+      default: advance(std::integral_constant<int, memory.vectors>());
     }
   }
 }

@@ -20,6 +20,7 @@
 #include <cmath>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace rmem {
@@ -426,7 +427,7 @@ class PlaneGradients {
 // `workspace` are numbers that the thread may use, `workspace_rows` padded rows. `bytes_of_row` is how much of a
 // row of the batch a step goes over once more, if it is the last of so many.
 
-constexpr int64_t workspace_rows = 5;
+constexpr int64_t workspace_rows = 2;
 
 template <typename T>
 class SingleRotation {
@@ -481,23 +482,24 @@ bool is_identity(const Tensor& memory) {
 
 // The memory as the sequence of its rotations: each step applies all of them to the state, the last one first.
 //
-// The matrix is formed as well, a chunk of steps at a time: it grows by (memory before)(u p' + w q') in each
-// step, for which u and w go through the same rotations as the state.
+// A forward pass, which starts from the identity, forms the matrix as well, a chunk of steps at a time: it grows by
+// (memory before)(u p' + w q') in each step, for which u and w go through the same rotations as the state.
 template <typename T>
 class RotationSequence {
  public:
   static constexpr bool accumulates = true;
 
-  RotationSequence(const Sizes& sizes, const Tensor& initial, const at::TensorOptions& options)
-      : planes(sizes, sizes.time, options), size_(sizes.hidden), width_(padded<T>(sizes.hidden)) {
-    if (!is_identity<T>(initial)) initial_ = padded_memory<T>(initial);
+  // Of the first `depth` steps.
+  RotationSequence(const Sizes& sizes, int64_t depth, const at::TensorOptions& options)
+      : planes(sizes, depth, options), batch_(sizes.batch), size_(sizes.hidden), width_(padded<T>(sizes.hidden)) {}
+
+  void prepare_forward(const at::TensorOptions& options) {
+    memory = uninitialised({batch_, size_, size_}, options);
+    left_ = uninitialised({batch_, std::min(chunk_steps, planes.depth), 2, width_}, options);
   }
 
-  // Only a forward pass forms the matrix.
-  void prepare_forward(const Tensor& initial) {
-    memory = uninitialised(initial.sizes(), initial.options());
-    if (initial_.defined()) memory.copy_(initial);
-    left_ = uninitialised({initial.size(0), std::min(chunk_steps, planes.depth), 2, width_}, initial.options());
+  void prepare_backward(const Tensor& initial) {
+    if (!is_identity<T>(initial)) initial_ = padded_memory<T>(initial);
   }
 
   void forward(int64_t row, int64_t step, const T* hidden, T* rotated, T* workspace) {
@@ -509,7 +511,6 @@ class RotationSequence {
     T* const vectors[3] = {rotated, left_u, left_w};
     turn<1>(sequence, step, step, vectors, width_);
     if (step > 0) turn<3>(sequence, 0, step - 1, vectors, width_);
-    if (initial_.defined()) apply_initial(row, vectors, workspace + 2 * width_);
     keep_growth(row, step, left_u, left_w);
   }
 
@@ -519,9 +520,8 @@ class RotationSequence {
     const Matrix<const T> left{left_.const_data_ptr<T>() + row * left_.stride(0), width_};
     const Matrix<const T> right{planes.at(row, first).u, width_};
     const Matrix<T> grown{memory.mutable_data_ptr<T>() + row * memory.stride(0), size_};
-    const bool from_identity = first == 0 && !initial_.defined();
-    rmem::multiply<T, Left::transposed>(left, right, size_, size_, 2 * steps, grown, !from_identity);
-    if (from_identity)
+    rmem::multiply<T, Left::transposed>(left, right, size_, size_, 2 * steps, grown, first > 0);
+    if (first == 0)
       for (int64_t unit = 0; unit < size_; ++unit) grown.row(unit)[unit] += 1;
   }
 
@@ -532,7 +532,7 @@ class RotationSequence {
       copy(hidden, width_, rotated);
       turn<1>(planes.of_row(row), 0, step, &rotated, width_);
       copy(grad, width_, workspace);
-      multiply_transposed(initial_of(row), size_, width_, workspace, grad);
+      multiply_transposed(initial_.const_data_ptr<T>() + row * initial_.stride(0), size_, width_, workspace, grad);
     }
     turn_back(planes.of_row(row), plane_grads.of_row(row), 0, step, rotated, grad, width_);
   }
@@ -541,14 +541,6 @@ class RotationSequence {
   Tensor memory;
 
  private:
-  const T* initial_of(int64_t row) const { return initial_.const_data_ptr<T>() + row * initial_.stride(0); }
-
-  void apply_initial(int64_t row, T* const (&vectors)[3], T* copies) const {
-    for (int index = 0; index < 3; ++index)
-      copy(vectors[index], width_, copies + index * width_);
-    multiply<3, T>(initial_of(row), size_, width_, {copies, copies + width_, copies + 2 * width_}, vectors);
-  }
-
   // Keeps what u' and w' of the step are multiplied by.
   void keep_growth(int64_t row, int64_t step, const T* left_u, const T* left_w) {
     const Plane<T>& plane = planes.at(row, step);
@@ -559,18 +551,68 @@ class RotationSequence {
     }
   }
 
-  int64_t size_, width_;
+  int64_t batch_, size_, width_;
   Tensor initial_, left_;
 };
 
-// The memory as a matrix, which each step changes by a matrix of rank two; a backward pass takes that back.
+// The memory as a matrix, which each step changes by a matrix of rank two; by its columns, in the forward pass.
 template <typename T>
-class MemoryMatrix {
+class MemoryColumns {
+ public:
+  // From the memory before step `first`. `copies` [count, batch, hidden, hidden] of the matrix are written every
+  // `copy_steps` steps.
+  MemoryColumns(const Sizes& sizes, int64_t first, const Tensor& before, const Tensor& copies,
+                const at::TensorOptions& options)
+      : planes(sizes, 1, options),
+        memory(uninitialised(before.sizes(), options)),
+        before_(before),
+        copies_(copies),
+        first_(first),
+        time_(sizes.time),
+        size_(sizes.hidden),
+        width_(padded<T>(sizes.hidden)),
+        columns_(uninitialised({sizes.batch, size_, width_}, options)) {}
+
+  void forward(int64_t row, int64_t step, const T* hidden, T* rotated, T*) {
+    const MemoryPanels<T> panels = of_row(row);
+    if (step == first_)
+      panels.read(before_.const_data_ptr<T>() + row * before_.stride(0), before_.stride(1), before_.stride(2));
+    const int64_t index = step / copy_steps - 1;
+    if (step % copy_steps == 0 && index >= 0 && index < copies_.size(0)) write(row, copies_[index]);
+    advance_memory(planes.at(row, step), panels, hidden, rotated);
+  }
+
+  void finish_chunk(int64_t row, int64_t first, int64_t steps) {
+    if (first + steps == time_) write(row, memory);
+  }
+
+  int64_t bytes_of_row(int64_t) const { return columns_.stride(0) * sizeof(T); }
+
+  Planes<T> planes;
+  const Tensor memory;
+
+ private:
+  MemoryPanels<T> of_row(int64_t row) const {
+    return {columns_.data_ptr<T>() + row * columns_.stride(0), size_, width_};
+  }
+
+  void write(int64_t row, const Tensor& matrices) const {
+    of_row(row).write(matrices.data_ptr<T>() + row * matrices.stride(0));
+  }
+
+  const Tensor before_, copies_;
+  int64_t first_, time_, size_, width_;
+  Tensor columns_;
+};
+
+// The memory as a matrix, by its rows, in the backward pass.
+template <typename T>
+class MemoryRows {
  public:
   static constexpr bool accumulates = true;
 
-  // `copies` [count, batch, hidden, hidden] of the matrix are written or read every `copy_steps` steps.
-  MemoryMatrix(const Sizes& sizes, const Tensor& memory, const Tensor& copies, const at::TensorOptions& options)
+  // `copies` [count, batch, hidden, hidden] of the matrix are read every `copy_steps` steps.
+  MemoryRows(const Sizes& sizes, const Tensor& memory, const Tensor& copies, const at::TensorOptions& options)
       : planes(sizes, 1, options),
         size_(sizes.hidden),
         width_(padded<T>(sizes.hidden)),
@@ -581,17 +623,9 @@ class MemoryMatrix {
     grad_ = grad ? padded_memory<T>(*grad) : at::zeros_like(matrix_);
   }
 
-  Tensor memory() const { return inner(matrix_); }
-  Tensor memory_grad() const { return inner(grad_); }
-
-  void forward(int64_t row, int64_t step, const T* hidden, T* rotated, T*) {
-    T* matrix = of_row(matrix_, row);
-    if (T* copy = copy_at(row, step))
-      for (int64_t unit = 0; unit < size_; ++unit) std::copy_n(matrix + unit * width_, size_, copy + unit * size_);
-    advance_memory(planes.at(row, step), matrix, size_, width_, hidden, rotated);
+  Tensor memory_grad() const {
+    return grad_.narrow(1, 0, size_).narrow(2, 0, size_).clone(at::MemoryFormat::Contiguous);
   }
-
-  void finish_chunk(int64_t, int64_t, int64_t) {}
 
   int64_t bytes_of_row(int64_t) const { return matrix_.stride(0) * sizeof(T); }
 
@@ -608,10 +642,6 @@ class MemoryMatrix {
   Planes<T> planes;
 
  private:
-  Tensor inner(const Tensor& matrices) const {
-    return matrices.narrow(1, 0, size_).narrow(2, 0, size_).clone(at::MemoryFormat::Contiguous);
-  }
-
   static T* of_row(const Tensor& matrices, int64_t row) { return matrices.data_ptr<T>() + row * matrices.stride(0); }
 
   // The copy of the matrix before a step, where there is one.
@@ -624,8 +654,18 @@ class MemoryMatrix {
   Tensor matrix_, grad_, copies_;
 };
 
-// A step of the sequence costs more the more steps there were, one of the matrix always the same; measured.
+// A step of the sequence costs more the more steps there were, one of the matrix always the same. Measured, as what
+// follows.
 bool better_as_sequence(const Sizes& sizes) { return 2 * sizes.time < 3 * sizes.hidden; }
+
+// The first chunk of a forward pass from the identity that columns take less time for than the sequence: that in whose
+// middle there are enough rotations.
+int64_t first_by_columns(const Sizes& sizes) {
+  int64_t first = 0;
+  while (first < sizes.time && 5 * (first + std::min(first + chunk_steps, sizes.time)) < 4 * sizes.hidden)
+    first += chunk_steps;
+  return std::min(first, sizes.time);
+}
 
 // ---------------------------------------------------------------------------------------------------------
 // Sequences
@@ -755,15 +795,16 @@ class ForwardPass {
         keep_(problem.keep),
         active_(problem.active) {}
 
-  void run() {
-    for (int64_t first = 0; first < sizes_.time; first += chunk_steps) {
-      const int64_t steps = std::min(chunk_steps, sizes_.time - first);
+  // Steps from `begin` up to `end`.
+  void run(int64_t begin, int64_t end) {
+    for (int64_t first = begin; first < end; first += chunk_steps) {
+      const int64_t steps = std::min(chunk_steps, end - first);
       // Parts that are not kept for a backward pass have room for one chunk.
       const Tensor parts = parts_.narrow(0, parts_.size(0) < sizes_.time ? 0 : first, steps);
-      at::parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
+      at::parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t first_row, int64_t last_row) {
         const FlushDenormals flush;
         Row<T> at(problem_);
-        each_group(begin, end, rotation_.bytes_of_row(first + steps), [&](int64_t from, int64_t to) {
+        each_group(first_row, last_row, rotation_.bytes_of_row(first + steps), [&](int64_t from, int64_t to) {
           multiply_inputs(from, to, first, steps, parts.mutable_data_ptr<T>());
           for (int64_t step = 0; step < steps; ++step) {
             T* rows = parts.mutable_data_ptr<T>() + step * sizes_.batch * sizes_.row();
@@ -1051,23 +1092,29 @@ Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memor
               uninitialised({keeps && memory ? sizes.batch : 0, sizes.time, sizes.hidden}, options)};
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum", [&] {
     using T = scalar_t;
-    const auto run = [&](auto& rotation) {
-      ForwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, outputs, last, cosines).run();
+    const auto run = [&](auto& rotation, int64_t begin, int64_t end) {
+      ForwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, outputs, last, cosines).run(begin, end);
     };
     if (!memory) {
       SingleRotation<T> rotation(sizes, options);
-      run(rotation);
-    } else if (better_as_sequence(sizes)) {
-      RotationSequence<T> rotation(sizes, *memory, options);
-      rotation.prepare_forward(*memory);
-      run(rotation);
+      run(rotation, 0, sizes.time);
+      return;
+    }
+    const bool as_sequence = better_as_sequence(sizes);
+    const int64_t first = as_sequence && is_identity<T>(*memory) ? first_by_columns(sizes) : 0;
+    last_memory = *memory;
+    if (first > 0) {
+      RotationSequence<T> rotation(sizes, first, options);
+      rotation.prepare_forward(options);
+      run(rotation, 0, first);
       last_memory = rotation.memory;
-    } else {
-      const int64_t count = keeps ? (sizes.time - 1) / copy_steps : 0;
-      copies = uninitialised({count, sizes.batch, sizes.hidden, sizes.hidden}, options);
-      MemoryMatrix<T> rotation(sizes, *memory, copies, options);
-      run(rotation);
-      last_memory = rotation.memory();
+    }
+    if (first < sizes.time) {
+      const int64_t count = keeps && !as_sequence ? (sizes.time - 1) / copy_steps : 0;
+      if (!as_sequence) copies = uninitialised({count, sizes.batch, sizes.hidden, sizes.hidden}, options);
+      MemoryColumns<T> rotation(sizes, first, last_memory, copies, options);
+      run(rotation, first, sizes.time);
+      last_memory = rotation.memory;
     }
   });
   if (!keeps) saved.parts = at::empty({0}, options);
@@ -1110,10 +1157,11 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
       SingleRotation<T> rotation(sizes, options);
       run(rotation);
     } else if (better_as_sequence(sizes) && !memory_grad && !want_memory) {
-      RotationSequence<T> rotation(sizes, *memory, options);
+      RotationSequence<T> rotation(sizes, sizes.time, options);
+      rotation.prepare_backward(*memory);
       run(rotation);
     } else {
-      MemoryMatrix<T> rotation(sizes, last_memory, copies, options);
+      MemoryRows<T> rotation(sizes, last_memory, copies, options);
       rotation.prepare_backward(memory_grad);
       run(rotation);
       if (want_memory) grads.memory = rotation.memory_grad();
