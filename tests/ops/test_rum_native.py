@@ -2,6 +2,7 @@
 
 import resource
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -371,6 +372,22 @@ def test_a_second_derivative_is_refused():
     gradient = torch.autograd.grad(outputs.sum(), x, create_graph=True)[0]
     with pytest.raises(RuntimeError, match="second derivatives"):
         gradient.sum().backward()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_blocks_of_many_sizes_take_little_more_memory_than_those_of_the_largest():
+    options = RUMOptions(0)
+    weights = make_weights(options, 3, 16)
+    hidden, _ = start(options, 64, 16)
+
+    def resident(time):
+        native.rum(normal(7, 64, time, 3), hidden, None, weights, options).outputs.sum().backward()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    before = resident(10)
+    largest = max(resident(2000) for _ in range(2)) - before
+    assert max(resident(time) for time in (1450, 1050, 750, 550, 400, 290)) - before < 1.5 * largest
 
 
 def test_a_thousand_calls_leak_nothing():
