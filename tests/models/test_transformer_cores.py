@@ -396,3 +396,12 @@ def test_a_state_keeps_no_more_alive_than_itself(core):
         _, state = core(inputs(), core(inputs())[1])
     for name, value in state.items():
         assert value.untyped_storage().nbytes() == value.numel() * value.element_size(), name
+
+
+@pytest.mark.parametrize("cache_length", [0, 3])
+def test_prenorm_layers_hold_keys_and_values_for_a_cache_alone(cache_length):
+    core = PreNormRMT(8, 8, memory_tokens=2, layers=2, heads=2, segment_length=4, cache_length=cache_length)
+    held = []
+    core.stack.register_forward_hook(lambda stack, given, outputs: held.extend(outputs[1]))
+    core(torch.randn(1, 4, 8))
+    assert len(held) == (2 if cache_length else 0)

@@ -71,3 +71,13 @@ def test_inputs_that_are_not_contiguous_count_as_their_values(name):
     leaves = arguments(name, [3, 4], 5, 7)
     turned = [leaves[0].detach().transpose(0, 1).requires_grad_(), *leaves[1:]]
     assert_forms_agree(name, turned, 0.0)
+
+
+def test_of_a_gated_part_values_gates_and_one_number_for_each_vector_are_kept():
+    kept = []
+    leaves = arguments("gated_gelu", [4, 3], 5, 7)
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each):
+        fast.gated_gelu(*leaves)
+    given = {each.untyped_storage().data_ptr() for each in leaves}
+    added = [each for each in kept if each.untyped_storage().data_ptr() not in given]
+    assert sum(each.numel() for each in added) == 4 * 3 * (2 * 7 + 1)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from rmem_cli.ops.root_mean_square_norm import fast, reference
 
 
-def normal(*shape, seed, dtype=torch.float64):
+def normal(*shape, seed):
     source = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, dtype=dtype, generator=source).requires_grad_()
+    return torch.randn(*shape, dtype=torch.float64, generator=source).requires_grad_()
 
 
 def with_gradients(form, x, gain):
     y = form(x, gain)
-    weights = normal(*y.shape, seed=9).detach().to(y.dtype)
+    weights = normal(*y.shape, seed=9).detach()
     return y, *torch.autograd.grad((y * weights).sum(), [leaf for leaf in (x, gain) if leaf.requires_grad])
 
 
