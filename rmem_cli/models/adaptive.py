@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.config import AdaptiveEmbeddingSettings, AdaptiveSoftmaxSettings
+from rmem_cli.ops.product import linear, product
 
 
 class ClusterTables(nn.Module):
@@ -237,20 +238,20 @@ class AdaptiveSoftmax(nn.Module):
         y = self._projected(y, 0)
         end = self.tables.ends[1]
         weight = torch.cat([self.tables.vectors(0), self.cluster_weight])
-        scores = functional.linear(y, weight, torch.cat([self.bias[:end], self.cluster_bias])).log_softmax(-1)
+        scores = linear(y, weight, torch.cat([self.bias[:end], self.cluster_bias])).log_softmax(-1)
         return scores[..., :end], scores[..., end:]
 
     def _scores(self, y: Tensor, cluster: int) -> Tensor:
         start, end = self.tables.spans()[cluster]
         y = self._projected(y, cluster)
-        return functional.linear(y, self.tables.vectors(cluster), self.bias[start:end])
+        return linear(y, self.tables.vectors(cluster), self.bias[start:end])
 
     def _projected(self, y: Tensor, cluster: int) -> Tensor:
         if self._encoder and self._tied[cluster]:
             projection = self._encoder[0].projection(cluster)
         else:
             projection = self.projections.get(str(cluster))
-        return y if projection is None else y @ projection
+        return y if projection is None else product(y, projection)
 
 
 def _rows_between(symbols: Tensor, start: int, end: int) -> Tensor:
@@ -258,4 +259,4 @@ def _rows_between(symbols: Tensor, start: int, end: int) -> Tensor:
 
 
 def _widened(vectors: Tensor, projection: Tensor | None) -> Tensor:
-    return vectors if projection is None else functional.linear(vectors, projection)
+    return vectors if projection is None else linear(vectors, projection)

@@ -10,6 +10,7 @@ from rmem_cli.models.config import (
     LinearEncoderSettings,
     OneHotSettings,
 )
+from rmem_cli.ops.product import Linear
 
 
 class OneHot(nn.Module):
@@ -96,7 +97,7 @@ class LinearEncoder(nn.Module):
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
         self.output_size = size
-        self.linear = nn.Linear(features, size)
+        self.linear = Linear(features, size)
 
     @classmethod
     def from_settings(cls, settings: LinearEncoderSettings, features: int) -> "LinearEncoder":

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.models.config import LinearHeadSettings, RegressionSettings
+from rmem_cli.ops.product import Linear
 
 
 class LinearHead(nn.Module):
@@ -27,8 +28,8 @@ class LinearHead(nn.Module):
         hidden_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.hidden = None if hidden_size is None else nn.Linear(input_size, hidden_size)
-        self.linear = nn.Linear(hidden_size or input_size, classes)
+        self.hidden = None if hidden_size is None else Linear(input_size, hidden_size)
+        self.linear = Linear(hidden_size or input_size, classes)
         if initializer == "xavier":
             nn.init.xavier_uniform_(self.linear.weight)
         elif initializer == "orthogonal":
@@ -73,7 +74,7 @@ class Regression(nn.Module):
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(input_size, 1)
+        self.linear = Linear(input_size, 1)
 
     @classmethod
     def from_settings(

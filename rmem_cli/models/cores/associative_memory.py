@@ -9,6 +9,7 @@ from rmem_cli.models.cores import memory_layout
 from rmem_cli.models.state import State
 from rmem_cli.ops.associative_memory import fast
 from rmem_cli.ops.attention.masks import Layout
+from rmem_cli.ops.product import Linear
 
 
 class AssociativeDesign(NamedTuple):
@@ -80,10 +81,10 @@ class AssociativeMemory(nn.Module):
 class _LayerMaps(nn.Module):
     def __init__(self, design: AssociativeDesign) -> None:
         super().__init__()
-        self.queries = nn.Linear(design.hidden_size, design.key_size, bias=False)
-        self.keys = nn.Linear(design.hidden_size, design.key_size, bias=False)
-        self.values = nn.Linear(design.hidden_size, design.hidden_size, bias=False)
-        self.strengths = nn.Linear(design.hidden_size, 1)
+        self.queries = Linear(design.hidden_size, design.key_size, bias=False)
+        self.keys = Linear(design.hidden_size, design.key_size, bias=False)
+        self.values = Linear(design.hidden_size, design.hidden_size, bias=False)
+        self.strengths = Linear(design.hidden_size, 1)
         nn.init.zeros_(self.values.weight)  # at first, the memory holds nothing
 
 

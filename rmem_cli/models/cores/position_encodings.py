@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from rmem_cli.models.cores.config import PositionEncoding
 from rmem_cli.ops.attention.positions import distances_back, sinusoids
+from rmem_cli.ops.product import Linear
 
 
 class Extent(NamedTuple):
@@ -170,7 +171,7 @@ class RelativeSinusoids(Positions):
         self.content_bias = nn.Parameter(torch.empty(form.heads, form.head_size))
         self.position_bias = nn.Parameter(torch.empty(form.heads, form.head_size))
         width = form.heads * form.head_size
-        self.maps = nn.ModuleList(nn.Linear(form.hidden_size, width, bias=False) for _ in range(form.layers))
+        self.maps = nn.ModuleList(Linear(form.hidden_size, width, bias=False) for _ in range(form.layers))
 
     def of_layers(self, extent: Extent, like: Tensor) -> list[LayerPositions]:
         """See `Positions.of_layers`."""

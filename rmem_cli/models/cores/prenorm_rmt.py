@@ -19,6 +19,7 @@ from rmem_cli.models.state import MEMORY, State
 from rmem_cli.ops.attention import masks
 from rmem_cli.ops.attention.masks import Layout, Rules
 from rmem_cli.ops.attention.positions import Turns, rotary_turns
+from rmem_cli.ops.product import Linear
 
 WRITTEN = "written"
 # Rotary position of the first key of cache and segment; the null key comes just before, memories are at 0.
@@ -166,7 +167,7 @@ class PreNormRMT(Core):
         )
         self.projection = None
         if input_size != hidden_size:
-            self.projection = nn.Linear(input_size, hidden_size, bias=False)
+            self.projection = Linear(input_size, hidden_size, bias=False)
         self.positions = None
         if absolute_positions and segment_length is not None:
             self.positions = nn.Parameter(torch.randn(segment_length, hidden_size))

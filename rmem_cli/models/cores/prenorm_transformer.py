@@ -12,6 +12,7 @@ from rmem_cli.models.cores.segment_cache import Cached
 from rmem_cli.ops.attention import fast
 from rmem_cli.ops.attention.positions import Turns, rotate_by
 from rmem_cli.ops.feed_forward import fast as feed_forward
+from rmem_cli.ops.product import Linear
 from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
 
 
@@ -165,10 +166,10 @@ class _Attention(nn.Module):
         size, width = design.hidden_size, design.heads * design.head_size
         self.design = design
         self.norm = _Norm(size)
-        self.queries_keys_values = nn.Linear(size, 3 * width, bias=False)
-        self.output = nn.Linear(width, size, bias=False)
+        self.queries_keys_values = Linear(size, 3 * width, bias=False)
+        self.output = Linear(width, size, bias=False)
         self.null = nn.Parameter(torch.randn(2, design.heads, design.head_size)) if design.null_key else None
-        self.mixing = nn.Linear(size, design.heads, bias=False) if mixes_values else None
+        self.mixing = Linear(size, design.heads, bias=False) if mixes_values else None
 
     def forward(
         self, x: Tensor, cache: Tensor | None, first_values: Tensor | None, surroundings: Surroundings
@@ -215,8 +216,8 @@ class _FeedForward(nn.Module):
         super().__init__()
         self.dropout = design.feed_forward_dropout
         self.norm = _Norm(design.hidden_size)
-        self.inner = nn.Linear(design.hidden_size, 2 * design.inner_size, bias=False)
-        self.outer = nn.Linear(design.inner_size, design.hidden_size, bias=False)
+        self.inner = Linear(design.hidden_size, 2 * design.inner_size, bias=False)
+        self.outer = Linear(design.inner_size, design.hidden_size, bias=False)
 
     def forward(self, x: Tensor, shifted: TokenShift | None) -> Tensor:
         if shifted is not None:

@@ -22,6 +22,7 @@ from rmem_cli.models.state import State
 from rmem_cli.ops.attention import dispatch, masks
 from rmem_cli.ops.attention.masks import Layout, Rules
 from rmem_cli.ops.feed_forward import fast as feed_forward
+from rmem_cli.ops.product import Linear, linear
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ class ScaledInputs(nn.Module):
         self.factor = math.sqrt(hidden_size) if scale else 1.0
         self.projection = None
         if input_size != hidden_size:
-            self.projection = nn.Linear(input_size, hidden_size, bias=False)
+            self.projection = Linear(input_size, hidden_size, bias=False)
             nn.init.normal_(self.projection.weight, std=initial_std)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -295,11 +296,11 @@ class _Layer(nn.Module):
         size, width = design.hidden_size, design.heads * design.size_of_a_head
         inner = 4 * size if design.inner_size is None else design.inner_size
         self.design = design
-        self.queries_keys_values = nn.Linear(size, 3 * width, bias=False)
-        self.attention_output = nn.Linear(width, size, bias=False)
+        self.queries_keys_values = Linear(size, 3 * width, bias=False)
+        self.attention_output = Linear(width, size, bias=False)
         self.attention_norm = nn.LayerNorm(size)
-        self.inner = nn.Linear(size, inner)
-        self.outer = nn.Linear(inner, size)
+        self.inner = Linear(size, inner)
+        self.outer = Linear(inner, size)
         self.feed_forward_norm = nn.LayerNorm(size)
 
     def forward(self, x: Tensor, cache: Tensor | None, positions: LayerPositions, blocked: Tensor) -> Tensor:
@@ -319,7 +320,7 @@ class _Layer(nn.Module):
         projected, cached = self.queries_keys_values(x), None
         if cache is not None:
             weight = self.queries_keys_values.weight
-            cached = functional.linear(cache, weight[weight.shape[0] // 3 :])
+            cached = linear(cache, weight[weight.shape[0] // 3 :])
         dropout = self.design.attention_dropout if self.training else 0.0
         if positions.relative is None:
             attended = dispatch.attention(projected, cached, self.design.heads, blocked, dropout)

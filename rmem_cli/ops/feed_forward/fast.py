@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from rmem_cli.ops.product import linear, product
 from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
 
 
@@ -50,26 +51,26 @@ class _Relu(torch.autograd.Function):
         outer_bias: Tensor,
         dropout: float,
     ) -> Tensor:
-        inner = torch.addmm(inner_bias, x, inner_weight.mT).relu_()
+        inner = linear(x, inner_weight, inner_bias).relu_()
         if dropout:
             inner = functional.dropout(inner, dropout)
         ctx.dropout = dropout
         ctx.save_for_backward(x, inner, inner_weight, outer_weight)
-        return torch.addmm(outer_bias, inner, outer_weight.mT)
+        return linear(inner, outer_weight, outer_bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, inner, inner_weight, outer_weight = ctx.saved_tensors
-        of_inner = gradient @ outer_weight
+        of_inner = product(gradient, outer_weight)
         torch.ops.aten.threshold_backward.grad_input(of_inner, inner, 0, grad_input=of_inner)
         if ctx.dropout:
             of_inner.mul_(1 / (1 - ctx.dropout))
         return (
-            of_inner @ inner_weight,
-            of_inner.mT @ x,
+            product(of_inner, inner_weight),
+            product(of_inner.mT, x),
             of_inner.sum(0),
-            gradient.mT @ inner,
+            product(gradient.mT, inner),
             gradient.sum(0),
             None,
         )
@@ -83,11 +84,11 @@ class _GatedGelu(torch.autograd.Function):
         ctx: Any, x: Tensor, gain: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float
     ) -> Tensor:
         inverse = root_mean_square_norm.inverse_of(x)
-        inner = (x * inverse).mul_(gain) @ inner_weight.mT
-        product = _gated(inner)
-        kept = functional.dropout(torch.ones_like(product), dropout) if dropout else None
+        inner = linear((x * inverse).mul_(gain), inner_weight)
+        gated = _gated(inner)
+        kept = functional.dropout(torch.ones_like(gated), dropout) if dropout else None
         ctx.save_for_backward(x, inverse, gain, inner, kept, inner_weight, outer_weight)
-        return (product if kept is None else product.mul_(kept)) @ outer_weight.mT
+        return linear(gated if kept is None else gated.mul_(kept), outer_weight)
 
     @staticmethod
     @once_differentiable
@@ -97,16 +98,17 @@ class _GatedGelu(torch.autograd.Function):
         of_inner = torch.empty_like(inner)
         of_values, of_gates = of_inner.chunk(2, dim=-1)
         activated = torch.ops.aten.gelu.out(gates, out=of_values)
-        product = activated * values
-        of_outer_weight = gradient.mT @ (product if kept is None else product.mul_(kept))
-        of_product = torch.mm(gradient, outer_weight, out=product)
+        gated = activated * values
+        of_outer_weight = product(gradient.mT, gated if kept is None else gated.mul_(kept))
+        del gated
+        of_gated = product(gradient, outer_weight)
         if kept is not None:
-            of_product.mul_(kept)
-        of_values.mul_(of_product)
-        torch.ops.aten.gelu_backward.grad_input(of_product.mul_(values), gates, grad_input=of_gates)
-        del product, of_product
-        of_inner_weight = of_inner.mT @ (x * inverse).mul_(gain)
-        of_x, of_gain = root_mean_square_norm.gradients(of_inner @ inner_weight, x, inverse, gain)
+            of_gated.mul_(kept)
+        of_values.mul_(of_gated)
+        torch.ops.aten.gelu_backward.grad_input(of_gated.mul_(values), gates, grad_input=of_gates)
+        del of_gated
+        of_inner_weight = product(of_inner.mT, (x * inverse).mul_(gain))
+        of_x, of_gain = root_mean_square_norm.gradients(product(of_inner, inner_weight), x, inverse, gain)
         return of_x, of_gain, of_inner_weight, of_outer_weight, None
 
 
