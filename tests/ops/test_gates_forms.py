@@ -280,3 +280,21 @@ def test_single_precision_is_as_exact_as_its_rounding(lstm):
     ours = lstm(x.float(), hidden.float(), cell.float(), single, options)
     exact = reference.gated_lstm(x, hidden, cell, smaller, options)
     torch.testing.assert_close(ours.hidden.double(), exact.hidden, rtol=0, atol=2e-6)
+
+
+def test_single_precision_gradients_over_many_rows_are_those_of_double(lstm):
+    options = GateOptions(auxiliary="refine")
+    gradients = {}
+    for dtype in (torch.float32, torch.float64):
+        weights = GateWeights(
+            *(
+                None if each is None else (each.detach() / 8).to(dtype).requires_grad_()
+                for each in make_weights(lstm_blocks(options), 4, 64)
+            )
+        )
+        x, state = normal(7, 64, 70, 4).detach().to(dtype), torch.zeros(64, 64, dtype=dtype)
+        hidden = lstm(x, state, state, weights, options).hidden
+        loss = (hidden * normal(8, 64, 70, 64).detach().to(dtype)).sum()
+        gradients[dtype] = torch.autograd.grad(loss, [each for each in weights if each is not None])
+    for single, double in zip(*gradients.values(), strict=True):
+        assert (single.double() - double).norm() < 1e-5 * double.norm()

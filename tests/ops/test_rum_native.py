@@ -284,9 +284,8 @@ def test_a_long_sequence_goes_back_by_way_of_the_copies_of_its_memory():
     assert_equal_outcomes(ours, theirs, rtol=1e-9, atol=1e-9 * largest)
 
 
-@pytest.mark.parametrize(("time", "size"), [(1000, 50), (290, 200)], ids=["as a matrix", "as a sequence"])
-def test_gradients_through_many_float32_memories_are_those_of_float64(time, size):
-    options = RUMOptions(1, 1.0)
+def single_and_double_gradients(options, batch, time, size):
+    """Of all weights, whose kernels are scaled so that no recurrence is chaotic."""
     scaled = [
         Affine(kernel.detach() / kernel.shape[0] ** 0.5, bias.detach())
         for kernel, bias in make_weights(options, 4, size)[:3]
@@ -296,13 +295,24 @@ def test_gradients_through_many_float32_memories_are_those_of_float64(time, size
         weights = RUMWeights(
             *(Affine(*(each.to(dtype).requires_grad_() for each in affine)) for affine in scaled)
         )
-        x = normal(7, 1, time, 4).detach().to(dtype)
-        memory = torch.eye(size, dtype=dtype)[None]
-        result = native.rum(x, torch.zeros(1, size, dtype=dtype), memory, weights, options)
-        loss = (result.outputs * normal(8, 1, time, size).detach().to(dtype)).sum()
+        x = normal(7, batch, time, 4).detach().to(dtype)
+        memory = torch.eye(size, dtype=dtype).repeat(batch, 1, 1) if options.lambda_ else None
+        result = native.rum(x, torch.zeros(batch, size, dtype=dtype), memory, weights, options)
+        loss = (result.outputs * normal(8, batch, time, size).detach().to(dtype)).sum()
         gradients[dtype] = torch.autograd.grad(loss, leaves_of(weights))
-    for single, double in zip(*gradients.values(), strict=True):
+    return zip(*gradients.values(), strict=True)
+
+
+@pytest.mark.parametrize(("time", "size"), [(1000, 50), (290, 200)], ids=["as a matrix", "as a sequence"])
+def test_gradients_through_many_float32_memories_are_those_of_float64(time, size):
+    for single, double in single_and_double_gradients(RUMOptions(1, 1.0), 1, time, size):
         assert (single.double() - double).norm() < 1e-3 * double.norm()
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
+def test_float32_gradients_over_many_rows_are_those_of_float64(lambda_):
+    for single, double in single_and_double_gradients(RUMOptions(lambda_), batch=64, time=30, size=60):
+        assert (single.double() - double).norm() < 1e-4 * double.norm()
 
 
 def test_a_number_that_is_none_is_passed_on():

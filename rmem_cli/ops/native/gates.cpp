@@ -12,6 +12,7 @@
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
+#include "large_product.h"
 #include "product.h"
 #include "team.h"
 
@@ -558,7 +559,7 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
         Tensor part = rows_of(x_grad, first, steps);
         at::mm_out(part, flat, input_weight);
       }
-      if (want_weights) weight_grads.addmm_(rows_of(joined, 0, steps).t(), flat);
+      if (want_weights) add_product(rows_of(joined, 0, steps), flat, weight_grads);
     }
   });
   const auto gradient_of = [&](int64_t first, int64_t rows) {

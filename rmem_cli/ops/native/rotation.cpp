@@ -12,6 +12,7 @@
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
+#include "large_product.h"
 #include "memory.h"
 #include "plane.h"
 #include "product.h"
@@ -1029,7 +1030,7 @@ class BackwardPass {
     const Tensor flat = part_grads_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.row()});
     if (wanted.weights()) {
       const Tensor joined = joined_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.joined()});
-      grads_.weights.addmm_(joined.narrow(1, wanted.first_row(sizes_), wanted.rows(sizes_)).t(), flat);
+      add_product(joined.narrow(1, wanted.first_row(sizes_), wanted.rows(sizes_)), flat, grads_.weights);
     }
     if (wanted.x) {
       const Tensor part = at::mm(flat, problem_.input_weight.t()).view({steps, sizes_.batch, sizes_.input});
