@@ -1,4 +1,4 @@
-"""Times and memory of steps, beside the rate at which this machine multiplies matrices."""
+"""Times and memory of steps, beside the rates at which this machine multiplies matrices."""
 
 import multiprocessing
 import statistics
@@ -8,9 +8,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from rmem_cli.bench.cases import Case, Step
 from rmem_cli.ops.native import build
+from rmem_cli.ops.product import product
 from rmem_cli.training.memory import peak_memory_mb, reset_peak_memory
 
 _PRODUCT_SIZE = 2048
@@ -29,7 +31,9 @@ class Measurement:
         repeats: Steps that were timed.
         memory_mb: What the first step of a fresh process adds to its memory, at most; None: not measured.
         gigaflops: Rate of the operations that a step cannot do without, in 10^9 a second.
-        share: Of the rate of a large product on this machine in the same minutes.
+        share: Of the rate at which torch multiplies large matrices on this machine, in the same minutes.
+        share_of_fastest: Of the rate of the faster of torch's libraries, which may be the other one: no step
+            outruns it.
     """
 
     case: str
@@ -40,10 +44,11 @@ class Measurement:
     memory_mb: float | None
     gigaflops: float
     share: float
+    share_of_fastest: float
 
 
 def measure(case: Case, repeats: int, seconds: float, *, memory: bool = True) -> list[Measurement]:
-    """Time all forms of a case, one step of each in turn, so that what slows the machine slows them all.
+    """Time all forms of a case and both products in turn, so that what slows the machine slows them all.
 
     Args:
         case: What to measure.
@@ -56,14 +61,17 @@ def measure(case: Case, repeats: int, seconds: float, *, memory: bool = True) ->
     steps = {form: case.make(case.size, form) for form in forms}
     times: dict[str, list[float]] = {form: [] for form in forms}
     rates: list[float] = []
+    fastest_rates: list[float] = []
     started = time.perf_counter()
     for step in steps.values():
         step()
     while len(rates) < repeats and (len(rates) < _LEAST_REPEATS or time.perf_counter() - started < seconds):
         rates.append(product_rate())
+        fastest_rates.append(product_rate(product))
         for form, step in steps.items():
             times[form].append(_seconds(step))
     flops, rate = case.flops(case.size), statistics.median(rates)
+    fastest_rate = max(rate, statistics.median(fastest_rates))
     return [
         Measurement(
             case=case.name,
@@ -74,20 +82,17 @@ def measure(case: Case, repeats: int, seconds: float, *, memory: bool = True) ->
             memory_mb=_in_fresh_process(case, form) if memory else None,
             gigaflops=flops / statistics.median(times[form]) / 1e9,
             share=flops / statistics.median(times[form]) / rate,
+            share_of_fastest=flops / statistics.median(times[form]) / fastest_rate,
         )
         for form in forms
     ]
 
 
-def product_rate(device: torch.device | None = None) -> float:
+def product_rate(multiply: Callable[[Tensor, Tensor], Tensor] = torch.mm) -> float:
     """Floating-point operations a second of one product of two 2048 x 2048 matrices in single precision."""
-    matrix = torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE, device=device)
-
-    def product() -> None:
-        (matrix @ matrix)[0, 0].item()
-
-    product()
-    return 2 * _PRODUCT_SIZE**3 / _seconds(product)
+    matrix = torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE)
+    multiply(matrix, matrix)
+    return 2 * _PRODUCT_SIZE**3 / _seconds(lambda: multiply(matrix, matrix))
 
 
 def _seconds(step: Callable[[], object]) -> float:

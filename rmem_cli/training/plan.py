@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State, detach
+from rmem_cli.ops.product import product
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.tasks.base import Task
@@ -259,7 +260,7 @@ def _product_rate(device: torch.device) -> float:
     """Floating-point operations a second of a large product."""
     matrix = torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE, device=device)
     # The best of several: what else the machine does at this moment should not count.
-    return 2 * _PRODUCT_SIZE**3 / min(_seconds(lambda: matrix @ matrix, repeats=2) for _ in range(5))
+    return 2 * _PRODUCT_SIZE**3 / min(_seconds(lambda: product(matrix, matrix), repeats=2) for _ in range(5))
 
 
 @cache
