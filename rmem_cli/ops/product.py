@@ -68,10 +68,14 @@ class _Linear(torch.autograd.Function):
 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """By oneDNN, which copies the left factor if it is transposed: rather the smaller of the two."""
+    """By oneDNN, which copies the left factor if it is transposed: rather the smaller of the two.
+
+    It has no fast way of reading part of a larger matrix on the right, and takes any bias for contiguous.
+    """
     turned = bias is None and not x.is_contiguous() and weight.numel() < x.numel()
     left, right = (weight, x) if turned else (x, weight)
-    # A bias is read as if its numbers lay side by side.
+    if not right.is_contiguous() and not right.mT.is_contiguous():
+        right = right.clone()
     added = None if bias is None else bias.contiguous()
     y: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, added, "none", [], "")
     return y.mT if turned else y

@@ -15,14 +15,17 @@ WIDE, NARROW = {"cpu_name": "AMD EPYC"}, {"cpu_name": "Intel(R) Xeon(R)"}
 
 
 class Operations(TorchDispatchMode):
-    """Names of the operations that are called."""
+    """Names of the operations that are called, and what oneDNN was given on the right."""
 
     def __init__(self):
         super().__init__()
         self.called = []
+        self.right_factors = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         self.called.append(function.name())
+        if function.name() == "mkldnn::_linear_pointwise":
+            self.right_factors.append(args[1])
         return function(*args, **(kwargs or {}))
 
 
@@ -95,6 +98,20 @@ def test_onednn_gives_the_products_of_torch_and_their_gradients(
         wanted = gradients(nn.functional.linear, [x, weight, *bias], of_gradient)
         for one, other in zip(found, wanted, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@needs_onednn
+@pytest.mark.parametrize("x_layout", ["contiguous", "transposed", "strided"])
+@pytest.mark.parametrize("weight_layout", ["contiguous", "transposed", "strided"])
+def test_onednn_is_given_no_part_of_a_larger_matrix_to_read_slowly(
+    everything_by_onednn, x_layout, weight_layout
+):
+    x = laid_out(numbers(6, 5, seed=1), x_layout).requires_grad_()
+    weight = laid_out(numbers(7, 5, seed=2), weight_layout).requires_grad_()
+    with Operations() as operations:
+        product.linear(x, weight).backward(laid_out(numbers(6, 7, seed=3), "strided"))
+    assert len(operations.right_factors) == 3
+    assert all(each.is_contiguous() or each.mT.is_contiguous() for each in operations.right_factors)
 
 
 @needs_onednn

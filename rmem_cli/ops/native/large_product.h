@@ -20,14 +20,15 @@ inline bool mkl_is_narrow() {
 #endif
 }
 
-// left [rows, depth] times transpose(right) [columns, depth], in single precision
+// left [rows, depth] times transpose(right) [columns, depth], in single precision. Part of a larger matrix on the
+// right would be read very slowly.
 inline at::Tensor multiply_by_onednn(const at::Tensor& left, const at::Tensor& right) {
   using Scalars = c10::List<std::optional<at::Scalar>>;
   using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
                             Scalars, std::optional<std::string_view>);
   static const auto linear =
       c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Linear>();
-  return linear.call(left, right, {}, "none", Scalars(), "");
+  return linear.call(left, right.is_contiguous() || right.t().is_contiguous() ? right : right.clone(), {}, "none", Scalars(), "");
 }
 
 // sums += transpose(left) @ right
