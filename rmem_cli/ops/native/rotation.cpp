@@ -70,6 +70,8 @@ struct Sizes {
 
   bool gated() const { return parts == 3; }
   int64_t row() const { return parts * hidden; }
+  // Of those that see the hidden state: target and gate.
+  int64_t state_row() const { return row() - hidden; }
   // Of what a step multiplies by its weights: the hidden state, the input, and one for the bias.
   int64_t joined() const { return hidden + input + 1; }
   int64_t backward_steps() const { return std::clamp<int64_t>(chunk_rows / batch, 1, time); }
@@ -868,33 +870,31 @@ class ForwardPass {
 // Gradients that are asked for: of the embedding's map, and of those of target and gate.
 struct Wanted {
   bool x, memory, embedding, rotation;
-
-  bool weights() const { return embedding || rotation; }
-  // Which rows of all weights, one below the other as in `joined`.
-  int64_t first_row(const Sizes& sizes) const { return rotation ? 0 : sizes.hidden; }
-  int64_t rows(const Sizes& sizes) const { return weights() ? sizes.joined() - first_row(sizes) : 0; }
 };
 
 // Gradients of arguments; those that are not there, or not wanted, are empty.
 struct Gradients {
   Tensor x, hidden, memory, norms;
-  // Of the rows of all weights that are wanted, in one product: a thin one would take as long as a thick one.
-  Tensor weights;
+  // Of all weights of target and gate, one below the other as in `joined`; of those of the embedding, which has none
+  // for the hidden state.
+  Tensor rotation, embedding;
 };
 
 // A kernel and its bias.
 using MapGradient = std::pair<Tensor, Tensor>;
 
-// The gradient of the map to one part of a step's pre-activations.
-MapGradient map_gradient(const Gradients& grads, const Wanted& wanted, const Sizes& sizes, int64_t part) {
-  const Tensor nothing = at::empty({0}, grads.x.options());
-  if (part >= sizes.parts || !(part == 0 ? wanted.embedding : wanted.rotation)) return {nothing, nothing};
-  const Tensor all = grads.weights.narrow(1, part * sizes.hidden, sizes.hidden);
-  const int64_t input_row = sizes.hidden - wanted.first_row(sizes);
-  const Tensor of_inputs = all.narrow(0, input_row, sizes.input);
-  return {part == 0 ? of_inputs.clone(at::MemoryFormat::Contiguous)
-                    : at::cat({of_inputs, all.narrow(0, 0, sizes.hidden)}),
-          all.select(0, input_row + sizes.input).clone()};
+MapGradient embedding_gradient(const Tensor& weights, const Sizes& sizes) {
+  if (weights.numel() == 0) return {weights, weights};
+  return {weights.narrow(0, 0, sizes.input).clone(), weights.select(0, sizes.input).clone()};
+}
+
+// Of the map to the target (0) or to the gate (1).
+MapGradient state_gradient(const Tensor& weights, const Sizes& sizes, int64_t part) {
+  const Tensor nothing = at::empty({0}, weights.options());
+  if (part * sizes.hidden >= weights.size(1)) return {nothing, nothing};
+  const Tensor all = weights.narrow(1, part * sizes.hidden, sizes.hidden);
+  return {at::cat({all.narrow(0, sizes.hidden, sizes.input), all.narrow(0, 0, sizes.hidden)}),
+          all.select(0, sizes.hidden + sizes.input).clone()};
 }
 
 template <typename T, typename Rotation>
@@ -905,15 +905,17 @@ class BackwardPass {
       : problem_(problem),
         sizes_(problem.sizes),
         rotation_(rotation),
-        recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.row() - sizes_.hidden, sizes_.hidden, 1,
-                   sizes_.row() - sizes_.hidden, problem.recurrent_weight.nbytes()),
+        recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.state_row(), sizes_.hidden, 1,
+                   sizes_.state_row(), problem.recurrent_weight.nbytes()),
         plane_grads_(sizes_, rotation.planes.depth, problem.x.options()),
         joined_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.joined()}, problem.x.options())),
-        part_grads_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.row()}, problem.x.options())),
+        embedding_grads_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.hidden}, problem.x.options())),
+        part_grads_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.state_row()}, problem.x.options())),
         norm_grads_(at::zeros({problem.norms ? sizes_.batch : 0, 2 * sizes_.parts * sizes_.hidden},
                               problem.x.options())),
         parts_(saved.parts.const_data_ptr<T>()),
         joined_rows_(joined_.mutable_data_ptr<T>()),
+        embedding_grad_rows_(embedding_grads_.mutable_data_ptr<T>()),
         part_grad_rows_(part_grads_.mutable_data_ptr<T>()),
         state_grads_(grads.hidden.mutable_data_ptr<T>()),
         x_(problem.x),
@@ -937,8 +939,8 @@ class BackwardPass {
         each_group(begin, end, 2 * rotation_.bytes_of_row(end_step), [&](int64_t from, int64_t to) {
           for (int64_t step = steps - 1; step >= 0; --step) {
             for (int64_t row = from; row < to; ++row) step_of_row(row, first, step, at);
-            const T* grads = part_grad_rows_ + (step * sizes_.batch + from) * sizes_.row();
-            recurrent_.accumulate(grads + sizes_.hidden, sizes_.row(), to - from, hidden_grad(from), sizes_.hidden);
+            const T* grads = part_grad_rows_ + (step * sizes_.batch + from) * sizes_.state_row();
+            recurrent_.accumulate(grads, sizes_.state_row(), to - from, hidden_grad(from), sizes_.hidden);
           }
         });
       });
@@ -973,27 +975,29 @@ class BackwardPass {
   void step_of_row(int64_t row, int64_t first, int64_t step_of_chunk, Row<T>& at) {
     const int64_t size = sizes_.hidden, step = first + step_of_chunk;
     const int64_t place = step_of_chunk * sizes_.batch + row;
-    T* part_grads = part_grad_rows_ + place * sizes_.row();
+    T *embedding_grad = embedding_grad_rows_ + place * size, *part_grads = part_grad_rows_ + place * sizes_.state_row();
     T* state_grad = hidden_grad(row);
     const T* before = step ? outputs_.at(row, step - 1) : problem_.hidden.const_data_ptr<T>() + row * size;
     join(before, x_.at(row, step), joined_rows_ + place * sizes_.joined());
     if (outputs_grad_) add(outputs_grad_.at(row, step), state_grad);
     if (active_ && !(*active_.at(row, step) > 0)) {
-      std::fill_n(part_grads, sizes_.row(), T(0));
+      std::fill_n(embedding_grad, size, T(0));
+      std::fill_n(part_grads, sizes_.state_row(), T(0));
       return;
     }
     copy(before, size, at.hidden);
     const T* target = remembers_planes() ? at.target.forward(parts_of(row, step) + size)
                                          : set_plane_of(row, step, at.target);
     rotate_again(row, step, at);
-    update_backward(row, step, part_grads, state_grad, at);
+    update_backward(row, step, part_grads + size, state_grad, at);
+    copy(at.grad, size, embedding_grad);
     if (!remembers_planes()) plane_grads_.clear(row);
     PlaneGradient<T>& plane_grad = plane_grads_.at(row, step);
     if (cosines_grad_) plane_grad.versine += *cosines_grad_.at(row, step);
     rotation_.backward(row, step, at.hidden, at.rotated, at.grad, plane_grads_, at.workspace);
     add(at.grad, state_grad);
-    plane_backward(rotation_.planes.at(row, step), target, size, plane_grad, part_grads, part_grads + size);
-    at.target.backward(part_grads + size, norm_grads(row));
+    plane_backward(rotation_.planes.at(row, step), target, size, plane_grad, embedding_grad, part_grads);
+    at.target.backward(part_grads, norm_grads(row));
   }
 
   void join(const T* state, const T* input, T* joined) const {
@@ -1011,11 +1015,10 @@ class BackwardPass {
   }
 
   // Leaves the gradient of the rotated state in `at.grad`, which is that of the embedded input, too.
-  void update_backward(int64_t row, int64_t step, T* part_grads, T* state_grad, Row<T>& at) {
+  void update_backward(int64_t row, int64_t step, T* gate_grad, T* state_grad, Row<T>& at) {
     const T *parts = parts_of(row, step), *keep = keep_ ? keep_.at(row, step) : nullptr;
-    at.update.backward({parts, at.rotated, parts + 2 * sizes_.hidden, at.hidden, keep}, state_grad, at.grad,
-                       part_grads + 2 * sizes_.hidden, norm_grads(row));
-    copy(at.grad, sizes_.hidden, part_grads);
+    at.update.backward({parts, at.rotated, parts + 2 * sizes_.hidden, at.hidden, keep}, state_grad, at.grad, gate_grad,
+                       norm_grads(row));
   }
 
   T* norm_grads(int64_t row) const { return norm_grads_.mutable_data_ptr<T>() + row * norm_grads_.size(1); }
@@ -1026,15 +1029,18 @@ class BackwardPass {
     });
   }
 
+  // Of the chunk at hand.
   void add_products(int64_t first, int64_t steps, const Wanted& wanted) {
-    const Tensor flat = part_grads_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.row()});
-    if (wanted.weights()) {
-      const Tensor joined = joined_.narrow(0, 0, steps).view({steps * sizes_.batch, sizes_.joined()});
-      add_product(joined.narrow(1, wanted.first_row(sizes_), wanted.rows(sizes_)), flat, grads_.weights);
-    }
+    const auto rows_of = [&](const Tensor& chunk) { return chunk.narrow(0, 0, steps).flatten(0, 1); };
+    const Tensor joined = rows_of(joined_), embedding_grads = rows_of(embedding_grads_);
+    const Tensor part_grads = rows_of(part_grads_);
+    if (wanted.rotation) add_product(joined, part_grads, grads_.rotation);
+    if (wanted.embedding)
+      add_product(joined.narrow(1, sizes_.hidden, sizes_.input + 1), embedding_grads, grads_.embedding);
     if (wanted.x) {
-      const Tensor part = at::mm(flat, problem_.input_weight.t()).view({steps, sizes_.batch, sizes_.input});
-      grads_.x.narrow(1, first, steps).copy_(part.transpose(0, 1));
+      const auto parts = problem_.input_weight.split_with_sizes({sizes_.hidden, sizes_.state_row()}, 1);
+      const Tensor grad = at::mm(embedding_grads, parts[0].t()).addmm_(part_grads, parts[1].t());
+      grads_.x.narrow(1, first, steps).copy_(grad.view({steps, sizes_.batch, sizes_.input}).transpose(0, 1));
     }
   }
 
@@ -1043,10 +1049,10 @@ class BackwardPass {
   Rotation& rotation_;
   const PackedMatrix<T> recurrent_;
   PlaneGradients<T> plane_grads_;
-  const Tensor joined_, part_grads_;  // of the chunk at hand, time first
-  const Tensor norm_grads_;           // of each row of the batch, so that threads need not wait for one another
+  const Tensor joined_, embedding_grads_, part_grads_;  // of the chunk at hand, time first
+  const Tensor norm_grads_;  // of each row of the batch, so that threads need not wait for one another
   const T* parts_;
-  T *joined_rows_, *part_grad_rows_, *state_grads_;
+  T *joined_rows_, *embedding_grad_rows_, *part_grad_rows_, *state_grads_;
   const Steps<T> x_, rotated_, outputs_, keep_, active_, outputs_grad_, cosines_grad_;
   Gradients& grads_;
 };
@@ -1145,7 +1151,8 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
   Gradients grads{want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options),
                   hidden_grad ? hidden_grad->clone(at::MemoryFormat::Contiguous) : at::zeros_like(hidden),
                   at::empty({0}, options), at::empty({0}, options),
-                  at::zeros({wanted.rows(sizes), sizes.row()}, options)};
+                  at::zeros({want_rotation ? sizes.joined() : 0, want_rotation ? sizes.state_row() : 0}, options),
+                  at::zeros({want_embedding ? sizes.input + 1 : 0, sizes.hidden}, options)};
   const Saved saved{parts, rotated};
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum_backward", [&] {
     using T = scalar_t;
@@ -1168,9 +1175,9 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
       if (want_memory) grads.memory = rotation.memory_grad();
     }
   });
-  const auto [embedding_grad, embedding_bias_grad] = map_gradient(grads, wanted, sizes, 0);
-  const auto [target_grad, target_bias_grad] = map_gradient(grads, wanted, sizes, 1);
-  const auto [gate_grad, gate_bias_grad] = map_gradient(grads, wanted, sizes, 2);
+  const auto [embedding_grad, embedding_bias_grad] = embedding_gradient(grads.embedding, sizes);
+  const auto [target_grad, target_bias_grad] = state_gradient(grads.rotation, sizes, 0);
+  const auto [gate_grad, gate_bias_grad] = state_gradient(grads.rotation, sizes, 1);
   return {grads.x,     grads.hidden,     grads.memory, embedding_grad, embedding_bias_grad,
           target_grad, target_bias_grad, gate_grad,    gate_bias_grad, grads.norms};
 }
