@@ -12,8 +12,8 @@
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
-#include "large_product.h"
 #include "product.h"
+#include "sum_of_products.h"
 #include "team.h"
 
 #include <cmath>
@@ -455,6 +455,11 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
   return {hiddens, cells, gates, normal, scales};
 }
 
+// Some steps of a tensor that may lie in memory in any way; a copy of the whole of it would be as large as a sequence.
+optional<Tensor> contiguous_steps(const optional<Tensor>& tensor, int64_t first, int64_t steps) {
+  return tensor ? optional<Tensor>(tensor->narrow(0, first, steps).contiguous()) : std::nullopt;
+}
+
 // Adds a part of one step of a tensor, if there is one, to that of a gradient.
 template <typename T>
 void add_part(const optional<Tensor>& from, int64_t step, const Part& part, const Sizes& sizes, T* to) {
@@ -488,8 +493,6 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
   const Form form = form_of(auxiliary, coupled, ordered);
   const Sizes sizes(x, recurrent_weight);
   check_contiguous({x, hidden, cell, recurrent_weight, hiddens, cells, gates, normal, scales});
-  if (hidden_grads) check_contiguous({*hidden_grads});
-  if (cell_grads) check_contiguous({*cell_grads});
   const auto& options = x.options();
   Tensor hidden_grad = at::zeros({sizes.batch, sizes.hidden}, options);
   Tensor cell_grad = at::zeros({sizes.batch, sizes.hidden}, options);
@@ -514,14 +517,16 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
     T* carried_cell = cell_grad.mutable_data_ptr<T>();
     for (int64_t end_step = sizes.time; end_step > 0; end_step -= std::min(chunk_steps, end_step)) {
       const int64_t steps = std::min(chunk_steps, end_step), first = end_step - steps;
+      const auto chunk_hidden_grads = contiguous_steps(hidden_grads, first, steps);
+      const auto chunk_cell_grads = contiguous_steps(cell_grads, first, steps);
       team.run([&](const Part& part) {
         const FlushDenormals flush;
         std::vector<T> gain_sums(gains ? sizes.row() : 0), bias_sums(gains ? sizes.row() : 0);
         with_cell<T>(form, part.units, sizes.hidden, [&](auto recurrence) {
           for (int64_t step = steps - 1; step >= 0; --step) {
             const int64_t now = first + step;
-            add_part(hidden_grads, now, part, sizes, carried);
-            add_part(cell_grads, now, part, sizes, carried_cell);
+            add_part(chunk_hidden_grads, step, part, sizes, carried);
+            add_part(chunk_cell_grads, step, part, sizes, carried_cell);
             const T* cell_before = now ? cells.const_data_ptr<T>() + (now - 1) * state : cell.const_data_ptr<T>();
             const T* hidden_before =
                 now ? hiddens.const_data_ptr<T>() + (now - 1) * state : hidden.const_data_ptr<T>();
@@ -559,7 +564,10 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
         Tensor part = rows_of(x_grad, first, steps);
         at::mm_out(part, flat, input_weight);
       }
-      if (want_weights) add_product(rows_of(joined, 0, steps), flat, weight_grads);
+      if (want_weights)
+        add_product<T>({joined.const_data_ptr<T>(), sizes.joined()}, sizes.joined(),
+                       {grads.const_data_ptr<T>(), sizes.row()}, sizes.row(), steps * sizes.batch,
+                       {weight_grads.mutable_data_ptr<T>(), sizes.row()});
     }
   });
   const auto gradient_of = [&](int64_t first, int64_t rows) {
@@ -605,7 +613,7 @@ class DifferentiableGatedLSTM : public torch::autograd::Function<DifferentiableG
     const RecordIfAsked recording;
     const auto [x, hidden, cell, input_weight, recurrent_weight, bias, gain_grad] =
         operation<&gated_lstm_backward>("rmem::gated_lstm_backward")
-            .call(contiguous(grads[0]), contiguous(grads[1]), saved[0], saved[1], saved[2], saved[3], saved[4], gain,
+            .call(present(grads[0]), present(grads[1]), saved[0], saved[1], saved[2], saved[3], saved[4], gain,
                   saved[6], saved[7], saved[8], saved[9], saved[10], data["auxiliary"].toInt(),
                   data["coupled"].toBool(), data["ordered"].toBool(), want_x, want_weights);
     const auto given = [](bool wanted, const Tensor& grad) { return wanted ? grad : Tensor(); };

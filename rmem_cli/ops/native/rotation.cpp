@@ -12,10 +12,10 @@
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
-#include "large_product.h"
 #include "memory.h"
 #include "plane.h"
 #include "product.h"
+#include "sum_of_products.h"
 
 #include <algorithm>
 #include <cmath>
@@ -1031,17 +1031,24 @@ class BackwardPass {
 
   // Of the chunk at hand.
   void add_products(int64_t first, int64_t steps, const Wanted& wanted) {
-    const auto rows_of = [&](const Tensor& chunk) { return chunk.narrow(0, 0, steps).flatten(0, 1); };
-    const Tensor joined = rows_of(joined_), embedding_grads = rows_of(embedding_grads_);
-    const Tensor part_grads = rows_of(part_grads_);
-    if (wanted.rotation) add_product(joined, part_grads, grads_.rotation);
+    const int64_t rows = steps * sizes_.batch;
+    const Matrix<const T> joined{joined_rows_, sizes_.joined()};
+    const Matrix<const T> embedding_grads{embedding_grad_rows_, sizes_.hidden};
+    const Matrix<const T> part_grads{part_grad_rows_, sizes_.state_row()};
+    if (wanted.rotation)
+      add_product<T>(joined, sizes_.joined(), part_grads, sizes_.state_row(), rows,
+                     {grads_.rotation.mutable_data_ptr<T>(), sizes_.state_row()});
     if (wanted.embedding)
-      add_product(joined.narrow(1, sizes_.hidden, sizes_.input + 1), embedding_grads, grads_.embedding);
-    if (wanted.x) {
-      const auto parts = problem_.input_weight.split_with_sizes({sizes_.hidden, sizes_.state_row()}, 1);
-      const Tensor grad = at::mm(embedding_grads, parts[0].t()).addmm_(part_grads, parts[1].t());
-      grads_.x.narrow(1, first, steps).copy_(grad.view({steps, sizes_.batch, sizes_.input}).transpose(0, 1));
-    }
+      add_product<T>(joined.from_column(sizes_.hidden), sizes_.input + 1, embedding_grads, sizes_.hidden, rows,
+                     {grads_.embedding.mutable_data_ptr<T>(), sizes_.hidden});
+    if (wanted.x) add_x(first, steps);
+  }
+
+  void add_x(int64_t first, int64_t steps) {
+    const auto rows_of = [&](const Tensor& chunk) { return chunk.narrow(0, 0, steps).flatten(0, 1); };
+    const auto weights = problem_.input_weight.split_with_sizes({sizes_.hidden, sizes_.state_row()}, 1);
+    const Tensor grad = at::mm(rows_of(embedding_grads_), weights[0].t()).addmm_(rows_of(part_grads_), weights[1].t());
+    grads_.x.narrow(1, first, steps).copy_(grad.view({steps, sizes_.batch, sizes_.input}).transpose(0, 1));
   }
 
   const Problem& problem_;
