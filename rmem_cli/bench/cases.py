@@ -210,8 +210,11 @@ def _language_model(core: dict[str, Any], size: Size) -> SequenceModel:
 
 def _segments_flops(core: dict[str, Any], size: Size) -> float:
     """What torch counts in one step, whose segments are not computed twice."""
-    with torch.device("cpu"), FlopCounterMode(display=False) as counter:
-        _segments_step(core, size, "full")()
+    with torch.device("cpu"):
+        step = _segments_step(core, size, "full")
+        step()  # native operations are known to the counter once they are loaded
+        with FlopCounterMode(display=False) as counter:
+            step()
     return float(counter.get_total_flops())
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.config import AdaptiveEmbeddingSettings, AdaptiveSoftmaxSettings
-from rmem_cli.ops.product import linear, product
+from rmem_cli.ops.product.dispatch import linear, product
 
 
 class ClusterTables(nn.Module):

@@ -10,7 +10,7 @@ from rmem_cli.models.config import (
     LinearEncoderSettings,
     OneHotSettings,
 )
-from rmem_cli.ops.product import Linear
+from rmem_cli.ops.product.dispatch import Linear
 
 
 class OneHot(nn.Module):

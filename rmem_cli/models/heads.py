@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.models.config import LinearHeadSettings, RegressionSettings
-from rmem_cli.ops.product import Linear
+from rmem_cli.ops.product.dispatch import Linear
 
 
 class LinearHead(nn.Module):

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State, detach
-from rmem_cli.ops.product import product
+from rmem_cli.ops.product.dispatch import product
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.tasks.base import Task

@@ -9,7 +9,7 @@ from rmem_cli.models.cores import memory_layout
 from rmem_cli.models.state import State
 from rmem_cli.ops.associative_memory import fast
 from rmem_cli.ops.attention.masks import Layout
-from rmem_cli.ops.product import Linear
+from rmem_cli.ops.product.dispatch import Linear
 
 
 class AssociativeDesign(NamedTuple):

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from rmem_cli.models.cores.config import PositionEncoding
 from rmem_cli.ops.attention.positions import distances_back, sinusoids
-from rmem_cli.ops.product import Linear
+from rmem_cli.ops.product.dispatch import Linear
 
 
 class Extent(NamedTuple):

@@ -19,7 +19,7 @@ from rmem_cli.models.state import MEMORY, State
 from rmem_cli.ops.attention import masks
 from rmem_cli.ops.attention.masks import Layout, Rules
 from rmem_cli.ops.attention.positions import Turns, rotary_turns
-from rmem_cli.ops.product import Linear
+from rmem_cli.ops.product.dispatch import Linear
 
 WRITTEN = "written"
 # Rotary position of the first key of cache and segment; the null key comes just before, memories are at 0.

@@ -12,7 +12,7 @@ from rmem_cli.models.cores.segment_cache import Cached
 from rmem_cli.ops.attention import fast
 from rmem_cli.ops.attention.positions import Turns, rotate_by
 from rmem_cli.ops.feed_forward import fast as feed_forward
-from rmem_cli.ops.product import Linear
+from rmem_cli.ops.product.dispatch import Linear
 from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
 
 

@@ -22,7 +22,7 @@ from rmem_cli.models.state import State
 from rmem_cli.ops.attention import dispatch, masks
 from rmem_cli.ops.attention.masks import Layout, Rules
 from rmem_cli.ops.feed_forward import fast as feed_forward
-from rmem_cli.ops.product import Linear, linear
+from rmem_cli.ops.product.dispatch import Linear, linear
 
 
 @dataclass(frozen=True)

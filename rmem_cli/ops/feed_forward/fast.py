@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from rmem_cli.ops.product import linear, product
+from rmem_cli.ops.product.dispatch import linear, product
 from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
 
 

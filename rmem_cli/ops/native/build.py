@@ -24,7 +24,7 @@ import torch
 from rmem_cli.errors import UsageError
 from rmem_cli.paths import native_root
 
-FAMILIES = ("gates", "rotation", "attention")
+FAMILIES = ("gates", "rotation", "attention", "product")
 _MODES = ("auto", "on", "off")
 _SOURCES = Path(__file__).parent
 # Hidden, as torch finds what it calls by name in its own list, and calls within the library are direct.

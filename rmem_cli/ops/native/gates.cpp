@@ -12,8 +12,8 @@
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
+#include "large_product.h"
 #include "product.h"
-#include "sum_of_products.h"
 #include "team.h"
 
 #include <cmath>

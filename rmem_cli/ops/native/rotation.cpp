@@ -12,10 +12,10 @@
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
+#include "large_product.h"
 #include "memory.h"
 #include "plane.h"
 #include "product.h"
-#include "sum_of_products.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,1 @@
+"""Linear maps and products of matrices."""
