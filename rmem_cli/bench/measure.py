@@ -32,8 +32,8 @@ class Measurement:
         memory_mb: What the first step of a fresh process adds to its memory, at most; None: not measured.
         gigaflops: Rate of the operations that a step cannot do without, in 10^9 a second.
         share: Of the rate at which torch multiplies large matrices on this machine, in the same minutes.
-        share_of_fastest: Of the rate of the faster of torch's libraries, which may be the other one: no step
-            outruns it.
+        share_of_fastest: Of the rate at which the tool multiplies them, if that is higher; no step outruns
+            it.
     """
 
     case: str

@@ -33,8 +33,8 @@ def bench(
 ) -> None:
     """Time training steps (forward and backward) of each operation: the equations as written, PyTorch, C++.
 
-    A case's forms take turns in one process, beside products of large matrices: as torch itself multiplies,
-    and by the faster of its libraries, which no step outruns.
+    A case's forms take turns in one process, beside products of large matrices: torch's own, and the fastest
+    there is here, which no step outruns.
     """
     import dataclasses
     import json

@@ -179,19 +179,20 @@ def test_degenerate_rotations_have_the_finite_gradients_of_fast(lambda_, time, c
 
 
 @pytest.mark.parametrize("lambda_", [0, 1])
-def test_tensors_may_be_views_and_weights_frozen(lambda_):
+@pytest.mark.parametrize(
+    "frozen", [("target", "gate"), ("embedding",), ("embedding", "target", "gate")], ids=str
+)
+def test_tensors_may_be_views_and_weights_frozen(lambda_, frozen):
     options = RUMOptions(lambda_)
     weights = make_weights(options, 4, 5)
-    frozen = weights._replace(
-        target=Affine(*(each.detach() for each in weights.target)),
-        gate=Affine(*(each.detach() for each in weights.gate)),
-    )
+    detached = {name: Affine(*(each.detach() for each in getattr(weights, name))) for name in frozen}
+    weights = weights._replace(**detached)
     x, hidden = normal(7, 4, 9, 3), normal(8, 5, 3)
     memory = start(options, 3, 5)[1].mT if lambda_ else None
 
     def gradients(form):
-        result = form.rum(x.permute(2, 1, 0), hidden.t(), memory, frozen, options)
-        leaves = [x, hidden, *weights.embedding]
+        result = form.rum(x.permute(2, 1, 0), hidden.t(), memory, weights, options)
+        leaves = [x, hidden, *(each for each in leaves_of(weights) if each.requires_grad)]
         return [result.outputs, *torch.autograd.grad(result.outputs.transpose(0, 1).square().sum(), leaves)]
 
     assert_equal_outcomes(gradients(native), gradients(fast))

@@ -875,8 +875,8 @@ struct Wanted {
 // Gradients of arguments; those that are not there, or not wanted, are empty.
 struct Gradients {
   Tensor x, hidden, memory, norms;
-  // Of all weights of target and gate, one below the other as in `joined`; of those of the embedding, which has none
-  // for the hidden state.
+  // Of the weights of target and gate, one below the other as in `joined`; and of those of the embedding, which has
+  // none for the hidden state.
   Tensor rotation, embedding;
 };
 
@@ -884,7 +884,8 @@ struct Gradients {
 using MapGradient = std::pair<Tensor, Tensor>;
 
 MapGradient embedding_gradient(const Tensor& weights, const Sizes& sizes) {
-  if (weights.numel() == 0) return {weights, weights};
+  const Tensor nothing = at::empty({0}, weights.options());
+  if (weights.size(0) == 0) return {nothing, nothing};
   return {weights.narrow(0, 0, sizes.input).clone(), weights.select(0, sizes.input).clone()};
 }
 
