@@ -55,13 +55,13 @@ def main() -> None:
 
 
 def _bound_spinning() -> None:
-    """Let OpenMP's threads spin for half a millisecond, not for many, before they sleep.
+    """Let OpenMP's threads spin a few thousand times, not for milliseconds, before they sleep.
 
     A thread that spins while it waits for one that has lost its core to another process keeps that one from
     the core that is left. OpenMP reads this when torch is loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def _print_version(wanted: bool) -> None:

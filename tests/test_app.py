@@ -19,7 +19,7 @@ print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, "10000"),
+        ({}, "2000"),
         ({"GOMP_SPINCOUNT": "7"}, "7"),
         ({"OMP_WAIT_POLICY": "active"}, "None"),
     ],

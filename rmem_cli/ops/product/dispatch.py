@@ -1,7 +1,8 @@
 """Linear maps and products of matrices: torch's own, or, for large ones, the native form where it is faster.
 
 On the CPU, torch multiplies by MKL, which keeps to vectors of 256 bits on the processors of other makers than
-its own. Where a processor has those of 512 bits, the native form takes about half of the time.
+its own. Where a processor has those of 512 bits, the native form takes about half of the time. oneDNN is as
+fast there, but keeps memory for every shape it has met: gigabytes, where lengths vary.
 """
 
 from functools import cache
