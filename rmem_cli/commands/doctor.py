@@ -50,6 +50,11 @@ def _folders() -> list[tuple[str, str]]:
 
 def _operations() -> list[tuple[str, str, str]]:
     from rmem_cli.ops.native import build
+    from rmem_cli.ops.product import dispatch
 
-    statuses = {family: build.status(family) for family in build.FAMILIES}
+    statuses = {family: build.status(family) for family in build.FAMILIES if family != "product"}
+    if dispatch.mkl_is_narrow():
+        statuses["product"] = build.status("product")
+    else:
+        statuses["product"] = build.Status(False, "torch's own; MKL is not known to leave vectors half unused here")
     return [(op, "native" if each.available else "fast", each.reason) for op, each in statuses.items()]

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
 
+from rmem_cli.app import app
 from rmem_cli.ops.native import build
 from rmem_cli.ops.product import dispatch, native
 
@@ -44,10 +46,10 @@ def processor(monkeypatch):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name})
         monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-        dispatch._mkl_is_narrow.cache_clear()
+        dispatch.mkl_is_narrow.cache_clear()
 
     yield set_to
-    dispatch._mkl_is_narrow.cache_clear()
+    dispatch.mkl_is_narrow.cache_clear()
 
 
 @pytest.fixture
@@ -193,3 +195,15 @@ def test_operations_are_counted_whichever_form_multiplies(processor):
     natively = counted()
     processor(capability="AVX2")
     assert natively == counted() == 3 * 2 * 256 * 256 * 128
+
+
+def test_doctor_names_torchs_own_products_where_they_run(processor):
+    def line():
+        output = CliRunner().invoke(app, ["doctor"], catch_exceptions=False).stdout
+        return next(each for each in output.splitlines() if each.strip().startswith("product"))
+
+    processor()
+    assert "native" in line()
+    processor(name=NARROW["cpu_name"])
+    assert "fast" in line()
+    assert "torch's own" in line()

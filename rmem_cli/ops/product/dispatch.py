@@ -75,7 +75,7 @@ def _natively(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         x.device.type == "cpu"
         and x.numel() * outputs >= _LEAST_MULTIPLICATIONS
         and min(x.numel() // inputs, inputs, outputs) >= _LEAST_SIZE
-        and _mkl_is_narrow()
+        and mkl_is_narrow()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and build.usable("product", x, weight, *([] if bias is None else [bias]))
@@ -83,10 +83,10 @@ def _natively(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 @cache
-def _mkl_is_narrow() -> bool:
+def mkl_is_narrow() -> bool:
     """Whether MKL leaves half of this processor's vectors unused."""
     return (
         torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and not torch.cpu.get_capabilities()["cpu_name"].startswith("Intel")
+        and not torch.cpu.get_capabilities().get("cpu_name", "").startswith("Intel")
     )
