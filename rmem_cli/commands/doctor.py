@@ -56,5 +56,5 @@ def _operations() -> list[tuple[str, str, str]]:
     if dispatch.mkl_is_narrow():
         statuses["product"] = build.status("product")
     else:
-        statuses["product"] = build.Status(False, "torch's own; MKL is not known to leave vectors half unused here")
+        statuses["product"] = build.Status(False, "torch's own: MKL leaves no vectors half unused here")
     return [(op, "native" if each.available else "fast", each.reason) for op, each in statuses.items()]
