@@ -179,6 +179,26 @@ def test_rows_of_several_blocks_and_weights_beyond_the_near_caches_equal_the_equ
     )
 
 
+@pytest.mark.skipif(not build.status("gates").available, reason="there is no native form here")
+@pytest.mark.parametrize("gain", [False, True], ids=["plain", "layer norm"])
+@pytest.mark.parametrize("size", [40, 309], ids=["by rows", "by units"])
+def test_the_number_of_threads_changes_no_bit(gain, size):
+    options = GateOptions(auxiliary="refine")
+    weights = make_weights(lstm_blocks(options), 33, size, gain=gain, spread=0.05)
+    x, hidden, cell = normal(7, 23, 70, 33), normal(8, 23, size), normal(9, 23, size)
+    before = torch.get_num_threads()
+    try:
+        outcomes = []
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            states = native.gated_lstm(x, hidden, cell, weights, options)
+            outcomes.append(with_gradients(states, [x, hidden, cell, *weights]))
+    finally:
+        torch.set_num_threads(before)
+    for each in outcomes[1:]:
+        torch.testing.assert_close(each, outcomes[0], rtol=0, atol=0)
+
+
 def test_inputs_may_be_laid_out_in_any_way(lstm):
     options = GateOptions(auxiliary="refine")
     weights = make_weights(lstm_blocks(options), 4, 5)

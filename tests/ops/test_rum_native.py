@@ -327,19 +327,21 @@ def test_a_number_that_is_none_is_passed_on():
 
 
 @pytest.mark.parametrize("lambda_", [0, 1])
-def test_the_number_of_threads_changes_nothing_but_rounding(lambda_):
+@pytest.mark.parametrize("size", [5, 40])
+def test_the_number_of_threads_changes_no_bit(lambda_, size):
     options = RUMOptions(lambda_, 1.0, layer_norm="before_gate")
-    weights = make_weights(options, 4, 5)
-    arguments = (options, weights, normal(7, 20, 9, 4), *start(options, 20, 5))
+    weights = make_weights(options, 33, size)
+    arguments = (options, weights, normal(7, 23, 70, 33), *start(options, 23, size))
     before = torch.get_num_threads()
     try:
         outcomes = []
-        for threads in (1, 2):
+        for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
             outcomes.append(outcome(native, *arguments))
     finally:
         torch.set_num_threads(before)
-    assert_equal_outcomes(*outcomes)
+    for each in outcomes[1:]:
+        assert_equal_outcomes(each, outcomes[0], rtol=0, atol=0)
 
 
 def operands(options, time, batch=2, inputs=3, size=4):

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "buffers.h"
+#include "cores.h"
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
@@ -158,7 +159,7 @@ class Shares {
   // Calls body(part, pairs' begin, pairs' end) for all parts, each on one thread.
   template <typename Body>
   void run(Body&& body) const {
-    at::parallel_for(0, parts_, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(0, parts_, 1, [&](int64_t begin, int64_t end) {
       const FlushDenormals flush;
       for (int64_t part = begin; part < end; ++part) body(part, pairs_ * part / parts_, pairs_ * (part + 1) / parts_);
     });

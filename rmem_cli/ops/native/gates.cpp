@@ -17,7 +17,6 @@
 #include "team.h"
 
 #include <cmath>
-#include <mutex>
 #include <vector>
 
 namespace rmem {
@@ -351,11 +350,6 @@ struct Sizes {
   int64_t joined() const { return hidden + input + 1; }
 };
 
-// The steps of a tensor that is time first, as one matrix.
-Tensor rows_of(const Tensor& tensor, int64_t first, int64_t steps) {
-  return tensor.narrow(0, first, steps).flatten(0, 1);
-}
-
 void check_contiguous(at::ArrayRef<Tensor> tensors) {
   for (const Tensor& tensor : tensors) TORCH_CHECK(tensor.is_contiguous(), "a tensor is not contiguous");
 }
@@ -403,7 +397,7 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
   const Form form = form_of(auxiliary, coupled, ordered);
   const Sizes sizes(x, recurrent_weight);
   TORCH_CHECK(sizes.blocks == form.blocks(), "there are ", sizes.blocks, " blocks instead of ", form.blocks());
-  check_contiguous({x, hidden, cell, recurrent_weight, bias});
+  check_contiguous({x, hidden, cell, input_weight, recurrent_weight, bias});
   const auto& options = x.options();
   const int64_t kept = keep ? sizes.time : std::min(chunk_steps, sizes.time);
   const int64_t normals = gain ? kept : 0;
@@ -421,8 +415,10 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
     const int64_t state = sizes.batch * sizes.hidden;
     for (int64_t first = 0; first < sizes.time; first += chunk_steps) {
       const int64_t steps = std::min(chunk_steps, sizes.time - first), place = keep ? first : 0;
-      Tensor joined = rows_of(gates, place, steps);
-      at::mm_out(joined, rows_of(x, first, steps), input_weight.t());
+      multiply_large<T, Left::plain, Right::transposed>(
+          {x.const_data_ptr<T>() + first * sizes.batch * sizes.input, sizes.input},
+          {input_weight.const_data_ptr<T>(), sizes.input}, steps * sizes.batch, sizes.row(), sizes.input,
+          {gates.mutable_data_ptr<T>() + place * sizes.batch * sizes.row(), sizes.row()}, {});
       team.run([&](const Part& part) {
         const FlushDenormals flush;
         with_cell<T>(form, part.units, sizes.hidden, [&](auto recurrence) {
@@ -492,19 +488,19 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
                              bool coupled, bool ordered, bool want_x, bool want_weights) {
   const Form form = form_of(auxiliary, coupled, ordered);
   const Sizes sizes(x, recurrent_weight);
-  check_contiguous({x, hidden, cell, recurrent_weight, hiddens, cells, gates, normal, scales});
+  check_contiguous({x, hidden, cell, input_weight, recurrent_weight, hiddens, cells, gates, normal, scales});
   const auto& options = x.options();
   Tensor hidden_grad = at::zeros({sizes.batch, sizes.hidden}, options);
   Tensor cell_grad = at::zeros({sizes.batch, sizes.hidden}, options);
   Tensor x_grad = want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options);
   // Of all weights in one product, transposed: one with few columns would take as long as one with many.
   Tensor weight_grads = at::zeros({want_weights ? sizes.joined() : 0, sizes.row()}, options);
-  Tensor gain_grad = at::zeros({gain ? sizes.row() : 0}, options);
-  Tensor scaled_bias_grad = at::zeros({gain ? sizes.row() : 0}, options);
+  // Of each row of the batch: the order of a sum must not be that in which threads come.
+  Tensor gain_grads = at::zeros({gain ? sizes.batch : 0, sizes.row()}, options);
+  Tensor scaled_bias_grads = at::zeros_like(gain_grads);
   const int64_t chunk = std::min(chunk_steps, sizes.time);
   Tensor grads = uninitialised({chunk, sizes.batch, sizes.row()}, options);
   const Tensor joined = uninitialised({want_weights ? chunk : 0, sizes.batch, sizes.joined()}, options);
-  std::mutex adding;
 
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gated_lstm_backward", [&] {
     using T = scalar_t;
@@ -521,7 +517,6 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
       const auto chunk_cell_grads = contiguous_steps(cell_grads, first, steps);
       team.run([&](const Part& part) {
         const FlushDenormals flush;
-        std::vector<T> gain_sums(gains ? sizes.row() : 0), bias_sums(gains ? sizes.row() : 0);
         with_cell<T>(form, part.units, sizes.hidden, [&](auto recurrence) {
           for (int64_t step = steps - 1; step >= 0; --step) {
             const int64_t now = first + step;
@@ -542,8 +537,10 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
                                   grad_row + part.unit);
               if (gains)
                 normalise_backward(grad_row, normal.const_data_ptr<T>() + index * sizes.row(),
-                                   scales.const_data_ptr<T>() + index * sizes.blocks, gains, gain_sums.data(),
-                                   bias_sums.data(), sizes.blocks, sizes.hidden);
+                                   scales.const_data_ptr<T>() + index * sizes.blocks, gains,
+                                   gain_grads.mutable_data_ptr<T>() + row * sizes.row(),
+                                   scaled_bias_grads.mutable_data_ptr<T>() + row * sizes.row(), sizes.blocks,
+                                   sizes.hidden);
               std::fill_n(carried + unit, part.units, T(0));
             }
             team.meet(part);
@@ -551,19 +548,12 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
                                  carried + part.row * sizes.hidden, sizes.hidden, part.unit, part.unit + part.units);
           }
         });
-        if (gains) {
-          const std::lock_guard<std::mutex> lock(adding);
-          for (int64_t unit = 0; unit < sizes.row(); ++unit) {
-            gain_grad.mutable_data_ptr<T>()[unit] += gain_sums[unit];
-            scaled_bias_grad.mutable_data_ptr<T>()[unit] += bias_sums[unit];
-          }
-        }
       });
-      const Tensor flat = rows_of(grads, 0, steps);
-      if (want_x) {
-        Tensor part = rows_of(x_grad, first, steps);
-        at::mm_out(part, flat, input_weight);
-      }
+      if (want_x)
+        multiply_large<T, Left::plain, Right::plain>(
+            {grads.const_data_ptr<T>(), sizes.row()}, {input_weight.const_data_ptr<T>(), sizes.input},
+            steps * sizes.batch, sizes.input, sizes.row(),
+            {x_grad.mutable_data_ptr<T>() + first * sizes.batch * sizes.input, sizes.input}, {});
       if (want_weights)
         add_product<T>({joined.const_data_ptr<T>(), sizes.joined()}, sizes.joined(),
                        {grads.const_data_ptr<T>(), sizes.row()}, sizes.row(), steps * sizes.batch,
@@ -575,9 +565,9 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
         .t()
         .clone(at::MemoryFormat::Contiguous);
   };
-  const Tensor bias_grad = gain ? scaled_bias_grad : gradient_of(sizes.hidden + sizes.input, 1).flatten();
+  const Tensor bias_grad = gain ? scaled_bias_grads.sum(0) : gradient_of(sizes.hidden + sizes.input, 1).flatten();
   return {x_grad,    hidden_grad, cell_grad, gradient_of(sizes.hidden, sizes.input), gradient_of(0, sizes.hidden),
-          bias_grad, gain_grad};
+          bias_grad, gain ? gain_grads.sum(0) : at::empty({0}, options)};
 }
 
 // ---------------------------------------------------------------------------------------------------------

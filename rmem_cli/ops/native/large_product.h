@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cores.h"
 #include "denormals.h"
 #include "product.h"
 
@@ -42,9 +43,9 @@ template <typename T, Left side, Right order>
 void multiply_large(Matrix<const T> left, Matrix<const T> right, int64_t rows, int64_t columns, int64_t depth,
                     Matrix<T> result, Start<T> start) {
   const int64_t panels = (columns + panel_columns<T> - 1) / panel_columns<T>;
-  const int64_t parts = std::clamp<int64_t>((2 * at::get_num_threads() + panels - 1) / panels, 1,
-                                            (rows + block_rows - 1) / block_rows);
-  at::parallel_for(0, panels * parts, 1, [&](int64_t begin, int64_t end) {
+  const int64_t parts = std::max<int64_t>(
+      1, std::min((2 * at::get_num_threads() + panels - 1) / panels, (rows + block_rows - 1) / block_rows));
+  parallel_for(0, panels * parts, 1, [&](int64_t begin, int64_t end) {
     const FlushDenormals flush;
     alignas(line_bytes) T copied[depth_step * panel_columns<T>] = {};
     const Matrix<T> panel{copied, panel_columns<T>};
@@ -54,6 +55,8 @@ void multiply_large(Matrix<const T> left, Matrix<const T> right, int64_t rows, i
       const int64_t width = std::min(panel_columns<T>, columns - column);
       const Matrix<T> here = result.from_row(row).from_column(column);
       for (int64_t each = 0; start.bias && each < count; ++each) std::copy_n(start.bias + column, width, here.row(each));
+      for (int64_t each = 0; depth == 0 && !start.result && !start.bias && each < count; ++each)
+        std::fill_n(here.row(each), width, T(0));
       for (int64_t first = 0; first < depth; first += depth_step) {
         const int64_t inner = std::min(depth_step, depth - first);
         copy_panel<T, order>(right, first, inner, column, width, panel);

@@ -34,7 +34,6 @@ Tensor product(const Tensor& left, const Tensor& right, const std::optional<Tens
   const Tensor one = dense(left), other = dense(right);
   const std::optional<Tensor> added = bias ? std::optional<Tensor>(bias->contiguous()) : std::nullopt;
   const int64_t rows = one.size(0), depth = one.size(1), columns = other.size(1);
-  if (depth == 0) return added ? added->expand({rows, columns}).clone() : at::zeros({rows, columns}, left.options());
   Tensor result = at::empty({rows, columns}, left.options());
   AT_DISPATCH_FLOATING_TYPES(left.scalar_type(), "product", [&] {
     using T = scalar_t;

@@ -9,6 +9,7 @@
 #include <torch/library.h>
 
 #include "buffers.h"
+#include "cores.h"
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
@@ -804,7 +805,7 @@ class ForwardPass {
       const int64_t steps = std::min(chunk_steps, end - first);
       // Parts that are not kept for a backward pass have room for one chunk.
       const Tensor parts = parts_.narrow(0, parts_.size(0) < sizes_.time ? 0 : first, steps);
-      at::parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t first_row, int64_t last_row) {
+      parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t first_row, int64_t last_row) {
         const FlushDenormals flush;
         Row<T> at(problem_);
         each_group(first_row, last_row, rotation_.bytes_of_row(first + steps), [&](int64_t from, int64_t to) {
@@ -932,7 +933,7 @@ class BackwardPass {
     const int64_t chunk = sizes_.backward_steps();
     for (int64_t end_step = sizes_.time; end_step > 0; end_step -= std::min(chunk, end_step)) {
       const int64_t steps = std::min(chunk, end_step), first = end_step - steps;
-      at::parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
+      parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
         const FlushDenormals flush;
         Row<T> at(problem_);
         if (end_step == sizes_.time && remembers_planes()) set_planes(begin, end, at.target);
@@ -1046,10 +1047,16 @@ class BackwardPass {
   }
 
   void add_x(int64_t first, int64_t steps) {
-    const auto rows_of = [&](const Tensor& chunk) { return chunk.narrow(0, 0, steps).flatten(0, 1); };
-    const auto weights = problem_.input_weight.split_with_sizes({sizes_.hidden, sizes_.state_row()}, 1);
-    const Tensor grad = at::mm(rows_of(embedding_grads_), weights[0].t()).addmm_(rows_of(part_grads_), weights[1].t());
-    grads_.x.narrow(1, first, steps).copy_(grad.view({steps, sizes_.batch, sizes_.input}).transpose(0, 1));
+    const int64_t rows = steps * sizes_.batch;
+    Tensor grad = uninitialised({steps, sizes_.batch, sizes_.input}, grads_.x.options());
+    const Matrix<T> sums{grad.mutable_data_ptr<T>(), sizes_.input};
+    const Matrix<const T> weights{problem_.input_weight.const_data_ptr<T>(), sizes_.row()};
+    multiply_large<T, Left::plain, Right::transposed>({embedding_grad_rows_, sizes_.hidden}, weights, rows,
+                                                      sizes_.input, sizes_.hidden, sums, {});
+    multiply_large<T, Left::plain, Right::transposed>({part_grad_rows_, sizes_.state_row()},
+                                                      weights.from_column(sizes_.hidden), rows, sizes_.input,
+                                                      sizes_.state_row(), sums, {true, nullptr});
+    grads_.x.narrow(1, first, steps).copy_(grad.transpose(0, 1));
   }
 
   const Problem& problem_;

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <mutex>
 
+#include "cores.h"
+
 namespace rmem {
 
 // What one thread computes: some units of some rows of the batch, as so many members of the team.
@@ -33,12 +35,12 @@ class Team {
   template <typename Body>
   void run(Body&& body) {
     if (!by_units()) {
-      at::parallel_for(0, rows_, rows_per_thread, [&](int64_t begin, int64_t end) {
+      parallel_for(0, rows_, rows_per_thread, [&](int64_t begin, int64_t end) {
         body(Part{begin, end - begin, 0, units_, 1});
       });
       return;
     }
-    at::parallel_for(0, members_, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(0, members_, 1, [&](int64_t begin, int64_t end) {
       body(Part{0, rows_, first_unit(begin), first_unit(end) - first_unit(begin), end - begin});
     });
   }
