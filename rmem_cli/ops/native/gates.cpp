@@ -5,10 +5,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include "buffers.h"
+#include "caches.h"
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
@@ -45,8 +45,6 @@ Form form_of(int64_t auxiliary, bool coupled, bool ordered) {
 
 // Steps after which the threads meet, to work on large products together.
 constexpr int64_t chunk_steps = 64;
-// Bytes of recurrent weights that a core's own caches hold beside all else.
-constexpr int64_t cached_weights = int64_t{1} << 21;
 
 // ---------------------------------------------------------------------------------------------------------
 // One step of one row
@@ -383,7 +381,7 @@ class RecurrentProduct {
 // The threads of a problem: by units where the weights are large, unless a gate or a norm needs a whole row.
 template <typename T>
 Team team_of(const Sizes& sizes, const Form& form, bool normalised) {
-  const bool large = sizes.row() * sizes.hidden * static_cast<int64_t>(sizeof(T)) > cached_weights;
+  const bool large = sizes.row() * sizes.hidden * static_cast<int64_t>(sizeof(T)) > own_weight_bytes;
   return Team(sizes.batch, sizes.hidden, large && !form.ordered && !normalised, panel_columns<T>);
 }
 

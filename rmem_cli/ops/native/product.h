@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "buffers.h"
+#include "caches.h"
 
 namespace rmem {
 
@@ -28,9 +29,6 @@ constexpr int panel_vectors = 2;
 #endif
 // Rows of a panel that the fastest cache holds, while one block after another is multiplied by them.
 constexpr int64_t depth_step = 128;
-constexpr int64_t line_bytes = 64;
-// Bytes that stay in a core's own caches from one step to the next.
-constexpr int64_t near_bytes = int64_t{1} << 20;
 template <typename T>
 constexpr int64_t panel_columns = panel_vectors * Vector<T>::size();
 
@@ -154,7 +152,7 @@ class PackedMatrix {
                int64_t bytes)
       : depth_(depth),
         columns_(columns),
-        far_(bytes > near_bytes),
+        far_(bytes > near_weight_bytes),
         packed_(uninitialised({(columns + panel_columns<T> - 1) / panel_columns<T> * panel_columns<T> * depth},
                               c10::CppTypeToScalarType<T>::value)) {
     T* place = packed_.template mutable_data_ptr<T>();
