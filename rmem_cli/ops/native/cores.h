@@ -4,12 +4,13 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <bitset>
 #include <chrono>
 #include <cstdint>
+#include <limits>
+#include <set>
 #include <thread>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -17,33 +18,39 @@
 
 namespace rmem {
 
-// The cores that threads were on when they had done their parts.
-class Seats {
- public:
-  void take() {
-    threads_.fetch_add(1, std::memory_order_relaxed);
+inline int64_t nanoseconds_now() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// A number for the core that the calling thread is on; another for each thread where the system does not tell.
+inline int64_t core_here() {
 #if defined(__linux__)
-    const uint64_t core = std::max(0, sched_getcpu());
-    taken_[core / 64 % taken_.size()].fetch_or(uint64_t{1} << core % 64, std::memory_order_relaxed);
+  return sched_getcpu();
+#else
+  return at::get_thread_num();
 #endif
-  }
+}
 
-  int64_t threads() const { return threads_; }
-
-  // None where the system does not tell.
-  int64_t cores() const {
-    int64_t count = 0;
-    for (const auto& some : taken_) count += std::bitset<64>(some).count();
-    return count;
-  }
-
- private:
-  std::atomic<int64_t> threads_{0};
-  std::array<std::atomic<uint64_t>, 16> taken_{};
+// What a thread did of some work that was shared out, how long after its beginning it was done, and where.
+struct Share {
+  int64_t items = 0, nanoseconds = 0, core = 0;
 };
 
-// How many threads find a core each. Beside a busy process, the system has threads that wait for each other take turns
-// on one core: there they take longer than one of them alone.
+// How many threads had a core to themselves. One that another process kept from its core is done late.
+inline int64_t served(const std::vector<Share>& shares) {
+  constexpr int64_t least_delay = 300'000;
+  double fastest = std::numeric_limits<double>::max();
+  for (const Share& share : shares) fastest = std::min(fastest, static_cast<double>(share.nanoseconds) / share.items);
+  std::set<int64_t> cores;
+  for (const Share& share : shares) {
+    const double expected = fastest * share.items;
+    if (share.nanoseconds <= std::max(1.5 * expected, expected + least_delay)) cores.insert(share.core);
+  }
+  return cores.size();
+}
+
+// How many threads find a core each. Beside a busy process, threads that wait for each other take longer than one of
+// them alone: one is kept from its core, or the system has them take turns on the same.
 class Cores {
  public:
   static Cores& here() {
@@ -54,32 +61,32 @@ class Cores {
   // As many as torch has or, for a while, as lately had a core each.
   int64_t threads() const {
     const int64_t all = at::get_num_threads();
-    return now() < until_ ? std::min<int64_t>(all, enough_) : all;
+    return nanoseconds_now() < until_ ? std::min<int64_t>(all, enough_) : all;
   }
 
-  void learn(const Seats& seats) {
+  void learn(const std::vector<Share>& shares) {
+    const int64_t threads = shares.size(), now = nanoseconds_now();
     // Who asks for more threads than there are cores gets them.
-    if (seats.threads() < 2 || seats.threads() > available_ || now() < until_) return;
-    if (seats.cores() == 0 || seats.cores() == seats.threads()) {
-      crowded_ = 0, pause_ = shortest_pause;
+    if (threads < 2 || threads > available_ || now < until_) return;
+    const int64_t enough = served(shares);
+    if (enough == threads) {
+      crowded_ = std::max(0, crowded_ - 1);
       return;
     }
-    crowded_ += 1;
-    if (crowded_ < chances) return;
-    enough_ = seats.cores();
-    until_ = now() + pause_;
-    pause_ = std::min<int64_t>(2 * pause_, longest_pause);
+    crowded_ += once;
+    if (crowded_ < often) return;
+    // Twice more is enough then; once it may be that a thread has slept for long.
+    crowded_ = once;
+    pause_ = now - until_ < pause_ ? std::min<int64_t>(2 * pause_, longest_pause) : shortest_pause;
+    enough_ = enough;
+    until_ = now + pause_;
   }
 
  private:
-  // Threads may be on one core by chance.
-  static constexpr int chances = 3;
+  // Three times that a thread had no core, unless there are more than eight times as many that all had.
+  static constexpr int once = 8, often = 3 * once;
   // Nanoseconds until all threads are tried again.
-  static constexpr int64_t shortest_pause = 10'000'000, longest_pause = 640'000'000;
-
-  static int64_t now() {
-    return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
-  }
+  static constexpr int64_t shortest_pause = 20'000'000, longest_pause = 640'000'000;
 
   const int64_t available_ = std::thread::hardware_concurrency();
   std::atomic<int> crowded_{0};
@@ -90,14 +97,16 @@ class Cores {
 // What is computed must not depend on how many that are: they differ from one time to the next.
 template <typename Body>
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const Body& body) {
-  const int64_t threads = Cores::here().threads();
-  Seats seats;
+  const int64_t threads = Cores::here().threads(), start = nanoseconds_now();
+  std::vector<Share> shares(at::get_num_threads());
   at::parallel_for(begin, end, std::max(grain, (end - begin + threads - 1) / threads),
                    [&](int64_t first, int64_t last) {
                      body(first, last);
-                     seats.take();
+                     shares[at::get_thread_num()] = {last - first, nanoseconds_now() - start, core_here()};
                    });
-  Cores::here().learn(seats);
+  shares.erase(std::remove_if(shares.begin(), shares.end(), [](const Share& share) { return share.items == 0; }),
+               shares.end());
+  Cores::here().learn(shares);
 }
 
 }  // namespace rmem

@@ -449,19 +449,34 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
   return {hiddens, cells, gates, normal, scales};
 }
 
-// Some steps of a tensor that may lie in memory in any way; a copy of the whole of it would be as large as a sequence.
-optional<Tensor> contiguous_steps(const optional<Tensor>& tensor, int64_t first, int64_t steps) {
-  return tensor ? optional<Tensor>(tensor->narrow(0, first, steps).contiguous()) : std::nullopt;
-}
-
-// Adds a part of one step of a tensor, if there is one, to that of a gradient.
+// The gradient of all states, which may lie in memory in any way, or nothing.
 template <typename T>
-void add_part(const optional<Tensor>& from, int64_t step, const Part& part, const Sizes& sizes, T* to) {
-  if (!from) return;
-  const T* rows = from->const_data_ptr<T>() + step * sizes.batch * sizes.hidden;
-  for (int64_t row = part.row; row < part.row + part.rows; ++row)
-    add(rows + row * sizes.hidden + part.unit, to + row * sizes.hidden + part.unit, part.units);
-}
+class StateGradients {
+ public:
+  explicit StateGradients(const optional<Tensor>& tensor)
+      : data_(tensor ? tensor->const_data_ptr<T>() : nullptr),
+        time_stride_(tensor ? tensor->stride(0) : 0),
+        batch_stride_(tensor ? tensor->stride(1) : 0),
+        unit_stride_(tensor ? tensor->stride(2) : 0) {}
+
+  // Adds that of a step, as far as a part computes it, to `sums` [batch, hidden].
+  void add_to(T* sums, int64_t step, const Part& part, int64_t hidden) const {
+    if (!data_) return;
+    for (int64_t row = part.row; row < part.row + part.rows; ++row) {
+      const T* from = data_ + step * time_stride_ + row * batch_stride_ + part.unit * unit_stride_;
+      T* to = sums + row * hidden + part.unit;
+      if (unit_stride_ == 1) {
+        add(from, to, part.units);
+      } else {
+        for (int64_t unit = 0; unit < part.units; ++unit) to[unit] += from[unit * unit_stride_];
+      }
+    }
+  }
+
+ private:
+  const T* data_;
+  int64_t time_stride_, batch_stride_, unit_stride_;
+};
 
 // Puts what a step multiplies by its weights beside each other, as far as a part computes it.
 template <typename T>
@@ -506,20 +521,19 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
     const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.row(), sizes.hidden, sizes.hidden, 1,
                                     recurrent_weight.nbytes());
     const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
+    const StateGradients<T> of_hidden(hidden_grads), of_cell(cell_grads);
     const int64_t state = sizes.batch * sizes.hidden;
     T* carried = hidden_grad.mutable_data_ptr<T>();
     T* carried_cell = cell_grad.mutable_data_ptr<T>();
     for (int64_t end_step = sizes.time; end_step > 0; end_step -= std::min(chunk_steps, end_step)) {
       const int64_t steps = std::min(chunk_steps, end_step), first = end_step - steps;
-      const auto chunk_hidden_grads = contiguous_steps(hidden_grads, first, steps);
-      const auto chunk_cell_grads = contiguous_steps(cell_grads, first, steps);
       team.run([&](const Part& part) {
         const FlushDenormals flush;
         with_cell<T>(form, part.units, sizes.hidden, [&](auto recurrence) {
           for (int64_t step = steps - 1; step >= 0; --step) {
             const int64_t now = first + step;
-            add_part(chunk_hidden_grads, step, part, sizes, carried);
-            add_part(chunk_cell_grads, step, part, sizes, carried_cell);
+            of_hidden.add_to(carried, now, part, sizes.hidden);
+            of_cell.add_to(carried_cell, now, part, sizes.hidden);
             const T* cell_before = now ? cells.const_data_ptr<T>() + (now - 1) * state : cell.const_data_ptr<T>();
             const T* hidden_before =
                 now ? hiddens.const_data_ptr<T>() + (now - 1) * state : hidden.const_data_ptr<T>();
