@@ -209,6 +209,27 @@ def test_inputs_may_be_laid_out_in_any_way(lstm):
     torch.testing.assert_close(strided, plain)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        normal(8, 19, 5, 3).permute(2, 0, 1),
+        normal(8, 3, 5, 19).transpose(1, 2),
+        normal(8, 1).expand(3, 19, 5),
+    ],
+    ids=["time first", "time last", "one number"],
+)
+def test_gradients_of_states_may_be_laid_out_in_any_way(lstm, given):
+    options = GateOptions(auxiliary="refine")
+    weights = make_weights(lstm_blocks(options), 4, 5)
+    x, zero = normal(7, 3, 19, 4), torch.zeros(3, 5, dtype=torch.float64)
+    states = lstm(x, zero, zero, weights, options)
+    strided, plain = (
+        torch.autograd.grad(states, [x, *weights[:4]], [each, 2 * each], retain_graph=True)
+        for each in (given.detach(), given.detach().contiguous())
+    )
+    torch.testing.assert_close(strided, plain)
+
+
 def test_frozen_weights_get_no_gradient_and_change_no_other(lstm):
     options = GateOptions(auxiliary="refine")
     weights = make_weights(lstm_blocks(options), 4, 5)

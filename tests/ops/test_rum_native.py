@@ -327,6 +327,24 @@ def test_a_number_that_is_none_is_passed_on():
 
 
 @pytest.mark.parametrize("lambda_", [0, 1])
+@pytest.mark.parametrize(
+    "given",
+    [normal(8, 9, 5, 3).permute(2, 0, 1), normal(8, 3, 5, 9).transpose(1, 2), normal(8, 1).expand(3, 9, 5)],
+    ids=["time first", "time last", "one number"],
+)
+def test_gradients_of_outputs_may_be_laid_out_in_any_way(lambda_, given):
+    options = RUMOptions(lambda_, 1.0)
+    weights = make_weights(options, 4, 5)
+    x = normal(7, 3, 9, 4)
+    outputs = native.rum(x, *start(options, 3, 5), weights, options).outputs
+    strided, plain = (
+        torch.autograd.grad(outputs, [x, *leaves_of(weights)], each, retain_graph=True)
+        for each in (given.detach(), given.detach().contiguous())
+    )
+    torch.testing.assert_close(strided, plain)
+
+
+@pytest.mark.parametrize("lambda_", [0, 1])
 @pytest.mark.parametrize("size", [5, 40])
 def test_the_number_of_threads_changes_no_bit(lambda_, size):
     options = RUMOptions(lambda_, 1.0, layer_norm="before_gate")

@@ -38,10 +38,6 @@ inline std::optional<at::Tensor> present(const at::Tensor& tensor) {
   return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
 }
 
-inline std::optional<at::Tensor> contiguous(const at::Tensor& tensor) {
-  return tensor.defined() ? std::optional<at::Tensor>(tensor.contiguous()) : std::nullopt;
-}
-
 inline bool wants_gradient(const std::optional<at::Tensor>& tensor) { return tensor && tensor->requires_grad(); }
 
 }  // namespace rmem

@@ -48,6 +48,13 @@ inline void add(const T* from, T* to, int64_t size) {
   });
 }
 
+// The same where numbers of `from` lie `stride` apart.
+template <typename T>
+inline void add(const T* from, int64_t stride, T* to, int64_t size) {
+  if (stride == 1) return add(from, to, size);
+  for (int64_t index = 0; index < size; ++index) to[index] += from[index * stride];
+}
+
 // Faster than the exact one, by a few units in the last place; what is not a number stays so.
 template <typename V>
 inline V exponential(const V& x) {

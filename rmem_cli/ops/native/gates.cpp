@@ -464,12 +464,7 @@ class StateGradients {
     if (!data_) return;
     for (int64_t row = part.row; row < part.row + part.rows; ++row) {
       const T* from = data_ + step * time_stride_ + row * batch_stride_ + part.unit * unit_stride_;
-      T* to = sums + row * hidden + part.unit;
-      if (unit_stride_ == 1) {
-        add(from, to, part.units);
-      } else {
-        for (int64_t unit = 0; unit < part.units; ++unit) to[unit] += from[unit * unit_stride_];
-      }
+      add(from, unit_stride_, sums + row * hidden + part.unit, part.units);
     }
   }
 

@@ -338,7 +338,8 @@ class BackwardPass {
     T* state_grad = hidden_grad(row);
     const T* before = step ? outputs_.at(row, step - 1) : problem_.hidden.const_data_ptr<T>() + row * size;
     join(before, x_.at(row, step), joined_rows_ + place * sizes_.joined());
-    if (outputs_grad_) add(outputs_grad_.at(row, step), state_grad);
+    if (outputs_grad_)
+      add(outputs_grad_.at(row, step), outputs_grad_.unit_stride(), state_grad, sizes_.hidden);
     if (active_ && !(*active_.at(row, step) > 0)) {
       std::fill_n(embedding_grad, size, T(0));
       std::fill_n(part_grads, sizes_.state_row(), T(0));
@@ -354,7 +355,7 @@ class BackwardPass {
     PlaneGradient<T>& plane_grad = plane_grads_.at(row, step);
     if (cosines_grad_) plane_grad.versine += *cosines_grad_.at(row, step);
     rotation_.backward(row, step, at.hidden, at.rotated, at.grad, plane_grads_, at.workspace);
-    add(at.grad, state_grad);
+    add(at.grad, state_grad, sizes_.hidden);
     plane_backward(rotation_.planes.at(row, step), target, size, plane_grad, embedding_grad, part_grads);
     at.target.backward(part_grads, norm_grads(row));
   }
@@ -381,12 +382,6 @@ class BackwardPass {
   }
 
   T* norm_grads(int64_t row) const { return norm_grads_.mutable_data_ptr<T>() + row * norm_grads_.size(1); }
-
-  void add(const T* from, T* to) const {
-    each_vector<T>(sizes_.hidden, [&](int64_t first, int64_t count) {
-      store(load(to + first, count) + load(from + first, count), to + first, count);
-    });
-  }
 
   // Of the chunk at hand.
   void add_products(int64_t first, int64_t steps, const Wanted& wanted) {
@@ -516,7 +511,6 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
   const Maps maps{embedding, no_bias, target, no_bias, gate, no_bias};
   const Problem problem{x, hidden, maps, norms, keep, active, form_of(activation, layer_norm, eta, eps)};
   check(problem, memory);
-  if (outputs_grad) check_rows(*outputs_grad);
   const Sizes& sizes = problem.sizes;
   const auto& options = x.options();
   const Wanted wanted{want_x, want_memory, want_embedding, want_rotation};
@@ -605,7 +599,7 @@ class DifferentiableRUM : public torch::autograd::Function<DifferentiableRUM> {
     const std::vector<bool> given = data["given"].to<std::vector<bool>>();
     const RecordIfAsked recording;
     const auto results = operation<&rum_backward>("rmem::rum_backward")
-        .call(contiguous(grads[0]), present(grads[1]), present(grads[2]), present(grads[3]), saved[0], saved[1],
+        .call(present(grads[0]), present(grads[1]), present(grads[2]), present(grads[3]), saved[0], saved[1],
               present(saved[2]), saved[3], saved[4], present(saved[5]), present(saved[6]), present(saved[7]),
               present(saved[8]), saved[9], saved[10], saved[11], saved[12], saved[13],
               data["activation"].toStringRef(), data["layer_norm"].toStringRef(), data["eta"].toOptional<double>(),

@@ -59,7 +59,8 @@ struct Sizes {
   int64_t backward_steps() const { return std::clamp<int64_t>(chunk_rows / batch, 1, time); }
 };
 
-// A tensor `[batch, time, ...]`, or nothing, whose rows of one step are read or written.
+// A tensor `[batch, time, ...]`, or nothing, whose rows of one step are read or written. But where `unit_stride` is
+// asked for, the numbers of a row lie beside each other.
 template <typename T>
 class Steps {
  public:
@@ -67,17 +68,19 @@ class Steps {
   explicit Steps(const Tensor& tensor)
       : data_(tensor.numel() ? tensor.data_ptr<T>() : nullptr),
         batch_stride_(data_ ? tensor.stride(0) : 0),
-        time_stride_(data_ ? tensor.stride(1) : 0) {}
+        time_stride_(data_ ? tensor.stride(1) : 0),
+        unit_stride_(data_ && tensor.dim() > 2 ? tensor.stride(2) : 1) {}
   explicit Steps(const optional<Tensor>& tensor) : Steps(tensor ? *tensor : Tensor()) {}
 
   explicit operator bool() const { return data_ != nullptr; }
   T* at(int64_t row, int64_t step) const { return data_ + row * batch_stride_ + step * time_stride_; }
   int64_t batch_stride() const { return batch_stride_; }
   int64_t time_stride() const { return time_stride_; }
+  int64_t unit_stride() const { return unit_stride_; }
 
  private:
   T* data_ = nullptr;
-  int64_t batch_stride_ = 0, time_stride_ = 0;
+  int64_t batch_stride_ = 0, time_stride_ = 0, unit_stride_ = 1;
 };
 
 }  // namespace rmem
