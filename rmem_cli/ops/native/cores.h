@@ -36,15 +36,15 @@ struct Share {
   int64_t items = 0, nanoseconds = 0, core = 0;
 };
 
-// How many threads had a core to themselves. One that another process kept from its core is done late.
+// How many threads had a core to themselves. One that another process kept from its core for some milliseconds takes
+// several times as long for an item as the others.
 inline int64_t served(const std::vector<Share>& shares) {
-  constexpr int64_t least_delay = 300'000;
+  constexpr double soon = 300'000;
   double fastest = std::numeric_limits<double>::max();
   for (const Share& share : shares) fastest = std::min(fastest, static_cast<double>(share.nanoseconds) / share.items);
   std::set<int64_t> cores;
   for (const Share& share : shares) {
-    const double expected = fastest * share.items;
-    if (share.nanoseconds <= std::max(1.5 * expected, expected + least_delay)) cores.insert(share.core);
+    if (share.nanoseconds <= std::max(3 * fastest * share.items, soon)) cores.insert(share.core);
   }
   return cores.size();
 }
