@@ -43,8 +43,9 @@ def test_the_refine_gate_reaches_both_bounds_and_leaves_the_gate_alone_in_the_mi
     torch.testing.assert_close(opened, 1 - (1 - forget) ** 2)
 
 
+# With a scale above 2, some rises would be lost in rounding.
 @settings(max_examples=50, deadline=None)
-@given(size=st.integers(1, 300), scale=st.floats(0.01, 5), seed=st.integers(0, 10**6))
+@given(size=st.integers(1, 300), scale=st.floats(0.01, 2), seed=st.integers(0, 10**6))
 def test_cumax_rises_from_above_zero_to_one(size, scale, seed):
     x = scale * torch.randn(4, size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     gate = cumax(x)

@@ -19,7 +19,7 @@ pytestmark = [
     ),
 ]
 # Prints the processor time of the other threads as a share of that of the first: with a core each, with one
-# for all, and with a core each again.
+# for all, and with a core each again. Other processes may keep a thread from its core too, but not for long.
 _SHARES = """
 import os, time, torch
 from rmem_cli.ops.native import build
@@ -51,8 +51,14 @@ def share(core_of_others):
     multiply(0.3)
     return (nanoseconds(others()) - before[1]) / (nanoseconds([main]) - before[0])
 
+def share_with_a_core_each():
+    end = time.monotonic() + 120
+    while (found := share(other)) < 0.5 and time.monotonic() < end:
+        pass
+    return found
+
 multiply(0.1)
-print(share(other), share(one), share(other))
+print(share_with_a_core_each(), share(one), share_with_a_core_each())
 """
 
 
@@ -62,5 +68,4 @@ def test_threads_on_one_core_leave_the_work_to_one_until_they_have_a_core_each()
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     apart, together, apart_again = map(float, printed.split())
     assert together < 0.2
-    assert min(apart, apart_again) > 2 * together
-    assert min(apart, apart_again) > 0.3
+    assert min(apart, apart_again) > 0.5
