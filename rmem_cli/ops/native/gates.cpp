@@ -360,8 +360,11 @@ class RecurrentProduct {
   RecurrentProduct(const Tensor& weight, const Sizes& sizes, bool by_units)
       : by_units_(by_units), row_(sizes.row()), columns_(by_units ? sizes.hidden : sizes.row()) {
     const T* from = weight.const_data_ptr<T>();
-    for (int64_t first = 0; first < row_; first += columns_)
-      matrices_.emplace_back(from + first * sizes.hidden, sizes.hidden, columns_, 1, sizes.hidden, weight.nbytes());
+    // All in one block of memory: it is as large as that of the backward pass, which takes its place.
+    const Tensor room = PackedMatrix<T>::room_for(sizes.hidden, columns_, row_ / columns_);
+    for (int64_t block = 0; block < room.size(0); ++block)
+      matrices_.emplace_back(from + block * columns_ * sizes.hidden, sizes.hidden, columns_, 1, sizes.hidden,
+                             weight.nbytes(), room[block]);
   }
 
   // rows [batch, row] += hidden [batch, hidden] @ weight', where a part has rows and columns
@@ -502,7 +505,7 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
   Tensor cell_grad = at::zeros({sizes.batch, sizes.hidden}, options);
   Tensor x_grad = want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options);
   // Of all weights in one product, transposed: one with few columns would take as long as one with many.
-  Tensor weight_grads = at::zeros({want_weights ? sizes.joined() : 0, sizes.row()}, options);
+  Tensor weight_grads = uninitialised({want_weights ? sizes.joined() : 0, sizes.row()}, options).zero_();
   // Of each row of the batch: the order of a sum must not be that in which threads come.
   Tensor gain_grads = at::zeros({gain ? sizes.batch : 0, sizes.row()}, options);
   Tensor scaled_bias_grads = at::zeros_like(gain_grads);
@@ -568,9 +571,8 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
     }
   });
   const auto gradient_of = [&](int64_t first, int64_t rows) {
-    return weight_grads.narrow(0, want_weights ? first : 0, want_weights ? rows : 0)
-        .t()
-        .clone(at::MemoryFormat::Contiguous);
+    const Tensor grad = weight_grads.narrow(0, want_weights ? first : 0, want_weights ? rows : 0).t();
+    return uninitialised(grad.sizes(), options).copy_(grad);
   };
   const Tensor bias_grad = gain ? scaled_bias_grads.sum(0) : gradient_of(sizes.hidden + sizes.input, 1).flatten();
   return {x_grad,    hidden_grad, cell_grad, gradient_of(sizes.hidden, sizes.input), gradient_of(0, sizes.hidden),

@@ -150,11 +150,12 @@ class PackedMatrix {
   // `bytes`: of all that a step multiplies by.
   PackedMatrix(const T* matrix, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride,
                int64_t bytes)
-      : depth_(depth),
-        columns_(columns),
-        far_(bytes > near_weight_bytes),
-        packed_(uninitialised({(columns + panel_columns<T> - 1) / panel_columns<T> * panel_columns<T> * depth},
-                              c10::CppTypeToScalarType<T>::value)) {
+      : PackedMatrix(matrix, depth, columns, row_stride, column_stride, bytes, room_for(depth, columns)) {}
+
+  // In `room` of its own, or in a part of that of several matrices.
+  PackedMatrix(const T* matrix, int64_t depth, int64_t columns, int64_t row_stride, int64_t column_stride,
+               int64_t bytes, at::Tensor room)
+      : depth_(depth), columns_(columns), far_(bytes > near_weight_bytes), packed_(std::move(room)) {
     T* place = packed_.template mutable_data_ptr<T>();
     for (int64_t first = 0; first < columns; first += panel_columns<T>) {
       const int64_t width = std::min(panel_columns<T>, columns - first);
@@ -164,6 +165,12 @@ class PackedMatrix {
         std::fill(place + width, place + panel_columns<T>, T(0));
       }
     }
+  }
+
+  // Of as many matrices: [matrices, numbers].
+  static at::Tensor room_for(int64_t depth, int64_t columns, int64_t matrices = 1) {
+    const int64_t panels = (columns + panel_columns<T> - 1) / panel_columns<T>;
+    return uninitialised({matrices, panels * panel_columns<T> * depth}, c10::CppTypeToScalarType<T>::value);
   }
 
   // result [rows, columns] += left [rows, depth] @ matrix
