@@ -1,4 +1,4 @@
-"""Threads of native products that have to share a core leave the work to one of them."""
+"""Threads of native products that have to share a core leave the work to one of them, and do not spin."""
 
 import os
 import subprocess
@@ -18,54 +18,104 @@ pytestmark = [
         reason="two cores are needed, and a system that binds threads to them",
     ),
 ]
-# Prints the processor time of the other threads as a share of that of the first: with a core each, with one
-# for all, and with a core each again. Other processes may keep a thread from its core too, but not for long.
-_SHARES = """
-import os, time, torch
+# On two cores, two threads: prints what `figure` says of them with a core each, with one for both, and with a
+# core each again. Another process may keep a thread from its core too: with a core each they are tried until
+# `well` holds, and where it does not after a while, and a thread has waited for its core, prints nothing.
+_PROGRAM = """
+import os, sys, time
+
+main = os.getpid()
+one, other = sorted(os.sched_getaffinity(0))[:2]
+os.sched_setaffinity(0, {{one, other}})
+
+import torch
 from rmem_cli.ops.native import build
 from rmem_cli.ops.product import native
 
 build.status("product")
 torch.set_num_threads(2)
-left, right = torch.randn(64, 256), torch.randn(256, 512)
-main = os.getpid()
-one, other = sorted(os.sched_getaffinity(0))[:2]
+left, right, many = torch.randn(256, 512), torch.randn(512, 1024), torch.randn(200_000)
 
 def multiply(seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         native.product(left, right)
 
-def others():
-    return [int(thread) for thread in os.listdir("/proc/self/task") if int(thread) != main]
+def ran_and_waited(threads):
+    stats = [open(f"/proc/self/task/{{thread}}/schedstat").read().split() for thread in threads]
+    return [sum(int(each[part]) for each in stats) for part in (0, 1)]
 
 def nanoseconds(threads):
-    return sum(int(open(f"/proc/self/task/{thread}/schedstat").read().split()[0]) for thread in threads)
+    return ran_and_waited(threads)[0]
 
-def share(core_of_others):
-    os.sched_setaffinity(main, {one})
-    for thread in others():
-        os.sched_setaffinity(thread, {core_of_others})
-    multiply(0.7)
-    before = nanoseconds([main]), nanoseconds(others())
+def place(core_of_others):
+    os.sched_setaffinity(main, {{one}})
+    for thread in others:
+        os.sched_setaffinity(thread, {{core_of_others}})
+    multiply(1.0)
+
+{figure}
+
+def with_a_core_each():
+    end = time.monotonic() + 30
+    while True:
+        before = ran_and_waited(others)
+        found = figure(other)
+        if well(found):
+            return found
+        ran, waited = (after - already for after, already in zip(ran_and_waited(others), before))
+        if time.monotonic() > end:
+            busy = waited > 0.1 * (ran + waited)
+            sys.exit(0 if busy else f"{{found}}, though threads ran {{ran}} ns and waited {{waited}} ns")
+
+many.sum()
+others = [int(thread) for thread in os.listdir("/proc/self/task") if int(thread) != main]
+print(with_a_core_each(), figure(one), with_a_core_each())
+"""
+# The processor time of the other threads as a share of that of the first.
+_SHARE = """
+def figure(core_of_others):
+    place(core_of_others)
+    before = nanoseconds([main]), nanoseconds(others)
     multiply(0.3)
-    return (nanoseconds(others()) - before[1]) / (nanoseconds([main]) - before[0])
+    return (nanoseconds(others) - before[1]) / (nanoseconds([main]) - before[0])
 
-def share_with_a_core_each():
-    end = time.monotonic() + 120
-    while (found := share(other)) < 0.5 and time.monotonic() < end:
-        pass
-    return found
+def well(share):
+    return share > 0.5
+"""
+# The milliseconds of processor time that others take for a sum of torch's and a while after it.
+_MILLISECONDS_OF_A_SUM = """
+def figure(core_of_others):
+    place(core_of_others)
+    before = nanoseconds(others)
+    for _ in range(5):
+        many.sum()
+        time.sleep(0.02)
+    return (nanoseconds(others) - before) / 5e6
 
-multiply(0.1)
-print(share_with_a_core_each(), share(one), share_with_a_core_each())
+def well(milliseconds):
+    return milliseconds > 2
 """
 
 
+def _figures(figure, **environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    command = [sys.executable, "-c", _PROGRAM.format(figure=figure)]
+    environment = {**kept, **environment}
+    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
+    if not printed:
+        pytest.skip("other processes keep the cores busy")
+    return map(float, printed.split())
+
+
 def test_threads_on_one_core_leave_the_work_to_one_until_they_have_a_core_each():
-    command = [sys.executable, "-c", _SHARES]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    apart, together, apart_again = map(float, printed.split())
+    apart, together, apart_again = _figures(_SHARE, OMP_WAIT_POLICY="passive")
     assert together < 0.2
     assert min(apart, apart_again) > 0.5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the OpenMP of other systems does not spin")
+def test_threads_that_wait_spin_only_while_they_have_a_core_each():
+    apart, together, apart_again = _figures(_MILLISECONDS_OF_A_SUM)
+    assert together < 0.5
+    assert min(apart, apart_again) > 2

@@ -7,14 +7,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <limits>
-#include <set>
+#include <ctime>
+#include <ratio>
+#include <system_error>
 #include <thread>
 #include <vector>
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
 
 namespace rmem {
 
@@ -22,31 +19,44 @@ inline int64_t nanoseconds_now() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// A number for the core that the calling thread is on; another for each thread where the system does not tell.
-inline int64_t core_here() {
-#if defined(__linux__)
-  return sched_getcpu();
-#else
-  return at::get_thread_num();
-#endif
+// Processor time that the calling thread has had.
+inline int64_t processor_nanoseconds() {
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return time.tv_sec * std::nano::den + time.tv_nsec;
 }
 
-// What a thread did of some work that was shared out, how long after its beginning it was done, and where.
+// What a thread did of some work that was shared out, when it was done, counted from the beginning, and how much of
+// that time it was without a core: it woke late, or had to share.
 struct Share {
-  int64_t items = 0, nanoseconds = 0, core = 0;
+  int64_t items = 0, nanoseconds = 0, waited = 0;
+
+  bool had_a_core() const {
+    // Waking up takes less.
+    constexpr int64_t soon = 300'000;
+    return waited <= std::max(nanoseconds / 4, soon);
+  }
 };
 
-// How many threads had a core to themselves. One that another process kept from its core for some milliseconds takes
-// several times as long for an item as the others.
-inline int64_t served(const std::vector<Share>& shares) {
-  constexpr double soon = 300'000;
-  double fastest = std::numeric_limits<double>::max();
-  for (const Share& share : shares) fastest = std::min(fastest, static_cast<double>(share.nanoseconds) / share.items);
-  std::set<int64_t> cores;
-  for (const Share& share : shares) {
-    if (share.nanoseconds <= std::max(3 * fastest * share.items, soon)) cores.insert(share.core);
+// Until then, OpenMP's threads that wait fall asleep at once and leave the cores to those that work. GNU's OpenMP has
+// them spin for milliseconds, but hardly at all while it manages more threads than there are cores (its manual,
+// GOMP_SPINCOUNT): a team that sleeps makes them more. Other OpenMPs take no notice.
+inline void sleep_at_once_until(int64_t end) {
+#if defined(_OPENMP)
+  const auto hold_team = [end] {
+#pragma omp parallel num_threads(2)
+    {
+      // An empty team would not be formed.
+      asm volatile("");
+    }
+    std::this_thread::sleep_for(std::chrono::nanoseconds(end - nanoseconds_now()));
+  };
+  try {
+    std::thread(hold_team).detach();
+  } catch (const std::system_error&) {
+    // No thread can be had: the others spin.
   }
-  return cores.size();
+#endif
 }
 
 // How many threads find a core each. Beside a busy process, threads that wait for each other take longer than one of
@@ -68,18 +78,21 @@ class Cores {
     const int64_t threads = shares.size(), now = nanoseconds_now();
     // Who asks for more threads than there are cores gets them.
     if (threads < 2 || threads > available_ || now < until_) return;
-    const int64_t enough = served(shares);
-    if (enough == threads) {
+    const int64_t served = std::count_if(shares.begin(), shares.end(), [](const Share& each) { return each.had_a_core(); });
+    if (served == threads) {
       crowded_ = std::max(0, crowded_ - 1);
+      if (crowded_ == 0) pause_ = shortest_pause;
       return;
     }
     crowded_ += once;
     if (crowded_ < often) return;
     // Twice more is enough then; once it may be that a thread has slept for long.
     crowded_ = once;
-    pause_ = now - until_ < pause_ ? std::min<int64_t>(2 * pause_, longest_pause) : shortest_pause;
-    enough_ = enough;
+    // Threads that meet at every step all wait for the one without a core.
+    enough_ = served > 0 ? served : threads - 1;
     until_ = now + pause_;
+    sleep_at_once_until(now + 2 * pause_);
+    pause_ = std::min<int64_t>(2 * pause_, longest_pause);
   }
 
  private:
@@ -101,8 +114,10 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain, const Body& body) {
   std::vector<Share> shares(at::get_num_threads());
   at::parallel_for(begin, end, std::max(grain, (end - begin + threads - 1) / threads),
                    [&](int64_t first, int64_t last) {
+                     const int64_t before = processor_nanoseconds();
                      body(first, last);
-                     shares[at::get_thread_num()] = {last - first, nanoseconds_now() - start, core_here()};
+                     const int64_t elapsed = nanoseconds_now() - start, had = processor_nanoseconds() - before;
+                     shares[at::get_thread_num()] = {last - first, elapsed, elapsed - had};
                    });
   shares.erase(std::remove_if(shares.begin(), shares.end(), [](const Share& share) { return share.items == 0; }),
                shares.end());
