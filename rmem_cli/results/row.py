@@ -42,8 +42,8 @@ class ResultRow:
         dtype: Floating point type of the parameters.
         torch_version: Version of PyTorch that evaluated.
         rmem_version: Version of rmem that evaluated.
-        git_commit: Commit of the checkout that evaluated ("" if there is none); behind that of the training,
-            as "training+evaluation", if the run was started from another.
+        git_commit: Commit of the checkout that evaluated ("" if there is none); behind those of the training,
+            as "training+evaluation", if others ran before.
         git_dirty: "true" if one of these had uncommitted changes, "false" if not, "" if there is none.
         train_hash: Hash of all that the training depends on.
         eval_hash: Hash of the evaluation protocol.

@@ -222,16 +222,19 @@ def _record_environment(folder: RunFolder, training: Training, machine: Machine)
             f"on with {current.device} and [{current.op_paths}], or its numbers would not be those of one "
             "run; use the same device, or start it again after deleting that folder"
         )
-    return _with_code_of_both(stored, current)
+    environment = _with_code_of_both(stored, current)
+    folder.record_code(stored, environment)
+    return environment
 
 
 def _with_code_of_both(stored: Environment, current: Environment) -> Environment:
-    """This process's environment, as result rows state it: both commits where other code started the run."""
+    """This process's environment, as result rows state it: behind the commits of other code that ran."""
     if stored.git_commit == current.git_commit and stored.git_dirty == current.git_dirty:
         return current
-    commits = dict.fromkeys([stored.git_commit or "unknown", current.git_commit or "unknown"])
+    commit = current.git_commit or "unknown"
+    before = [each for each in (stored.git_commit or "unknown").split("+") if each != commit]
     dirty = "true" if "true" in (stored.git_dirty, current.git_dirty) else stored.git_dirty
-    return replace(current, git_commit="+".join(commits), git_dirty=dirty)
+    return replace(current, git_commit="+".join([*before, commit]), git_dirty=dirty)
 
 
 def _train_and_evaluate(

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
@@ -43,8 +43,9 @@ class Environment:
         op_paths: Implementation of each op, such as "rotation=fast".
         rmem_version: Version of rmem.
         torch_version: Version of PyTorch.
-        git_commit: Commit of the checkout that ran ("" if there was none).
-        git_dirty: "true" if its code had uncommitted changes, "false" if not, "" without a checkout.
+        git_commit: Commit of the checkout that ran ("" if there was none); of all that ran, joined by "+",
+            where other code went on.
+        git_dirty: "true" if one of these had uncommitted changes, "false" if not, "" without a checkout.
         python: Version of Python.
         platform: Operating system and processor.
     """
@@ -207,6 +208,20 @@ class RunFolder:
             return stored
         _write_json(self.path / "environment.json", current)
         return current
+
+    def record_code(self, stored: Environment, code: Environment) -> None:
+        """Keep which code a run goes on with, beside that of its earlier sessions.
+
+        Args:
+            stored: What `record_environment` gave.
+            code: Its `git_commit` and `git_dirty` are those of all sessions.
+
+        Raises:
+            UsageError: It cannot be written; the environment is as it was.
+        """
+        known = replace(stored, git_commit=code.git_commit, git_dirty=code.git_dirty)
+        if known != stored:
+            _write_json(self.path / "environment.json", known)
 
     def status(self) -> RunStatus | None:
         """The last status written; None in a new folder.

@@ -187,22 +187,25 @@ def test_a_run_goes_on_with_the_threads_it_started_with(make_spec, lab):
         torch.set_num_threads(1)
 
 
-def test_a_run_that_went_on_with_other_code_names_both_commits(make_spec, lab, monkeypatch):
+def test_a_run_that_went_on_with_other_code_names_the_commits_of_all_sessions(make_spec, lab, monkeypatch):
     spec = make_spec()
     started = run_module._environment
-    calls = iter(range(100))
-    for commit, dirty, version in (("a" * 40, "false", "1"), ("b" * 40, "true", "2")):
+    codes = [("a" * 40, "false", "1"), ("b" * 40, "true", "2"), ("c" * 40, "false", "3")]
+    for commit, dirty, version in codes:
         change = {"git_commit": commit, "git_dirty": dirty, "rmem_version": version}
         monkeypatch.setattr(
             run_module, "_environment", lambda *of, change=change: replace(started(*of), **change)
         )
-        if commit[0] == "a":
+        if commit[0] != "c":
+            steps = iter(range(100))
             with pytest.raises(InterruptedRunError):
-                lab.train(spec, stop=lambda: next(calls) == 3)
+                lab.train(spec, stop=lambda steps=steps: next(steps) == 3)
     lab.train(spec)
-    assert {(row.git_commit, row.git_dirty) for row in lab.rows()} == {("a" * 40 + "+" + "b" * 40, "true")}
-    assert {row.rmem_version for row in lab.rows()} == {"2"}, "the version that evaluated"
-    assert read_environment(lab.folder(spec)).git_commit == "a" * 40
+    commits = "+".join(commit for commit, _, _ in codes)
+    assert {(row.git_commit, row.git_dirty) for row in lab.rows()} == {(commits, "true")}
+    assert {row.rmem_version for row in lab.rows()} == {"3"}, "the version that evaluated"
+    assert read_environment(lab.folder(spec)).git_commit == commits
+    assert read_environment(lab.folder(spec)).rmem_version == "1", "the version that started"
 
 
 def test_repeating_starts_all_over_and_gives_the_same_numbers(make_spec, lab, same, steps_done):
