@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 namespace rmem {
 
@@ -281,16 +282,31 @@ void turn_back_once(const Plane<T>& plane, const Plane<T>* next, PlaneGradient<T
   if constexpr (more) totals_of<4>(sums, dots);
 }
 
-// Undoes `turn` of one vector, in place, while its gradient goes the same way; adds to those of the planes.
+// A vector and its gradient, which go back through the planes of a sequence.
 template <typename T>
-void turn_back(const Plane<T>* planes, PlaneGradient<T>* plane_grads, int64_t first, int64_t last, T* vector,
-               T* grad, int64_t size) {
-  T dots[4];
-  T* const vectors[2] = {vector, grad};
-  plane_dots<2>(planes[first], vectors, size, dots);
-  for (int64_t index = first; index < last; ++index)
-    turn_back_once<true>(planes[index], planes + index + 1, plane_grads[index], vector, grad, size, dots);
-  turn_back_once<false, T>(planes[last], nullptr, plane_grads[last], vector, grad, size, dots);
+struct TurnedBack {
+  const Plane<T>* planes;
+  PlaneGradient<T>* plane_grads;
+  T *vector, *grad;
+};
+
+// Undoes `turn` of a vector of each of some sequences, up to their plane `last`, in place, while its gradient goes the
+// same way; adds to those of the planes. The sequences take turns: each has to wait for the sums of its last pass.
+template <int64_t most, typename T>
+void turn_back(const TurnedBack<T>* sequences, int64_t count, int64_t last, int64_t size) {
+  T dots[most][4];
+  for (int64_t each = 0; each < count; ++each) {
+    T* const vectors[2] = {sequences[each].vector, sequences[each].grad};
+    plane_dots<2>(sequences[each].planes[0], vectors, size, dots[each]);
+  }
+  const auto once = [&](int64_t index, auto more) {
+    for (int64_t each = 0; each < count; ++each) {
+      const auto& [planes, plane_grads, vector, grad] = sequences[each];
+      turn_back_once<more.value>(planes[index], planes + index + 1, plane_grads[index], vector, grad, size, dots[each]);
+    }
+  };
+  for (int64_t index = 0; index < last; ++index) once(index, std::true_type{});
+  once(last, std::false_type{});
 }
 
 }  // namespace rmem

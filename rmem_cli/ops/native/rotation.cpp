@@ -31,33 +31,69 @@ namespace {
 // ---------------------------------------------------------------------------------------------------------
 // Sequences
 
+// A kernel, or a bias as the only row of a matrix.
+template <typename T>
+Matrix<const T> matrix_of(const Tensor& tensor) {
+  return {tensor.const_data_ptr<T>(), tensor.size(-1)};
+}
+
+template <typename T>
+void copy_rows(Matrix<const T> from, int64_t rows, int64_t columns, Matrix<T> to) {
+  for (int64_t row = 0; row < rows; ++row) std::copy_n(from.row(row), columns, to.row(row));
+}
+
+optional<Tensor> contiguous(const optional<Tensor>& tensor) {
+  return tensor ? optional<Tensor>(tensor->contiguous()) : std::nullopt;
+}
+
 // The maps to embedded inputs, targets and gates. The rows of a kernel are those for the input and, but for the
 // embedding, those for the hidden state; a bias may be missing, and the gate.
 struct Maps {
-  const Tensor& embedding;
-  const optional<Tensor>& embedding_bias;
-  const Tensor& target;
-  const optional<Tensor>&target_bias, &gate, &gate_bias;
+  const Tensor embedding, target;
+  const optional<Tensor> gate, embedding_bias, target_bias, gate_bias;
+
+  Maps(const Tensor& embedding, const Tensor& target, const optional<Tensor>& gate,
+       const optional<Tensor>& embedding_bias = {}, const optional<Tensor>& target_bias = {},
+       const optional<Tensor>& gate_bias = {})
+      : embedding(embedding.contiguous()),
+        target(target.contiguous()),
+        gate(contiguous(gate)),
+        embedding_bias(contiguous(embedding_bias)),
+        target_bias(contiguous(target_bias)),
+        gate_bias(contiguous(gate_bias)) {}
 
   // For the input, all of them beside each other: [input, row].
+  template <typename T>
   Tensor of_inputs(const Sizes& sizes) const {
-    const Tensor of_target = target.narrow(0, 0, sizes.input);
-    if (!gate) return at::cat({embedding, of_target}, 1);
-    return at::cat({embedding, of_target, gate->narrow(0, 0, sizes.input)}, 1);
+    const Tensor joined = uninitialised({sizes.input, sizes.row()}, embedding.options());
+    const Matrix<T> to{joined.mutable_data_ptr<T>(), sizes.row()};
+    copy_rows(matrix_of<T>(embedding), sizes.input, sizes.hidden, to);
+    copy_rows(matrix_of<T>(target), sizes.input, sizes.hidden, to.from_column(sizes.hidden));
+    if (gate) copy_rows(matrix_of<T>(*gate), sizes.input, sizes.hidden, to.from_column(2 * sizes.hidden));
+    return joined;
   }
 
   // For the hidden state: [hidden, row - hidden].
+  template <typename T>
   Tensor of_states(const Sizes& sizes) const {
-    const Tensor of_target = target.narrow(0, sizes.input, sizes.hidden);
-    if (!gate) return of_target.contiguous();
-    return at::cat({of_target, gate->narrow(0, sizes.input, sizes.hidden)}, 1);
+    const Tensor joined = uninitialised({sizes.hidden, sizes.state_row()}, embedding.options());
+    const Matrix<T> to{joined.mutable_data_ptr<T>(), sizes.state_row()};
+    copy_rows(matrix_of<T>(target).from_row(sizes.input), sizes.hidden, sizes.hidden, to);
+    if (gate)
+      copy_rows(matrix_of<T>(*gate).from_row(sizes.input), sizes.hidden, sizes.hidden, to.from_column(sizes.hidden));
+    return joined;
   }
 
-  Tensor biases(const Sizes& sizes) const {
-    const Tensor none = at::zeros({sizes.hidden}, target.options());
-    const Tensor of_embedding = embedding_bias.value_or(none), of_target = target_bias.value_or(none);
-    if (!gate) return at::cat({of_embedding, of_target});
-    return at::cat({of_embedding, of_target, gate_bias.value_or(none)});
+  // [row]
+  template <typename T>
+  std::vector<T> biases(const Sizes& sizes) const {
+    std::vector<T> joined(sizes.row());
+    T* place = joined.data();
+    for (const optional<Tensor>* bias : {&embedding_bias, &target_bias, &gate_bias}) {
+      if (*bias) std::copy_n((*bias)->const_data_ptr<T>(), sizes.hidden, place);
+      place += sizes.hidden;
+    }
+    return joined;
   }
 };
 
@@ -68,7 +104,6 @@ struct Problem {
   const optional<Tensor>&norms, &keep, &active;  // [norms, 2, hidden], [batch, time, hidden], [batch, time]
   Form form;
   Sizes sizes = Sizes(x, hidden, maps.gate.has_value());
-  Tensor input_weight = maps.of_inputs(sizes), recurrent_weight = maps.of_states(sizes);
 
   template <typename T>
   const T* norm_weights() const {
@@ -101,10 +136,12 @@ class Target {
   T scale_ = 1;
 };
 
-// What a thread needs for the row at hand.
+// What a thread needs for a row at hand.
 template <typename T>
 struct Row {
+  int64_t row = 0;
   Target<T> target;
+  const T* target_value = nullptr;
   Update<T> update;
   const int64_t width;
   const Tensor numbers;                    // aligned, unlike a std::vector
@@ -134,6 +171,18 @@ void each_group(int64_t begin, int64_t end, int64_t bytes_of_row, Body&& body) {
   for (int64_t from = begin; from < end; from += size) body(from, std::min(from + size, end));
 }
 
+template <typename T>
+PackedMatrix<T> packed(const Tensor& matrix) {
+  return {matrix.const_data_ptr<T>(), matrix.size(0), matrix.size(1), matrix.size(1), 1,
+          static_cast<int64_t>(matrix.nbytes())};
+}
+
+template <typename T>
+PackedMatrix<T> packed_transposed(const Tensor& matrix) {
+  return {matrix.const_data_ptr<T>(), matrix.size(1), matrix.size(0), 1, matrix.size(1),
+          static_cast<int64_t>(matrix.nbytes())};
+}
+
 template <typename T, typename Rotation>
 class ForwardPass {
  public:
@@ -142,11 +191,9 @@ class ForwardPass {
       : problem_(problem),
         sizes_(problem.sizes),
         rotation_(rotation),
-        input_(problem.input_weight.const_data_ptr<T>(), sizes_.input, sizes_.row(), sizes_.row(), 1,
-               problem.input_weight.nbytes()),
-        recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.hidden, sizes_.row() - sizes_.hidden,
-                   sizes_.row() - sizes_.hidden, 1, problem.recurrent_weight.nbytes()),
-        biases_(problem.maps.biases(sizes_)),
+        input_(packed<T>(problem.maps.of_inputs<T>(sizes_))),
+        recurrent_(packed<T>(problem.maps.of_states<T>(sizes_))),
+        biases_(problem.maps.biases<T>(sizes_)),
         x_(problem.x),
         parts_(saved.parts),
         states_(hidden.mutable_data_ptr<T>()),
@@ -183,10 +230,9 @@ class ForwardPass {
   // Sets the parts of some rows and steps to what inputs and biases give: step by step or, if there are more steps
   // than rows, row by row.
   void multiply_inputs(int64_t from, int64_t to, int64_t first, int64_t steps, T* parts) const {
-    const T* bias = biases_.const_data_ptr<T>();
     const int64_t size = sizes_.row(), step_size = sizes_.batch * size;
     for (int64_t step = 0; step < steps; ++step)
-      for (int64_t row = from; row < to; ++row) copy(bias, size, parts + step * step_size + row * size);
+      for (int64_t row = from; row < to; ++row) copy(biases_.data(), size, parts + step * step_size + row * size);
     if (steps > to - from) {
       for (int64_t row = from; row < to; ++row)
         input_.accumulate(x_.at(row, first), x_.time_stride(), steps, parts + row * size, step_size);
@@ -218,7 +264,7 @@ class ForwardPass {
   const Sizes& sizes_;
   Rotation& rotation_;
   const PackedMatrix<T> input_, recurrent_;
-  const Tensor biases_;
+  const std::vector<T> biases_;
   const Steps<T> x_;
   const Tensor& parts_;
   T* states_;
@@ -238,22 +284,34 @@ struct Gradients {
   Tensor rotation, embedding;
 };
 
-// A kernel and its bias.
+// Of a kernel and its bias.
 using MapGradient = std::pair<Tensor, Tensor>;
 
+template <typename T>
 MapGradient embedding_gradient(const Tensor& weights, const Sizes& sizes) {
   const Tensor nothing = at::empty({0}, weights.options());
   if (weights.size(0) == 0) return {nothing, nothing};
-  return {weights.narrow(0, 0, sizes.input).clone(), weights.select(0, sizes.input).clone()};
+  const Tensor kernel = at::empty({sizes.input, sizes.hidden}, weights.options());
+  const Tensor bias = at::empty({sizes.hidden}, weights.options());
+  const Matrix<const T> from = matrix_of<T>(weights);
+  copy_rows(from, sizes.input, sizes.hidden, {kernel.mutable_data_ptr<T>(), sizes.hidden});
+  copy_rows(from.from_row(sizes.input), 1, sizes.hidden, {bias.mutable_data_ptr<T>(), sizes.hidden});
+  return {kernel, bias};
 }
 
 // Of the map to the target (0) or to the gate (1).
+template <typename T>
 MapGradient state_gradient(const Tensor& weights, const Sizes& sizes, int64_t part) {
   const Tensor nothing = at::empty({0}, weights.options());
   if (part * sizes.hidden >= weights.size(1)) return {nothing, nothing};
-  const Tensor all = weights.narrow(1, part * sizes.hidden, sizes.hidden);
-  return {at::cat({all.narrow(0, sizes.hidden, sizes.input), all.narrow(0, 0, sizes.hidden)}),
-          all.select(0, sizes.hidden + sizes.input).clone()};
+  const Tensor kernel = at::empty({sizes.input + sizes.hidden, sizes.hidden}, weights.options());
+  const Tensor bias = at::empty({sizes.hidden}, weights.options());
+  const Matrix<const T> from = matrix_of<T>(weights).from_column(part * sizes.hidden);
+  const Matrix<T> to{kernel.mutable_data_ptr<T>(), sizes.hidden};
+  copy_rows(from.from_row(sizes.hidden), sizes.input, sizes.hidden, to);
+  copy_rows(from, sizes.hidden, sizes.hidden, to.from_row(sizes.input));
+  copy_rows(from.from_row(sizes.hidden + sizes.input), 1, sizes.hidden, {bias.mutable_data_ptr<T>(), sizes.hidden});
+  return {kernel, bias};
 }
 
 template <typename T, typename Rotation>
@@ -264,8 +322,7 @@ class BackwardPass {
       : problem_(problem),
         sizes_(problem.sizes),
         rotation_(rotation),
-        recurrent_(problem.recurrent_weight.const_data_ptr<T>(), sizes_.state_row(), sizes_.hidden, 1,
-                   sizes_.state_row(), problem.recurrent_weight.nbytes()),
+        recurrent_(packed_transposed<T>(problem.maps.of_states<T>(sizes_))),
         plane_grads_(sizes_, rotation.planes.depth, problem.x.options()),
         joined_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.joined()}, problem.x.options())),
         embedding_grads_(uninitialised({sizes_.backward_steps(), sizes_.batch, sizes_.hidden}, problem.x.options())),
@@ -287,17 +344,20 @@ class BackwardPass {
         grads_(grads) {}
 
   void run(const Wanted& wanted) {
+    if (wanted.x) input_weight_ = problem_.maps.of_inputs<T>(sizes_);
     const int64_t chunk = sizes_.backward_steps();
     for (int64_t end_step = sizes_.time; end_step > 0; end_step -= std::min(chunk, end_step)) {
       const int64_t steps = std::min(chunk, end_step), first = end_step - steps;
       parallel_for(0, sizes_.batch, rows_per_thread, [&](int64_t begin, int64_t end) {
         const FlushDenormals flush;
-        Row<T> at(problem_);
-        if (end_step == sizes_.time && remembers_planes()) set_planes(begin, end, at.target);
+        std::vector<Row<T>> rows;
+        for (int64_t each = 0; each < together; ++each) rows.emplace_back(problem_);
+        if (end_step == sizes_.time && remembers_planes()) set_planes(begin, end, rows[0].target);
         // A backward pass goes over gradients as well.
         each_group(begin, end, 2 * rotation_.bytes_of_row(end_step), [&](int64_t from, int64_t to) {
           for (int64_t step = steps - 1; step >= 0; --step) {
-            for (int64_t row = from; row < to; ++row) step_of_row(row, first, step, at);
+            for (int64_t row = from; row < to; row += together)
+              step_of_rows(row, std::min(row + together, to), first, step, rows);
             const T* grads = part_grad_rows_ + (step * sizes_.batch + from) * sizes_.state_row();
             recurrent_.accumulate(grads, sizes_.state_row(), to - from, hidden_grad(from), sizes_.hidden);
           }
@@ -309,6 +369,8 @@ class BackwardPass {
   }
 
  private:
+  static constexpr int64_t together = Rotation::rows_together;
+
   bool remembers_planes() const { return rotation_.planes.depth > 1; }
 
   const T* parts_of(int64_t row, int64_t step) const {
@@ -316,6 +378,10 @@ class BackwardPass {
   }
 
   T* hidden_grad(int64_t row) const { return state_grads_ + row * sizes_.hidden; }
+
+  // Of a row and step of the chunk at hand.
+  T* embedding_grad(int64_t place) const { return embedding_grad_rows_ + place * sizes_.hidden; }
+  T* part_grads(int64_t place) const { return part_grad_rows_ + place * sizes_.state_row(); }
 
   // Of some rows in all steps, as a step goes through the planes of all before it.
   void set_planes(int64_t begin, int64_t end, Target<T>& target) {
@@ -331,33 +397,46 @@ class BackwardPass {
     return value;
   }
 
-  void step_of_row(int64_t row, int64_t first, int64_t step_of_chunk, Row<T>& at) {
-    const int64_t size = sizes_.hidden, step = first + step_of_chunk;
-    const int64_t place = step_of_chunk * sizes_.batch + row;
-    T *embedding_grad = embedding_grad_rows_ + place * size, *part_grads = part_grad_rows_ + place * sizes_.state_row();
+  void step_of_rows(int64_t begin, int64_t end, int64_t first, int64_t step_of_chunk, std::vector<Row<T>>& rows) {
+    const int64_t step = first + step_of_chunk, first_place = step_of_chunk * sizes_.batch;
+    int64_t count = 0;
+    for (int64_t row = begin; row < end; ++row) {
+      rows[count].row = row;
+      if (before_rotation(step, first_place + row, rows[count])) ++count;
+    }
+    rotation_.backward(rows.data(), count, step, plane_grads_);
+    for (int64_t each = 0; each < count; ++each) after_rotation(step, first_place + rows[each].row, rows[each]);
+  }
+
+  // Leaves the gradient of the rotated state; returns whether the step counts, and so has one.
+  bool before_rotation(int64_t step, int64_t place, Row<T>& at) {
+    const int64_t size = sizes_.hidden, row = at.row;
     T* state_grad = hidden_grad(row);
     const T* before = step ? outputs_.at(row, step - 1) : problem_.hidden.const_data_ptr<T>() + row * size;
     join(before, x_.at(row, step), joined_rows_ + place * sizes_.joined());
-    if (outputs_grad_)
-      add(outputs_grad_.at(row, step), outputs_grad_.unit_stride(), state_grad, sizes_.hidden);
+    if (outputs_grad_) add(outputs_grad_.at(row, step), outputs_grad_.unit_stride(), state_grad, size);
     if (active_ && !(*active_.at(row, step) > 0)) {
-      std::fill_n(embedding_grad, size, T(0));
-      std::fill_n(part_grads, sizes_.state_row(), T(0));
-      return;
+      std::fill_n(embedding_grad(place), size, T(0));
+      std::fill_n(part_grads(place), sizes_.state_row(), T(0));
+      return false;
     }
     copy(before, size, at.hidden);
-    const T* target = remembers_planes() ? at.target.forward(parts_of(row, step) + size)
+    at.target_value = remembers_planes() ? at.target.forward(parts_of(row, step) + size)
                                          : set_plane_of(row, step, at.target);
     rotate_again(row, step, at);
-    update_backward(row, step, part_grads + size, state_grad, at);
-    copy(at.grad, size, embedding_grad);
+    update_backward(row, step, part_grads(place) + size, state_grad, at);
+    copy(at.grad, size, embedding_grad(place));
     if (!remembers_planes()) plane_grads_.clear(row);
-    PlaneGradient<T>& plane_grad = plane_grads_.at(row, step);
-    if (cosines_grad_) plane_grad.versine += *cosines_grad_.at(row, step);
-    rotation_.backward(row, step, at.hidden, at.rotated, at.grad, plane_grads_, at.workspace);
-    add(at.grad, state_grad, sizes_.hidden);
-    plane_backward(rotation_.planes.at(row, step), target, size, plane_grad, embedding_grad, part_grads);
-    at.target.backward(part_grads, norm_grads(row));
+    if (cosines_grad_) plane_grads_.at(row, step).versine += *cosines_grad_.at(row, step);
+    return true;
+  }
+
+  // From the gradient of the state that was rotated.
+  void after_rotation(int64_t step, int64_t place, Row<T>& at) {
+    add(at.grad, hidden_grad(at.row), sizes_.hidden);
+    plane_backward(rotation_.planes.at(at.row, step), at.target_value, sizes_.hidden, plane_grads_.at(at.row, step),
+                   embedding_grad(place), part_grads(place));
+    at.target.backward(part_grads(place), norm_grads(at.row));
   }
 
   void join(const T* state, const T* input, T* joined) const {
@@ -402,7 +481,7 @@ class BackwardPass {
     const int64_t rows = steps * sizes_.batch;
     Tensor grad = uninitialised({steps, sizes_.batch, sizes_.input}, grads_.x.options());
     const Matrix<T> sums{grad.mutable_data_ptr<T>(), sizes_.input};
-    const Matrix<const T> weights{problem_.input_weight.const_data_ptr<T>(), sizes_.row()};
+    const Matrix<const T> weights = matrix_of<T>(input_weight_);
     multiply_large<T, Left::plain, Right::transposed>({embedding_grad_rows_, sizes_.hidden}, weights, rows,
                                                       sizes_.input, sizes_.hidden, sums, {});
     multiply_large<T, Left::plain, Right::transposed>({part_grad_rows_, sizes_.state_row()},
@@ -415,6 +494,7 @@ class BackwardPass {
   const Sizes& sizes_;
   Rotation& rotation_;
   const PackedMatrix<T> recurrent_;
+  Tensor input_weight_;  // if the gradient of x is wanted
   PlaneGradients<T> plane_grads_;
   const Tensor joined_, embedding_grads_, part_grads_;  // of the chunk at hand, time first
   const Tensor norm_grads_;  // of each row of the batch, so that threads need not wait for one another
@@ -438,7 +518,13 @@ void check(const Problem& problem, const optional<Tensor>& memory) {
   check_rows(problem.x);
   const Sizes& sizes = problem.sizes;
   TORCH_CHECK(sizes.time > 0, "a sequence has no step");
-  TORCH_CHECK(problem.input_weight.size(1) == sizes.row() && problem.recurrent_weight.size(0) == sizes.hidden,
+  const auto belongs = [&](const Tensor& kernel, int64_t rows) {
+    return kernel.sizes() == at::IntArrayRef{rows, sizes.hidden};
+  };
+  const Maps& maps = problem.maps;
+  const int64_t both = sizes.input + sizes.hidden;
+  TORCH_CHECK(belongs(maps.embedding, sizes.input) && belongs(maps.target, both) &&
+                  (!maps.gate || belongs(*maps.gate, both)),
               "the maps do not belong together");
   TORCH_CHECK(!memory || memory->size(1) == sizes.hidden, "the memory is not of the hidden size");
 }
@@ -452,7 +538,7 @@ Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memor
             const optional<Tensor>& gate, const optional<Tensor>& gate_bias, const optional<Tensor>& norms,
             const optional<Tensor>& keep, const optional<Tensor>& active, const std::string& activation,
             const std::string& layer_norm, optional<double> eta, double eps, bool keeps) {
-  const Maps maps{embedding, embedding_bias, target, target_bias, gate, gate_bias};
+  const Maps maps(embedding, target, gate, embedding_bias, target_bias, gate_bias);
   const Problem problem{x, hidden, maps, norms, keep, active, form_of(activation, layer_norm, eta, eps)};
   check(problem, memory);
   const Sizes& sizes = problem.sizes;
@@ -507,8 +593,7 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
                       const Tensor& last_memory, const Tensor& parts, const Tensor& rotated, const Tensor& copies,
                       const std::string& activation, const std::string& layer_norm, optional<double> eta, double eps,
                       bool want_x, bool want_memory, bool want_embedding, bool want_rotation) {
-  const optional<Tensor> no_bias;
-  const Maps maps{embedding, no_bias, target, no_bias, gate, no_bias};
+  const Maps maps(embedding, target, gate);
   const Problem problem{x, hidden, maps, norms, keep, active, form_of(activation, layer_norm, eta, eps)};
   check(problem, memory);
   const Sizes& sizes = problem.sizes;
@@ -520,6 +605,7 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
                   at::zeros({want_rotation ? sizes.joined() : 0, want_rotation ? sizes.state_row() : 0}, options),
                   at::zeros({want_embedding ? sizes.input + 1 : 0, sizes.hidden}, options)};
   const Saved saved{parts, rotated};
+  MapGradient of_embedding, of_target, of_gate;
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum_backward", [&] {
     using T = scalar_t;
     const auto run = [&](auto& rotation) {
@@ -540,12 +626,12 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
       run(rotation);
       if (want_memory) grads.memory = rotation.memory_grad();
     }
+    of_embedding = embedding_gradient<T>(grads.embedding, sizes);
+    of_target = state_gradient<T>(grads.rotation, sizes, 0);
+    of_gate = state_gradient<T>(grads.rotation, sizes, 1);
   });
-  const auto [embedding_grad, embedding_bias_grad] = embedding_gradient(grads.embedding, sizes);
-  const auto [target_grad, target_bias_grad] = state_gradient(grads.rotation, sizes, 0);
-  const auto [gate_grad, gate_bias_grad] = state_gradient(grads.rotation, sizes, 1);
-  return {grads.x,     grads.hidden,     grads.memory, embedding_grad, embedding_bias_grad,
-          target_grad, target_bias_grad, gate_grad,    gate_bias_grad, grads.norms};
+  return {grads.x,         grads.hidden,     grads.memory,  of_embedding.first, of_embedding.second,
+          of_target.first, of_target.second, of_gate.first, of_gate.second,     grads.norms};
 }
 
 // ---------------------------------------------------------------------------------------------------------

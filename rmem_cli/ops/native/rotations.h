@@ -78,10 +78,10 @@ class PlaneGradients {
 // ---------------------------------------------------------------------------------------------------------
 // What rotates the hidden state: the step's rotation alone, or all rotations so far, in one of two forms
 //
-// `forward` takes the state of one row, padded, and sets `rotated`, padded. `backward` turns the gradient of
-// `rotated`, padded, into that of the state, in place, and adds to those of the planes; `rotated` is spoilt.
-// `workspace` are numbers that the thread may use, `workspace_rows` padded rows. `bytes_of_row` is how much of a
-// row of the batch a step goes over once more, if it is the last of so many.
+// `forward` takes the state of one row, padded, and sets `rotated`, padded. `backward` turns the gradients of
+// `rotated` of some rows, at most `rows_together`, into those of their states, in place, and adds to those of the
+// planes; `rotated` is spoilt. `workspace` are numbers that the thread may use, `workspace_rows` padded rows.
+// `bytes_of_row` is how much of a row of the batch a step goes over once more, if it is the last of so many.
 
 constexpr int64_t workspace_rows = 2;
 
@@ -89,6 +89,7 @@ template <typename T>
 class SingleRotation {
  public:
   static constexpr bool accumulates = false;
+  static constexpr int64_t rows_together = 1;
 
   SingleRotation(const Sizes& sizes, const at::TensorOptions& options)
       : planes(sizes, 1, options), width_(padded<T>(sizes.hidden)) {}
@@ -102,8 +103,12 @@ class SingleRotation {
 
   int64_t bytes_of_row(int64_t) const { return 0; }
 
-  void backward(int64_t row, int64_t step, const T*, T* rotated, T* grad, PlaneGradients<T>& plane_grads, T*) {
-    turn_back(&planes.at(row, step), &plane_grads.at(row, step), 0, 0, rotated, grad, width_);
+  template <typename Row>
+  void backward(const Row* rows, int64_t count, int64_t step, PlaneGradients<T>& plane_grads) {
+    for (const Row* at = rows; at < rows + count; ++at) {
+      const TurnedBack<T> only{&planes.at(at->row, step), &plane_grads.at(at->row, step), at->rotated, at->grad};
+      turn_back<1>(&only, 1, 0, width_);
+    }
   }
 
   Planes<T> planes;
@@ -144,6 +149,7 @@ template <typename T>
 class RotationSequence {
  public:
   static constexpr bool accumulates = true;
+  static constexpr int64_t rows_together = 2;
 
   // Of the first `depth` steps.
   RotationSequence(const Sizes& sizes, int64_t depth, const at::TensorOptions& options)
@@ -181,22 +187,31 @@ class RotationSequence {
       for (int64_t unit = 0; unit < size_; ++unit) grown.row(unit)[unit] += 1;
   }
 
-  void backward(int64_t row, int64_t step, const T* hidden, T* rotated, T* grad, PlaneGradients<T>& plane_grads,
-                T* workspace) {
-    if (initial_.defined()) {
-      // What the initial memory was applied to cannot be had from the result: it need not have an inverse.
-      copy(hidden, width_, rotated);
-      turn<1>(planes.of_row(row), 0, step, &rotated, width_);
-      copy(grad, width_, workspace);
-      multiply_transposed(initial_.const_data_ptr<T>() + row * initial_.stride(0), size_, width_, workspace, grad);
+  template <typename Row>
+  void backward(const Row* rows, int64_t count, int64_t step, PlaneGradients<T>& plane_grads) {
+    TurnedBack<T> each[rows_together];
+    for (int64_t index = 0; index < count; ++index) {
+      const Row& at = rows[index];
+      if (initial_.defined()) take_back_initial(at, step);
+      each[index] = {planes.of_row(at.row), plane_grads.of_row(at.row), at.rotated, at.grad};
     }
-    turn_back(planes.of_row(row), plane_grads.of_row(row), 0, step, rotated, grad, width_);
+    turn_back<rows_together>(each, count, step, width_);
   }
 
   Planes<T> planes;
   Tensor memory;
 
  private:
+  // What the initial memory was applied to cannot be had from the result: it need not have an inverse.
+  template <typename Row>
+  void take_back_initial(const Row& at, int64_t step) {
+    copy(at.hidden, width_, at.rotated);
+    turn<1>(planes.of_row(at.row), 0, step, &at.rotated, width_);
+    copy(at.grad, width_, at.workspace);
+    multiply_transposed(initial_.const_data_ptr<T>() + at.row * initial_.stride(0), size_, width_, at.workspace,
+                        at.grad);
+  }
+
   // Keeps what u' and w' of the step are multiplied by.
   void keep_growth(int64_t row, int64_t step, const T* left_u, const T* left_w) {
     const Plane<T>& plane = planes.at(row, step);
@@ -266,6 +281,7 @@ template <typename T>
 class MemoryRows {
  public:
   static constexpr bool accumulates = true;
+  static constexpr int64_t rows_together = 1;
 
   // `copies` [count, batch, hidden, hidden] of the matrix are read every `copy_steps` steps.
   MemoryRows(const Sizes& sizes, const Tensor& memory, const Tensor& copies, const at::TensorOptions& options)
@@ -285,14 +301,16 @@ class MemoryRows {
 
   int64_t bytes_of_row(int64_t) const { return matrix_.stride(0) * sizeof(T); }
 
-  void backward(int64_t row, int64_t step, const T* hidden, T*, T* grad, PlaneGradients<T>& plane_grads,
-                T* workspace) {
-    T* matrix = of_row(matrix_, row);
-    copy(grad, width_, workspace);
-    take_back_memory(planes.at(row, step), matrix, of_row(grad_, row), size_, width_, hidden, workspace, grad,
-                     plane_grads.at(row, step));
-    if (const T* copy = copy_at(row, step))
-      for (int64_t unit = 0; unit < size_; ++unit) std::copy_n(copy + unit * size_, size_, matrix + unit * width_);
+  template <typename Row>
+  void backward(const Row* rows, int64_t count, int64_t step, PlaneGradients<T>& plane_grads) {
+    for (const Row* at = rows; at < rows + count; ++at) {
+      T* matrix = of_row(matrix_, at->row);
+      copy(at->grad, width_, at->workspace);
+      take_back_memory(planes.at(at->row, step), matrix, of_row(grad_, at->row), size_, width_, at->hidden,
+                       at->workspace, at->grad, plane_grads.at(at->row, step));
+      if (const T* copy = copy_at(at->row, step))
+        for (int64_t unit = 0; unit < size_; ++unit) std::copy_n(copy + unit * size_, size_, matrix + unit * width_);
+    }
   }
 
   Planes<T> planes;
