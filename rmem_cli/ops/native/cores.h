@@ -15,6 +15,9 @@
 
 namespace rmem {
 
+// Rows of a batch that make a thread worth its while: fewer take as long to multiply.
+constexpr int64_t rows_per_thread = 4;
+
 inline int64_t nanoseconds_now() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }

@@ -89,16 +89,16 @@ inline void multiply_block(Matrix<const T> left, Matrix<const T> panel, int64_t 
       put(sums[row][vector], result.row(row) + vector * lanes, width - vector * lanes, add);
 }
 
-// The same for any number of rows, as few blocks of nearly as many each.
-template <typename T, Left side>
+// The same for any number of rows, as few blocks of nearly as many each. `fetches`: the panel is packed, and what lies
+// behind these rows, and is multiplied by next, may be in no near cache.
+template <typename T, Left side, bool fetches = false>
 class PanelProduct {
  public:
-  // `far`: the panel is packed, and what lies behind these rows, and is multiplied by next, is in no near cache. Each
-  // block fetches its share of it: all at once would be asked for faster than it can come.
+  // `far`: it is in none. Each block fetches its share of it: all at once would be asked for faster than it can come.
   static void run(Matrix<const T> left, Matrix<const T> panel, int64_t rows, int64_t depth, Matrix<T> result,
                   int64_t width, bool add, bool far = false) {
     const int64_t blocks = (rows + block_rows - 1) / block_rows;
-    const int64_t share = far ? (row_lines + blocks - 1) / blocks : 0;
+    const int64_t share = fetches && far ? (row_lines + blocks - 1) / blocks : 0;
     for (int64_t block = 0, row = 0; block < blocks; ++block) {
       const int64_t height = (rows - row) / (blocks - block);
       const Block multiply = block * share < row_lines ? fetching[share][height - 1] : fetching[0][height - 1];
@@ -111,6 +111,7 @@ class PanelProduct {
  private:
   // Lines of the cache that a row of a packed panel takes.
   static constexpr int row_lines = (panel_columns<T> * sizeof(T) + line_bytes - 1) / line_bytes;
+  static constexpr int most_lines = fetches ? row_lines : 0;
 
   using Block = void (*)(Matrix<const T>, Matrix<const T>, int64_t, Matrix<T>, int64_t, bool, const T*);
   using Heights = std::array<Block, block_rows>;
@@ -121,12 +122,12 @@ class PanelProduct {
   }
 
   template <int... lines>
-  static constexpr std::array<Heights, row_lines + 1> of_lines(std::integer_sequence<int, lines...>) {
+  static constexpr std::array<Heights, most_lines + 1> of_lines(std::integer_sequence<int, lines...>) {
     return {of_heights<lines>(std::make_integer_sequence<int, block_rows>{})...};
   }
 
   // By the lines that are fetched beside a row, and by the height of a block less one.
-  static constexpr auto fetching = of_lines(std::make_integer_sequence<int, row_lines + 1>{});
+  static constexpr auto fetching = of_lines(std::make_integer_sequence<int, most_lines + 1>{});
 };
 
 // result [rows, columns] = left [rows, depth] @ right [depth, columns], or added to it. Behind the last row of
@@ -184,7 +185,7 @@ class PackedMatrix {
     const T* packed = packed_.template const_data_ptr<T>();
     for (int64_t first = begin; first < end; first += panel_columns<T>)
       for (int64_t inner = 0; inner < depth_; inner += depth_step)
-        PanelProduct<T, Left::plain>::run(
+        PanelProduct<T, Left::plain, true>::run(
             {left + inner, left_stride}, {packed + first * depth_ + inner * panel_columns<T>, panel_columns<T>}, rows,
             std::min(depth_step, depth_ - inner), {result + first, result_stride},
             std::min(panel_columns<T>, columns_ - first), true, far_);

@@ -38,8 +38,6 @@ inline Form form_of(const std::string& activation, const std::string& layer_norm
 // Steps of the forward pass after which the threads meet, and rows of all these steps in the backward pass.
 constexpr int64_t chunk_steps = 64;
 constexpr int64_t chunk_rows = 4096;
-// Rows of the batch that make a thread worth its while: fewer take as long to multiply.
-constexpr int64_t rows_per_thread = 4;
 // Steps between two copies of a memory, which bound the rounding that taking it back accumulates.
 constexpr int64_t copy_steps = 4 * chunk_steps;
 

@@ -68,8 +68,6 @@ class Team {
   }
 
  private:
-  // Rows of the batch that make a thread worth its while: fewer take as long to multiply.
-  static constexpr int64_t rows_per_thread = 4;
   // OpenMP alone promises that all parts run at once, and so can meet.
 #if AT_PARALLEL_OPENMP
   static constexpr bool at_once = true;
