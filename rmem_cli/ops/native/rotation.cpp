@@ -31,7 +31,7 @@ namespace {
 // ---------------------------------------------------------------------------------------------------------
 // Sequences
 
-// A kernel, or a bias as the only row of a matrix.
+// Of rows that lie one behind the other.
 template <typename T>
 Matrix<const T> matrix_of(const Tensor& tensor) {
   return {tensor.const_data_ptr<T>(), tensor.size(-1)};
