@@ -69,7 +69,7 @@ def measure(case: Case, repeats: int, seconds: float, *, memory: bool = True) ->
         rates.append(product_rate())
         fastest_rates.append(product_rate(product))
         for form, step in steps.items():
-            times[form].append(_seconds(step))
+            times[form].append(seconds_of(step))
     flops, rate = case.flops(case.size), statistics.median(rates)
     fastest_rate = max(rate, statistics.median(fastest_rates))
     return [
@@ -92,10 +92,11 @@ def product_rate(multiply: Callable[[Tensor, Tensor], Tensor] = torch.mm) -> flo
     """Floating-point operations a second of one product of two 2048 x 2048 matrices in single precision."""
     matrix = torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE)
     multiply(matrix, matrix)
-    return 2 * _PRODUCT_SIZE**3 / _seconds(lambda: multiply(matrix, matrix))
+    return 2 * _PRODUCT_SIZE**3 / seconds_of(lambda: multiply(matrix, matrix))
 
 
-def _seconds(step: Callable[[], object]) -> float:
+def seconds_of(step: Callable[[], object]) -> float:
+    """How long a step takes."""
     started = time.perf_counter()
     step()
     return time.perf_counter() - started

@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from rmem_cli.bench.beside import BesideBusy
     from rmem_cli.bench.measure import Measurement
 
 
@@ -24,6 +29,15 @@ def bench(
         bool, typer.Option("--growth", help="Also measure twice the time steps and twice the units.")
     ] = False,
     memory: Annotated[bool, typer.Option(help="Measure memory too, in processes of their own.")] = True,
+    busy: Annotated[
+        int,
+        typer.Option(
+            "--busy",
+            min=0,
+            metavar="PROCESSES",
+            help="Instead, time steps alone, on one thread, and beside so many busy processes.",
+        ),
+    ] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object for each measurement.")
     ] = False,
@@ -36,11 +50,7 @@ def bench(
     A case's forms take turns in one process, beside products of large matrices: torch's own, and the fastest
     there is here, which no step outruns.
     """
-    import dataclasses
-    import json
-
-    from rich.console import Console
-
+    from rmem_cli.bench.beside import measure_beside
     from rmem_cli.bench.cases import find_cases
     from rmem_cli.bench.measure import measure
 
@@ -49,23 +59,43 @@ def bench(
         for case in chosen:
             typer.echo(case.name)
         return
-    console = Console(soft_wrap=True)
     for case in chosen:
         for variant in [case, *case.grown()] if growth else [case]:
-            measurements = measure(variant.only(form or []), repeats, seconds, memory=memory)
-            if as_json:
-                for each in measurements:
-                    typer.echo(json.dumps(dataclasses.asdict(each)))
+            forms = variant.only(form or [])
+            if busy:
+                beside = measure_beside(forms, busy, repeats, seconds)
+                _show(beside, _table_beside(variant.name, beside), as_json)
             else:
-                console.print(_table(variant.name, measurements))
+                measurements = measure(forms, repeats, seconds, memory=memory)
+                _show(measurements, _table(variant.name, measurements), as_json)
 
 
-def _table(name: str, measurements: "list[Measurement]") -> "object":
+def _show(measurements: "Sequence[Measurement | BesideBusy]", table: "Table", as_json: bool) -> None:
+    import dataclasses
+    import json
+
+    from rich.console import Console
+
+    if not as_json:
+        Console(soft_wrap=True).print(table)
+        return
+    for each in measurements:
+        typer.echo(json.dumps(dataclasses.asdict(each)))
+
+
+def _empty_table(name: str, *columns: str) -> "Table":
     from rich.table import Table
 
     table = Table(title=name, title_justify="left", box=None)
-    for column in ("form", "ms/step", "fastest", "repeats", "speed", "MB", "GF/s", "of torch.mm", "of best"):
+    for column in ("form", *columns):
         table.add_column(column, justify="left" if column == "form" else "right")
+    return table
+
+
+def _table(name: str, measurements: "list[Measurement]") -> "Table":
+    table = _empty_table(
+        name, "ms/step", "fastest", "repeats", "speed", "MB", "GF/s", "of torch.mm", "of best"
+    )
     slowest = max(each.milliseconds for each in measurements)
     for each in measurements:
         table.add_row(
@@ -78,5 +108,19 @@ def _table(name: str, measurements: "list[Measurement]") -> "object":
             f"{each.gigaflops:.1f}",
             f"{each.share:.0%}",
             f"{each.share_of_fastest:.0%}",
+        )
+    return table
+
+
+def _table_beside(name: str, measurements: "list[BesideBusy]") -> "Table":
+    table = _empty_table(name, "ms alone", "one thread", "beside busy", "to alone", "to one thread")
+    for each in measurements:
+        table.add_row(
+            each.form,
+            f"{each.milliseconds:.1f}",
+            f"{each.one_thread:.1f}",
+            f"{each.beside:.1f}",
+            f"{each.beside / each.milliseconds:.2f}x",
+            f"{each.beside / each.one_thread:.2f}x",
         )
     return table

@@ -1,6 +1,11 @@
 """What is measured is a training step of the form it is named after, and nothing else."""
 
 import json
+import resource
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -8,6 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from rmem_cli.app import app
+from rmem_cli.bench import beside
+from rmem_cli.bench.beside import busy_processes, measure_beside
 from rmem_cli.bench.cases import CASES, Size, find_cases
 from rmem_cli.bench.measure import measure
 from rmem_cli.errors import UsageError
@@ -64,6 +71,78 @@ def test_the_command_prints_one_object_for_each_form_of_each_case():
     done = CliRunner().invoke(app, options, catch_exceptions=False)
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["form"] == "fast"
+
+
+def processor_seconds_of_children():
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+
+
+def test_the_command_times_steps_beside_busy_processes(monkeypatch):
+    monkeypatch.setattr(beside, "_LEAST_BLOCK_SECONDS", 0.0)
+    options = ["bench", "lstm-h256-b10", "--form", "fast", "--busy", "1", "--repeats", "1", "--seconds", "0"]
+    done = CliRunner().invoke(app, [*options, "--json"], catch_exceptions=False)
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["busy"] == 1
+    table = CliRunner().invoke(app, options, catch_exceptions=False).stdout
+    assert "beside busy" in table
+
+
+def test_busy_processes_compute_and_have_ended_at_the_end():
+    before = processor_seconds_of_children()
+    with busy_processes(2):
+        time.sleep(1)
+    # Only children that have ended are counted.
+    assert processor_seconds_of_children() - before > 0.2
+
+
+def test_a_busy_process_does_not_outlive_one_that_is_killed():
+    source = """
+import time
+from rmem_cli.bench import beside
+from rmem_cli.bench.beside import busy_processes
+with busy_processes(1):
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+    # Whoever holds the other end of the pipe has not ended.
+    parent = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE)
+    assert parent.stdout.readline() == b"begun\n"
+    parent.kill()
+    assert parent.communicate(timeout=30)[0] == b""
+
+
+def test_steps_are_timed_alone_on_one_thread_and_beside_busy_processes(monkeypatch):
+    case = small(find_cases(["rum-lambda1-h50"])[0]).only(["fast"])
+    seen, running = set(), [0]
+
+    @contextmanager
+    def counted(count):
+        with busy_processes(count):
+            running.append(count)
+            yield
+            running.pop()
+
+    def make(size, form):
+        step = case.make(size, form)
+
+        def noted():
+            seen.add((torch.get_num_threads(), running[-1]))
+            step()
+
+        return noted
+
+    monkeypatch.setattr(beside, "busy_processes", counted)
+    monkeypatch.setattr(beside, "_LEAST_BLOCK_SECONDS", 0.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        (measured,) = measure_beside(replace(case, make=make), busy=2, repeats=5, seconds=60)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == {(3, 0), (1, 0), (3, 2)}
+    assert measured.repeats >= 5
+    assert min(measured.milliseconds, measured.one_thread, measured.beside) > 0
 
 
 def test_an_unknown_case_or_form_is_refused_with_those_there_are():
