@@ -14,10 +14,10 @@ import torch
 from rmem_cli.bench.cases import Case, Step
 from rmem_cli.bench.measure import seconds_of
 
-_BLOCKS = 4
-# Shorter ones would show how threads find out that cores are taken, not how they do from then on.
+_ROUNDS = 4
 _LEAST_BLOCK_SECONDS = 1.0
-_SETTLING_SECONDS = 0.3
+# For as long after cores were taken, work may be left to fewer threads, and those that wait sleep: `cores.h`.
+_SETTLING_SECONDS = 1.3
 # Ends with the process that began it, even if that is killed, and without a word if both are interrupted.
 _BUSY = """
 import os, signal, sys
@@ -59,38 +59,47 @@ def measure_beside(case: Case, busy: int, repeats: int, seconds: float) -> list[
         case: What to measure.
         busy: Processes that never wait.
         repeats: Steps of each kind, at least; as many more as a block of a second has room for.
-        seconds: After which no further round of blocks of a form begins.
+        seconds: After which no further round of blocks begins.
     """
     torch.manual_seed(0)
-    return [_measure_form(case, form, busy, repeats, seconds) for form in case.forms_here()]
-
-
-def _measure_form(case: Case, form: str, busy: int, repeats: int, seconds: float) -> BesideBusy:
-    step, threads = case.make(case.size, form), torch.get_num_threads()
-    step()
-    alone: list[float] = []
-    one_thread: list[float] = []
-    beside: list[float] = []
-    each = -(-repeats // _BLOCKS)
+    times = {form: _Times(case.make(case.size, form)) for form in case.forms_here()}
     started = time.perf_counter()
-    for _ in range(_BLOCKS):
-        alone += _block(step, each)
-        with _on_one_thread():
-            one_thread += _block(step, each)
-        with busy_processes(busy):
-            beside += _block(step, each)
+    for _ in range(_ROUNDS):
+        for each in times.values():
+            each.add_round(-(-repeats // _ROUNDS), busy)
         if time.perf_counter() - started >= seconds:
             break
-    return BesideBusy(
-        case=case.name,
-        form=form,
-        threads=threads,
-        busy=busy,
-        milliseconds=1e3 * statistics.median(alone),
-        one_thread=1e3 * statistics.median(one_thread),
-        beside=1e3 * statistics.median(beside),
-        repeats=min(len(alone), len(one_thread), len(beside)),
-    )
+    return [
+        BesideBusy(
+            case=case.name,
+            form=form,
+            threads=torch.get_num_threads(),
+            busy=busy,
+            milliseconds=1e3 * statistics.median(each.alone),
+            one_thread=1e3 * statistics.median(each.one_thread),
+            beside=1e3 * statistics.median(each.beside),
+            repeats=min(len(each.alone), len(each.one_thread), len(each.beside)),
+        )
+        for form, each in times.items()
+    ]
+
+
+class _Times:
+    """Times of a step, of each kind."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.alone: list[float] = []
+        self.one_thread: list[float] = []
+        self.beside: list[float] = []
+
+    def add_round(self, least: int, busy: int) -> None:
+        """A block of at least so many steps of each kind, that beside so many processes last."""
+        self.alone += _block(self.step, least)
+        with _on_one_thread():
+            self.one_thread += _block(self.step, least)
+        with busy_processes(busy):
+            self.beside += _block(self.step, least)
 
 
 def _block(step: Step, least: int) -> list[float]:

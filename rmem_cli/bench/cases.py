@@ -78,8 +78,16 @@ class Case:
     flops: Callable[[Size], float]
 
     def forms_here(self) -> list[str]:
-        """Those of its forms that run on this machine."""
-        return [form for form in self.forms if form != "native" or build.available(self.family)]
+        """Those of its forms that run on this machine.
+
+        Raises:
+            UsageError: None does.
+        """
+        here = [form for form in self.forms if form != "native" or build.available(self.family)]
+        if not here:
+            reason = build.status(self.family).reason
+            raise UsageError(f"the native form of {self.name} does not run here: {reason}")
+        return here
 
     def only(self, forms: list[str]) -> "Case":
         """The same in some of its forms; in all of them if none is named.
@@ -102,18 +110,36 @@ class Case:
         ]
 
 
-def find_cases(names: Iterable[str]) -> list[Case]:
+def find_cases(names: Iterable[str], forms: Iterable[str] = ()) -> list[Case]:
     """Cases by their names, or by how their names begin; all of them if none is named.
 
+    Args:
+        names: Of cases.
+        forms: The cases are reduced to these; without names, to those cases that have one of them.
+
     Raises:
-        UsageError: There is no such case.
+        UsageError: There is no such case, or a case that is named has no such form.
     """
-    wanted = list(names)
+    wanted, kept = list(names), list(forms)
     for name in wanted:
         if not any(case.name.startswith(name) for case in CASES):
             known = ", ".join(case.name for case in CASES)
             raise UsageError(f"there is no case {name!r} to measure; there are {known}")
-    return [case for case in CASES if not wanted or any(case.name.startswith(name) for name in wanted)]
+    if wanted:
+        return [case.only(kept) for case in CASES if any(case.name.startswith(name) for name in wanted)]
+    _check_forms(kept)
+    return [
+        case.only([form for form in case.forms if form in kept])
+        for case in CASES
+        if not kept or any(form in kept for form in case.forms)
+    ]
+
+
+def _check_forms(forms: list[str]) -> None:
+    known = list(dict.fromkeys(form for case in CASES for form in case.forms))
+    for form in forms:
+        if form not in known:
+            raise UsageError(f"no case has a form {form!r}; there are {', '.join(known)}")
 
 
 def _lstm_step(gate: Any, coupled: bool, size: Size, form: str) -> Step:

@@ -54,20 +54,21 @@ def bench(
     from rmem_cli.bench.cases import find_cases
     from rmem_cli.bench.measure import measure
 
-    chosen = find_cases(cases or [])
+    chosen = find_cases(cases or [], form or [])
     if list_cases:
         for case in chosen:
             typer.echo(case.name)
         return
+    # What cannot be measured here is refused, and what is to be built is built, before anything is measured.
     for case in chosen:
-        for variant in [case, *case.grown()] if growth else [case]:
-            forms = variant.only(form or [])
-            if busy:
-                beside = measure_beside(forms, busy, repeats, seconds)
-                _show(beside, _table_beside(variant.name, beside), as_json)
-            else:
-                measurements = measure(forms, repeats, seconds, memory=memory)
-                _show(measurements, _table(variant.name, measurements), as_json)
+        case.forms_here()
+    for case in [each for one in chosen for each in ([one, *one.grown()] if growth else [one])]:
+        if busy:
+            beside = measure_beside(case, busy, repeats, seconds)
+            _show(beside, _table_beside(case.name, beside), as_json)
+        else:
+            measurements = measure(case, repeats, seconds, memory=memory)
+            _show(measurements, _table(case.name, measurements), as_json)
 
 
 def _show(measurements: "Sequence[Measurement | BesideBusy]", table: "Table", as_json: bool) -> None:

@@ -7,13 +7,13 @@ def doctor() -> None:
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    for title, lines in (
-        ("environment", _environment()),
-        ("folders", _folders()),
-        ("operations", _operations()),
+    for title, lines_of in (
+        ("environment", _environment),
+        ("folders", _folders),
+        ("operations", _operations),
     ):
         table = Table(title=title, title_justify="left", box=None, show_header=False)
-        for line in lines:
+        for line in lines_of():
             table.add_row(*line)
         console.print(table)
 
@@ -50,11 +50,19 @@ def _folders() -> list[tuple[str, str]]:
 
 def _operations() -> list[tuple[str, str, str]]:
     from rmem_cli.ops.native import build
+
+    return [(family, *_form_and_reason(family)) for family in build.FAMILIES]
+
+
+def _form_and_reason(family: str) -> tuple[str, str]:
+    from rmem_cli.errors import UsageError
+    from rmem_cli.ops.native import build
     from rmem_cli.ops.product import dispatch
 
-    statuses = {family: build.status(family) for family in build.FAMILIES if family != "product"}
-    if dispatch.mkl_is_narrow():
-        statuses["product"] = build.status("product")
-    else:
-        statuses["product"] = build.Status(False, "torch's own: MKL leaves no vectors half unused here")
-    return [(op, "native" if each.available else "fast", each.reason) for op, each in statuses.items()]
+    if family == "product" and not dispatch.mkl_is_narrow():
+        return "fast", "torch's own: MKL leaves no vectors half unused here"
+    try:
+        status = build.status(family)
+    except UsageError as error:
+        return "none", str(error)
+    return "native" if status.available else "fast", status.reason

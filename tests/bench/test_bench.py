@@ -1,6 +1,7 @@
 """What is measured is a training step of the form it is named after, and nothing else."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from rmem_cli.bench.beside import busy_processes, measure_beside
 from rmem_cli.bench.cases import CASES, Size, find_cases
 from rmem_cli.bench.measure import measure
 from rmem_cli.errors import UsageError
+from rmem_cli.ops.native import build
 
 SMALL = Size(hidden=6, batch=2, time=5, inputs=3)
 
@@ -79,6 +81,7 @@ def processor_seconds_of_children():
 
 def test_the_command_times_steps_beside_busy_processes(monkeypatch):
     monkeypatch.setattr(beside, "_LEAST_BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(beside, "_SETTLING_SECONDS", 0.0)
     options = ["bench", "lstm-h256-b10", "--form", "fast", "--busy", "1", "--repeats", "1", "--seconds", "0"]
     done = CliRunner().invoke(app, [*options, "--json"], catch_exceptions=False)
     (line,) = done.stdout.splitlines()
@@ -133,6 +136,7 @@ def test_steps_are_timed_alone_on_one_thread_and_beside_busy_processes(monkeypat
 
     monkeypatch.setattr(beside, "busy_processes", counted)
     monkeypatch.setattr(beside, "_LEAST_BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(beside, "_SETTLING_SECONDS", 0.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -149,19 +153,57 @@ def test_an_unknown_case_or_form_is_refused_with_those_there_are():
     with pytest.raises(UsageError, match=r"no case 'gpt'.*ur_lstm-h256-b10-t500"):
         find_cases(["gpt"])
     with pytest.raises(UsageError, match=r"no form 'slow'; it has reference, fast, native"):
-        find_cases(["rum"])[0].only(["slow"])
+        find_cases(["rum"], ["slow"])
+    with pytest.raises(UsageError, match=r"no case has a form 'slow'; there are reference, fast, native"):
+        find_cases([], ["slow"])
 
 
-def test_doctor_says_which_form_of_each_operation_runs_and_why(monkeypatch):
+def test_a_form_alone_names_the_cases_that_have_it():
+    forms = {case.name: case.forms for case in find_cases([], ["native", "torch.nn.LSTM"])}
+    assert forms["lstm-h256-b10-t500"] == ("native", "torch.nn.LSTM")
+    assert forms["rum-lambda1-h50-b32-t53"] == ("native",)
+    assert "rmt" not in forms
+
+
+@pytest.fixture
+def nothing_native(monkeypatch):
     monkeypatch.setenv("RMEM_NATIVE", "off")
-    from rmem_cli.ops.native import build
-
     build.status.cache_clear()
-    try:
-        done = CliRunner().invoke(app, ["doctor"], catch_exceptions=False)
-    finally:
-        build.status.cache_clear()
-    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    yield
+    build.status.cache_clear()
+
+
+def test_a_form_that_does_not_run_here_is_refused_before_anything_is_measured(nothing_native):
+    done = CliRunner().invoke(app, ["bench", "lstm-h256-b10", "rum-lambda1", "--form", "native"])
+    assert done.stdout == ""
+    with pytest.raises(
+        UsageError, match="native form of lstm-h256-b10-t500 does not run here: RMEM_NATIVE=off"
+    ):
+        raise done.exception
+
+
+def lines_by_name(printed):
+    return {line.split()[0]: line for line in printed.splitlines() if line.strip()}
+
+
+def test_doctor_says_which_form_of_each_operation_runs_and_why(nothing_native):
+    lines = lines_by_name(CliRunner().invoke(app, ["doctor"], catch_exceptions=False).stdout)
     assert "fast" in lines["gates"]
     assert "RMEM_NATIVE=off" in lines["gates"]
     assert torch.__version__ in lines["torch"]
+
+
+def test_doctor_says_all_it_finds_where_a_native_form_is_demanded_and_cannot_be_had(tmp_path):
+    demanded = {"RMEM_NATIVE": "on", "RMEM_NATIVE_CACHE": str(tmp_path), "CXX": "no-such-compiler"}
+    done = subprocess.run(
+        [sys.executable, "-m", "rmem_cli", "doctor"],
+        env={**os.environ, **demanded},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    lines = lines_by_name(done.stdout)
+    assert torch.__version__ in lines["torch"]
+    assert all("RMEM_NATIVE=on" in lines[family] for family in ("gates", "rotation", "attention"))
+    assert "no-such-compiler" in done.stdout

@@ -214,12 +214,14 @@ def test_a_second_derivative_is_refused():
 
 def test_wrong_widths_are_refused():
     projected, _, *positions = operands(Layout(4))
-    with pytest.raises(RuntimeError, match="as wide as the heads"):
+    with pytest.raises(
+        RuntimeError, match=r"the queries, keys and values are \[2, 4, 17\]; here they must be \[2, 4, 18\]"
+    ):
         native.relative_attention(projected[..., :-1], None, *positions, None)
     distances, content_bias, distance_bias = positions
     with pytest.raises(RuntimeError, match="at least one later key"):
         native.relative_attention(projected, None, distances[:, :4], content_bias, distance_bias[:, :4], None)
-    with pytest.raises(RuntimeError, match="a place for each score"):
+    with pytest.raises(RuntimeError, match=r"mask are \[1, 4, 4\]; here they must be \[2, 4, 4\]"):
         native.relative_attention(projected, None, *positions, torch.zeros(1, 4, 4, dtype=torch.bool))
 
 

@@ -82,7 +82,7 @@ def test_what_was_built_is_used_again_without_a_compiler(built):
 def test_without_a_compiler_one_line_says_so_and_the_numbers_are_the_same(tmp_path):
     available, number, err = run(tmp_path / "cache", CXX="no-such-compiler")
     assert available == "False"
-    assert err.count("\n") == 2
+    assert err.count("\n") == 1
     assert "native gates not used: no C++ compiler (no-such-compiler) was found" in err
     assert number == run(tmp_path / "cache", RMEM_NATIVE="off")[1]
 
@@ -165,19 +165,20 @@ def test_a_source_that_does_not_compile_is_reported_in_one_line(tmp_path):
 
 def test_10_000_steps_leak_no_memory():
     script = """
-import resource, torch
+import torch
 from rmem_cli import URLSTM
+from rmem_cli.training.memory import peak_memory_mb
 lstm = URLSTM(3, 5)
 x = torch.ones(6, 2, 3)
 def steps(count):
     for _ in range(count):
         lstm.zero_grad()
         lstm(x)[0].sum().backward()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_memory_mb(torch.device("cpu"))
 before = steps(500)
 print(steps(10_000) - before)
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300
     )
-    assert int(done.stdout) < 4_000  # kilobytes
+    assert float(done.stdout) < 4

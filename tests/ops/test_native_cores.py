@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils import cpp_extension
 
 from rmem_cli.ops.native import build
 
@@ -125,3 +127,57 @@ def test_threads_that_wait_spin_only_while_they_have_a_core_each():
     assert together < 0.5
     _skip_if_busy(apart)
     assert apart[0] > 2
+
+
+# Two threads share five blocks of units and meet after each of twenty steps, in which each sleeps for as long
+# as it has blocks, and that time is taken for its processor's: neither ever lacks a core. Prints how many of
+# thirty sequences began with one thread.
+_TEAM = """
+#include <ATen/Parallel.h>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <thread>
+
+thread_local long worked = 0;
+
+static int time_worked(int, timespec* time) {
+  *time = {worked / 1000000000, worked % 1000000000};
+  return 0;
+}
+
+#define clock_gettime(clock, time) time_worked(clock, time)
+#include "team.h"
+
+int main() {
+  constexpr int64_t block = 64;
+  int with_one = 0;
+  at::set_num_threads(2);
+  for (int sequence = 0; sequence < 30; ++sequence) {
+    with_one += rmem::Cores::here().threads() < 2;
+    rmem::Team team(32, 5 * block, true, block);
+    team.run([&](const rmem::Part& part) {
+      for (int step = 0; step < 20; ++step) {
+        const int64_t begin = rmem::nanoseconds_now();
+        std::this_thread::sleep_for(std::chrono::microseconds(400) * (part.units / block));
+        worked += rmem::nanoseconds_now() - begin;
+        team.meet(part);
+      }
+    });
+  }
+  std::printf("%d", with_one);
+}
+"""
+
+
+def test_a_thread_that_waits_for_others_of_its_team_has_a_core(tmp_path):
+    source, program = tmp_path / "team.cpp", tmp_path / "team"
+    source.write_text(_TEAM)
+    libraries = Path(torch.__file__).parent / "lib"
+    command = [cpp_extension.get_cxx_compiler(), "-std=c++20", "-O2", "-fopenmp", source, "-o", program]
+    command += [f"-I{folder}" for folder in (Path(build.__file__).parent, *cpp_extension.include_paths())]
+    command += [f"-L{libraries}", f"-Wl,-rpath,{libraries}", "-ltorch_cpu", "-lc10"]
+    subprocess.run(command, check=True)
+    printed = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=True).stdout
+    # Other processes may keep a thread from its core now and then.
+    assert int(printed) < 8

@@ -51,6 +51,13 @@ def test_ten_thousand_operators_are_rotations_from_x_to_y(case, size):
     assert (turned - unit(y)).abs().max() < 5e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_on_a_line_nothing_is_turned_but_round(dtype):
+    x, y = pairs("random", 10_000, 1, dtype=dtype)
+    h = torch.randn(10_000, 1, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    torch.testing.assert_close(rotate(x, y, h), h * torch.sign(x * y))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_rotate_equals_the_operator(case):
     x, y = pairs(case, 10_000, 7)

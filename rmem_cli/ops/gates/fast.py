@@ -74,7 +74,7 @@ def gated_gru(x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOpti
 def _project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x [time, batch, input]` times the weights, in one product for all steps."""
     time, batch, _ = x.shape
-    return torch.addmm(bias, x.reshape(time * batch, -1), weight.t()).view(time, batch, -1)
+    return torch.addmm(bias, x.flatten(0, 1), weight.t()).view(time, batch, weight.shape[0])
 
 
 def _last_block(joined: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -176,17 +176,16 @@ class _Recurrence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, hidden_grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
         x, gates, hiddens, cells, input_weight, recurrent_weight = ctx.saved_tensors
-        time, batch, _ = gates.shape
         gate_grads, hidden_grad, cell_grad = _gate_gradients(
             gates, cells, recurrent_weight, hidden_grads, cell_grads, ctx.options
         )
-        flat = gate_grads.view(time * batch, -1)
+        flat = gate_grads.flatten(0, 1)
         x_grad = None
         if ctx.needs_input_grad[0]:
             x_grad = (flat @ input_weight).view(x.shape)
         # Transposed first: a product with few rows is much faster than one with few columns.
-        input_grad = (x.reshape(time * batch, -1).t() @ flat).t()
-        recurrent_grad = (hiddens[:-1].reshape(time * batch, -1).t() @ flat).t()
+        input_grad = (x.flatten(0, 1).t() @ flat).t()
+        recurrent_grad = (hiddens[:-1].flatten(0, 1).t() @ flat).t()
         return x_grad, hidden_grad, cell_grad, input_grad, recurrent_grad, flat.sum(0), None
 
 
@@ -232,7 +231,7 @@ def _gate_gradients(
 
 
 def _by_block(joined: Tensor, size: int) -> Tensor:
-    return joined.view(*joined.shape[:-1], -1, size)
+    return joined.view(*joined.shape[:-1], joined.shape[-1] // size, size)
 
 
 def _local_derivatives(

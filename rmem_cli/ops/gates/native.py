@@ -24,8 +24,9 @@ def gated_lstm(
     keep = torch.is_grad_enabled() and any(
         each is not None and each.requires_grad for each in (*operands, weights.gain)
     )
+    gain = None if weights.gain is None else weights.gain.contiguous()
     hiddens, cells, *_ = torch.ops.rmem.gated_lstm(
-        *(each.contiguous() for each in operands), weights.gain, *_form(options), keep
+        *(each.contiguous() for each in operands), gain, *_form(options), keep
     )
     return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
 

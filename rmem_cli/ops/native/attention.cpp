@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <initializer_list>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -23,6 +22,7 @@
 #include "denormals.h"
 #include "differentiation.h"
 #include "elementwise.h"
+#include "operands.h"
 #include "product.h"
 
 namespace rmem {
@@ -322,19 +322,22 @@ void probabilities_of(const Tile& tile, int64_t example, const Sizes& sizes, con
   }
 }
 
+// What both passes are given.
 void check(const Tensor& projected, const optional<Tensor>& cached, const Tensor& distances,
-           const optional<Tensor>& blocked, std::initializer_list<Tensor> others, const Sizes& sizes) {
-  TORCH_CHECK(projected.size(2) == 3 * sizes.features() && (!cached || cached->size(2) == 2 * sizes.features()),
-              "queries, keys and values must be as wide as the heads");
+           const Tensor& content_bias, const optional<Tensor>& blocked, const Sizes& sizes) {
+  check_sizes("queries, keys and values", projected, {sizes.batch, sizes.queries, 3 * sizes.features()});
+  check_sizes("cached keys and values", cached, {sizes.batch, sizes.cached, 2 * sizes.features()});
+  check_sizes("distances", distances, {sizes.heads, sizes.width, sizes.size});
+  check_sizes("content bias", content_bias, {sizes.heads, sizes.size});
   TORCH_CHECK(sizes.width > sizes.keys, "distances need a row for at least one later key");
-  if (blocked) {
-    const int64_t examples = blocked->dim() == 3 ? sizes.batch : 1;
-    TORCH_CHECK(blocked->numel() == examples * sizes.queries * sizes.keys, "the mask must have a place for each score");
-  }
-  bool contiguous = projected.is_contiguous() && distances.is_contiguous() && (!cached || cached->is_contiguous()) &&
-                    (!blocked || blocked->is_contiguous());
-  for (const Tensor& each : others) contiguous = contiguous && each.is_contiguous();
-  TORCH_CHECK(contiguous, "operands must be contiguous");
+  check_contiguous({projected, distances, content_bias});
+  if (cached) check_contiguous(*cached);
+  if (!blocked) return;
+  if (blocked->dim() == 3)
+    check_sizes("mask", blocked, {sizes.batch, sizes.queries, sizes.keys});
+  else
+    check_sizes("mask", blocked, {sizes.queries, sizes.keys});
+  check_contiguous(*blocked);
 }
 
 // Attended values [batch, queries, heads * size], and the probabilities [heads, batch, queries, keys] if they are
@@ -344,7 +347,9 @@ std::tuple<Tensor, Tensor> relative_attention(const Tensor& projected, const opt
                                               const Tensor& distance_bias, const optional<Tensor>& blocked,
                                               bool keep) {
   const Sizes sizes(projected, cached, distances);
-  check(projected, cached, distances, blocked, {content_bias, distance_bias}, sizes);
+  check(projected, cached, distances, content_bias, blocked, sizes);
+  check_sizes("distance bias", distance_bias, {sizes.heads, sizes.width});
+  check_contiguous(distance_bias);
   const Mask mask(blocked, sizes);
   const auto& options = projected.options();
   Tensor attended = uninitialised({sizes.batch, sizes.queries, sizes.features()}, options);
@@ -489,7 +494,10 @@ Gradients relative_attention_backward(const Tensor& gradient, const Tensor& proj
                                       const Tensor& distances, const Tensor& content_bias,
                                       const optional<Tensor>& blocked, const Tensor& kept) {
   const Sizes sizes(projected, cached, distances);
-  check(projected, cached, distances, blocked, {gradient, content_bias, kept}, sizes);
+  check(projected, cached, distances, content_bias, blocked, sizes);
+  check_sizes("gradient", gradient, {sizes.batch, sizes.queries, sizes.features()});
+  check_sizes("probabilities", kept, {sizes.heads, sizes.batch, sizes.queries, sizes.keys});
+  check_contiguous({gradient, kept});
   const Mask mask(blocked, sizes);
   const auto& options = projected.options();
   Tensor projected_grad = uninitialised(projected.sizes(), options);

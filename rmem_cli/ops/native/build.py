@@ -139,6 +139,9 @@ def _sources(source: Path) -> list[Path]:
 def _flags() -> list[str]:
     """Of the compiler: torch's vector types are chosen by the two macros."""
     capability = torch.backends.cpu.get_cpu_capability()
+    if capability not in _CPU_FLAGS:
+        # What every compiler builds without being told more.
+        capability = "DEFAULT"
     flags = [*_COMMON_FLAGS, f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
     flags += _CPU_FLAGS.get(capability, [])
     if sys.platform != "darwin":
@@ -155,7 +158,6 @@ def _build_once(family: str, library: Path) -> None:
             return
         for abandoned in root.glob(f"{family}.building-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
-        _log.warning("building the native %s, once for this machine: about a minute", family)
         folder = Path(tempfile.mkdtemp(prefix=f"{family}.building-", dir=root))
         try:
             _compile(family, folder)
@@ -174,6 +176,7 @@ def _compile(family: str, folder: Path) -> None:
     with _ninja_on_path():
         if shutil.which("ninja") is None:
             raise _CannotBuildError("ninja was not found; `pip install 'rmem[native]'` brings it")
+        _log.warning("building the native %s, once for this machine: about a minute", family)
         try:
             cpp_extension.load(
                 _module(family),

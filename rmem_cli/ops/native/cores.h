@@ -29,8 +29,11 @@ inline int64_t processor_nanoseconds() {
   return time.tv_sec * std::nano::den + time.tv_nsec;
 }
 
+// How long the calling thread has slept until others came to where they meet.
+inline thread_local int64_t nanoseconds_of_meetings = 0;
+
 // What a thread did of some work that was shared out, when it was done, counted from the beginning, and how much of
-// that time it was without a core: it woke late, or had to share.
+// that time it was without a core, though it had work: it woke late, or had to share.
 struct Share {
   int64_t items = 0, nanoseconds = 0, waited = 0;
 
@@ -91,7 +94,6 @@ class Cores {
     if (crowded_ < often) return;
     // Twice more is enough then; once it may be that a thread has slept for long.
     crowded_ = once;
-    // Threads that meet at every step all wait for the one without a core.
     enough_ = served > 0 ? served : threads - 1;
     until_ = now + pause_;
     sleep_at_once_until(now + 2 * pause_);
@@ -117,10 +119,11 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain, const Body& body) {
   std::vector<Share> shares(at::get_num_threads());
   at::parallel_for(begin, end, std::max(grain, (end - begin + threads - 1) / threads),
                    [&](int64_t first, int64_t last) {
-                     const int64_t before = processor_nanoseconds();
+                     const int64_t before = processor_nanoseconds(), met = nanoseconds_of_meetings;
                      body(first, last);
                      const int64_t elapsed = nanoseconds_now() - start, had = processor_nanoseconds() - before;
-                     shares[at::get_thread_num()] = {last - first, elapsed, elapsed - had};
+                     const int64_t slept = nanoseconds_of_meetings - met;
+                     shares[at::get_thread_num()] = {last - first, elapsed, elapsed - had - slept};
                    });
   shares.erase(std::remove_if(shares.begin(), shares.end(), [](const Share& share) { return share.items == 0; }),
                shares.end());

@@ -13,6 +13,7 @@
 #include "differentiation.h"
 #include "elementwise.h"
 #include "large_product.h"
+#include "operands.h"
 #include "product.h"
 #include "team.h"
 
@@ -336,20 +337,30 @@ void normalise_backward(T* grad, const T* normal, const T* scales, const T* gain
 struct Sizes {
   int64_t time, batch, input, hidden, blocks;
 
-  Sizes(const Tensor& x, const Tensor& recurrent_weight)
+  Sizes(const Tensor& x, const Tensor& recurrent_weight, const Form& form)
       : time(x.size(0)),
         batch(x.size(1)),
         input(x.size(2)),
         hidden(recurrent_weight.size(1)),
-        blocks(recurrent_weight.size(0) / recurrent_weight.size(1)) {}
+        blocks(form.blocks()) {}
 
   int64_t row() const { return blocks * hidden; }
   // Of what a step multiplies by its weights: the hidden state, the input, and one for the bias.
   int64_t joined() const { return hidden + input + 1; }
 };
 
-void check_contiguous(at::ArrayRef<Tensor> tensors) {
-  for (const Tensor& tensor : tensors) TORCH_CHECK(tensor.is_contiguous(), "a tensor is not contiguous");
+// What both passes are given.
+void check(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
+           const Tensor& recurrent_weight, const optional<Tensor>& gain, const Form& form, const Sizes& sizes) {
+  TORCH_CHECK(sizes.time > 0, "a sequence has no step");
+  check_sizes("input", x, {sizes.time, sizes.batch, sizes.input});
+  check_sizes("recurrent weight", recurrent_weight, {form.blocks() * sizes.hidden, sizes.hidden});
+  check_sizes("input weight", input_weight, {sizes.row(), sizes.input});
+  check_sizes("hidden state", hidden, {sizes.batch, sizes.hidden});
+  check_sizes("cell", cell, {sizes.batch, sizes.hidden});
+  check_sizes("gain", gain, {sizes.row()});
+  check_contiguous({x, hidden, cell, input_weight, recurrent_weight});
+  if (gain) check_contiguous(*gain);
 }
 
 // The recurrent weights of a forward step, laid out for the parts that the threads take: as one matrix, or, by
@@ -396,9 +407,10 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
                    const Tensor& recurrent_weight, const Tensor& bias, const optional<Tensor>& gain,
                    int64_t auxiliary, bool coupled, bool ordered, bool keep) {
   const Form form = form_of(auxiliary, coupled, ordered);
-  const Sizes sizes(x, recurrent_weight);
-  TORCH_CHECK(sizes.blocks == form.blocks(), "there are ", sizes.blocks, " blocks instead of ", form.blocks());
-  check_contiguous({x, hidden, cell, input_weight, recurrent_weight, bias});
+  const Sizes sizes(x, recurrent_weight, form);
+  check(x, hidden, cell, input_weight, recurrent_weight, gain, form, sizes);
+  check_sizes("bias", bias, {sizes.row()});
+  check_contiguous(bias);
   const auto& options = x.options();
   const int64_t kept = keep ? sizes.time : std::min(chunk_steps, sizes.time);
   const int64_t normals = gain ? kept : 0;
@@ -498,8 +510,9 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
                              const Tensor& gates, const Tensor& normal, const Tensor& scales, int64_t auxiliary,
                              bool coupled, bool ordered, bool want_x, bool want_weights) {
   const Form form = form_of(auxiliary, coupled, ordered);
-  const Sizes sizes(x, recurrent_weight);
-  check_contiguous({x, hidden, cell, input_weight, recurrent_weight, hiddens, cells, gates, normal, scales});
+  const Sizes sizes(x, recurrent_weight, form);
+  check(x, hidden, cell, input_weight, recurrent_weight, gain, form, sizes);
+  check_contiguous({hiddens, cells, gates, normal, scales});
   const auto& options = x.options();
   Tensor hidden_grad = at::zeros({sizes.batch, sizes.hidden}, options);
   Tensor cell_grad = at::zeros({sizes.batch, sizes.hidden}, options);

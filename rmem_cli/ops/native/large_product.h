@@ -42,6 +42,7 @@ void copy_panel(Matrix<const T> right, int64_t first, int64_t count, int64_t col
 template <typename T, Left side, Right order>
 void multiply_large(Matrix<const T> left, Matrix<const T> right, int64_t rows, int64_t columns, int64_t depth,
                     Matrix<T> result, Start<T> start) {
+  if (rows == 0 || columns == 0) return;
   const int64_t panels = (columns + panel_columns<T> - 1) / panel_columns<T>;
   const int64_t parts = std::max<int64_t>(
       1, std::min((2 * at::get_num_threads() + panels - 1) / panels, (rows + block_rows - 1) / block_rows));

@@ -54,7 +54,7 @@ T dot(const T* a, const T* b, int64_t size) {
   return total_of(sum);
 }
 
-// A unit vector orthogonal to u, from the axis that u is least aligned with.
+// A unit vector orthogonal to u, from the axis that u is least aligned with; zero if u has but one.
 template <typename T>
 void fixed_orthogonal(const T* u, int64_t size, T* v) {
   int64_t axis = 0;
@@ -62,7 +62,7 @@ void fixed_orthogonal(const T* u, int64_t size, T* v) {
     if (std::abs(u[unit]) < std::abs(u[axis])) axis = unit;
   const T along = u[axis];
   for (int64_t unit = 0; unit < size; ++unit) v[unit] = (unit == axis ? T(1) : T(0)) - along * u[unit];
-  const T scale = T(1) / std::max(std::sqrt(dot(v, v, size)), std::numeric_limits<T>::min());
+  const T length = std::sqrt(dot(v, v, size)), scale = length <= negligible<T> ? T(0) : T(1) / length;
   for (int64_t unit = 0; unit < size; ++unit) v[unit] *= scale;
 }
 

@@ -144,7 +144,7 @@ void multiply(Matrix<const T> left, Matrix<const T> right, int64_t rows, int64_t
 }
 
 // A matrix [depth, columns] that stays the same over many steps, laid out for products from the left: panel after
-// panel. Each thread multiplies its own rows of the batch, and waits for no other within a sequence.
+// panel.
 template <typename T>
 class PackedMatrix {
  public:

@@ -14,6 +14,7 @@
 #include "differentiation.h"
 #include "elementwise.h"
 #include "large_product.h"
+#include "operands.h"
 #include "product.h"
 #include "rotations.h"
 #include "rum_form.h"
@@ -512,21 +513,26 @@ void check_rows(const Tensor& tensor) {
 }
 
 void check(const Problem& problem, const optional<Tensor>& memory) {
-  TORCH_CHECK(problem.hidden.is_contiguous(), "the hidden state is not contiguous");
-  if (problem.norms) TORCH_CHECK(problem.norms->is_contiguous(), "the weights of the norms are not contiguous");
-  if (problem.keep) check_rows(*problem.keep);
-  check_rows(problem.x);
   const Sizes& sizes = problem.sizes;
-  TORCH_CHECK(sizes.time > 0, "a sequence has no step");
-  const auto belongs = [&](const Tensor& kernel, int64_t rows) {
-    return kernel.sizes() == at::IntArrayRef{rows, sizes.hidden};
-  };
   const Maps& maps = problem.maps;
   const int64_t both = sizes.input + sizes.hidden;
-  TORCH_CHECK(belongs(maps.embedding, sizes.input) && belongs(maps.target, both) &&
-                  (!maps.gate || belongs(*maps.gate, both)),
-              "the maps do not belong together");
-  TORCH_CHECK(!memory || memory->size(1) == sizes.hidden, "the memory is not of the hidden size");
+  TORCH_CHECK(sizes.time > 0, "a sequence has no step");
+  check_sizes("input", problem.x, {sizes.batch, sizes.time, sizes.input});
+  check_sizes("hidden state", problem.hidden, {sizes.batch, sizes.hidden});
+  check_sizes("memory", memory, {sizes.batch, sizes.hidden, sizes.hidden});
+  check_sizes("kernel of the embedding", maps.embedding, {sizes.input, sizes.hidden});
+  check_sizes("kernel of the target", maps.target, {both, sizes.hidden});
+  check_sizes("kernel of the gate", maps.gate, {both, sizes.hidden});
+  for (const optional<Tensor>* bias : {&maps.embedding_bias, &maps.target_bias, &maps.gate_bias})
+    check_sizes("bias", *bias, {sizes.hidden});
+  // As many as there are parts: target, candidate and, if there is one, gate.
+  check_sizes("weight of the norms", problem.norms, {sizes.parts, 2, sizes.hidden});
+  check_sizes("share that zoneout keeps", problem.keep, {sizes.batch, sizes.time, sizes.hidden});
+  check_sizes("mark of steps that count", problem.active, {sizes.batch, sizes.time});
+  check_contiguous(problem.hidden);
+  if (problem.norms) check_contiguous(*problem.norms);
+  if (problem.keep) check_rows(*problem.keep);
+  check_rows(problem.x);
 }
 
 using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;

@@ -54,7 +54,7 @@ struct Sizes {
   int64_t state_row() const { return row() - hidden; }
   // Of what a step multiplies by its weights: the hidden state, the input, and one for the bias.
   int64_t joined() const { return hidden + input + 1; }
-  int64_t backward_steps() const { return std::clamp<int64_t>(chunk_rows / batch, 1, time); }
+  int64_t backward_steps() const { return std::clamp<int64_t>(chunk_rows / std::max<int64_t>(batch, 1), 1, time); }
 };
 
 // A tensor `[batch, time, ...]`, or nothing, whose rows of one step are read or written. But where `unit_stride` is

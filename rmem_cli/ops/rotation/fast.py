@@ -76,9 +76,10 @@ class _Inputs(NamedTuple):
 def _project(x: Tensor, weights: RUMWeights) -> _Inputs:
     """What the inputs contribute to targets, gates and rotations: one product for all steps."""
     maps = [weights.target, weights.embedding, *([] if weights.gate is None else [weights.gate])]
-    kernels = torch.stack([each.kernel[: x.shape[-1]] for each in maps])
-    joined = x.transpose(0, 1).reshape(1, -1, x.shape[-1]) @ kernels
-    parts = joined.view(len(maps), x.shape[1], x.shape[0], -1).unbind(0)
+    width, size = weights.embedding.kernel.shape
+    kernels = torch.stack([each.kernel[:width] for each in maps])
+    joined = x.transpose(0, 1).flatten(0, 1).unsqueeze(0) @ kernels
+    parts = joined.view(len(maps), x.shape[1], x.shape[0], size).unbind(0)
     return _Inputs(
         *(part if each.bias is None else part + each.bias for part, each in zip(parts, maps, strict=True))
     )

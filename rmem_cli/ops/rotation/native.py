@@ -32,7 +32,7 @@ def rum(
     if keep is not None:
         keep = keep.detach().expand(*x.shape[:2], hidden.shape[-1]).contiguous()
     if active is not None:
-        active = active.detach().squeeze(-1)
+        active = active.detach().squeeze(-1).expand(x.shape[:2])
     maps = (*weights.embedding, *weights.target, *(weights.gate or (None, None)))
     operands = (x.contiguous(), hidden.contiguous(), memory, *maps, _norms(weights))
     keeps = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)

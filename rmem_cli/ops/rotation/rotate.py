@@ -86,8 +86,8 @@ def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tenso
     Returns:
         Orthonormal `u [..., n]`, the direction of `x`, and `v [..., n]`, on the side of `y`; and the matrix
         `[[cos, -sin], [sin, cos]]`, `[..., 2, 2]`. Where the two are parallel, `v` is a fixed direction
-        orthogonal to `u`, without gradient; where one of them is zero, `u` and `v` are zero and the matrix
-        is I.
+        orthogonal to `u`, without gradient (zero if n is 1); where one of them is zero, `u` and `v` are zero
+        and the matrix is I.
     """
     x, y = torch.broadcast_tensors(x, y)  # type: ignore[no-untyped-call]
     direction = direction_of(x, eps)
@@ -248,11 +248,12 @@ def _negligible(w: Tensor) -> float:
 
 @torch.no_grad()
 def _fixed_orthogonal(u: Tensor) -> Tensor:
-    """A unit vector orthogonal to `u`: from the axis that `u` is least aligned with."""
+    """A unit vector orthogonal to `u`, from the axis it is least aligned with; zero if it has but one."""
     axis = u.abs().argmin(dim=-1, keepdim=True)
     along = u.gather(-1, axis)
     v = torch.zeros_like(u).scatter(-1, axis, 1.0) - along * u
-    return v / _norm(v).clamp_min(torch.finfo(u.dtype).tiny)
+    norm = _norm(v)
+    return (v / norm).masked_fill_(norm <= _negligible(v), 0.0)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
