@@ -53,7 +53,9 @@ def fetch(
             job = _Fetch(dataset, home, console, path, allow_missing, patience)
             return job.run()
     except OSError as error:
-        raise DataError(f"Cannot use {home}: {error.strerror or error}.") from error
+        raise DataError(
+            f"Cannot use {home}: {error.strerror or error}. RMEM_DATA names another folder for data."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The Typer application: subcommands, global options, and errors turned into exit codes."""
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated
@@ -16,7 +18,7 @@ from rmem_cli.commands.sample import sample
 from rmem_cli.commands.show import show
 from rmem_cli.commands.train import train
 from rmem_cli.commands.validate import validate
-from rmem_cli.errors import RmemError
+from rmem_cli.errors import RmemError, UsageError
 
 app = typer.Typer(
     name="rmem",
@@ -40,8 +42,12 @@ app.command("doctor")(doctor)
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one message and its exit code."""
     _bound_spinning()
+    _write_what_can_be_encoded()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except RmemError as error:
         sys.stderr.write(f"rmem: {error}\n")
         raise SystemExit(error.exit_code) from None
@@ -50,8 +56,26 @@ def main() -> None:
         raise SystemExit(130) from None
     except BrokenPipeError:
         # Whoever read the output has had enough, as in `rmem list | head -1`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         raise SystemExit(0) from None
+    except OSError as error:
+        # Of a file there is a name.
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        _write_no_more()
+        sys.stderr.write(f"rmem: what is printed cannot be written: {error.strerror}\n")
+        raise SystemExit(UsageError.exit_code) from None
+
+
+def _write_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_what_can_be_encoded() -> None:
+    """Print a question mark for what the encoding of a terminal or a file lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _bound_spinning() -> None:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,26 @@ def test_how_long_threads_spin_is_settled_before_torch_is_loaded(given, expected
     command = [sys.executable, "-c", _RUN]
     run = subprocess.run(command, env=inherited | given, capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == f"{expected} False"
+
+
+def rmem(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "rmem_cli", *arguments], **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full is needed")
+@pytest.mark.parametrize("command", [["list"], ["--help"], ["bench", "--list"]], ids=" ".join)
+def test_what_cannot_be_printed_is_one_sentence(command):
+    with Path("/dev/full").open("w") as full:
+        ended = rmem(*command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "rmem: what is printed cannot be written: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_an_encoding_lacks_is_printed_as_a_question_mark(encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    ended = rmem("report", "quickstart", env=environment, capture_output=True, check=True)
+    assert b"?" in ended.stdout
+    assert ended.stderr == b""

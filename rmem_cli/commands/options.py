@@ -22,7 +22,11 @@ Cells = Annotated[
 ]
 Seeds = Annotated[
     list[int] | None,
-    typer.Option("--seed", help="Only this seed; may be given several times.", show_default=False),
+    typer.Option(
+        "--seed",
+        help="Only this seed, also one that the recipe does not have; may be given several times.",
+        show_default=False,
+    ),
 ]
 Scale = Annotated[str, typer.Option("--scale", help="Size of the experiment: paper, cpu, smoke.")]
 Overrides = Annotated[

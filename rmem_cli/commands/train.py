@@ -50,7 +50,7 @@ def train(
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [], cell or [])]
 
-    from rmem_cli.training.experiment import missing_runs, train_runs
+    from rmem_cli.training.experiment import failed_runs, missing_runs, train_runs
     from rmem_cli.training.machine import choose_machine
 
     machine = choose_machine(device, jobs, compile=compile_core)
@@ -59,6 +59,8 @@ def train(
         return
     todo = missing_runs(specs, rerun)
     people.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
+    if rerun == "missing" and (failed_before := len(failed_runs(specs))):
+        people.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
     failures = train_runs(todo, machine, people, jobs=jobs, repeat=rerun != "missing")
     failed = [failure.spec for failure in failures]
     _print_tables(loaded, specs, failed)
@@ -111,7 +113,7 @@ def _print_plan(specs: "list[RunSpec]", rerun: "Rerun", device: str) -> None:
         typer.echo(
             f"training {planned} of {len(todo)} runs takes about {duration(total)} on {device}, one after "
             "the other: an estimate from the operations of a step, at half the rate at which this device "
-            "multiplies matrices",
+            "multiplies matrices; memory is that of the model's numbers, beside some 400 MB of any process",
             err=True,
         )
 

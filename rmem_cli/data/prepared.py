@@ -93,7 +93,7 @@ class Prepared:
         return list(self.meta["vocabulary"])
 
     def tokens(self, split: str) -> np.memmap[Any, Any]:
-        """The symbols of a split, read-only and memory-mapped: nothing is read before it is used.
+        """The symbols of a split, read-only and memory-mapped.
 
         Args:
             split: "train", "valid" or "test", as `splits` lists them.
@@ -103,11 +103,14 @@ class Prepared:
 
         Raises:
             UsageError: There is no such split.
-            DataError: It was missing when the data was prepared.
+            DataError: It was missing when the data was prepared, or has symbols that the vocabulary has not.
         """
         if split not in self.splits:
             self._refuse(split, self.splits)
-        return self.array(split)
+        tokens = self.array(split)
+        if self.vocabulary and tokens.size and tokens.max() >= len(self.vocabulary):
+            raise _damaged(self.folder, self.meta["name"], f"{split}.bin has symbols beyond the vocabulary")
+        return tokens
 
     def array(self, name: str) -> np.memmap[Any, Any]:
         """Any array, read-only and memory-mapped.

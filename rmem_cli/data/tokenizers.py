@@ -174,7 +174,9 @@ class SentencePieceTokenizer:
                 minloglevel=2,
             )
         except (RuntimeError, OSError) as error:
-            raise UsageError(f"sentencepiece cannot make {size:,} pieces of this text: {error}.") from error
+            # Behind the place in its source and the condition.
+            reason = str(error).rsplit("] ", 1)[-1].strip().rstrip(".")
+            raise UsageError(f"sentencepiece cannot make {size:,} pieces of this text: {reason}.") from error
         return cls(model.getvalue())
 
     def encode(self, text: str) -> list[int]:

@@ -222,7 +222,9 @@ def _check_counts(title: str, found: Expected, expected: Expected | None, *, par
     right = all(found.counts.get(split) == count for split, count in wanted.items())
     if right and (partial or expected.distinct in (None, found.distinct)):
         return
-    raise DataError(f"Preparing {title} gave {_describe(found)} instead of {_describe(expected)}.")
+    less = all(found.counts.get(split, 0) <= count for split, count in wanted.items())
+    hint = " --allow-missing takes what there is." if less else ""
+    raise DataError(f"Preparing {title} gave {_describe(found)} instead of {_describe(expected)}.{hint}")
 
 
 def _describe(counts: Expected) -> str:

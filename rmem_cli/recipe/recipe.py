@@ -62,7 +62,7 @@ class Recipe:
         """
         if any(seed < 0 for seed in seeds or ()):
             raise UsageError(f"a seed must be at least 0, not {min(seeds or ())}")
-        resolved = self._within(cells, self.resolve(scale, rows, overrides))
+        resolved = self._within(cells, self.resolve(scale, rows, overrides), scale)
         return [spec for one in resolved for spec in one.specs(self.name, seeds)]
 
     def resolve(
@@ -76,13 +76,15 @@ class Recipe:
             raise RecipeError(problems)
         return resolved
 
-    def _within(self, cells: Sequence[str], resolved: list[Resolved]) -> list[Resolved]:
+    def _within(self, cells: Sequence[str], resolved: list[Resolved], scale: str) -> list[Resolved]:
         """Those that have one of the values wanted of each name that is among them."""
         there = dict.fromkeys(part for one in resolved for part in one.cell.split(",") if part)
         wanted: dict[str, set[str]] = {}
         for cell in cells:
             if cell not in there:
-                raise UsageError(f"{self.name} has no cell {cell!r}; {closest(cell, there)}")
+                raise UsageError(
+                    f"{self.name} has no cell {cell!r} at scale {scale!r}; {closest(cell, there)}"
+                )
             wanted.setdefault(cell.partition("=")[0], set()).add(cell)
         return [one for one in resolved if all(values & {*one.cell.split(",")} for values in wanted.values())]
 

@@ -172,7 +172,7 @@ def _pointer(folder: Path, name: str) -> Path:
 def _damaged(folder: Path, name: str, reason: str) -> DataError:
     return DataError(
         f"the checkpoint {name!r} in {folder} is damaged: {reason}; "
-        "delete that folder and train again, which repeats the run from its start"
+        "delete that folder and train again with --rerun all, which repeats the run from its start"
     )
 
 

@@ -4,23 +4,25 @@ import multiprocessing
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Literal
 
 import torch
 from rich.console import Console
 
-from rmem_cli.errors import InterruptedRunError, RmemError
+from rmem_cli.errors import InterruptedRunError, RmemError, RunsFailedError
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.results.store import ResultStore
+from rmem_cli.training.memory import OutOfMemoryError
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.run import Machine, Stop, train_run
 from rmem_cli.training.run_folder import check_runs_root
-from rmem_cli.training.signals import stop_requested
+from rmem_cli.training.signals import interrupts_held, release_interrupts, stop_requested
 
 Rerun = Literal["missing", "failed", "all"]
-_FAILED_EXIT_CODES = {"diverged": 4, "out_of_memory": 1}
+_FAILED_EXIT_CODES = {"diverged": 4, "out_of_memory": OutOfMemoryError.exit_code}
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,18 @@ def missing_runs(specs: Iterable[RunSpec], rerun: Rerun) -> list[RunSpec]:
     """
     store = ResultStore(results_root())
     return [spec for spec in specs if not _is_done(spec, store, rerun)]
+
+
+def failed_runs(specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Those runs whose results say that they failed.
+
+    Raises:
+        DataError: The data of a run is missing.
+    """
+    store = ResultStore(results_root())
+    return [
+        spec for spec in specs if _is_done(spec, store, "missing") and not _is_done(spec, store, "failed")
+    ]
 
 
 def _is_done(spec: RunSpec, store: ResultStore, rerun: Rerun) -> bool:
@@ -123,6 +137,8 @@ def _side_by_side(
     specs: Sequence[RunSpec], machine: Machine, jobs: int, repeat: bool, stop: Stop
 ) -> list[Failure]:
     context = multiprocessing.get_context("spawn")
+    # It would be started with the first process, and let the interrupts held then come.
+    resource_tracker.ensure_running()
     waiting = list(specs)
     running: list[tuple[RunSpec, BaseProcess]] = []
     failures: list[Failure] = []
@@ -130,7 +146,8 @@ def _side_by_side(
         while waiting and len(running) < jobs and not stop():
             spec = waiting.pop(0)
             process: BaseProcess = context.Process(target=_run_in_process, args=(spec, machine, repeat))
-            process.start()
+            with interrupts_held():
+                process.start()
             running.append((spec, process))
         if stop():
             for _, process in running:
@@ -139,17 +156,27 @@ def _side_by_side(
         for spec, process in [pair for pair in running if not pair[1].is_alive()]:
             running.remove((spec, process))
             if process.exitcode != 0:
-                code = process.exitcode or 1
-                failures.append(Failure(spec, max(code, 1), "failed; its own message is above"))
+                failures.append(_failure_of_process(spec, process.exitcode or 1))
     if stop():
         raise InterruptedRunError("stopped; the same command goes on from the last checkpoints")
     return failures
+
+
+def _failure_of_process(spec: RunSpec, code: int) -> Failure:
+    """What the exit code of a process means, negative for the signal that killed it."""
+    if code > 0:
+        return Failure(spec, code, "failed; its own message is above")
+    why = f"was killed by signal {-code}, as systems do that run out of memory"
+    return Failure(
+        spec, RunsFailedError.exit_code, f"{why}; the same command goes on from its last checkpoint"
+    )
 
 
 def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool) -> None:
     torch.set_num_threads(machine.threads)
     console = Console(stderr=True, force_terminal=False)
     with stop_requested() as stop:
+        release_interrupts()
         try:
             failure = _train_one(spec, machine, console, repeat, stop)
         except InterruptedRunError as error:

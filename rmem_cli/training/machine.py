@@ -20,7 +20,7 @@ def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise UsageError(f"--device {device} cannot be used here ({reason}); try --device cpu") from error
     if chosen.type == "cuda":
         # cuBLAS reads it once, before its first product; processes that are started inherit it.

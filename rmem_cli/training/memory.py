@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 
-from rmem_cli.errors import RmemError
+from rmem_cli.errors import RmemError, RunsFailedError
 
 
 class OutOfMemoryError(RmemError):
     """A model, or a batch, that does not fit into memory."""
+
+    exit_code = RunsFailedError.exit_code
 
 
 @contextlib.contextmanager
@@ -30,8 +32,8 @@ def one_out_of_memory_error() -> Iterator[None]:
         if not known and "can't allocate memory" not in str(error):
             raise
         raise OutOfMemoryError(
-            "the memory does not suffice; a smaller model, train.batch_size, task.segment_length or eval "
-            "batch_size needs less"
+            "the memory does not suffice; a smaller model, train.batch_size or eval batch_size, or shorter "
+            "sequences, need less"
         ) from error
 
 

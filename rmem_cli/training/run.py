@@ -24,6 +24,7 @@ from rmem_cli.training.memory import OutOfMemoryError, one_out_of_memory_error, 
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.rows import Outcome, Trained, check_protocols, make_rows
 from rmem_cli.training.run_folder import (
+    HOW_TO_TRAIN,
     Environment,
     RunFolder,
     RunStatus,
@@ -93,6 +94,7 @@ def train_run(
     """
     store = ResultStore(results_root())
     store.check_writable()
+    store.read(spec.experiment)  # a damaged table would refuse the rows at the end
     check_protocols(spec)
     device = torch.device(machine.device)
     reset_peak_memory(device)
@@ -143,7 +145,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
     if read_status(path) is None:
         raise UsageError(
             f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed}) has not been trained: "
-            f"nothing is in {path}; run `rmem train` first, with the same --scale and --set"
+            f"nothing is in {path}; {HOW_TO_TRAIN}"
         )
     with RunFolder.open(spec, _train_hash(spec), runs_root()) as folder, one_out_of_memory_error():
         counters = _finished_counters(folder)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "ok", "diverged", "out_of_memory", "interrupted", "failed"]
 
+HOW_TO_TRAIN = (
+    "`rmem train` with the same options trains it; if its results are here already, add --rerun all"
+)
+"""What to do where a run is not."""
+
 _UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
 _LONGEST_PART = 120
 _COMPLETE_ROW = re.compile(r"^(?P<step>[0-9]+),[^,\n]+,[^,\n]+,[^,\n]+\n", re.MULTILINE)
@@ -334,5 +339,6 @@ def _read_json(path: Path, kind: type[_Content]) -> _Content | None:
         return None
     except (ValueError, TypeError) as error:
         raise DataError(
-            f"{path} is damaged; delete its folder and train again, which repeats the run from its start"
+            f"{path} is damaged; delete its folder and train again with --rerun all, "
+            "which repeats the run from its start"
         ) from error

@@ -17,7 +17,7 @@ from rmem_cli.tasks.language_model import LanguageModel
 from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.loop import build_seeded_model, build_task
 from rmem_cli.training.run import Machine
-from rmem_cli.training.run_folder import run_path
+from rmem_cli.training.run_folder import HOW_TO_TRAIN, run_path
 
 Choose = Callable[[Tensor], int]
 
@@ -139,9 +139,7 @@ def open_language_model(
     loaded = next(filter(None, (load_checkpoint(path, name) for name in names)), None)
     if loaded is None:
         wanted = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
-        raise UsageError(
-            f"{run} has no {wanted} in {path}; run `rmem train` first, with the same --scale and --set"
-        )
+        raise UsageError(f"{run} has no {wanted} in {path}; {HOW_TO_TRAIN}")
     torch.set_num_threads(machine.threads)
     model = build_seeded_model(spec.settings, task, spec.seed, torch.device(machine.device))
     model.load_state_dict(loaded[0])

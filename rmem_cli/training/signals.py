@@ -29,6 +29,21 @@ class StopRequest:
 
 
 @contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until it ends; for a process that is started meanwhile, until `release_interrupts`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def release_interrupts() -> None:
+    """Let a Ctrl-C that has waited come, and those that follow."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
 def stop_requested() -> Iterator[StopRequest]:
     """While it lasts, SIGINT and SIGTERM set a flag instead of ending the process.
 

@@ -62,7 +62,11 @@ def test_what_cannot_be_sampled_is_refused_with_a_sentence(rmem, trained, recipe
     for arguments, code, message in [
         (("sample", trained), 2, "choose one with --row: rmt, lstm"),
         ((*one, "--seed", 4), 2, "has no checkpoint in"),
-        ((*one, "--scale", "paper", "--set", "train.steps=7"), 2, "run `rmem train` first"),
+        (
+            (*one, "--scale", "paper", "--set", "train.steps=7"),
+            2,
+            "`rmem train` with the same options trains it",
+        ),
         ((*one, "--checkpoint", "best"), 2, "has no checkpoint 'best'"),
         ((*one, "--prompt", "a?"), 2, "'?' is none of the 8 symbols of ptb (char): '_' 'a'"),
         ((*one, "--tokens", 0), 2, "--tokens"),

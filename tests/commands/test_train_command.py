@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -119,6 +120,7 @@ def test_a_diverged_run_is_repeated_only_if_asked(rmem, recipe, rerun, to_do):
     rmem(*command)
     again = rmem(*command, "--rerun", rerun)
     assert f"runs to do: {to_do} of 1" in again.err
+    assert ("failed before: 1; --rerun failed repeats them" in again.err) == (rerun == "missing")
     assert again.code == (4 if to_do else 0)
 
 
@@ -150,7 +152,15 @@ def test_eval_of_a_run_that_was_not_trained_names_the_command_that_trains(rmem, 
     ended = rmem("eval", recipe, "--row", "gru")
     assert (ended.code, ended.out) == (2, "")
     assert "has not been trained" in ended.message
-    assert "run `rmem train` first" in ended.message
+    assert "`rmem train` with the same options trains it" in ended.message
+
+
+def test_eval_of_a_run_whose_results_alone_are_here_names_the_command_that_trains_it(rmem, recipe):
+    rmem("train", recipe, "--row", "gru")
+    shutil.rmtree(os.environ["RMEM_RUNS"])
+    assert "add --rerun all" in rmem("eval", recipe, "--row", "gru").message
+    assert rmem("train", recipe, "--row", "gru", "--rerun", "all").code == 0
+    assert rmem("eval", recipe, "--row", "gru").code == 0
 
 
 def test_eval_of_several_runs_evaluates_those_that_it_can(rmem, recipe):

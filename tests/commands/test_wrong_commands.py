@@ -85,7 +85,7 @@ COMMANDS = {
     "unknown row": (["train", "small.yaml", "--row", "gur"], "small has no row 'gur'; did you mean 'gru'?"),
     "unknown cell": (
         ["train", "small.yaml", "--cell", "length=7"],
-        "small has no cell 'length=7'; there are none",
+        "small has no cell 'length=7' at scale 'paper'; there are none",
     ),
     "row left out at the scale": (
         ["train", "small.yaml", "--scale", "smoke", "--row", "lstm"],
@@ -218,6 +218,16 @@ def test_a_damaged_table_of_results_is_named_with_its_line(rmem, recipe, command
     assert "restore the file with git" in ended.message
 
 
+def test_a_damaged_table_is_refused_before_anything_is_trained(rmem, recipe):
+    rmem("train", "small.yaml", "--row", "gru")
+    table = Path(os.environ["RMEM_RESULTS"]) / "small.csv"
+    table.write_text(table.read_text() + "half a row,1,2\n")
+    ended = rmem("train", "small.yaml", "--row", "gru", "--rerun", "all")
+    assert ended.code == 2
+    assert "the row has 3 cells" in ended.message
+    assert "step" not in ended.err
+
+
 def test_a_damaged_checkpoint_is_refused_with_3(rmem, recipe):
     rmem("train", "small.yaml", "--row", "gru")
     for weights in Path(os.environ["RMEM_RUNS"]).rglob("weights.safetensors"):
@@ -231,7 +241,7 @@ def test_a_damaged_checkpoint_is_refused_with_3(rmem, recipe):
 
 def test_a_model_larger_than_the_memory_is_one_sentence(rmem, recipe):
     ended = rmem("train", "small.yaml", "--row", "gru", "--set", "model.core.hidden_size=1000000000")
-    assert ended.code == 1
+    assert ended.code == 6
     assert "the memory does not suffice" in ended.message
     assert "Traceback" not in ended.err
 

@@ -48,6 +48,17 @@ def test_what_was_written_is_read_back():
     assert check_prepared("toy", "char").data_hash == prepared.data_hash
 
 
+def test_symbols_beyond_the_vocabulary_are_damage():
+    prepared = write_toy()
+    path = prepared.folder / "train.bin"
+    path.write_bytes(bytes([0, 1, 2, 3, 1]))
+    with pytest.raises(
+        DataError, match=r"damaged \(train.bin has symbols beyond the vocabulary\): `rmem fetch"
+    ):
+        open_prepared("toy", "char").tokens("train")
+    assert open_prepared("toy", "char").tokens("test").tolist() == [1]
+
+
 def test_tokens_are_memory_mapped_and_cannot_be_changed():
     tokens = write_toy().tokens("train")
     assert isinstance(tokens, np.memmap)

@@ -175,8 +175,11 @@ def test_cells_choose_among_the_values_of_a_matrix(
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        ("matrix: {task.length: [10, 20]}\n", "has no cell 'length=1'; did you mean 'length=10'?"),
-        ("", "has no cell 'length=1'; there are none"),
+        (
+            "matrix: {task.length: [10, 20]}\n",
+            "has no cell 'length=1' at scale 'paper'; did you mean 'length=10'?",
+        ),
+        ("", "has no cell 'length=1' at scale 'paper'; there are none"),
     ],
 )
 def test_unknown_cells_are_refused(text: str, read: Read, matrix: str, message: str) -> None:

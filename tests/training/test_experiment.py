@@ -136,3 +136,42 @@ def test_ctrl_c_stops_runs_side_by_side_with_checkpoints(recipes, start_rmem, wa
     assert "rmem: stopped; the same command goes on from the last checkpoints" in command.text()
     assert "Traceback" not in command.text()
     assert all((lab.folder(spec) / "checkpoints" / "last.json").exists() for spec in specs)
+
+
+def workers_of(command):
+    """The processes that a command has started to do runs in."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == command.pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
+
+
+@needs_proc
+def test_ctrl_c_while_processes_start_is_no_traceback(recipes, start_rmem, wait_until):
+    command = start_rmem("train", recipes["copying"], "--set", "train.steps=100000", "--jobs", "2")
+    wait_until(lambda: workers_of(command), command)
+    for process in [*workers_of(command), command.pid]:
+        os.kill(process, signal.SIGINT)
+    assert command.wait() == 130
+    assert "rmem: stopped; the same command goes on from the last checkpoints" in command.text()
+    assert "Traceback" not in command.text()
+
+
+@needs_proc
+def test_a_process_that_is_killed_is_told_as_such(recipes, start_rmem, wait_until, lab, make_spec):
+    curve = lab.folder(make_spec("train.steps=100000", row="gru")) / "metrics.csv"
+    arguments = ("--row", "gru", "--row", "rum", "--set", "train.steps=100000", "--jobs", "2")
+    command = start_rmem("train", recipes["copying"], *arguments)
+    wait_until(lambda: curve.exists() and len(workers_of(command)) == 2, command)
+    for process in workers_of(command):
+        os.kill(process, signal.SIGKILL)
+    assert command.wait() == 6
+    assert command.text().count("was killed by signal 9, as systems do that run out of memory") == 2

@@ -80,7 +80,9 @@ def test_an_evaluation_has_the_threads_that_its_rows_tell_of(make_spec, lab):
 
 
 def test_a_run_that_was_never_trained_cannot_be_evaluated(make_spec, lab):
-    with pytest.raises(UsageError, match=r"has not been trained.*run `rmem train` first"):
+    with pytest.raises(
+        UsageError, match=r"has not been trained.*`rmem train` with the same options trains it"
+    ):
         lab.evaluate(make_spec())
     assert not lab.folder(make_spec()).exists()
 

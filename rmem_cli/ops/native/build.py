@@ -152,7 +152,11 @@ def _flags() -> list[str]:
 
 def _build_once(family: str, library: Path) -> None:
     root = library.parent.parent
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{root} cannot be made ({error.strerror}); name another folder in RMEM_NATIVE_CACHE"
+        raise _CannotBuildError(why) from error
     with filelock.FileLock(root / f"{family}.lock"):
         if library.exists():
             return
