@@ -143,11 +143,20 @@ def _read_records(table: Path) -> list[_Record]:
     for number, line in _split(text):
         try:
             cells = next(csv.reader([line], strict=True), [])
-            if cells and cells != list(COLUMNS):
+            if cells and not _is_header(cells):
                 records.append(_Record(line.removesuffix("\n") + "\n", ResultRow.from_text(cells)))
         except (ValueError, csv.Error) as error:
             raise UsageError(f"{table}:{number}: {error}; {_CURE}") from error
     return records
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    if 2 * len({*cells} & {*COLUMNS}) < len(COLUMNS):
+        return False
+    if list(cells) != list(COLUMNS):
+        other = ", ".join(sorted({*cells} ^ {*COLUMNS})) or "the order of its columns"
+        raise ValueError(f"the header is not that of a results table; they differ in {other}")
+    return True
 
 
 def _split(text: str) -> Iterator[tuple[int, str]]:

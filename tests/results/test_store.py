@@ -192,8 +192,13 @@ def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
         (lambda text: text.replace(",0.5,", ",half,", 1), 2, "column 'value' holds 'half', not a number"),
         (lambda text: text.replace(",ok,", ",good,", 1), 2, "status is 'good'"),
         (lambda text: text + '"never closed\n', 4, "unexpected end of data"),
-        (lambda text: text.replace("seed,", "", 1), 1, "the row has 29 cells, not 30"),
-        (lambda text: text.replace("seed,protocol", "protocol,seed", 1), 1, "column 'seed' holds 'protocol'"),
+        (lambda text: text.replace("seed,", "", 1), 1, "they differ in seed"),
+        (lambda text: text.replace("metric,", "metrik,", 1), 1, "they differ in metric, metrik"),
+        (
+            lambda text: text.replace("seed,protocol", "protocol,seed", 1),
+            1,
+            "differ in the order of its columns",
+        ),
     ],
 )
 def test_a_malformed_table_is_refused_with_its_line_and_a_cure_and_left_alone(tmp_path, damage, line, what):
