@@ -92,8 +92,13 @@ class Prepared:
         """The text of each symbol; symbol k is `vocabulary[k]`."""
         return list(self.meta["vocabulary"])
 
+    @cached_property
+    def _checked(self) -> set[str]:
+        """Splits all of whose symbols are in the vocabulary."""
+        return set()
+
     def tokens(self, split: str) -> np.memmap[Any, Any]:
-        """The symbols of a split, read-only and memory-mapped.
+        """The symbols of a split, read-only and memory-mapped; read as a whole the first time, to be checked.
 
         Args:
             split: "train", "valid" or "test", as `splits` lists them.
@@ -108,8 +113,12 @@ class Prepared:
         if split not in self.splits:
             self._refuse(split, self.splits)
         tokens = self.array(split)
-        if self.vocabulary and tokens.size and tokens.max() >= len(self.vocabulary):
-            raise _damaged(self.folder, self.meta["name"], f"{split}.bin has symbols beyond the vocabulary")
+        if split not in self._checked:
+            if self.vocabulary and tokens.size and tokens.max() >= len(self.vocabulary):
+                raise _damaged(
+                    self.folder, self.meta["name"], f"{split}.bin has symbols beyond the vocabulary"
+                )
+            self._checked.add(split)
         return tokens
 
     def array(self, name: str) -> np.memmap[Any, Any]:

@@ -59,6 +59,13 @@ def test_symbols_beyond_the_vocabulary_are_damage():
     assert open_prepared("toy", "char").tokens("test").tolist() == [1]
 
 
+def test_symbols_are_looked_through_once_and_not_for_every_batch():
+    prepared = write_toy()
+    prepared.tokens("train")
+    (prepared.folder / "train.bin").write_bytes(bytes([0, 1, 2, 3, 1]))
+    assert prepared.tokens("train").tolist() == [0, 1, 2, 3, 1]
+
+
 def test_tokens_are_memory_mapped_and_cannot_be_changed():
     tokens = write_toy().tokens("train")
     assert isinstance(tokens, np.memmap)
