@@ -47,6 +47,10 @@ def test_of_partial_data_what_is_there_must_have_the_right_count():
 
 def test_too_few_items_are_a_gap_only_where_that_is_allowed():
     expected = Expected({"valid": 10})
-    with pytest.raises(DataError, match="instead of valid 10"):
+    with pytest.raises(DataError, match=r"instead of valid 10\. --allow-missing takes what there is\.$"):
         write(expected=expected)
+    with pytest.raises(DataError, match=r"instead of valid 1\.$"):
+        write(expected=Expected({"valid": 1}))
+    with pytest.raises(DataError, match=r"instead of valid 2 with 9 distinct\.$"):
+        write(expected=Expected({"valid": 2}, distinct=9))
     assert write(expected=expected, short_allowed=True).missing == ["valid: 2 of 10"]

@@ -87,6 +87,21 @@ def test_without_a_compiler_one_line_says_so_and_the_numbers_are_the_same(tmp_pa
     assert number == run(tmp_path / "cache", RMEM_NATIVE="off")[1]
 
 
+def test_a_cache_that_cannot_be_made_is_named_with_the_variable_that_moves_it(tmp_path):
+    (tmp_path / "file").touch()
+    available, _, err = run(tmp_path / "file" / "cache")
+    assert available == "False"
+    assert f"{tmp_path / 'file' / 'cache'} cannot be made" in err
+    assert "name another folder in RMEM_NATIVE_CACHE" in err
+
+
+@pytest.mark.parametrize("capability", ["SVE256", "VSX", "DEFAULT"])
+def test_processors_without_flags_of_their_own_get_what_every_compiler_builds(capability, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert {"-DCPU_CAPABILITY=DEFAULT", "-DCPU_CAPABILITY_DEFAULT"} < set(build._flags())
+    assert not any(flag.startswith("-m") for flag in build._flags())
+
+
 def test_off_builds_nothing_and_says_nothing(tmp_path):
     available, _, err = run(tmp_path / "cache", RMEM_NATIVE="off")
     assert (available, err) == ("False", "")
