@@ -14,6 +14,14 @@ settings.register_profile("rmem", deadline=None)
 settings.load_profile("rmem")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--lock-hashes",
+        metavar="REASON",
+        help="lock the hashes of recipes as they are; why those moved that did",
+    )
+
+
 def pytest_collection_modifyitems(items):
     """Tests on real data run only where RMEM_TEST_DATA names it."""
     if os.environ.get("RMEM_TEST_DATA"):
