@@ -1,7 +1,7 @@
 """The hashes of every recipe are those that were locked, and every committed result stays what it was.
 
-`pytest tests/recipe/test_locked_hashes.py --lock-hashes "why"` adds what is new, and writes the reason beside what
-moved.
+`pytest tests/recipe/test_locked_hashes.py --lock-hashes "why"` adds what is new, and writes the reason beside
+what moved.
 """
 
 import csv
