@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
 Text = Annotated[str, Field(min_length=1)]
 Curve = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
+Values = Annotated[tuple[float | None, ...], Field(strict=False, min_length=1)]
+Names = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
 Fact = int | float | str | Annotated[tuple[int | float, ...], Field(strict=False)]
 Unit = Literal[
     "fraction",
@@ -44,24 +46,32 @@ class PublishedRow(_Strict):
 
     Attributes:
         model: The model in the paper's words; "this paper" stands where the paper says "ours".
-        value: A number, one number for each of the table's `x`, or text, which is never compared. None if the
-            value was not verified.
-        std: Standard deviation of the value.
+        value: A number; one number, or none, for each of the table's `x` or `columns`; or text, compared
+            only where it makes a claim. None if the value was not verified.
+        std: Standard deviation of the value, or of each of its numbers.
         n: Number of runs behind the value.
         verified: Whether the value was read in the named source. Only verified rows carry numbers.
+        secondary: Whether the value is known from another text that quotes the paper.
+        quoted: Whether the paper itself quotes the value from somebody else's.
+        claim: What a text says of the task: the model solves it, or does not.
         source: Where the value was read.
         params: Number of parameters as the source prints it.
+        not_run: Why no recipe runs this row; None if one is to.
         notes: What a reader of the value must know.
         facts: Whatever else the source says about the row.
     """
 
     model: Text
-    value: float | Curve | Text | None
-    std: float | None = None
+    value: float | Values | Text | None
+    std: float | Values | None = None
     n: int | None = Field(default=None, ge=1)
     verified: bool
+    secondary: bool = False
+    quoted: bool = False
+    claim: Literal["solved", "not solved"] | None = None
     source: Text
     params: Text | None = None
+    not_run: Text | None = None
     notes: Text | None = None
     facts: dict[Id, Fact] = {}
 
@@ -71,8 +81,22 @@ class PublishedRow(_Strict):
             raise ValueError("a verified row needs a value")
         if not self.verified and (self.value, self.std, self.n, self.params) != (None, None, None, None):
             raise ValueError("a row that is not verified may carry no value, std, n or params")
-        if self.std is not None and not isinstance(self.value, float):
+        return self
+
+    @model_validator(mode="after")
+    def _deviations_belong_to_numbers(self) -> Self:
+        if isinstance(self.std, float) and not isinstance(self.value, float):
             raise ValueError("only a number has a standard deviation")
+        if isinstance(self.std, tuple) and not (
+            isinstance(self.value, tuple) and len(self.std) == len(self.value)
+        ):
+            raise ValueError("a list of standard deviations needs a value for each of them")
+        return self
+
+    @model_validator(mode="after")
+    def _claims_are_text(self) -> Self:
+        if self.claim is not None and not isinstance(self.value, str):
+            raise ValueError("only a text claims something; a number is compared as it is")
         return self
 
 
@@ -89,6 +113,11 @@ class PublishedTable(_Strict):
         kind: How the numbers were obtained.
         x_name: Meaning of `x`, for curves.
         x: Where the curves of the rows were measured.
+        steps_per_x: Training steps that one unit of `x` stands for, for learning curves.
+        columns: What the values of a row stand for, in place of `x`: the cell of a recipe's matrix
+            (`length=30`) or the part of its test (`qa3`, `rouge-1`).
+        cell: The cell of a recipe's matrix that all values stand for, if they stand for one.
+        not_run: Why no recipe runs any of its rows; None if some are to be.
         notes: What a reader of the table must know.
         tolerance: Largest difference from a published number that counts as reproduced, in `unit`.
         rows: The rows by their ids, in the order of the paper.
@@ -103,17 +132,26 @@ class PublishedTable(_Strict):
     kind: Kind
     x_name: Text | None = None
     x: Curve | None = None
+    steps_per_x: float | None = Field(default=None, gt=0)
+    columns: Names | None = None
+    cell: Text | None = None
+    not_run: Text | None = None
     notes: Text | None = None
     tolerance: float | None = Field(default=None, gt=0)
     rows: dict[Id, PublishedRow] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _curves_follow_x(self) -> Self:
+    def _values_follow_x_or_columns(self) -> Self:
         if (self.x is None) != (self.x_name is None):
             raise ValueError("x and x_name go together")
+        if self.steps_per_x is not None and self.x is None:
+            raise ValueError("steps_per_x needs an x")
+        if self.columns is not None and (self.x is not None or self.cell is not None):
+            raise ValueError("columns stand in place of x and of a cell")
+        over = self.x if self.columns is None else self.columns
         for name, row in self.rows.items():
-            if isinstance(row.value, tuple) and (self.x is None or len(row.value) != len(self.x)):
-                raise ValueError(f"the curve of row {name!r} does not have one value for each x")
+            if isinstance(row.value, tuple) and (over is None or len(row.value) != len(over)):
+                raise ValueError(f"the values of row {name!r} are not one for each x or column")
         return self
 
 
@@ -133,7 +171,7 @@ class Paper(_Strict):
 
     paper: Id
     title: Text
-    authors: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+    authors: Names
     venue: Text
     year: int
     arxiv: Text
