@@ -51,11 +51,10 @@ def test_every_row_is_valid_at_every_scale_and_smoke_is_one_of_them(name):
 def test_what_it_calls_published_exists(name):
     recipe = load_recipe(name)
     load_paper(recipe.paper)
-    if recipe.published_table is not None:
-        find_table(recipe.published_table)
-    for row in recipe.rows:
-        if row.published is not None:
-            assert find(row.published)
+    for table in recipe.published_tables:
+        assert find_table(table)
+    for address in (address for row in recipe.rows for address in row.published):
+        assert find(address.id)
 
 
 @EVERY_RECIPE

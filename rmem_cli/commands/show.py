@@ -46,7 +46,8 @@ def _as_yaml(recipe: "Recipe", resolved: "Resolved") -> str:
     train_hash, missing = _train_hash(spec)
     where = f"row {spec.row}" + (f", {spec.cell}" if spec.cell else "")
     about = [f"{recipe.name}, {where}, scale {spec.scale}: {spec.title}"]
-    about += [f"compared with {spec.published}"] if spec.published else []
+    published = _published(resolved)
+    about += [f"compared with {', '.join(published)}"] if published else []
     about += spec.footnotes
     about += [f"train_hash {train_hash}" if train_hash else f"no train_hash yet: {missing}"]
     about += [f"eval_hash {protocol.name} {spec.eval_hash(protocol)}" for protocol in spec.settings.eval]
@@ -67,7 +68,7 @@ def _as_json(recipe: "Recipe", resolved: "Resolved") -> dict[str, Any]:
         "cell": spec.cell,
         "scale": spec.scale,
         "seeds": resolved.seeds,
-        "published": spec.published,
+        "published": _published(resolved),
         "footnotes": spec.footnotes,
         "settings": spec.settings.model_dump(mode="json", by_alias=True),
         "origin": {line.path: {"layer": line.layer, "note": line.note} for line in lines},
@@ -75,6 +76,11 @@ def _as_json(recipe: "Recipe", resolved: "Resolved") -> dict[str, Any]:
         "train_hash": _train_hash(spec)[0],
         "eval_hash": {protocol.name: spec.eval_hash(protocol) for protocol in spec.settings.eval},
     }
+
+
+def _published(resolved: "Resolved") -> list[str]:
+    """Ids of the published rows that a row stands for, in its matrix cell."""
+    return [one.id for one in resolved.row.published if one.cell in (None, resolved.cell)]
 
 
 def _train_hash(spec: "RunSpec") -> tuple[str | None, str]:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat
 
 from rmem_cli.errors import UsageError
 from rmem_cli.published.store import find, find_table, load_paper
+from rmem_cli.recipe.addresses import Address, read_addresses
 from rmem_cli.recipe.document import Node, read_document
 from rmem_cli.recipe.fields import all_paths
 from rmem_cli.recipe.messages import describe
@@ -36,7 +37,6 @@ class _Header(Settings):
     name: Identifier
     title: str
     paper: str
-    published: str | None = None
     tolerance: NonNegativeFloat | None = None
     notes: list[str] = Field(default_factory=list)
     origin: dict[str, str] = Field(default_factory=dict)
@@ -47,7 +47,6 @@ class _RowHeader(Settings):
 
     id: Identifier
     title: str
-    published: str | None = None
     notes: list[str] = Field(default_factory=list)
 
 
@@ -82,23 +81,25 @@ class _Reader:
 
     def read(self) -> Recipe:
         header = self.header()
+        tables = self.published(self.document, "published", find_table)
         base = self.document.part(SECTIONS).labelled("base")
         rows = self.rows()
         scales = self.scales([row.id for row in rows])
-        nameless = Row("", "", None, [], [], {})  # so that a recipe without rows is checked for all else
+        nameless = Row("", "", (), [], [], {})  # so that a recipe without rows is checked for all else
         pairs = [
             (row, scale) for scale in scales.values() for row in rows or [nameless] if scale.includes(row)
         ]
         resolved = resolve_all(base, pairs, (), self.problems)
         if header is not None and not self.problems:
             self.origins(header.origin, resolved)
+            self.published_cells(rows, resolved)
         if header is None or self.problems:
             raise RecipeError(self.problems)
         return Recipe(
             name=header.name,
             title=header.title,
             paper=header.paper,
-            published_table=header.published,
+            published_tables=[table.id for table in tables],
             tolerance=header.tolerance,
             notes=header.notes,
             origin=header.origin,
@@ -108,7 +109,7 @@ class _Reader:
         )
 
     def header(self) -> _Header | None:
-        known = [*_Header.model_fields, *SECTIONS, "rows", "scales"]
+        known = [*_Header.model_fields, *SECTIONS, "published", "rows", "scales"]
         for key, place in self.document.keys.items():
             if key not in known:
                 self.add(place, key, f"unknown key; {closest(key, known)}")
@@ -117,9 +118,17 @@ class _Reader:
         if header is not None and name is not None and name.value != self.stem:
             message = f"must be {self.stem!r} like the file, not {name.value!r}; rename one of them"
             self.add(name.place, "name", message)
-        self.look_up(load_paper, self.document, "paper", "paper")
-        self.look_up(find_table, self.document, "published", "published")
+        paper = self.document.fields.get("paper")
+        if paper is not None and isinstance(paper.value, str):
+            self.look_up(load_paper, paper.value, paper.place, "paper")
         return header
+
+    def published(self, node: Node, path: str, find: Callable[[str], object]) -> tuple[Address, ...]:
+        """The published tables or rows that a mapping names; those that are unknown are problems."""
+        addresses = read_addresses(node.fields.get("published"), path, self.problems)
+        for address in addresses:
+            self.look_up(find, address.id, address.place, path)
+        return addresses
 
     def rows(self) -> list[Row]:
         node = self.document.fields.get("rows")
@@ -143,14 +152,14 @@ class _Reader:
         identifier = node.fields.get("id")
         named = identifier is not None and isinstance(identifier.value, str)
         name = f"rows.{identifier.value}" if identifier is not None and named else f"rows[{index}]"
-        skip = (*_RowHeader.model_fields, "scales")
+        skip = (*_RowHeader.model_fields, "published", "scales")
         header = validate(_RowHeader, node.part(_RowHeader.model_fields), self.problems, name)
         overrides = read_overrides(node, skip, "row", self.problems)
         scales = self.row_scales(node, name)
-        self.look_up(find, node, "published", f"{name}.published")
+        published = self.published(node, f"{name}.published", find)
         if header is None:
-            return Row(name.removeprefix("rows."), "", None, [], overrides, scales)
-        return Row(header.id, header.title, header.published, header.notes, overrides, scales)
+            return Row(name.removeprefix("rows."), "", (), [], overrides, scales)
+        return Row(header.id, header.title, published, header.notes, overrides, scales)
 
     def row_scales(self, row: Node, name: str) -> dict[str, list[Override]]:
         """What a row changes at some scales."""
@@ -220,15 +229,26 @@ class _Reader:
                     f"no row has such a field; {closest(path, sorted(known))}",
                 )
 
-    def look_up(self, find: Callable[[str], object], node: Node, key: str, path: str) -> None:
-        """Add a problem if the published numbers have no entry of the id that a mapping names."""
-        identifier = node.fields.get(key)
-        if identifier is None or not isinstance(identifier.value, str):
-            return
+    def published_cells(self, rows: list[Row], resolved: list[Resolved]) -> None:
+        """The matrix cells that published rows are for must be there, at some scale."""
+        for row in rows:
+            cells = list(dict.fromkeys(one.cell for one in resolved if one.row.id == row.id))
+            for address in row.published:
+                if address.cell is not None and address.cell not in cells:
+                    hint = (
+                        closest(address.cell, cells)
+                        if any(cells)
+                        else "the row has no matrix: name the id alone"
+                    )
+                    message = f"no scale has a cell {address.cell!r}; {hint}"
+                    self.add(address.place, f"rows.{row.id}.published", message)
+
+    def look_up(self, find: Callable[[str], object], identifier: str, place: Place, path: str) -> None:
+        """Add a problem if the published numbers have no entry of an id."""
         try:
-            find(identifier.value)
+            find(identifier)
         except UsageError as error:
-            self.add(identifier.place, path, str(error))
+            self.add(place, path, str(error))
 
     def is_mapping(self, node: Node, path: str) -> bool:
         if not isinstance(node.value, dict):

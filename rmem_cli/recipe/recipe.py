@@ -18,7 +18,7 @@ class Recipe:
         name: Its name in commands and result files.
         title: Its name in tables.
         paper: Id of the paper it reproduces.
-        published_table: Id of the published table whose other rows are listed as not run, if there is one.
+        published_tables: Ids of the published tables whose other rows are listed as not run.
         tolerance: Absolute tolerance of the table's verdicts, if the recipe states one.
         notes: Footnotes of the table.
         origin: Path of a field, or of a group of fields, to where its numbers come from.
@@ -30,7 +30,7 @@ class Recipe:
     name: str
     title: str
     paper: str
-    published_table: str | None
+    published_tables: list[str]
     tolerance: float | None
     notes: list[str]
     origin: dict[str, str]

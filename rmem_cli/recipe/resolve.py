@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, NonNegativeInt
 
 from rmem_cli.errors import UsageError
+from rmem_cli.recipe.addresses import Address
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.hashing import canonical, digest
 from rmem_cli.recipe.matrix import Cell, cells
@@ -32,7 +33,6 @@ class RunSpec:
         cell: The matrix cell, like `number=1`; empty if the recipe has no matrix.
         scale: `paper`, another scale of the recipe, or `custom`.
         seed: What all random numbers of the run are derived from.
-        published: Id of the published row it is compared with, if there is one.
         footnotes: Where the row deviates from what was published.
         settings: Everything else that decides its numbers.
     """
@@ -43,7 +43,6 @@ class RunSpec:
     cell: str
     scale: str
     seed: int
-    published: str | None
     footnotes: list[str]
     settings: RunSettings
 
@@ -112,7 +111,7 @@ class Row:
     Attributes:
         id: Its name in commands and result rows.
         title: Its name in tables.
-        published: Id of the published row it is compared with, if there is one.
+        published: The published rows it stands for.
         notes: Footnotes about deviations.
         overrides: What it changes.
         scales: What it changes further at some scales.
@@ -120,7 +119,7 @@ class Row:
 
     id: str
     title: str
-    published: str | None
+    published: tuple[Address, ...]
     notes: list[str]
     overrides: list[Override] = field(repr=False)
     scales: dict[str, list[Override]] = field(repr=False)
@@ -179,7 +178,6 @@ class Resolved:
                 cell=self.cell,
                 scale=self.scale,
                 seed=seed,
-                published=self.row.published,
                 footnotes=self.row.notes,
                 settings=self.settings,
             )

@@ -59,7 +59,7 @@ class _Builder:
         self.results = joined.results
         self.left_out = joined.left_out
         self.footnotes = Footnotes()
-        self.citations = {row.id: cite(row.published) for row in recipe.rows if row.published is not None}
+        self.citations = {row.id: cite(row.published[0].id) for row in recipe.rows if row.published}
         self.cited: set[str] = set()
         self.places = find_places(self.plan, self.results)
 
@@ -72,7 +72,7 @@ class _Builder:
             experiment=recipe.name,
             title=recipe.title,
             reference=f"{paper.title} ({paper.venue}, {paper.year}) [{paper.bibtex}]",
-            where="" if recipe.published_table is None else find_table(recipe.published_table).where,
+            where="; ".join(find_table(table).where for table in recipe.published_tables),
             scales=list(self.plan),
             sections=[*sections.values(), *apart],
             footnotes=self.footnotes.texts,
@@ -157,8 +157,8 @@ class _Builder:
         Returns:
             Sections of their own for those whose metric is not measured, or in matrix cells only.
         """
-        table = self.recipe.published_table
-        listed = [*self.citations.values(), *(cite_table(table) if table is not None else [])]
+        tables = self.recipe.published_tables
+        listed = [*self.citations.values(), *(one for table in tables for one in cite_table(table))]
         apart: dict[str, Section] = {}
         for citation in {citation.id: citation for citation in listed}.values():
             if citation.id in self.cited:
@@ -191,8 +191,8 @@ class _Builder:
     def remarks(self, sections: Iterable[Section]) -> list[str]:
         """The recipe's notes, those of its published table, and what was left out."""
         remarks = list(self.recipe.notes)
-        if self.recipe.published_table is not None:
-            notes = find_table(self.recipe.published_table).notes
+        for table in self.recipe.published_tables:
+            notes = find_table(table).notes
             remarks += [f"published table: {' '.join(notes.split())}"] if notes else []
         published = [line.published for section in sections for line in section.lines if line.published]
         if any(not one.verified for one in published):

@@ -59,14 +59,14 @@ class Citation:
         notes = []
         if row.verified:
             notes.append(footnotes.add(f"published: {source}" + (f"; {row.notes}" if row.notes else "")))
-        curve = value if isinstance(value, tuple) else None
+        curve = tuple(point for point in value if point is not None) if isinstance(value, tuple) else None
         if curve is not None:
             notes.append(footnotes.add(f"published as {self.table.x_name} → value"))
         return Published(
             id=self.id,
             verified=row.verified,
             value=self._scaled(value) if isinstance(value, float) else None,
-            sd=None if row.std is None else self._scaled(row.std),
+            sd=self._scaled(row.std) if isinstance(row.std, float) else None,
             n=row.n,
             text=value if isinstance(value, str) else None,
             x_name=None if curve is None else self.table.x_name,

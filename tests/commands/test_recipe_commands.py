@@ -91,7 +91,7 @@ def test_show_prints_one_document_for_each_row() -> None:
 def test_show_gives_hashes_and_origins_as_json() -> None:
     rows = json.loads(run("show", "made_up", "--json").stdout)
     assert [row["row"] for row in rows] == ["rum", "lstm"]
-    assert rows[0]["published"] == "rum2019.ptb_char.fs_rum_2"
+    assert rows[0]["published"] == ["rum2019.ptb_char.fs_rum_2"]
     assert rows[0]["train_hash"] != rows[1]["train_hash"]
     assert rows[0]["eval_hash"] == rows[1]["eval_hash"]
     assert rows[1]["dropped"] == {"model.core.lambda": 1}

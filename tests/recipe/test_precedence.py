@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe import Recipe, RunSpec
+from rmem_cli.recipe.addresses import Address
 from rmem_cli.recipe.problems import RecipeError
 
 Read = Callable[[str], Recipe]
@@ -139,7 +140,22 @@ def test_set_makes_the_scale_custom_unless_it_only_changes_an_evaluation(recipe:
 def test_runs_carry_the_facts_of_their_row(recipe: Recipe) -> None:
     spec = one(recipe, "lstm")
     assert (spec.experiment, spec.row, spec.title, spec.cell, spec.seed) == ("made_up", "lstm", "LSTM", "", 1)
-    assert (spec.published, spec.footnotes) == (None, ["ours"])
+    assert spec.footnotes == ["ours"]
+
+
+def test_a_row_may_stand_for_several_published_rows_and_for_others_in_each_cell(
+    text: str, read: Read
+) -> None:
+    matrix = "matrix: {task.length: [10, 20]}\n"
+    named = (
+        "published: {length=10: rum2019.recall.lstm, length=20: [rum2019.recall.goru, rum2019.recall.fw_ln]}"
+    )
+    recipe = read(text.replace("title: LSTM", f"title: LSTM, {named}") + matrix)
+    assert recipe.row("lstm").published == (
+        Address("rum2019.recall.lstm", "length=10"),
+        Address("rum2019.recall.goru", "length=20"),
+        Address("rum2019.recall.fw_ln", "length=20"),
+    )
 
 
 def test_a_matrix_multiplies_the_runs(text: str, read: Read) -> None:

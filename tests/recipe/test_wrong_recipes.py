@@ -99,6 +99,22 @@ REFERENCES = [
         "did you mean 'rum2019.ptb_char.fs_rum_2'?",
     ),
     (
+        "title: RUM",
+        "title: RUM, published: [rum2019.recall.lstm, ‸rum2019.recall.lstn]",
+        "rows.rum.published: unknown published row 'rum2019.recall.lstn'; did you mean",
+    ),
+    (
+        "title: RUM",
+        "title: RUM, published: ‸7",
+        "rows.rum.published: must be an id like rum2017.recall.lstm, a list of ids, or a mapping from matrix "
+        "cells to ids, not 7",
+    ),
+    (
+        "title: RUM",
+        "title: RUM, published: {length=5: ‸rum2019.recall.lstm}",
+        "rows.rum.published: no scale has a cell 'length=5'; the row has no matrix",
+    ),
+    (
         "paper: rum2019",
         "paper: ‸rum2018",
         "paper: unknown published paper 'rum2018'; did you mean 'rum2019'?",
