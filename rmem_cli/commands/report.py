@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import IO
 
+    from rmem_cli.report.citations import Readings
     from rmem_cli.report.core_grid import CoreGrid
     from rmem_cli.report.formats import Format
     from rmem_cli.report.table import Table
@@ -52,6 +53,15 @@ def report(
             "--grid", help="One table of every core in every experiment: the best result of each core."
         ),
     ] = False,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            "--published",
+            metavar="FILE",
+            help="Published numbers that you have read in the papers; published.yaml beside the results, if "
+            "it is there.",
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
@@ -74,7 +84,8 @@ def report(
         else:
             _write({"grid": partial(chosen.write_core_grid, cores)}, chosen, out)
         return
-    tables = _named(names, scale) if names else _all(scale)
+    readings = _readings(published)
+    tables = _named(names, scale, readings) if names else _all(scale, readings)
     if out is None:
         chosen.write(tables, sys.stdout)
     else:
@@ -97,18 +108,23 @@ def _core_grid(names: "Sequence[str] | None", scale: str | None) -> "CoreGrid":
     return build_core_grid([(recipe, store.read(recipe.name)) for recipe in recipes], scale)
 
 
-def _named(names: "Sequence[str]", scale: str | None) -> "list[Table]":
+def _named(names: "Sequence[str]", scale: str | None, readings: "Readings") -> "list[Table]":
     from rmem_cli.paths import results_root
     from rmem_cli.recipe import load_recipe
     from rmem_cli.report.build import build_table
+    from rmem_cli.results.curves import read_curve
     from rmem_cli.results.store import ResultStore
 
     store = ResultStore(results_root())
+    curves = partial(read_curve, results_root())
     recipes = [load_recipe(name) for name in dict.fromkeys(names)]
-    return [build_table(recipe, store.read(recipe.name), scale) for recipe in recipes]
+    return [
+        build_table(recipe, store.read(recipe.name), scale, curves=curves, readings=readings)
+        for recipe in recipes
+    ]
 
 
-def _all(scale: str | None) -> "list[Table]":
+def _all(scale: str | None, readings: "Readings") -> "list[Table]":
     """The tables of all experiments with results; stderr names those that have no recipe or no such scale."""
     from rmem_cli.paths import results_root
     from rmem_cli.recipe import list_recipes, load_recipe
@@ -123,13 +139,24 @@ def _all(scale: str | None) -> "list[Table]":
         elif scale is not None and scale not in load_recipe(experiment).scales:
             _say(f"{experiment} has no scale {scale}.")
         else:
-            tables += _named([experiment], scale)
+            tables += _named([experiment], scale, readings)
     if not experiments:
         _say(
             f"There are no results in {results_root()} yet; "
             "`rmem report NAME` shows the published numbers of a recipe without them."
         )
     return tables
+
+
+def _readings(path: Path | None) -> "Readings":
+    """What a reader filled in: in the file named, else beside the results."""
+    from rmem_cli.paths import results_root
+    from rmem_cli.report.readings import load_readings
+
+    beside = results_root() / "published.yaml"
+    if path is None and not beside.is_file():
+        return {}
+    return load_readings(beside if path is None else path)
 
 
 def _format(name: FormatName | None, out: Path | None) -> "Format":

@@ -17,6 +17,7 @@ from rmem_cli.recipe.problems import Place, Problem, RecipeError, closest
 from rmem_cli.recipe.recipe import Recipe
 from rmem_cli.recipe.resolve import CUSTOM, PAPER, Resolved, Row, Scale, resolve_all
 from rmem_cli.recipe.settings import Settings
+from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.recipe.validation import validate
 
 SMOKE = "smoke"
@@ -37,7 +38,9 @@ class _Header(Settings):
     name: Identifier
     title: str
     paper: str
+    summary: str = ""
     tolerance: NonNegativeFloat | None = None
+    solved: SolvedRule | None = None
     notes: list[str] = Field(default_factory=list)
     origin: dict[str, str] = Field(default_factory=dict)
 
@@ -93,6 +96,7 @@ class _Reader:
         if header is not None and not self.problems:
             self.origins(header.origin, resolved)
             self.published_cells(rows, resolved)
+            self.solved_metric(header.solved, resolved)
         if header is None or self.problems:
             raise RecipeError(self.problems)
         return Recipe(
@@ -100,7 +104,9 @@ class _Reader:
             title=header.title,
             paper=header.paper,
             published_tables=[table.id for table in tables],
+            summary=header.summary,
             tolerance=header.tolerance,
+            solved=header.solved,
             notes=header.notes,
             origin=header.origin,
             rows=rows,
@@ -228,6 +234,13 @@ class _Reader:
                     f"origin.{path}",
                     f"no row has such a field; {closest(path, sorted(known))}",
                 )
+
+    def solved_metric(self, rule: SolvedRule | None, resolved: list[Resolved]) -> None:
+        """What a task is solved by must be measured in some protocol."""
+        measured = {name for one in resolved for protocol in one.settings.eval for name in protocol.metrics}
+        if rule is not None and rule.metric not in measured:
+            message = f"no protocol measures {rule.metric!r}; {closest(rule.metric, sorted(measured))}"
+            self.add(self.document.fields["solved"].fields["metric"].place, "solved.metric", message)
 
     def published_cells(self, rows: list[Row], resolved: list[Resolved]) -> None:
         """The matrix cells that published rows are for must be there, at some scale."""

@@ -8,6 +8,7 @@ from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.overrides import Override, parse_set
 from rmem_cli.recipe.problems import Problem, RecipeError, closest
 from rmem_cli.recipe.resolve import PAPER, Resolved, Row, RunSpec, Scale, resolve_all
+from rmem_cli.recipe.solved import SolvedRule
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Recipe:
         title: Its name in tables.
         paper: Id of the paper it reproduces.
         published_tables: Ids of the published tables whose other rows are listed as not run.
+        summary: What its table shows and what not, in a sentence ("" if nobody has written it).
         tolerance: Absolute tolerance of the table's verdicts, if the recipe states one.
+        solved: When a seed has solved the task; None for the accuracy of generated tasks, from 0.99 on.
         notes: Footnotes of the table.
         origin: Path of a field, or of a group of fields, to where its numbers come from.
         rows: The rows of the table, in their order.
@@ -31,7 +34,9 @@ class Recipe:
     title: str
     paper: str
     published_tables: list[str]
+    summary: str
     tolerance: float | None
+    solved: SolvedRule | None
     notes: list[str]
     origin: dict[str, str]
     rows: list[Row]

@@ -6,19 +6,33 @@ from typing import cast
 from rmem_cli.published.store import find_table, load_paper
 from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.resolve import PAPER, Row
-from rmem_cli.report.chance import chance_lines
-from rmem_cli.report.citations import Citation, cite, cite_table
+from rmem_cli.recipe.solved import SolvedRule
+from rmem_cli.report import wording
+from rmem_cli.report.chance import chance_lines, mark_no_better
+from rmem_cli.report.citations import STEPS, Citation, Readings
+from rmem_cli.report.cited import Cited
+from rmem_cli.report.comparison import AtStep, Rules, compare
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.joined import Joined, join
-from rmem_cli.report.measured import compare, measure
+from rmem_cli.report.learning import (
+    Curves,
+    at_last_common_step,
+    common_budget,
+    learning_sections,
+    no_curves,
+    steps_to_solve,
+)
+from rmem_cli.report.measured import measure
 from rmem_cli.report.places import Place, entries_at, find_places, place_x
 from rmem_cli.report.selection import Entry
-from rmem_cli.report.table import Comparison, Line, Ours, Section, Table
+from rmem_cli.report.table import Comparison, Line, Ours, Published, Section, Table
+from rmem_cli.report.tally import tally
 from rmem_cli.report.verdict import Outcome, Verdict
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow
 from rmem_cli.tasks.config import TaskSettings
 
+_SOLVED = 0.99  # of a generated task, where the recipe has no rule
 _FOLDS = (
     "each seed goes through {folds} folds, and its value is their mean, weighted by their examples; every "
     "example is tested once, by a model that was not trained on its fold"
@@ -31,18 +45,27 @@ _BOUNDS = (
 _UNVERIFIED = "unverified: the paper's number was not found in any source, so none is shown"
 
 
-def build_table(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = None) -> Table:
+def build_table(
+    recipe: Recipe,
+    rows: Sequence[ResultRow],
+    scale: str | None = None,
+    *,
+    curves: Curves = no_curves,
+    readings: Readings | None = None,
+) -> Table:
     """The table of an experiment.
 
     Args:
         recipe: The experiment; all its rows are listed, whether they have results or not.
         rows: Results of the experiment; those that the recipe would not give now are counted and left out.
         scale: Show this scale only; None for `paper` and every other one with results.
+        curves: The learning curve behind a result.
+        readings: Published numbers that a reader filled in.
 
     Raises:
         UsageError: The recipe has no such scale.
     """
-    return _Builder(recipe, join(recipe, rows, scale)).table()
+    return _Builder(recipe, join(recipe, rows, scale), curves, readings).table()
 
 
 class _Builder:
@@ -51,30 +74,34 @@ class _Builder:
     Args:
         recipe: The experiment.
         joined: What it runs, with results.
+        curves: The learning curve behind a result.
+        readings: Published numbers that a reader filled in.
     """
 
-    def __init__(self, recipe: Recipe, joined: Joined) -> None:
+    def __init__(self, recipe: Recipe, joined: Joined, curves: Curves, readings: Readings | None) -> None:
         self.recipe = recipe
         self.plan = joined.plan
         self.results = joined.results
         self.left_out = joined.left_out
+        self.curves = curves
         self.footnotes = Footnotes()
-        self.citations = {row.id: cite(row.published[0].id) for row in recipe.rows if row.published}
-        self.cited: set[str] = set()
         self.places = find_places(self.plan, self.results)
+        self.cited = Cited(recipe, self.places, readings)
 
     def table(self) -> Table:
         recipe = self.recipe
         paper = load_paper(recipe.paper)
         sections = {place: self.section(place) for place in self.places}
+        learning = [part for place, section in sections.items() for part in self.learning(place, section)]
         apart = self.add_published_lines(sections)
         return Table(
             experiment=recipe.name,
             title=recipe.title,
             reference=f"{paper.title} ({paper.venue}, {paper.year}) [{paper.bibtex}]",
+            summary=" ".join(recipe.summary.split()),
             where="; ".join(find_table(table).where for table in recipe.published_tables),
             scales=list(self.plan),
-            sections=[*sections.values(), *apart],
+            sections=[*sections.values(), *learning, *apart],
             footnotes=self.footnotes.texts,
             remarks=self.remarks([*sections.values(), *apart]),
         )
@@ -84,6 +111,16 @@ class _Builder:
         kind = metric(place.metric)
         at_place = entries_at(place, self.plan)
         x_name, x = place_x(place, at_place) or ("", None)
+        chance = chance_lines(self.recipe, place, at_place, self.footnotes)
+        budgets = {
+            scale: common_budget([self.results.get(place.key(scale, row), []) for row in at_place])
+            for scale in self.plan
+        }
+        lines = [
+            self.row_line(place, row, at_place[row.id], budgets)
+            for row in self.recipe.rows
+            if row.id in at_place
+        ]
         return Section(
             cell=place.cell,
             protocol=place.protocol,
@@ -94,62 +131,80 @@ class _Builder:
             higher_is_better=kind.higher_is_better,
             digits=kind.digits,
             scales=[scale for scale in self.plan if any(scale in at for at in at_place.values())],
-            lines=[
-                *(
-                    self.row_line(place, row, at_place[row.id])
-                    for row in self.recipe.rows
-                    if row.id in at_place
-                ),
-                *chance_lines(self.recipe, place, at_place),
-            ],
+            lines=[*mark_no_better(lines, chance, kind, self.footnotes), *chance],
             x_name=x_name,
             x=x,
         )
 
-    def row_line(self, place: Place, row: Row, at_scale: dict[str, Entry]) -> Line:
+    def row_line(
+        self, place: Place, row: Row, at_scale: dict[str, Entry], budgets: dict[str, int | None]
+    ) -> Line:
         """The line of a row of the recipe."""
-        ours = {}
-        for scale, entry in at_scale.items():
-            if results := self.results.get(place.key(scale, row.id)):
-                ours[scale] = measure(
-                    results,
-                    len(entry.seeds),
-                    has_solve_rate=_is_solvable(place, entry),
-                    has_bounds=entry.folds > 1 and place.metric == "accuracy",
-                )
+        ours = {
+            scale: self.ours(place, entry, results, budgets[scale])
+            for scale, entry in at_scale.items()
+            if (results := self.results.get(place.key(scale, row.id)))
+        }
+        cited = self.cited.at(place, row.id)
+        first = cited[0] if cited else None
+        published = None if first is None else first.published(self.footnotes)
         texts = [*row.notes, *_notes_on_folds(at_scale.values(), ours.values())]
+        texts += [_also(one, place) for one in cited[1:]]
         notes = tuple(self.footnotes.add(text) for text in texts)
-        citation = self.citation(place, row)
-        published = None if citation is None else citation.published(self.footnotes)
         comparison = None
         if PAPER in at_scale:
-            tolerance = None if citation is None else self.tolerance(citation)
-            comparison = compare(ours.get(PAPER), published, tolerance, metric(place.metric), self.footnotes)
+            rules = Rules(
+                metric(place.metric), self.tolerance(first), self.solved_rule(place, at_scale[PAPER])
+            )
+            at = self.at_step(place, row, published)
+            comparison = compare(ours.get(PAPER), published, rules, self.footnotes, at)
         return Line("row", row.id, row.title, published, ours, comparison, notes)
 
-    def citation(self, place: Place, row: Row) -> Citation | None:
-        """The published number that belongs to a row, if it is for this place."""
-        citation = self.citations.get(row.id)
-        if citation is None or self.home(citation) != place:
-            return None
-        self.cited.add(citation.id)
-        return citation
+    def ours(self, place: Place, entry: Entry, results: Sequence[ResultRow], budget: int | None) -> Ours:
+        """What the seeds of a row gave."""
+        rule = self.solved_rule(place, entry)
+        steps = None
+        if rule is not None and budget is not None:
+            steps = steps_to_solve(results, rule, budget, self.curves)
+        return measure(
+            results,
+            len(entry.seeds),
+            rule=rule,
+            steps_to_solve=steps,
+            has_bounds=entry.folds > 1 and place.metric == "accuracy",
+        )
 
-    def tolerance(self, citation: Citation) -> float | None:
+    def tolerance(self, citation: Citation | None) -> float | None:
         """The recipe's tolerance, else that of the published table, in the unit of our metric."""
-        return citation.tolerance if self.recipe.tolerance is None else self.recipe.tolerance
+        if self.recipe.tolerance is not None or citation is None:
+            return self.recipe.tolerance
+        return citation.tolerance
 
-    def home(self, citation: Citation) -> Place | None:
-        """Where a published value stands: the first protocol of its metric on the test split, else the first.
+    def at_step(self, place: Place, row: Row, published: Published | None) -> AtStep | None:
+        """Ours beside a published learning curve, at the last step that both have."""
+        if published is None or published.x_name != STEPS:
+            return None
+        results = self.results.get(place.key(PAPER, row.id), [])
+        return at_last_common_step(results, published, place.metric, self.curves)
 
-        It is nowhere if the recipe has matrix cells, since the value is for none of them alone.
-        """
-        places = [
-            place
-            for place in self.places
-            if place.metric == citation.metric and not place.part and not place.cell
-        ]
-        return next((place for place in places if place.split == "test"), places[0] if places else None)
+    def learning(self, place: Place, section: Section) -> list[Section]:
+        """Learning curves beside the published ones of this place."""
+        lines = {}
+        for line in section.lines:
+            results = self.results.get(place.key(PAPER, line.id), [])
+            curve = self.cited.learning_curve(place, line.id)
+            if results and curve is not None:
+                lines[line.id] = (line, curve.published(self.footnotes), results)
+        return learning_sections(section, lines, self.curves) if lines else []
+
+    def solved_rule(self, place: Place, entry: Entry) -> SolvedRule | None:
+        """When a seed has solved the task by the metric of a place; None if that is no question there."""
+        rule = self.recipe.solved
+        if rule is not None:
+            return rule if rule.metric == place.metric and place.split == "test" else None
+        task = cast(TaskSettings, entry.spec.settings.task)  # which all kinds of tasks derive from
+        is_share = metric(place.metric).unit == "fraction" and task.generated
+        return SolvedRule(metric=place.metric, at=_SOLVED) if is_share else None
 
     def add_published_lines(self, sections: dict[Place, Section]) -> list[Section]:
         """List the published rows that stand beside no row of ours where their metric is measured.
@@ -157,13 +212,9 @@ class _Builder:
         Returns:
             Sections of their own for those whose metric is not measured, or in matrix cells only.
         """
-        tables = self.recipe.published_tables
-        listed = [*self.citations.values(), *(one for table in tables for one in cite_table(table))]
         apart: dict[str, Section] = {}
-        for citation in {citation.id: citation for citation in listed}.values():
-            if citation.id in self.cited:
-                continue
-            home = self.home(citation)
+        for citation in self.cited.others():
+            home = self.cited.home(citation)
             if home is None:
                 section = apart.setdefault(citation.table_id, _apart(citation, list(self.plan)))
             else:
@@ -175,7 +226,7 @@ class _Builder:
         """A line for a published row: not run, or run by rows that cannot be compared with it."""
         comparison = None
         if PAPER in self.plan:
-            rows = {row for row, own in self.citations.items() if own.id == citation.id}
+            rows = self.cited.rows_of(citation)
             metrics = {key[5] for key in self.results if key[0] == PAPER and key[1] in rows}
             if not metrics:
                 verdict = Verdict(Outcome.NOT_RUN)
@@ -186,14 +237,15 @@ class _Builder:
                 verdict = Verdict(Outcome.NO_VERDICT, reason)
             comparison = Comparison(None, None, None, None, verdict)
         published = citation.published(self.footnotes)
-        return Line("published", citation.id, citation.row.model, published, comparison=comparison)
+        return Line("published", citation.id, citation.title, published, comparison=comparison)
 
-    def remarks(self, sections: Iterable[Section]) -> list[str]:
-        """The recipe's notes, those of its published table, and what was left out."""
+    def remarks(self, sections: Sequence[Section]) -> list[str]:
+        """The recipe's notes, those of its published tables, and what was left out."""
         remarks = list(self.recipe.notes)
         for table in self.recipe.published_tables:
             notes = find_table(table).notes
             remarks += [f"published table: {' '.join(notes.split())}"] if notes else []
+        remarks += tally(sections)
         published = [line.published for section in sections for line in section.lines if line.published]
         if any(not one.verified for one in published):
             remarks.append(_UNVERIFIED)
@@ -205,10 +257,10 @@ class _Builder:
         return remarks
 
 
-def _is_solvable(place: Place, entry: Entry) -> bool:
-    """Whether seeds solve the task or do not: the accuracies of generated tasks."""
-    task = cast(TaskSettings, entry.spec.settings.task)  # which all kinds of tasks derive from
-    return metric(place.metric).unit == "fraction" and task.generated
+def _also(citation: Citation, place: Place) -> str:
+    """What else was published of the same run."""
+    value = wording.published(citation.published(Footnotes()), metric(place.metric).digits)
+    return f"also published: {value} ({citation.id}, {citation.basis})"
 
 
 def _notes_on_folds(entries: Iterable[Entry], ours: Iterable[Ours]) -> list[str]:

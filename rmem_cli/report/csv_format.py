@@ -23,11 +23,13 @@ COLUMNS = (
     "title",
     "published_id",
     "published_verified",
+    "published_basis",
     "published",
     "published_sd",
     "published_n",
     "published_text",
     "published_curve",
+    "published_claim",
     "published_parameters",
     "published_source",
     "scale",
@@ -36,9 +38,13 @@ COLUMNS = (
     "seeds",
     "planned_seeds",
     "failed",
+    "steps",
     "solved",
     "solve_rate_low",
     "solve_rate_high",
+    "steps_to_solve",
+    "steps_budget",
+    "steps_resolution",
     "mean_low",
     "mean_high",
     "caveats",
@@ -74,6 +80,7 @@ _OURS = (
     "seeds",
     "planned_seeds",
     "failed",
+    "steps",
     "caveats",
     "parameters",
     "wall_seconds",
@@ -142,11 +149,13 @@ def _published(line: Line) -> dict[str, object]:
     return {
         "published_id": published.id,
         "published_verified": str(published.verified).lower(),
+        "published_basis": published.basis,
         "published": published.value,
         "published_sd": published.sd,
         "published_n": published.n,
         "published_text": published.text,
         "published_curve": ";".join(f"{x!r}={value!r}" for x, value in curve),
+        "published_claim": published.claim,
         "published_parameters": published.parameters,
         "published_source": published.source,
     }
@@ -161,6 +170,7 @@ def _ours(ours: Ours | None) -> dict[str, object]:
         "seeds": ours.n,
         "planned_seeds": ours.planned,
         "failed": ";".join(f"{status}={count}" for status, count in sorted(ours.failed.items())),
+        "steps": ours.steps,
         "caveats": ";".join(ours.caveats),
         "parameters": ours.parameters,
         "wall_seconds": ours.wall_seconds,
@@ -169,6 +179,13 @@ def _ours(ours: Ours | None) -> dict[str, object]:
     if ours.solve_rate is not None:
         rate = ours.solve_rate
         found |= {"solved": rate.solved, "solve_rate_low": rate.low, "solve_rate_high": rate.high}
+    if ours.steps_to_solve is not None:
+        solve = ours.steps_to_solve
+        found |= {
+            "steps_to_solve": ";".join("" if step is None else str(step) for step in solve.steps),
+            "steps_budget": solve.budget,
+            "steps_resolution": solve.resolution,
+        }
     if ours.bounds is not None:
         found |= {"mean_low": ours.bounds.low, "mean_high": ours.bounds.high}
     return found

@@ -7,6 +7,7 @@ from rmem_cli.report import wording
 from rmem_cli.report.curves import curve_grids, find_curves
 from rmem_cli.report.page import Column, Grid, Page
 from rmem_cli.report.table import Line, Ours, Section, Table
+from rmem_cli.report.verdict import MIN_SEEDS
 
 
 def page(table: Table) -> Page:
@@ -16,6 +17,8 @@ def page(table: Table) -> Page:
 
 def _heading(table: Table) -> list[str]:
     lines = [f"{table.experiment}: {table.title}", table.reference]
+    if table.summary:
+        lines.append(table.summary)
     if table.where:
         lines.append(f"Published numbers: {table.where}")
     return lines
@@ -39,6 +42,16 @@ def _legend(table: Table) -> str:
     words = ["a ± b (n) is mean, standard deviation and number of seeds, [a, b] a 95 % interval"]
     if table.scales != [PAPER]:
         words.append("only full-scale results (paper) get a verdict")
+    every = [ours for section in table.sections for line in section.lines for ours in line.ours.values()]
+    if any(0 < ours.n < MIN_SEEDS for ours in every):
+        words.append(f"rows of fewer than {MIN_SEEDS} seeds show no order")
+    solved = [ours.steps_to_solve for ours in every if ours.steps_to_solve is not None]
+    if solved:
+        resolution = max(one.resolution for one in solved)
+        words.append(
+            "solved at: the steps at which the first and the last seed first met the rule in validation, to "
+            f"within {resolution:,}; > means not within the steps that all rows had"
+        )
     return "; ".join(words)
 
 
@@ -54,7 +67,8 @@ def _section_grid(section: Section) -> Grid:
     ]
     for scale in section.scales:
         if section.protocol:
-            columns.append(_column(f"Ours, {scale}", section, _ours(scale, digits)))
+            with_steps = len(_steps(section, scale)) > 1
+            columns.append(_column(f"Ours, {scale}", section, _ours(scale, digits, with_steps)))
             columns.append(_column(f"Solved, {scale}", section, _solved(scale)))
         if scale == PAPER:
             columns.append(_column("Difference", section, _difference(digits)))
@@ -74,8 +88,14 @@ def _difference(digits: int | None) -> Callable[[Line], str]:
     return lambda line: wording.difference(line.comparison, digits)
 
 
-def _ours(scale: str, digits: int | None) -> Callable[[Line], str]:
-    return lambda line: wording.ours(line.ours.get(scale), digits)
+def _ours(scale: str, digits: int | None, with_steps: bool) -> Callable[[Line], str]:
+    return lambda line: wording.ours(line.ours.get(scale), digits, with_steps=with_steps)
+
+
+def _steps(section: Section, scale: str) -> set[int]:
+    """How long the rows of a section were trained."""
+    found = (line.ours[scale].steps for line in section.lines if scale in line.ours)
+    return {steps for steps in found if steps is not None}
 
 
 def _solved(scale: str) -> Callable[[Line], str]:
@@ -88,6 +108,9 @@ def _caption(section: Section) -> str:
     found = (line.comparison.tolerance for line in section.lines if line.comparison is not None)
     tolerances = {tolerance for tolerance in found if tolerance is not None}
     words += [f"tolerance {tolerance:g}" for tolerance in sorted(tolerances)]
+    for scale in section.scales:
+        trained = _steps(section, scale)
+        words += [f"{scale}: {wording.steps(*trained)}"] if len(trained) == 1 else []
     split = "" if section.protocol == section.split else f"{section.split} split"
     where = ", ".join(filter(None, (section.cell, section.protocol, split, section.part)))
     return ": ".join(filter(None, (where, ", ".join(words))))

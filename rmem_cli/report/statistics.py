@@ -41,8 +41,27 @@ def one_sample_interval(difference: float, sd: float, n: int) -> Interval:
         sd: Sample standard deviation of the values.
         n: How many values, at least two.
     """
-    half = t_quantile(_upper(), n - 1) * sd / math.sqrt(n)
+    half = half_width(sd, n)
     return Interval(difference - half, difference + half)
+
+
+def single_run_interval(difference: float, sd: float, n: int) -> Interval:
+    """95 % interval of the difference of two means, where all that is known of the other is one run.
+
+    That run is taken to vary as much as ours do: the interval is that in which one more of them would lie.
+
+    Args:
+        difference: The mean of ours minus the other run.
+        sd: Sample standard deviation of ours.
+        n: How many there are, at least two.
+    """
+    half = t_quantile(_upper(), n - 1) * sd * math.sqrt(1 + 1 / n)
+    return Interval(difference - half, difference + half)
+
+
+def half_width(sd: float, n: int) -> float:
+    """Half of the 95 % interval of a mean of n values, at least two, of this sample standard deviation."""
+    return t_quantile(_upper(), n - 1) * sd / math.sqrt(n)
 
 
 def welch_interval(difference: float, sd: float, n: int, other_sd: float, other_n: int) -> Interval:

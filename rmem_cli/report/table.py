@@ -6,6 +6,8 @@ from typing import Literal
 
 from rmem_cli.report.verdict import Verdict
 
+Basis = Literal["printed", "raw runs", "digitized", "quoted", "reading"]  # how a published number is known
+
 
 @dataclass(frozen=True)
 class Published:
@@ -14,6 +16,8 @@ class Published:
     Attributes:
         id: Such as "rum2019.ptb_char.fs_rum_2".
         verified: Whether the value was read in the source.
+        basis: How it is known: printed in the paper, computed from the runs that its authors released, read
+            off a figure, quoted by another text, or filled in by a reader.
         value: Number, in the unit of the section.
         sd: Its standard deviation.
         n: Number of runs behind it.
@@ -21,6 +25,7 @@ class Published:
         x_name: What a curve was measured over.
         x: Where it was measured.
         curve: Its values, in the unit of the section, one for each x.
+        claim: What a text claims: the task is "solved", or "not solved".
         parameters: Number of parameters as the source prints it.
         source: Where the value was read, with the paper's BibTeX key.
         notes: Numbers of its footnotes.
@@ -28,6 +33,7 @@ class Published:
 
     id: str
     verified: bool
+    basis: Basis
     value: float | None
     sd: float | None
     n: int | None
@@ -35,6 +41,7 @@ class Published:
     x_name: str | None
     x: tuple[float, ...] | None
     curve: tuple[float, ...] | None
+    claim: Literal["solved", "not solved"] | None
     parameters: str | None
     source: str
     notes: tuple[int, ...] = ()
@@ -48,6 +55,22 @@ class SolveRate:
     seeds: int
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class StepsToSolve:
+    """When the seeds first solved the task in validation, as far as their committed learning curves tell.
+
+    Attributes:
+        steps: One for each seed with a curve, in rising order; None, at the end, where it was not within the
+            budget.
+        budget: Steps that every row of the section had; what came later does not count.
+        resolution: Steps between two points of the curves.
+    """
+
+    steps: tuple[int | None, ...]
+    budget: int
+    resolution: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +94,9 @@ class Ours:
         failed: How seeds ended without a value (diverged, out_of_memory, ...), to their number.
         solve_rate: For accuracies of generated tasks.
         bounds: For accuracies over all folds of a data set.
-        caveats: What keeps the values from counting fully: "dirty tree", "partial data".
+        steps: Training steps; the most of all seeds.
+        steps_to_solve: When the task was solved, where there is a rule for that and a curve.
+        caveats: What keeps the values from counting fully: "dirty tree", "no commit", "partial data".
         parameters: Trainable parameters.
         wall_seconds: Median training time of a seed.
         peak_memory_mb: Largest peak memory of a seed, in megabytes.
@@ -84,6 +109,8 @@ class Ours:
     failed: dict[str, int] = field(default_factory=dict)
     solve_rate: SolveRate | None = None
     bounds: Bounds | None = None
+    steps: int | None = None
+    steps_to_solve: StepsToSolve | None = None
     caveats: tuple[str, ...] = ()
     parameters: int | None = None
     wall_seconds: float | None = None
@@ -175,6 +202,7 @@ class Table:
         experiment: Name of the recipe.
         title: Its title.
         reference: The paper, with its BibTeX key.
+        summary: What the table shows and what not ("" if the recipe does not say).
         where: Where in the paper the published numbers stand ("" if the recipe names no published table).
         scales: The scales shown, in columns.
         sections: The results.
@@ -185,6 +213,7 @@ class Table:
     experiment: str
     title: str
     reference: str
+    summary: str
     where: str
     scales: list[str]
     sections: list[Section]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from rmem_cli.report.statistics import Interval
 
@@ -29,10 +30,48 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """An outcome, and what stood in the way where it is `NO_VERDICT`."""
+    """An outcome, and what stood in the way of another, where that is known."""
 
     outcome: Outcome
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimEvidence:
+    """All that a verdict on a claim depends on.
+
+    Attributes:
+        claim: What was published: the task is solved, or it is not.
+        solved: Seeds that solved it.
+        seeds: Seeds that were run, diverged ones included.
+        obstacles: Why result and claim may not be compared; usually none.
+        assumed_budget: Whether the steps of training are assumed, so that what no seed solved is censored.
+    """
+
+    claim: Literal["solved", "not solved"]
+    solved: int
+    seeds: int
+    obstacles: tuple[str, ...]
+    assumed_budget: bool
+
+
+def judge_claim(evidence: ClaimEvidence) -> Verdict:
+    """The verdict on a claim: reproduced if every seed bears it out, and the contrary only if none does."""
+    if evidence.seeds == 0:
+        return Verdict(Outcome.NOT_RUN)
+    if evidence.obstacles:
+        return Verdict(Outcome.NO_VERDICT, ", ".join(evidence.obstacles))
+    if evidence.seeds < MIN_SEEDS:
+        return Verdict(Outcome.TOO_FEW_SEEDS)
+    if 0 < evidence.solved < evidence.seeds:
+        return Verdict(Outcome.INCONCLUSIVE, f"solved by {evidence.solved} of {evidence.seeds} seeds")
+    if (evidence.solved > 0) == (evidence.claim == "solved"):
+        return Verdict(Outcome.REPRODUCED)
+    if evidence.solved > 0:
+        return Verdict(Outcome.BETTER)
+    if evidence.assumed_budget:
+        return Verdict(Outcome.INCONCLUSIVE, "not solved within an assumed budget")
+    return Verdict(Outcome.WORSE)
 
 
 @dataclass(frozen=True, kw_only=True)

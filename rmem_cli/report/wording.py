@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
-from rmem_cli.report.table import Comparison, Ours, Published, Section
-from rmem_cli.report.verdict import Outcome
+from rmem_cli.report.table import Comparison, Ours, Published, Section, StepsToSolve
 
 NOTHING = "-"
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CURVE_POINTS = 4
+APART = (
+    "digitized",
+    "quoted",
+    "reading",
+)  # published numbers that are not as good as printed, and count apart
 
 
 def superscript(number: int) -> str:
@@ -48,11 +52,12 @@ def published(cell: Published | None, digits: int | None) -> str:
         text = _curve(cell.x, cell.curve, digits)
     else:
         text = cell.text or _spread(cell.value, cell.sd, digits) + (f" ({cell.n})" if cell.n else "")
-    return marked(text, cell.notes)
+    apart = f"\n{cell.basis}" if cell.basis in APART else ""
+    return marked(text, cell.notes) + apart
 
 
-def ours(cell: Ours | None, digits: int | None) -> str:
-    """Our value: mean ± sd (seeds), or what became of the seeds."""
+def ours(cell: Ours | None, digits: int | None, *, with_steps: bool = False) -> str:
+    """Our value: mean ± sd (seeds), or what became of the seeds; with the steps of training, if wanted."""
     if cell is None:
         return NOTHING
     if cell.mean is not None and cell.n == 0:
@@ -60,7 +65,14 @@ def ours(cell: Ours | None, digits: int | None) -> str:
     lines = [f"{_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})"]
     if cell.bounds is not None:
         lines.append(f"[{number(cell.bounds.low, digits)}, {number(cell.bounds.high, digits)}]")
+    if with_steps and cell.steps is not None:
+        lines.append(steps(cell.steps))
     return "\n".join(lines + ([", ".join(cell.caveats)] if cell.caveats else []))
+
+
+def steps(count: int) -> str:
+    """Training steps."""
+    return f"{count:,} steps"
 
 
 def seeds(cell: Ours) -> str:
@@ -71,11 +83,20 @@ def seeds(cell: Ours) -> str:
 
 
 def solved(cell: Ours | None) -> str:
-    """Seeds that solved the task, with the interval of their share."""
+    """Seeds that solved the task, with the interval of their share, and when the first and the last did."""
     if cell is None or cell.solve_rate is None:
         return ""
     rate = cell.solve_rate
-    return f"{rate.solved}/{rate.seeds}\n[{rate.low:.2f}, {rate.high:.2f}]"
+    lines = [f"{rate.solved}/{rate.seeds}", f"[{rate.low:.2f}, {rate.high:.2f}]"]
+    if cell.steps_to_solve is not None:
+        lines.append(f"at {_when(cell.steps_to_solve)}")
+    return "\n".join(lines)
+
+
+def _when(found: StepsToSolve) -> str:
+    solved = [step for step in found.steps if step is not None]
+    ends = [f"{step:,}" for step in dict.fromkeys(solved[:1] + solved[-1:])]
+    return " to ".join(ends if len(solved) == len(found.steps) else [*ends[:1], f"> {found.budget:,}"])
 
 
 def difference(comparison: Comparison | None, digits: int | None) -> str:
@@ -93,7 +114,7 @@ def verdict(comparison: Comparison | None) -> str:
     if comparison is None:
         return ""
     found = comparison.verdict
-    return f"{found.outcome}: {found.reason}" if found.outcome is Outcome.NO_VERDICT else str(found.outcome)
+    return f"{found.outcome}: {found.reason}" if found.reason else str(found.outcome)
 
 
 def parameters(count: int | None) -> str:

@@ -10,6 +10,7 @@ from rmem_cli.data.prepared import open_prepared
 from rmem_cli.data.unigram import unigram
 from rmem_cli.errors import DataError
 from rmem_cli.recipe.settings import Component
+from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count, plateaus
 
 # Of one image; here, so that a recipe is checked without its data.
 PIXELS = {"mnist": 28 * 28, "cifar10": 32 * 32}
@@ -36,6 +37,18 @@ class TaskSettings(Component):
         """Metric to the value that a model without memory reaches on a split, where it is known exactly."""
         del split
         return {}
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """What is reached without the ability that the task asks for: what that is, to metric to value.
+
+        Beside chance, where a model may do better and yet not know which answer belongs to which question.
+        """
+        chance = self.chance(split)
+        return {"chance": chance} if chance else {}
+
+    def plateaus(self) -> str:
+        """Where a loss rests that counts each symbol by itself, in words; empty for other tasks."""
+        return ""
 
     def across_folds(self) -> Self | None:
         """These settings whichever fold is tested, if no two folds test the same example; None otherwise."""
@@ -78,8 +91,15 @@ class CopyingMemorySettings(TaskSettings):
     def chance(self, split: str) -> dict[str, float]:
         """Blanks where blanks are due, and a uniform guess for each symbol."""
         del split
-        loss = self.symbols * math.log(self.alphabet) / (self.length + 2 * self.symbols)
-        return {"loss": loss, "accuracy": 1 / self.alphabet}
+        return {"loss": self._loss_without_memory, "accuracy": 1 / self.alphabet}
+
+    def plateaus(self) -> str:
+        """Each symbol that is kept takes an equal part of the loss away."""
+        return plateaus(self._loss_without_memory, self.symbols)
+
+    @property
+    def _loss_without_memory(self) -> float:
+        return self.symbols * math.log(self.alphabet) / (self.length + 2 * self.symbols)
 
 
 class CopyLastTenSettings(TaskSettings):
@@ -101,6 +121,10 @@ class CopyLastTenSettings(TaskSettings):
         """One of eight symbols, each as likely as the other."""
         del split
         return {"loss": math.log(8), "accuracy": 1 / 8}
+
+    def plateaus(self) -> str:
+        """Each symbol that is kept takes a tenth of the loss away."""
+        return plateaus(math.log(8), 10)
 
 
 class AddingSettings(TaskSettings):
@@ -145,6 +169,11 @@ class AssociativeRecallSettings(TaskSettings):
         """One of ten digits, each as likely as the other."""
         del split
         return {"accuracy": 0.1, "loss": math.log(10)}
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """Beside chance: to know the digits that occurred, of none its key, and to name the most frequent."""
+        occurred = expected_largest_count(self.length // 2, 10) / (self.length // 2)
+        return {**super().baselines(split), OCCURRED: {"accuracy": occurred}}
 
 
 class ImageSequenceSettings(TaskSettings):
@@ -376,6 +405,12 @@ class AssociativeRetrievalSettings(AlgorithmicSettings):
         """One of ten digits, each as likely as the other."""
         del split
         return {"accuracy": 0.1, "exact_match": 0.1, "loss": math.log(10)}
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """Beside chance: to know the values that occurred, which all differ, but of none its key."""
+        occurred = 1 / self.pairs
+        known = {"accuracy": occurred, "exact_match": occurred, "loss": math.log(self.pairs)}
+        return {**super().baselines(split), OCCURRED: known}
 
     def _prepared_set(self) -> tuple[str, str]:
         return "associative_retrieval", "pairs4"

@@ -15,6 +15,7 @@ from rmem_cli.ops.native import build
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.results.curves import curve_name
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.training.checkpoint import load_checkpoint
@@ -112,7 +113,8 @@ def train_run(
         training.resume()
         ended, rows = _train_and_evaluate(spec, training, environment, progress, stop)
         # The rows come last: a run that has them is done, and nothing would write its curve any more.
-        store.write_curve(curve_name(spec, train_hash), thinned(folder.curve.text()))
+        name = curve_name(spec.experiment, spec.row, spec.cell, spec.scale, spec.seed, train_hash)
+        store.write_curve(name, thinned(folder.curve.text()))
         store.write(rows)
         folder.write_status(ended.status, ended.step, ended.message)
     return ended
@@ -157,12 +159,6 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
         rows = make_rows(trained, stop)
     store.write(rows)
     return rows
-
-
-def curve_name(spec: RunSpec, train_hash: str) -> str:
-    """Name of a run's curve among the results."""
-    parts = [spec.experiment, spec.row, spec.cell, f"{spec.scale}-seed{spec.seed}", train_hash]
-    return "-".join(part for part in parts if part)
 
 
 def _train_hash(spec: RunSpec) -> str:

@@ -33,7 +33,7 @@ ROW = ResultRow(
     experiment="one", row="ours", cell="", scale="paper", seed=1, protocol="test", split="test", part="",
     metric="bpc", value=1.2, unit="bits per character", examples=10, step=10, checkpoint="last",
     parameters=100, wall_seconds=1.0, peak_memory_mb=1.0, device="cpu", threads=1, op_paths="",
-    dtype="float32", torch_version="2.13.0", rmem_version="0.1.0", git_commit="", git_dirty="",
+    dtype="float32", torch_version="2.13.0", rmem_version="0.1.0", git_commit="0" * 40, git_dirty="",
     train_hash="", eval_hash="", data_hash="abc", status="ok", time="2026-01-02T03:04:05Z",
 )  # fmt: skip
 

@@ -106,7 +106,7 @@ def _row(
         experiment=experiment, row=row, cell=cell, scale=scale, seed=seed, protocol="", split="", part="",
         metric=name, value=value, unit=metric(name).unit, examples=100, step=10, checkpoint="last",
         parameters=17950, wall_seconds=60.0 * seed, peak_memory_mb=100.0 * seed, device="cpu", threads=2,
-        op_paths="", dtype="float32", torch_version="2.13.0", rmem_version="0.1.0", git_commit="",
+        op_paths="", dtype="float32", torch_version="2.13.0", rmem_version="0.1.0", git_commit="0" * 40,
         git_dirty="false", train_hash="", eval_hash="", data_hash="",
         status="diverged" if value is None else "ok", time="2026-01-02T03:04:05Z",
     )  # fmt: skip

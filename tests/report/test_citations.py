@@ -18,4 +18,4 @@ from rmem_cli.report.citations import cite
     ],
 )
 def test_a_published_value_meets_the_metric_that_measures_the_same(published, metric):
-    assert cite(published).metric == metric
+    assert cite(published)[0].metric == metric

@@ -7,13 +7,13 @@ import pytest
 
 from rmem_cli.report.csv_format import COLUMNS
 from rmem_cli.report.formats import FORMATS
-from rmem_cli.report.table import Comparison, Line, Ours, Published, Section, SolveRate, Table
+from rmem_cli.report.table import Comparison, Line, Ours, Published, Section, SolveRate, StepsToSolve, Table
 from rmem_cli.report.verdict import Outcome, Verdict
 
 
 def cited(name, **fields):
-    empty = dict.fromkeys(("value", "sd", "n", "text", "x_name", "x", "curve", "parameters"))
-    values = {"verified": True, **empty, "source": "Table 1 [key2019]", **fields}
+    empty = dict.fromkeys(("value", "sd", "n", "text", "x_name", "x", "curve", "claim", "parameters"))
+    values = {"verified": True, "basis": "printed", **empty, "source": "Table 1 [key2019]", **fields}
     return Published(id=f"paper.table.{name}", **values)
 
 
@@ -32,6 +32,7 @@ LINES = [
         {
             "paper": Ours(
                 mean=0.99, sd=0.0123, n=3, planned=3, solve_rate=SolveRate(2, 3, 0.2077, 0.9385),
+                steps=15000, steps_to_solve=StepsToSolve((9500, 12000, None), 15000, 500),
                 parameters=17950, wall_seconds=754.0, peak_memory_mb=1234.0,
             ),
             "cpu": Ours(mean=0.5, n=1, planned=3, failed={"diverged": 1, "out_of_memory": 1}),
@@ -52,13 +53,15 @@ LINES = [
     Line("published", "paper.table.a", "[bold]A[/bold]", cited("a", text="solves it"), comparison=NOT_RUN),
     Line(
         "published", "paper.table.b", "B",
-        cited("b", x=(1.0, 2.0, 4.0, 8.0, 16.0), curve=(1.0, 0.9, 0.8, 0.7, 0.6)), comparison=NOT_RUN,
+        cited("b", basis="digitized", x=(1.0, 2.0, 4.0, 8.0, 16.0), curve=(1.0, 0.9, 0.8, 0.7, 0.6)),
+        comparison=NOT_RUN,
     ),
 ]  # fmt: skip
 TABLE = Table(
     experiment="made_up",
     title="A made-up experiment",
     reference="A Paper (A Journal, 2019) [key2019]",
+    summary="RUM solves it in two of three seeds.",
     where="Table 1",
     scales=["paper", "cpu"],
     sections=[
@@ -112,6 +115,7 @@ def test_the_csv_form_keeps_every_digit_and_gives_each_scale_a_record():
         "title": "RUM | λ 1",
         "published_id": "paper.table.rum",
         "published_verified": "true",
+        "published_basis": "printed",
         "published": "0.98",
         "published_sd": "0.01",
         "published_n": "5",
@@ -121,9 +125,13 @@ def test_the_csv_form_keeps_every_digit_and_gives_each_scale_a_record():
         "sd": "0.0123",
         "seeds": "3",
         "planned_seeds": "3",
+        "steps": "15000",
         "solved": "2",
         "solve_rate_low": "0.2077",
         "solve_rate_high": "0.9385",
+        "steps_to_solve": "9500;12000;",
+        "steps_budget": "15000",
+        "steps_resolution": "500",
         "difference": "0.01",
         "difference_low": "-0.0123",
         "difference_high": "0.0323",
@@ -142,7 +150,7 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     assert document["schema"] == 1
     (table,) = document["tables"]
     assert list(table) == [
-        "experiment", "title", "reference", "where", "scales", "sections", "footnotes", "remarks",
+        "experiment", "title", "reference", "summary", "where", "scales", "sections", "footnotes", "remarks",
     ]  # fmt: skip
     section = table["sections"][0]
     assert list(section) == [
@@ -158,11 +166,13 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     assert line["ours"]["paper"] == {
         "mean": 0.99, "sd": 0.0123, "n": 3, "planned": 3, "failed": {},
         "solve_rate": {"solved": 2, "seeds": 3, "low": 0.2077, "high": 0.9385}, "bounds": None,
+        "steps": 15000, "steps_to_solve": {"steps": [9500, 12000, None], "budget": 15000, "resolution": 500},
         "caveats": [],
         "parameters": 17950, "wall_seconds": 754.0, "peak_memory_mb": 1234.0,
     }  # fmt: skip
     assert list(line["published"]) == [
-        "id", "verified", "value", "sd", "n", "text", "x_name", "x", "curve", "parameters", "source", "notes",
+        "id", "verified", "basis", "value", "sd", "n", "text", "x_name", "x", "curve", "claim", "parameters",
+        "source", "notes",
     ]  # fmt: skip
 
 

@@ -1,0 +1,152 @@
+"""How the seeds of one row compare with what was published."""
+
+from dataclasses import dataclass
+
+from rmem_cli.recipe.solved import SolvedRule
+from rmem_cli.report import statistics
+from rmem_cli.report.footnotes import Footnotes
+from rmem_cli.report.statistics import Interval
+from rmem_cli.report.table import Comparison, Ours, Published
+from rmem_cli.report.verdict import ClaimEvidence, Evidence, judge, judge_claim
+from rmem_cli.results.metrics import Metric
+
+_EXACT = (
+    "the published number has no standard deviation with a number of runs, so the interval takes it as exact"
+)
+_ONE_RUN = "the published number is one run, which the interval takes to vary as much as our seeds do"
+_WIDE = (
+    "the published spread alone (± {half:.2g}, 95 %) is wider than the tolerance: no result can be called "
+    "reproduced"
+)
+_CLAIM = "a claim is judged by the recipe's rule for a solved task: {metric} {bound} {at:g} in each seed"
+_AT_STEP = (
+    "compared at step {step:,}, the last at which both curves have a value, in validation: published "
+    "{published:.4g}, ours {ours:.4g}"
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a comparison goes by.
+
+    Attributes:
+        metric: The metric that is compared.
+        tolerance: Largest difference that counts as reproduced.
+        solved: When a seed has solved the task, where there is a rule for that.
+    """
+
+    metric: Metric
+    tolerance: float | None
+    solved: SolvedRule | None = None
+
+
+@dataclass(frozen=True)
+class AtStep:
+    """Learning curves at the last step that both have.
+
+    Attributes:
+        step: Training steps.
+        published: The published value, in the unit of our metric.
+        ours: What our seeds had reached there.
+    """
+
+    step: int
+    published: float
+    ours: Ours
+
+
+def compare(
+    ours: Ours | None,
+    published: Published | None,
+    rules: Rules,
+    footnotes: Footnotes,
+    at: AtStep | None = None,
+) -> Comparison:
+    """Compare a full-scale result with what was published, where both are there.
+
+    Args:
+        ours: The result.
+        published: A number, a curve or a text.
+        rules: What the comparison goes by.
+        footnotes: Receive how numbers were compared.
+        at: Both learning curves at a common step, where a curve was published.
+    """
+    ours = ours or Ours(mean=None)
+    if published is not None and published.claim is not None and rules.solved is not None:
+        return _compare_claim(ours, published, rules.solved, rules.metric, footnotes)
+    if published is not None and at is not None:
+        text = _AT_STEP.format(step=at.step, published=at.published, ours=at.ours.mean)
+        note = footnotes.add(text)
+        return _compare_number(at.ours, published, at.published, rules, footnotes, (note,))
+    return _compare_number(ours, published, None if published is None else published.value, rules, footnotes)
+
+
+def _compare_number(
+    ours: Ours,
+    published: Published | None,
+    value: float | None,
+    rules: Rules,
+    footnotes: Footnotes,
+    notes: tuple[int, ...] = (),
+) -> Comparison:
+    difference, interval = None, None
+    if published is not None and published.sd is not None:
+        notes += _wide(published.sd, published.n, rules.tolerance, footnotes)
+    if ours.mean is not None and value is not None and published is not None:
+        difference = ours.mean - value
+        if ours.sd is not None:
+            interval, how = _interval(difference, ours.sd, ours.n, published)
+            notes += (footnotes.add(how),) if how else ()
+    obstacles = ours.caveats
+    if published is not None and published.verified and value is None:
+        obstacles = (f"published as {'text' if published.curve is None else 'a curve'}", *obstacles)
+    verdict = judge(
+        Evidence(
+            seeds=ours.n,
+            failed=sum(ours.failed.values()),
+            has_number=published is not None and published.verified,
+            obstacles=obstacles,
+            interval=interval,
+            tolerance=rules.tolerance,
+            higher_is_better=rules.metric.higher_is_better,
+        )
+    )
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    return Comparison(difference, low, high, rules.tolerance, verdict, notes)
+
+
+def _compare_claim(
+    ours: Ours, published: Published, rule: SolvedRule, metric: Metric, footnotes: Footnotes
+) -> Comparison:
+    if published.claim is None:
+        raise ValueError("there is no claim to compare with")
+    rate = ours.solve_rate
+    verdict = judge_claim(
+        ClaimEvidence(
+            claim=published.claim,
+            solved=0 if rate is None else rate.solved,
+            seeds=0 if rate is None else rate.seeds,
+            obstacles=ours.caveats,
+            assumed_budget=rule.budget == "assumed",
+        )
+    )
+    bound = "at least" if metric.higher_is_better else "at most"
+    note = footnotes.add(_CLAIM.format(metric=metric.name, bound=bound, at=rule.at))
+    return Comparison(None, None, None, None, verdict, (note,))
+
+
+def _wide(sd: float, n: int | None, tolerance: float | None, footnotes: Footnotes) -> tuple[int, ...]:
+    """A note where the interval of the published mean by itself does not fit into the tolerance."""
+    if n is None or n < 2 or tolerance is None:
+        return ()
+    half = statistics.half_width(sd, n)
+    return (footnotes.add(_WIDE.format(half=half)),) if half > tolerance else ()
+
+
+def _interval(difference: float, sd: float, n: int, published: Published) -> tuple[Interval, str]:
+    """The interval of the difference, and what it takes for granted."""
+    if published.sd is not None and published.n is not None and published.n > 1:
+        return statistics.welch_interval(difference, sd, n, published.sd, published.n), ""
+    if published.n == 1:
+        return statistics.single_run_interval(difference, sd, n), _ONE_RUN
+    return statistics.one_sample_interval(difference, sd, n), _EXACT

@@ -1,0 +1,108 @@
+"""Learning curves: when our seeds solved a task, and how they went beside published curves."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from rmem_cli.recipe.solved import SolvedRule
+from rmem_cli.report.citations import STEPS
+from rmem_cli.report.comparison import AtStep
+from rmem_cli.report.measured import measure
+from rmem_cli.report.table import Line, Ours, Published, Section, StepsToSolve
+from rmem_cli.results.curves import LearningCurve
+from rmem_cli.results.row import ResultRow
+
+Curves = Callable[[ResultRow], LearningCurve | None]
+Points = list[tuple[int, float]]
+
+
+def no_curves(row: ResultRow) -> LearningCurve | None:
+    """For reports that look at no learning curves."""
+    del row
+    return None
+
+
+def common_budget(results: Sequence[Sequence[ResultRow]]) -> int | None:
+    """The most steps that every finished seed of every row had; None if no row has a finished one."""
+    steps = [row.step for rows in results for row in rows if row.status == "ok" and row.step is not None]
+    return min(steps, default=None)
+
+
+def steps_to_solve(
+    results: Sequence[ResultRow], rule: SolvedRule, budget: int, curves: Curves
+) -> StepsToSolve | None:
+    """When the seeds of a row first solved the task in validation; None if no seed has a curve that tells.
+
+    Args:
+        results: One for each seed.
+        rule: When the task is solved.
+        budget: What comes after so many steps does not count.
+        curves: The learning curve behind a result.
+    """
+    found = [points for row in results if (points := _validation(row, rule.metric, curves))]
+    if not found:
+        return None
+    steps = [_first(points, rule, budget) for points in found]
+    reached = sorted(step for step in steps if step is not None)
+    missed = [None] * (len(steps) - len(reached))
+    return StepsToSolve((*reached, *missed), budget, max(map(_resolution, found)))
+
+
+def at_last_common_step(
+    results: Sequence[ResultRow], published: Published, metric: str, curves: Curves
+) -> AtStep | None:
+    """Ours and a published learning curve at the last step at which all our seeds have a value, too."""
+    found = list(_together(results, published, metric, curves))
+    return found[-1] if found else None
+
+
+def learning_sections(
+    where: Section, lines: Mapping[str, tuple[Line, Published, Sequence[ResultRow]]], curves: Curves
+) -> list[Section]:
+    """One section for each step at which a published curve and all seeds of a row have a value.
+
+    Args:
+        where: The section of the test by the same metric.
+        lines: Id of a row to its line there, its published learning curve, and its results.
+        curves: The learning curve behind a result.
+    """
+    at: dict[int, list[Line]] = {}
+    for line, published, results in lines.values():
+        for index, point in enumerate(_together(results, published, where.metric, curves)):
+            shown = published if index == 0 else None  # once, for all steps
+            one = replace(line, published=shown, ours={results[0].scale: point.ours}, comparison=None)
+            at.setdefault(point.step, []).append(one)
+    common = replace(where, protocol="training", split="valid", part="", x_name=STEPS)
+    return [replace(common, lines=at[step], x=float(step)) for step in sorted(at)]
+
+
+def _together(
+    results: Sequence[ResultRow], published: Published, metric: str, curves: Curves
+) -> Iterator[AtStep]:
+    seeds = [dict(_validation(row, metric, curves)) for row in results]
+    for x, value in zip(published.x or (), published.curve or (), strict=True):
+        if seeds and all(x in points for points in seeds):
+            rows = [
+                replace(row, value=points[int(x)], step=int(x))
+                for row, points in zip(results, seeds, strict=True)
+            ]
+            yield AtStep(int(x), value, _plain(measure(rows, len(rows))))
+
+
+def _plain(ours: Ours) -> Ours:
+    """Without what a run costs as a whole."""
+    return replace(ours, parameters=None, wall_seconds=None, peak_memory_mb=None)
+
+
+def _validation(row: ResultRow, metric: str, curves: Curves) -> Points:
+    curve = curves(row)
+    return [] if curve is None else curve.validation(metric)
+
+
+def _first(points: Points, rule: SolvedRule, budget: int) -> int | None:
+    return next((step for step, value in points if step <= budget and rule.holds(value)), None)
+
+
+def _resolution(points: Points) -> int:
+    steps = [0, *(step for step, _ in points)]
+    return max(later - earlier for earlier, later in pairwise(steps))
