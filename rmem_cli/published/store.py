@@ -1,5 +1,6 @@
 """Finding papers, tables and rows of published numbers by their ids."""
 
+import csv
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
@@ -69,6 +70,31 @@ def find(row: str) -> PublishedRow:
     if name not in rows:
         raise _unknown("row", row, (f"{table}.{known}" for known in rows))
     return rows[name]
+
+
+def curve_points(row: str) -> list[tuple[float, float]]:
+    """Every point that was digitized of the curve of a row; none if it is no digitized curve.
+
+    Args:
+        row: Its id, such as "rum2017.copying_t200.lstm".
+
+    Raises:
+        UsageError: There is no such row; the message names the closest one.
+    """
+    find(row)
+    return list(_curves(row.partition(".")[0]).get(row, ()))
+
+
+@cache
+def _curves(paper: str) -> dict[str, list[tuple[float, float]]]:
+    """Points by the ids of their rows, in the order of the file beside the paper's tables."""
+    file = files("rmem_cli.published").joinpath(f"{paper}.curves.csv")
+    points: dict[str, list[tuple[float, float]]] = {}
+    if file.is_file():
+        for line in csv.DictReader(file.read_text(encoding="utf-8").splitlines()):
+            row = f"{paper}.{line['table']}.{line['row']}"
+            points.setdefault(row, []).append((float(line["x"]), float(line["y"])))
+    return points
 
 
 def _unknown(noun: str, name: str, known: Iterable[str]) -> UsageError:

@@ -1,19 +1,31 @@
 import re
 from collections import Counter
 from importlib.resources import files
+from itertools import pairwise
 
 import pytest
 import yaml
 
-from rmem_cli.published.store import find, find_table, load_paper, papers
+from rmem_cli.published.store import curve_points, find, find_table, load_paper, papers
 
 FOLDER = files("rmem_cli.published")
 TABLES = {f"{paper}.{name}": table for paper in papers() for name, table in load_paper(paper).tables.items()}
 
 
 def test_all_tables_and_rows_are_there():
-    assert len(TABLES) == 37
-    assert sum(len(table.rows) for table in TABLES.values()) == 419
+    assert len(TABLES) == 60
+    assert sum(len(table.rows) for table in TABLES.values()) == 578
+
+
+def test_the_versions_of_a_paper_are_papers_of_their_own():
+    versions = {paper: load_paper(paper).arxiv for paper in ("rum2017", "rum2019", "goru2017", "goru2019")}
+    assert versions == {
+        "rum2017": "1710.09537v1",
+        "rum2019": "1710.09537",
+        "goru2017": "1706.02761v3",
+        "goru2019": "1706.02761",
+    }
+    assert load_paper("rum2019").title != load_paper("rum2017").title
 
 
 def test_every_file_is_named_after_its_paper():
@@ -36,7 +48,7 @@ def test_no_file_repeats_a_key_so_no_row_hides_another(paper):
 
 def test_rows_that_are_not_verified_carry_no_number():
     unverified = [row for table in TABLES.values() for row in table.rows.values() if not row.verified]
-    assert len(unverified) == 23
+    assert len(unverified) == 22
     assert {(row.value, row.std, row.n, row.params) for row in unverified} == {(None, None, None, None)}
     assert all(isinstance(fact, str) for row in unverified for fact in row.facts.values())
 
@@ -65,7 +77,21 @@ def test_every_paper_has_its_reference_and_no_reference_is_left_over():
         ("rum2019.babi.rum_no_attention", 73.2, None),
         ("rum2019.copying.rum", "learns the Copying Memory task completely", None),
         ("fsrnn2017.enwik8.large_fs_lstm_4", 1.245, None),
-        ("goru2019.timit.goru_householder", "40.9 / 43.0", None),
+        ("goru2019.timit.goru_householder", (40.9, 43.0), None),
+        ("rum2019.summarization.lead_3", (40.34, 17.7, 36.57), None),
+        ("rum2017.recall.lstm", (25.6, 20.5), None),
+        ("rum2017.ptb_char.fs_rum_2", 1.189, None),
+        ("rum2017.author_copying_logs.goru", (0.000002, 1.0), None),
+        ("goru2017.ptb_char.goru_no_update_gate", 1.754, None),
+        ("dancer2020.arxiv.dancer_rum", (42.7, 16.54, 38.44), None),
+        (
+            "armt2024.babilong_qa1.armt",
+            (100.0, 99.9, 99.3, 98.5, 89.4, 49.6),
+            (0.0, 0.2, 0.9, 1.0, 8.1, 40.4),
+        ),
+        ("babilong2024.leaderboard.armt_fine_tune_avg_64k", 0.979, None),
+        ("urlstm2020.gate_ablation_scifar.r_lstm", 71.85, None),
+        ("urlstm2020.gate_ablation_scifar_gru.gru", 71.3, None),
         ("rmt2022.quadratic_equations.rmt", 0.99, 0.002),
         ("rmt2022.wt103_main.txl_ours_m150_seg150", 24.12, 0.05),
         ("rmt2022.wt103_full.rmt_m25_bptt2_seg150", 24.85, 0.31),
@@ -94,3 +120,44 @@ def test_curves_stand_over_their_lengths():
     table = find_table("rmt1m2023.fig1")
     assert dict(zip(table.x, table.rows["memorize"].value, strict=True))[4096] == 90.6
     assert find_table("rmt1m2023.fig5c").rows["trained_on_7"].value[0] == 54.4
+
+
+DIGITIZED = {
+    f"{name}.{row}": (table, table.rows[row])
+    for name, table in TABLES.items()
+    for row in table.rows
+    if curve_points(f"{name}.{row}")
+}
+
+
+def test_all_digitized_points_are_there():
+    assert sum(len(curve_points(row)) for row in DIGITIZED) == 1831
+    assert {row.rpartition(".")[0] for row in DIGITIZED} == {
+        f"rum2017.{figure}"
+        for figure in ("copying_t200", "copying_t500", "recall_curves", "recall_loss_curves")
+    }
+
+
+@pytest.mark.parametrize("row", DIGITIZED)
+def test_the_values_of_a_digitized_curve_lie_on_the_lines_between_its_points(row):
+    table, published = DIGITIZED[row]
+    points = curve_points(row)
+    assert points == sorted(points)
+    for x, value in zip(table.x, published.value, strict=True):
+        if value is not None:
+            (x0, y0), (x1, y1) = next(pair for pair in pairwise(points) if pair[0][0] <= x <= pair[1][0])
+            assert value == pytest.approx(y0 + (y1 - y0) * (x - x0) / (x1 - x0), abs=2e-4)
+
+
+def test_epochs_of_recall_are_such_that_its_points_lie_a_thousand_steps_apart():
+    for name in ("recall_curves", "recall_loss_curves"):
+        points = curve_points(f"rum2017.{name}.lstm")
+        steps = [x * find_table(f"rum2017.{name}").steps_per_x for x, _ in points]
+        assert steps == pytest.approx([1000 * (k + 1) for k in range(100)], abs=10)
+
+
+def test_gates_that_solve_the_copy_task_are_those_the_text_names():
+    rows = find_table("urlstm2020.copy").rows
+    solved = {name for name, row in rows.items() if row.claim == "solved"}
+    assert solved == {"or_lstm", "ur_lstm", "o_lstm", "c_lstm"}
+    assert all(row.claim for row in rows.values())

@@ -4,11 +4,19 @@ import sys
 import pytest
 
 from rmem_cli.errors import UsageError
-from rmem_cli.published.store import find, find_table, load_paper, papers
+from rmem_cli.published.store import curve_points, find, find_table, load_paper, papers
 
 
 def test_papers_are_listed_by_id():
-    assert papers() == ("fsrnn2017", "goru2019", "rmt1m2023", "rmt2022", "rum2019", "txl2019", "urlstm2020")
+    assert list(papers()) == sorted(papers())
+    assert {"rum2017", "rum2019", "goru2017", "goru2019", "dancer2020", "armt2024"} <= set(papers())
+
+
+def test_a_row_without_digitized_points_has_none_and_an_unknown_row_is_refused():
+    assert curve_points("rum2017.copying_t200.lstm")[0] == (333.66, 0.10965)
+    assert curve_points("rum2017.recall.lstm") == curve_points("rmt2022.enwik8.txl_m10_seg128") == []
+    with pytest.raises(UsageError, match=r"did you mean 'rum2017\.copying_t200\.lstm'"):
+        curve_points("rum2017.copying_t200.lstn")
 
 
 def test_an_id_leads_to_its_paper_table_and_row():
