@@ -151,11 +151,12 @@ def _all(scale: str | None, readings: "Readings") -> "list[Table]":
 def _readings(path: Path | None) -> "Readings":
     """What a reader filled in: in the file named, else beside the results."""
     from rmem_cli.paths import results_root
-    from rmem_cli.report.readings import load_readings
 
     beside = results_root() / "published.yaml"
     if path is None and not beside.is_file():
         return {}
+    from rmem_cli.report.readings import load_readings
+
     return load_readings(beside if path is None else path)
 
 

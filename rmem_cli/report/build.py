@@ -1,6 +1,7 @@
 """Joining a recipe, its results and the published numbers into a table."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import cast
 
 from rmem_cli.published.store import find_table, load_paper
@@ -259,7 +260,8 @@ class _Builder:
 
 def _also(citation: Citation, place: Place) -> str:
     """What else was published of the same run."""
-    value = wording.published(citation.published(Footnotes()), metric(place.metric).digits)
+    published = replace(citation.published(Footnotes()), notes=(), basis="printed")
+    value = wording.published(published, metric(place.metric).digits)
     return f"also published: {value} ({citation.id}, {citation.basis})"
 
 

@@ -37,9 +37,12 @@ class Cited:
         return next((place for place in places if place.split == "test"), places[0] if places else None)
 
     def at(self, place: Place, row: str) -> list[Citation]:
-        """What was published of a row for a place; curves last, so that a number gets the verdict."""
+        """What was published of a row for a place: numbers, then learning curves, then words.
+
+        The first gets the verdict.
+        """
         found = [one for one in self.by_row.get(row, []) if self.home(one) == place]
-        return sorted(found, key=lambda one: one.is_learning_curve)
+        return sorted(found, key=lambda one: (isinstance(one.value, str), one.is_learning_curve))
 
     def learning_curve(self, place: Place, row: str) -> Citation | None:
         """The published learning curve of a row for a place."""

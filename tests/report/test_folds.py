@@ -117,7 +117,7 @@ def test_the_report_shows_the_bounds_and_explains_them(recipe, folds, tmp_path):
         FORMATS["markdown"].write([table], file)
         file.seek(0)
         text = file.read()
-    assert "**2 folds together, test: accuracy (fraction), higher is better**" in text
+    assert "**2 folds together, test: accuracy (fraction), higher is better, paper: 10 steps**" in text
     assert "0.700 (1 of 3) [0.653, 0.743]" in text
     assert "each seed goes through 2 folds" in text
     assert "among all 400 examples" in text

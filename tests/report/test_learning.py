@@ -1,0 +1,105 @@
+"""Learning curves in a report: steps to solve, and ours beside published ones."""
+
+import pytest
+
+from rmem_cli.report.build import build_table
+from rmem_cli.report.layout import page
+from rmem_cli.results.curves import LearningCurve, read_curve
+
+BOTH = "[rum2017.copying_t200.rum_lambda1, rum2019.copying.rum]"
+PAPER = f"  - {{id: rum, title: RUM, published: {{length=200: {BOTH}}}}}\n"
+OTHER = "  - {id: gru, title: GRU, model.core.kind: gru, train.steps: 4000}\n"
+COPYING = {
+    "task": "copying",
+    "extra": "solved: {metric: loss, at: 0.01}\ntolerance: 0.001\nmatrix: {task.length: [200]}",
+    "train: {steps: 10": "train: {steps: 6000",
+}
+POINTS = {
+    1: {500: 0.09, 1000: 0.07, 4000: 0.02, 6000: 0.004},
+    2: {500: 0.09, 1000: 0.06, 4000: 0.009, 6000: 0.003},
+}
+
+
+def curve(points):
+    return LearningCurve({("valid", "loss"): sorted(points.items())})
+
+
+@pytest.fixture
+def made(recipe):
+    return recipe(PAPER + OTHER, **COPYING)
+
+
+@pytest.fixture
+def rows(made, results):
+    both = {"name": "loss", "cell": "length=200", "data_hash": ""}
+    return [
+        *results(made, "rum", [0.004, 0.003], step=6000, **both),
+        *results(made, "gru", [0.09], step=4000, **both),
+    ]
+
+
+@pytest.fixture
+def table(made, rows):
+    return build_table(
+        made, rows, curves=lambda row: curve(POINTS[row.seed] if row.row == "rum" else {4000: 0.09})
+    )
+
+
+def line(table, name, protocol="test", x=None):
+    sections = [one for one in table.sections if (one.protocol, one.x) == (protocol, x)]
+    return next(line for line in sections[0].lines if line.id == name)
+
+
+def test_steps_to_solve_count_what_all_rows_had_and_censor_the_rest(table):
+    # the GRU had 4,000 steps: seed 2 solved it by then, seed 1 later
+    found = line(table, "rum").ours["paper"].steps_to_solve
+    assert (found.steps, found.budget, found.resolution) == ((4000, None), 4000, 3000)
+    assert line(table, "gru").ours["paper"].steps_to_solve.steps == (None,)
+
+
+def test_a_seed_that_solves_the_task_later_than_others_still_counts_as_solved(table):
+    assert line(table, "rum").ours["paper"].solve_rate.solved == 2
+
+
+def test_ours_stand_beside_the_published_curve_at_the_steps_that_both_have(table):
+    steps = [one.x for one in table.sections if one.protocol == "training"]
+    assert steps == [1000, 4000, 6000]  # published at 2,000 and 10,000, too, where we have nothing
+    assert line(table, "rum", "training", 1000).ours["paper"].mean == pytest.approx(0.065)
+    published = line(table, "rum", "training", 1000).published
+    assert dict(zip(published.x, published.curve, strict=True))[6000] == 0.0139
+    assert line(table, "rum", "training", 4000).published is None
+
+
+def test_the_verdict_on_a_curve_is_that_of_its_last_common_step(made, results):
+    settings = {"name": "loss", "cell": "length=200", "data_hash": "", "step": 6000}
+    rows = results(made, "rum", [0.5, 0.5, 0.5], **settings)
+    table = build_table(made, rows, curves=lambda row: curve({6000: 0.0139 + row.seed * 1e-6}))
+    found = line(table, "rum").comparison
+    assert found.difference == pytest.approx(2e-6)
+    assert found.verdict.outcome == "reproduced"
+    assert "verdicts on curves read off figures: 1 reproduced" in table.remarks
+
+
+def test_what_else_was_published_of_a_row_is_a_footnote(table):
+    (note,) = (table.footnotes[note - 1] for note in line(table, "rum").notes)
+    assert note == "also published: learns the Copying Memory task completely (rum2019.copying.rum, printed)"
+
+
+def test_learning_curves_are_one_grid(table):
+    captions = [grid.caption for grid in page(table).grids]
+    assert sum("by training steps" in caption for caption in captions) == 1
+
+
+def test_a_curve_that_is_not_there_or_damaged_is_none(tmp_path, made, rows):
+    assert read_curve(tmp_path, rows[0]) is None
+    name = f"made_up-rum-length=200-paper-seed1-{rows[0].train_hash}.csv"
+    (tmp_path / "curves").mkdir()
+    for text in (
+        "step,split,metric,value\n1,valid,loss,x\n",
+        "a,b\n1,2\n",
+        "step,split,metric,value\n1,valid\n",
+    ):
+        (tmp_path / "curves" / name).write_text(text)
+        assert read_curve(tmp_path, rows[0]) is None
+    (tmp_path / "curves" / name).write_text("step,split,metric,value\n5,train,loss,3\n10,valid,loss,2.5\n")
+    assert read_curve(tmp_path, rows[0]).validation("loss") == [(10, 2.5)]
