@@ -155,6 +155,8 @@ class ImageSequenceSettings(TaskSettings):
         pixels_per_step: Pixels of one step, in reading order: 1, 2, a row of 28 or 32, or another divisor.
         permutation_seed: What the one order in which the pixels of all images are read derives from; None
             reads them row by row.
+        permutation: `bit_reversal` reads the pixels of all images by their number with its bits reversed;
+            None leaves the order to `permutation_seed`.
         held_out: How many images at the end of the training split are for validation, and not trained on.
     """
 
@@ -167,6 +169,7 @@ class ImageSequenceSettings(TaskSettings):
     dataset: Literal["mnist", "cifar10"]
     pixels_per_step: PositiveInt = 1
     permutation_seed: NonNegativeInt | None = None
+    permutation: Literal["bit_reversal"] | None = None
     held_out: NonNegativeInt = 5000
 
     @model_validator(mode="after")
@@ -174,6 +177,15 @@ class ImageSequenceSettings(TaskSettings):
         pixels = PIXELS[self.dataset]
         if pixels % self.pixels_per_step:
             raise ValueError(f"pixels_per_step must divide the {pixels} pixels of an image of {self.dataset}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        if self.permutation is not None and self.permutation_seed is not None:
+            raise ValueError(
+                f"permutation {self.permutation} and permutation_seed are two orders of the pixels; "
+                "set one of them to null"
+            )
         return self
 
     def data_sets(self) -> list[tuple[str, str]]:
