@@ -13,6 +13,8 @@ from rmem_cli.recipe.settings import Component
 
 # Of one image; here, so that a recipe is checked without its data.
 PIXELS = {"mnist": 28 * 28, "cifar10": 32 * 32}
+# Texts whose documents `rmem_cli.data.documents` finds, word by word.
+WITH_DOCUMENTS = ("wikitext2", "wikitext103")
 
 
 class TaskSettings(Component):
@@ -233,6 +235,9 @@ class LanguageModelSettings(TaskSettings):
         form: Which of its prepared forms: `char`, `word`, `bytes`, ...
         segment_length: Symbols of each text column in one training batch; the state's gradient stops there.
         carried: Whether the state goes on from one batch to the next, or every batch starts afresh.
+        reset_at_documents: Whether the state starts afresh with each document of the text, in training and in
+            evaluation. (What `rmem sample` writes is one document to the model: where the next one begins is
+            not known before its title is complete.)
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.language_model:LanguageModel"
@@ -245,6 +250,16 @@ class LanguageModelSettings(TaskSettings):
     form: str
     segment_length: PositiveInt
     carried: bool = True
+    reset_at_documents: bool = False
+
+    @model_validator(mode="after")
+    def _documents_are_known(self) -> Self:
+        if self.reset_at_documents and (self.dataset not in WITH_DOCUMENTS or self.form != "word"):
+            raise ValueError(
+                f"{self.dataset} ({self.form}) does not say where documents begin; set reset_at_documents to "
+                f"false, or read the words of {' or '.join(WITH_DOCUMENTS)}"
+            )
+        return self
 
     def chance(self, split: str) -> dict[str, float]:
         """The unigram model of the training text, if the text is here."""
