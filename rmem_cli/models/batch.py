@@ -1,6 +1,8 @@
 """What a task hands to a model."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ class Batch:
         fresh: `[batch]`, whether the state of a row starts afresh before this batch.
         answer: `[batch, time]`, the positions that accuracy counts; None: those with a weight.
         lengths: `[batch]`, steps of each row that count; None: all.
+        reset: `[batch, time]`, whether the state of a row starts afresh before a step, besides what `fresh`
+            says; None: nowhere. It stays on the CPU, as it decides what is computed.
     """
 
     inputs: Tensor
@@ -25,6 +29,7 @@ class Batch:
     fresh: Tensor
     answer: Tensor | None = None
     lengths: Tensor | None = None
+    reset: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         """The same batch on a device, its numbers (not its symbols and classes) of the given type."""
@@ -35,6 +40,7 @@ class Batch:
             self.fresh.to(device),
             None if self.answer is None else self.answer.to(device),
             None if self.lengths is None else self.lengths.to(device),
+            self.reset,
         )
 
     def counted_steps(self) -> slice:
@@ -51,6 +57,38 @@ class Batch:
             return [self]
         return [self._segment(start, segment_length) for start in range(0, time, segment_length)]
 
+    def begun(self) -> "Batch":
+        """The batch without `reset`, what that says of the first step being in `fresh`."""
+        if self.reset is None:
+            return self
+        return replace(self, fresh=self.fresh | self.reset[:, 0].to(self.fresh.device), reset=None)
+
+    def pieces(self) -> list["Batch"]:
+        """The batch cut, for all rows, wherever one of them starts afresh; the pieces have no `reset`."""
+        bounds = [0, *(step for step, _ in self._resets()), self.inputs.shape[1]]
+        return [self._segment(start, stop - start).begun() for start, stop in pairwise(bounds)]
+
+    def rests(self) -> Iterator[tuple[int, Tensor, "Batch"]]:
+        """What is left of rows from where they start afresh behind the first step, the latest last.
+
+        Yields:
+            The step, the rows `[n]` that start afresh before it, and what these are from there to the end.
+        """
+        for step, rows in self._resets():
+            rest = self._segment(step, self.inputs.shape[1] - step)._rows(rows)
+            yield step, rows.to(self.fresh.device), rest.begun()
+
+    def _resets(self) -> Iterator[tuple[int, Tensor]]:
+        """The steps behind the first before which some rows start afresh, and these rows, `[n]`."""
+        if self.reset is not None:
+            for step in self.reset[:, 1:].any(0).nonzero()[:, 0].tolist():
+                yield step + 1, self.reset[:, step + 1].nonzero()[:, 0]
+
+    def _rows(self, rows: Tensor) -> "Batch":
+        values = {each.name: getattr(self, each.name) for each in fields(Batch)}
+        chosen = {name: value[rows.to(value.device)] for name, value in values.items() if value is not None}
+        return Batch(**chosen)
+
     def _segment(self, start: int, length: int) -> "Batch":
         part = slice(start, start + length)
         return Batch(
@@ -60,6 +98,7 @@ class Batch:
             self.fresh & (start == 0),
             None if self.answer is None else self.answer[:, part],
             None if self.lengths is None else (self.lengths - start).clamp(0, length),
+            None if self.reset is None else self.reset[:, part],
         )
 
 

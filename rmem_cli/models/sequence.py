@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,7 +13,7 @@ from rmem_cli.models.cores.base import Core
 from rmem_cli.models.encoders import Embedding, Features, LinearEncoder, OneHot
 from rmem_cli.models.heads import LinearHead, Regression
 from rmem_cli.models.memory_loss import MemoryLoss
-from rmem_cli.models.state import MEMORY, State, reset
+from rmem_cli.models.state import MEMORY, State, put, reset
 from rmem_cli.recipe.registry import ENCODERS, HEADS, import_object
 from rmem_cli.recipe.schema import ModelSettings
 
@@ -73,7 +74,36 @@ class SequenceModel(nn.Module):
             _check_memory(core, head)
 
     def outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
-        """The core's outputs `[batch, time, output_size]`, and the state after the batch."""
+        """The core's outputs `[batch, time, output_size]`, and the state after the batch.
+
+        Outputs and state of a row do not depend on where others start afresh (`Batch.reset`).
+        """
+        if batch.reset is None:
+            return self._read(batch, state)
+        return self._read_pieces(batch, state) if self.core.stepwise else self._read_rests(batch, state)
+
+    def _read_pieces(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
+        """Cut for all rows where one starts afresh, which changes nothing for the others."""
+        outputs = []
+        for piece in batch.pieces():
+            y, state = self._read(piece, state)
+            outputs.append(y)
+        return torch.cat(outputs, dim=1), state or {}
+
+    def _read_rests(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
+        """Uncut, as a cut would change the other rows; then the rows that start afresh again from there.
+
+        The core is causal: what a row has read beyond that point changes nothing that is kept of it.
+        """
+        y, state = self._read(batch.begun(), state)
+        for start, rows, rest in batch.rests():
+            anew, after = self._read(rest, None)
+            y = y.index_copy(0, rows, torch.cat([y[rows, :start], anew], dim=1))
+            state = put(state, rows, after)
+        return y, state
+
+    def _read(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
+        """`outputs` of a batch in which no row starts afresh behind the first step."""
         x = functional.dropout(self.encoder(batch.inputs), self.input_dropout, self.training)
         if state is not None:
             initial = self.core.initial_state(x.shape[0], device=x.device, dtype=x.dtype)

@@ -17,6 +17,11 @@ def select(state: State, rows: Tensor) -> State:
     return {name: value.index_select(0, rows) for name, value in state.items()}
 
 
+def put(state: State, rows: Tensor, values: State) -> State:
+    """`state`, but `values` in the given rows, `[n]` indices into the batch."""
+    return {name: value.index_copy(0, rows, values[name]) for name, value in state.items()}
+
+
 def reset(state: State, initial: State, fresh: Tensor) -> State:
     """`state`, but `initial` in the rows where `fresh [batch]` is true."""
     return {

@@ -14,6 +14,8 @@ from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count, plateaus
 
 # Of one image; here, so that a recipe is checked without its data.
 PIXELS = {"mnist": 28 * 28, "cifar10": 32 * 32}
+# Texts whose documents `rmem_cli.data.documents` finds, word by word.
+WITH_DOCUMENTS = ("wikitext2", "wikitext103")
 
 
 class TaskSettings(Component):
@@ -184,6 +186,8 @@ class ImageSequenceSettings(TaskSettings):
         pixels_per_step: Pixels of one step, in reading order: 1, 2, a row of 28 or 32, or another divisor.
         permutation_seed: What the one order in which the pixels of all images are read derives from; None
             reads them row by row.
+        permutation: `bit_reversal` reads the pixels of all images by their number with its bits reversed;
+            None leaves the order to `permutation_seed`.
         held_out: How many images at the end of the training split are for validation, and not trained on.
     """
 
@@ -196,6 +200,7 @@ class ImageSequenceSettings(TaskSettings):
     dataset: Literal["mnist", "cifar10"]
     pixels_per_step: PositiveInt = 1
     permutation_seed: NonNegativeInt | None = None
+    permutation: Literal["bit_reversal"] | None = None
     held_out: NonNegativeInt = 5000
 
     @model_validator(mode="after")
@@ -203,6 +208,15 @@ class ImageSequenceSettings(TaskSettings):
         pixels = PIXELS[self.dataset]
         if pixels % self.pixels_per_step:
             raise ValueError(f"pixels_per_step must divide the {pixels} pixels of an image of {self.dataset}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        if self.permutation is not None and self.permutation_seed is not None:
+            raise ValueError(
+                f"permutation {self.permutation} and permutation_seed are two orders of the pixels; "
+                "set one of them to null"
+            )
         return self
 
     def data_sets(self) -> list[tuple[str, str]]:
@@ -250,6 +264,9 @@ class LanguageModelSettings(TaskSettings):
         form: Which of its prepared forms: `char`, `word`, `bytes`, ...
         segment_length: Symbols of each text column in one training batch; the state's gradient stops there.
         carried: Whether the state goes on from one batch to the next, or every batch starts afresh.
+        reset_at_documents: Whether the state starts afresh with each document of the text, in training and in
+            evaluation. (What `rmem sample` writes is one document to the model: where the next one begins is
+            not known before its title is complete.)
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.language_model:LanguageModel"
@@ -262,6 +279,16 @@ class LanguageModelSettings(TaskSettings):
     form: str
     segment_length: PositiveInt
     carried: bool = True
+    reset_at_documents: bool = False
+
+    @model_validator(mode="after")
+    def _documents_are_known(self) -> Self:
+        if self.reset_at_documents and (self.dataset not in WITH_DOCUMENTS or self.form != "word"):
+            raise ValueError(
+                f"{self.dataset} ({self.form}) does not say where documents begin; set reset_at_documents to "
+                f"false, or read the words of {' or '.join(WITH_DOCUMENTS)}"
+            )
+        return self
 
     def chance(self, split: str) -> dict[str, float]:
         """The unigram model of the training text, if the text is here."""

@@ -1,6 +1,7 @@
 """Images read as sequences of pixels: sequential MNIST, permuted MNIST, sequential CIFAR-10."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,11 +32,13 @@ class ImageSequence(Task):
         permutation_seed: What the order of the pixels derives from: one order for every image of every split
             and every run, whatever the seed of the run. None: row by row, each from the left.
         held_out: How many images at the end of the training split are the split `valid`.
+        permutation: `bit_reversal` for the order of that name (see `bit_reversal`), which needs no seed.
 
     Raises:
         UsageError: All training images are held out.
 
-    Source: Le et al. 2015, section 4.2 (pixel by pixel, and permuted).
+    Source: Le et al. 2015, section 4.2 (pixel by pixel, and permuted); Gu et al. 2020, appendix D (by
+    reversed bits).
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ImageSequence(Task):
         pixels_per_step: int = 1,
         permutation_seed: int | None = None,
         held_out: int = 5000,
+        permutation: Literal["bit_reversal"] | None = None,
     ) -> None:
         shape = images.split("train")[0].shape
         self.images = images
@@ -60,12 +64,20 @@ class ImageSequence(Task):
         if permutation_seed is not None:
             source = generator(permutation_seed, "pixel order")
             self.pixel_order = torch.randperm(self.pixels, generator=source)
+        elif permutation == "bit_reversal":
+            self.pixel_order = torch.tensor(bit_reversal(self.pixels))
 
     @classmethod
     def from_settings(cls, settings: ImageSequenceSettings) -> "ImageSequence":
         """The task that a recipe describes."""
         images = open_images(settings.dataset)
-        return cls(images, settings.pixels_per_step, settings.permutation_seed, settings.held_out)
+        return cls(
+            images,
+            settings.pixels_per_step,
+            settings.permutation_seed,
+            settings.held_out,
+            settings.permutation,
+        )
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the images.
@@ -115,3 +127,17 @@ class ImageSequence(Task):
         weight = torch.zeros(len(rows), self.steps)
         weight[:, -1] = 1
         return Batch(inputs, targets, weight, fresh=torch.ones(len(rows), dtype=torch.bool))
+
+
+def bit_reversal(size: int) -> list[int]:
+    """The numbers 0 to size - 1 in the order of 0, 1, 2, ... with their bits reversed.
+
+    As many bits as the largest number needs: eight numbers are in the order 0 4 2 6 1 5 3 7. Where the size
+    is no power of two, the numbers beyond it are left out.
+
+    Source: Gu et al. 2020, appendix D, names this permutation of MNIST; how 784 pixels are put into it is
+    assumed.
+    """
+    bits = (size - 1).bit_length()
+    reversed_numbers = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(2**bits))
+    return [number for number in reversed_numbers if number < size]

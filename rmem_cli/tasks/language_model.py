@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from rmem_cli.data.documents import document_starts
 from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
@@ -29,25 +30,41 @@ class LanguageModel(Task):
         segment_length: Symbols of each column in one batch.
         carried: Whether the state goes on from one batch to the next, or every batch starts afresh: what a
             memory of earlier segments is worth shows in the difference.
+        reset_at_documents: Whether the state starts afresh with each document: like the first symbol of the
+            text, that of a document is predicted from an end of line alone.
 
     Source: Dangovski et al. 2019, section 4.4; the published code evaluates in the same way, but leaves out
-    the end of the text that does not fill a segment.
+    the end of the text that does not fill a segment. Gu et al. 2020, appendix D, reset at articles.
     """
 
     carries_state = True
     predicts_future = True
 
-    def __init__(self, text: Prepared, segment_length: int, *, carried: bool = True) -> None:
+    def __init__(
+        self,
+        text: Prepared,
+        segment_length: int,
+        *,
+        carried: bool = True,
+        reset_at_documents: bool = False,
+    ) -> None:
         self.text = text
         self.segment_length = segment_length
         self.carried = carried
+        self.reset_at_documents = reset_at_documents
+        self._documents: dict[str, np.ndarray] = {}
         self.symbols = self.classes = len(text.vocabulary)
 
     @classmethod
     def from_settings(cls, settings: LanguageModelSettings) -> "LanguageModel":
         """The task that a recipe describes."""
         text = open_prepared(settings.dataset, settings.form)
-        return cls(text, settings.segment_length, carried=settings.carried)
+        return cls(
+            text,
+            settings.segment_length,
+            carried=settings.carried,
+            reset_at_documents=settings.reset_at_documents,
+        )
 
     @property
     def first_symbol(self) -> int:
@@ -77,7 +94,7 @@ class LanguageModel(Task):
         column_length = len(tokens) // batch_size
         starts = np.arange(batch_size) * column_length + step_of_epoch * self.segment_length
         fresh = torch.full((batch_size,), step_of_epoch == 0 or not self.carried)
-        return self._batch(tokens, starts, self.segment_length, fresh)
+        return self._batch("train", tokens, starts, self.segment_length, fresh)
 
     def evaluation_batches(
         self, split: str, examples: int | None, batch_size: int, seed: int
@@ -91,13 +108,15 @@ class LanguageModel(Task):
         for offset in range(0, column_length, self.segment_length):
             length = min(self.segment_length, column_length - offset)
             fresh = torch.full((columns,), offset == 0 or not self.carried)
-            yield self._batch(tokens, starts + offset, length, fresh)
+            yield self._batch(split, tokens, starts + offset, length, fresh)
 
     def examples_in(self, batch: Batch) -> int:
         """Symbols that count."""
         return int(batch.weight.sum())
 
-    def _batch(self, tokens: np.ndarray, starts: np.ndarray, length: int, fresh: torch.Tensor) -> Batch:
+    def _batch(
+        self, split: str, tokens: np.ndarray, starts: np.ndarray, length: int, fresh: torch.Tensor
+    ) -> Batch:
         """Symbols `start` to `start + length` of each column; those beyond the text have no weight."""
         positions = starts[:, None] + np.arange(-1, length)
         inside = positions < len(tokens)
@@ -105,4 +124,14 @@ class LanguageModel(Task):
         symbols[positions < 0] = self.first_symbol
         window = torch.from_numpy(symbols)
         weight = torch.from_numpy(inside[:, 1:].astype(np.float32))
-        return Batch(window[:, :-1], window[:, 1:], weight, fresh)
+        reset = self._reset(split, positions[:, 1:])
+        return Batch(window[:, :-1], window[:, 1:], weight, fresh, reset=reset)
+
+    def _reset(self, split: str, positions: np.ndarray) -> torch.Tensor | None:
+        """Whether symbols at positions `[columns, length]` of a split begin documents; None if none does."""
+        if not self.reset_at_documents:
+            return None
+        if split not in self._documents:
+            self._documents[split] = document_starts(self.text, split)
+        begins = np.isin(positions, self._documents[split])
+        return torch.from_numpy(begins) if begins.any() else None

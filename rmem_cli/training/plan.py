@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from typing import Any
@@ -121,7 +121,8 @@ def _cost_of_step(walks: "_Walks", task: Task, settings: RunSettings) -> _Cost:
     train = settings.train
     batch = task.training_batch(1, train.batch_size, seed=0)  # the first of a text starts afresh
     carried = task.carries_state and not bool(batch.fresh.all())
-    batch = batch.to(torch.device("meta"), DTYPES[train.dtype])
+    # Where documents begin differs from batch to batch, and costs little.
+    batch = replace(batch.to(torch.device("meta"), DTYPES[train.dtype]), reset=None)
     backprop: Any = train.backprop
     length = getattr(backprop, "segment_length", None) or walks.model.core.segment_length
     segments = batch.split(length)

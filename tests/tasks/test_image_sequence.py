@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rmem_cli.data.images import open_images
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.tasks.config import ImageSequenceSettings
-from rmem_cli.tasks.image_sequence import ImageSequence
+from rmem_cli.tasks.image_sequence import ImageSequence, bit_reversal
 
 several = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20
@@ -68,6 +68,32 @@ def test_the_order_of_the_permuted_pixels_never_changes(digits):
     assert task_of(permutation_seed=0).pixel_order[:8].tolist() == [160, 416, 30, 219, 129, 196, 783, 546]
 
 
+def test_bit_reversal_reads_the_bits_of_a_number_backwards():
+    assert bit_reversal(4 * 4) == [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15]
+    assert bit_reversal(6) == [0, 4, 2, 1, 5, 3]  # 6 and 7 are left out
+
+
+def test_bit_reversed_pixels_of_a_digit_are_those_of_ten_bits_below_784(digits):
+    order = task_of(permutation="bit_reversal").pixel_order.tolist()
+    assert order[:9] == [0, 512, 256, 768, 128, 640, 384, 64, 576]  # 896 is left out
+    assert order[-2:] == [767, 511]  # of 1021 and 1022; 1023 is left out
+    assert sorted(order) == list(range(784))
+
+
+def test_bit_reversal_serves_all_images_all_splits_and_all_seeds(write_images):
+    write_images("cifar10", train=40, test=20)
+    task, plain = task_of("cifar10", permutation="bit_reversal"), task_of("cifar10")
+    order = task.pixel_order
+    assert torch.equal(order[order], torch.arange(1024))  # reversed twice, bits are as they were
+    assert order[1] == 512
+    for split in ("train", "valid", "test"):
+        permuted, straight = (next(iter(t.evaluation_batches(split, 5, 5, 1))).inputs for t in (task, plain))
+        assert torch.equal(permuted, straight[:, order])
+    for seed in (1, 2):
+        permuted, straight = (each.training_batch(3, 4, seed).inputs for each in (task, plain))
+        assert torch.equal(permuted, straight[:, order])
+
+
 @given(batch_size=st.integers(1, 32), epoch=st.integers(0, 3), seed=st.integers(0, 5))
 @several
 def test_every_pass_reads_each_training_image_once_in_an_order_of_its_own(digits, batch_size, epoch, seed):
@@ -103,6 +129,8 @@ def test_the_images_held_out_are_the_split_for_validation(digits):
 def test_sizes_that_do_not_fit_are_refused(digits):
     with pytest.raises(ValidationError, match="must divide the 784 pixels"):
         ImageSequenceSettings(dataset="mnist", pixels_per_step=3)
+    with pytest.raises(ValidationError, match=r"bit_reversal and permutation_seed are two orders .* null"):
+        ImageSequenceSettings(dataset="mnist", permutation="bit_reversal", permutation_seed=0)
     with pytest.raises(UsageError, match=r"task\.held_out is 40; lower it"):
         task_of(held_out=40)
     with pytest.raises(UsageError, match=r"lower train\.batch_size"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.models.cores.rum import RUM
@@ -205,6 +206,19 @@ def test_evaluation_leaves_the_model_as_it_was(text):
         assert values[0] == values[1]
         assert model.training == training
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("dataset", "form"), [("ptb", "word"), ("enwik8", "bytes"), ("wikitext2", "char")])
+def test_texts_that_do_not_say_where_documents_begin_are_not_reset_there(dataset, form):
+    described = {"dataset": dataset, "form": form, "segment_length": 5}
+    with pytest.raises(
+        ValidationError, match=r"set reset_at_documents to false, or .* wikitext2 or wikitext103"
+    ):
+        LanguageModelSettings(**described, reset_at_documents=True)
+    assert not LanguageModelSettings(**described).reset_at_documents
+    assert LanguageModelSettings(
+        dataset="wikitext103", form="word", segment_length=5, reset_at_documents=True
+    )
 
 
 def test_missing_data_names_the_command_that_gets_it():
