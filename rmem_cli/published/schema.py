@@ -107,6 +107,7 @@ class PublishedTable(_Strict):
         title: What the table shows.
         where: Where it stands in the paper.
         dataset: Data set, and the part of it that was evaluated.
+        split: The split of the data set that was evaluated.
         metric: The metric in words.
         unit: Unit of the numbers.
         direction: Whether higher or lower values are better; "none" if that differs from row to row.
@@ -126,6 +127,7 @@ class PublishedTable(_Strict):
     title: Text
     where: Text
     dataset: Text
+    split: Literal["valid", "test"] = "test"
     metric: Text
     unit: Unit
     direction: Literal["higher", "lower", "none"]

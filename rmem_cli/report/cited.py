@@ -26,7 +26,7 @@ class Cited:
         self.tables = [one for table in recipe.published_tables for one in cite_table(table, readings)]
 
     def home(self, citation: Citation) -> Place | None:
-        """Where a published value stands: the first protocol of its metric on the test split, else the first.
+        """Where a published value stands: the first protocol of its metric on its split, else the first.
 
         A claim stands where the task's solution is measured.
         """
@@ -34,7 +34,8 @@ class Cited:
         if citation.row.claim is not None and self.recipe.solved is not None:
             name = self.recipe.solved.metric
         places = [place for place in self.places if place.metric == name and citation.is_for(place)]
-        return next((place for place in places if place.split == "test"), places[0] if places else None)
+        of_split = [place for place in places if place.split == citation.table.split]
+        return next(iter(of_split or places), None)
 
     def at(self, place: Place, row: str) -> list[Citation]:
         """What was published of a row for a place: numbers, then learning curves, then words.

@@ -296,3 +296,12 @@ def test_footnotes_carry_deviations_and_sources_and_are_not_repeated(recipe):
     assert line(table, "lstm1").notes == line(table, "lstm0").notes == (1,)
     assert line(table, "lstm1").published.notes == (2,)
     assert "fewer steps" in table.remarks
+
+
+def test_a_number_of_the_validation_split_stands_where_that_is_measured(recipe):
+    row = "  - {id: lstm, title: LSTM, published: urlstm2020.gate_ablation_pmnist.ur_lstm}"
+    protocols = {"TEST": "{name: test, split: test, examples: 10, metrics: [accuracy]}"}
+    protocols |= {"VALID": "{name: valid, split: valid, examples: 10, metrics: [accuracy]}"}
+    table = build_table(recipe(row, "recall", **protocols), [])
+    assert line(table, "lstm", "valid").published.value == 0.9643
+    assert line(table, "lstm", "test").published is None
