@@ -1,10 +1,12 @@
 """Which code made a result: versions, commit, and whether the commit is all of it."""
 
+import base64
+import hashlib
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, PackagePath, distribution, version
 from pathlib import Path
 from typing import Self
 
@@ -20,8 +22,10 @@ class Provenance:
     Attributes:
         rmem_version: Version of rmem.
         torch_version: Version of PyTorch.
-        git_commit: Commit of the checkout that runs ("" if rmem does not run from one).
-        git_dirty: "true" if its code has uncommitted changes, "false" if not, "" without a checkout.
+        git_commit: Commit of the checkout that runs, or version and hash of the installed release, such as
+            "0.1.0+1f0c..."; "" if rmem runs from neither, so that nobody can tell what ran.
+        git_dirty: "true" if its code has changes that are not committed, or differs from what was installed;
+            "false" if not; "" if there is nothing to compare it with.
     """
 
     rmem_version: str
@@ -33,7 +37,10 @@ class Provenance:
     def current(cls) -> Self:
         """The provenance of whatever this process runs now."""
         checkout = Path(__file__).resolve().parents[2]
-        return cls(_version("rmem"), _version("torch"), *git_state(checkout))
+        commit, dirty = git_state(checkout)
+        if not commit:
+            commit, dirty = release_state(checkout)
+        return cls(_version("rmem"), _version("torch"), commit, dirty)
 
 
 def git_state(folder: Path) -> tuple[str, str]:
@@ -54,6 +61,43 @@ def git_state(folder: Path) -> tuple[str, str]:
     if not commit or changes is None:
         return "", ""
     return commit, "true" if changes else "false"
+
+
+def release_state(folder: Path, name: str = "rmem") -> tuple[str, str]:
+    """Version and hash of an installed release, and whether its files differ from what was installed.
+
+    Args:
+        folder: The folder that holds `rmem_cli`.
+        name: The distribution.
+
+    Returns:
+        Such as "0.1.0+1f0c2a..." and "true" or "false"; two empty strings if the folder's `rmem_cli` is not
+        what an installer put there: an editable installation, or a copy.
+    """
+    try:
+        release = distribution(name)
+    except PackageNotFoundError:
+        return "", ""
+    files = [file for file in release.files or [] if file.hash is not None and file.suffix != ".pyc"]
+    init = next((file for file in files if file.as_posix() == "rmem_cli/__init__.py"), None)
+    if init is None or Path(str(init.locate())).resolve() != folder / "rmem_cli" / "__init__.py":
+        return "", ""
+    code = [file for file in files if file.parts[0] == "rmem_cli"]
+    listed = sorted(f"{file.as_posix()} {file.hash.value}" for file in code if file.hash is not None)
+    identity = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:12]
+    changed = any(not _is_as_installed(file) for file in code)
+    return f"{release.version}+{identity}", "true" if changed else "false"
+
+
+def _is_as_installed(file: PackagePath) -> bool:
+    """Whether a file still has the hash that its installer recorded (PEP 376: base64 without padding)."""
+    if file.hash is None:
+        return True
+    try:
+        found = hashlib.new(file.hash.mode, Path(str(file.locate())).read_bytes()).digest()
+    except (OSError, ValueError):
+        return False
+    return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == file.hash.value
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

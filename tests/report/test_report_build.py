@@ -305,3 +305,44 @@ def test_a_number_of_the_validation_split_stands_where_that_is_measured(recipe):
     table = build_table(recipe(row, "recall", **protocols), [])
     assert line(table, "lstm", "valid").published.value == 0.9643
     assert line(table, "lstm", "test").published is None
+
+
+@pytest.mark.parametrize(("values", "marked"), [([0.36, 0.355, 0.357], True), ([0.5, 0.51, 0.52], False)])
+def test_a_row_no_better_than_knowing_which_answers_occurred_is_marked(recipe, results, values, marked):
+    made = recipe(PLAIN, "recall")  # of five pairs: 0.358
+    table = build_table(made, results(made, "lstm", values, name="accuracy", data_hash=""))
+    baselines = {one.id: one.ours["paper"].mean for one in section(table).lines if one.kind == "chance"}
+    assert baselines == pytest.approx(
+        {"chance": 0.1, "knowing which answers occurred, not where": 0.35758}, abs=1e-5
+    )
+    notes = [table.footnotes[note - 1] for note in line(table, "lstm").notes]
+    assert bool(notes) == marked
+    assert all(note.startswith("not surely better than knowing which answers occurred") for note in notes)
+
+
+def test_the_plateaus_of_copying_are_a_footnote_of_chance(recipe):
+    table = build_table(recipe(PLAIN, "copying"), [])
+    (chance,) = [one for one in section(table).lines if one.kind == "chance"]
+    assert "from one on, 0.0851, 0.0756" in table.footnotes[chance.notes[0] - 1]
+
+
+def test_results_without_a_commit_get_no_verdict(recipe, results):
+    made = recipe(LSTM, extra=TOLERANCE)
+    table = build_table(made, results(made, "lstm", [1.190, 1.191, 1.192], git_commit=""))
+    assert line(table, "lstm").ours["paper"].caveats == ("no commit",)
+    assert line(table, "lstm").comparison.verdict.reason == "no commit"
+
+
+def test_a_row_of_a_table_with_columns_is_compared_in_the_cell_of_each(recipe, results):
+    row = "  - {id: lstm, title: LSTM, published: rum2017.recall.lstm}"
+    made = recipe(row, "recall", extra=f"{TOLERANCE}\nmatrix: {{task.length: [30, 50]}}")
+    settings = {"name": "accuracy", "data_hash": ""}
+    rows = [*results(made, "lstm", [0.256, 0.256, 0.257], cell="length=30", **settings)]
+    sections = [one for one in build_table(made, rows).sections if one.protocol == "test"]
+    found = {one.cell: next(line for line in one.lines if line.id == "lstm") for one in sections}
+    assert {cell: one.published.value for cell, one in found.items()} == {
+        "length=30": 0.256,
+        "length=50": 0.205,
+    }
+    assert found["length=30"].comparison.verdict.outcome == "reproduced"
+    assert found["length=50"].comparison.verdict.outcome == "not run"

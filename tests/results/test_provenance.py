@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -5,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rmem_cli.results import provenance
-from rmem_cli.results.provenance import Provenance, git_state
+from rmem_cli.results.provenance import Provenance, git_state, release_state
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -89,3 +92,34 @@ def test_the_current_provenance_names_the_installed_versions():
     current = Provenance.current()
     assert (current.rmem_version, current.torch_version) == (version("rmem"), version("torch"))
     assert current.git_dirty in {"true", "false", ""}
+
+
+@pytest.fixture
+def release(tmp_path, monkeypatch):
+    """An installed distribution of one module, as an installer records it."""
+    module = tmp_path / "rmem_cli" / "__init__.py"
+    module.parent.mkdir()
+    module.write_text("x = 1\n")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(module.read_bytes()).digest()).rstrip(b"=").decode()
+    info = tmp_path / "made_up_rmem-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up-rmem\nVersion: 1.2\n")
+    (info / "RECORD").write_text(f"rmem_cli/__init__.py,sha256={digest},6\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_an_installed_release_is_named_by_version_and_hash(release):
+    commit, dirty = release_state(release, "made-up-rmem")
+    assert re.fullmatch(r"1\.2\+[0-9a-f]{12}", commit)
+    assert dirty == "false"
+
+
+def test_a_release_whose_files_were_changed_is_dirty(release):
+    (release / "rmem_cli" / "__init__.py").write_text("x = 2\n")
+    assert release_state(release, "made-up-rmem")[1] == "true"
+
+
+def test_a_copy_of_a_release_somewhere_else_is_no_release(release, tmp_path):
+    assert release_state(tmp_path / "elsewhere", "made-up-rmem") == ("", "")
+    assert release_state(tmp_path, "no-such-distribution") == ("", "")
