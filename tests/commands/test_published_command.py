@@ -141,3 +141,10 @@ def test_no_line_is_wider_than_the_terminal(width):
 
 def test_lines_are_whole_where_no_terminal_is(printed):
     assert max(map(len, printed("rum2017").splitlines())) > 300
+
+
+def test_no_recipe_runs_a_row_that_has_a_reason_why_none_does():
+    addressed = set().union(*(addressed_ids(load_recipe(name)) for name in list_recipes()))
+    for name, table in select(sorted(addressed)).items():
+        assert table.not_run is None, name
+        assert [row for row in table.rows.values() if row.not_run] == [], name
