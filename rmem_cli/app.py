@@ -13,6 +13,7 @@ from rmem_cli.commands.doctor import doctor
 from rmem_cli.commands.evaluate import evaluate
 from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
+from rmem_cli.commands.published import published
 from rmem_cli.commands.report import report
 from rmem_cli.commands.sample import sample
 from rmem_cli.commands.show import show
@@ -35,6 +36,7 @@ app.command("sample")(sample)
 app.command("list")(list_recipes)
 app.command("show")(show)
 app.command("validate")(validate)
+app.command("published")(published)
 app.command("bench")(bench)
 app.command("doctor")(doctor)
 

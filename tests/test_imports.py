@@ -61,6 +61,7 @@ def modules_after(code):
         "import rmem_cli, rmem_cli.app",
         "import rmem_cli.recipe as r; [r.load_recipe(name).runs('smoke') for name in r.list_recipes()]",
         "import rmem_cli.report.build",
+        "from rmem_cli.commands.published import published; published(unaddressed=True)",
         "import rmem_cli.data.prepared, rmem_cli.data_scripts.ptb",
     ],
 )
