@@ -69,7 +69,7 @@ def published(
 
 def addressed_ids(recipe: "Recipe") -> set[str]:
     """Ids of the published rows that the rows of a recipe name."""
-    return {row.published for row in recipe.rows if row.published is not None}
+    return {address.id for row in recipe.rows for address in row.published}
 
 
 def _unaddressed(tables: "Tables") -> "Tables":

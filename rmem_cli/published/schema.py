@@ -46,6 +46,7 @@ class PublishedRow(_Strict):
 
     Attributes:
         model: The model in the paper's words; "this paper" stands where the paper says "ours".
+        unit: Unit of the value, where that of the table is "mixed" and we measure the same.
         value: A number; one number, or none, for each of the table's `x` or `columns`; or text, compared
             only where it makes a claim. None if the value was not verified.
         std: Standard deviation of the value, or of each of its numbers.
@@ -62,6 +63,7 @@ class PublishedRow(_Strict):
     """
 
     model: Text
+    unit: Unit | None = None
     value: float | Values | Text | None
     std: float | Values | None = None
     n: int | None = Field(default=None, ge=1)
@@ -152,6 +154,8 @@ class PublishedTable(_Strict):
             raise ValueError("columns stand in place of x and of a cell")
         over = self.x if self.columns is None else self.columns
         for name, row in self.rows.items():
+            if row.unit is not None and self.unit != "mixed":
+                raise ValueError(f"row {name!r} has a unit of its own, but that of the table is not mixed")
             if isinstance(row.value, tuple) and (over is None or len(row.value) != len(over)):
                 raise ValueError(f"the values of row {name!r} are not one for each x or column")
         return self

@@ -69,14 +69,14 @@ class Citation:
     @property
     def metric(self) -> str | None:
         """Our metric that measures the same thing; None if we have none."""
-        if self.table.unit in ("percent", "fraction"):
+        if self._unit in ("percent", "fraction"):
             measured = self.table.metric.lower()
             if measured.startswith("f1"):
                 return "f1"
             if "acc" not in measured:
                 return None
             return "exact_match" if "answer" in measured else "accuracy"
-        return _METRICS.get(self.table.unit)
+        return _METRICS.get(self._unit)
 
     @property
     def tolerance(self) -> float | None:
@@ -157,8 +157,12 @@ class Citation:
         return None if sd is None else self._scaled(sd)
 
     @property
+    def _unit(self) -> str:
+        return self.row.unit or self.table.unit
+
+    @property
     def _factor(self) -> float:
-        return 0.01 if self.metric is not None and self.table.unit == "percent" else 1.0
+        return 0.01 if self.metric is not None and self._unit == "percent" else 1.0
 
     def _scaled(self, value: float) -> float:
         # Rounded, so that 73.2 % is 0.732 and not 0.7320000000000001.

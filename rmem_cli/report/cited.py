@@ -38,12 +38,12 @@ class Cited:
         return next(iter(of_split or places), None)
 
     def at(self, place: Place, row: str) -> list[Citation]:
-        """What was published of a row for a place: numbers, then learning curves, then words.
+        """What was published of a row for a place: numbers, then learning curves, words, and what is blank.
 
         The first gets the verdict.
         """
         found = [one for one in self.by_row.get(row, []) if self.home(one) == place]
-        return sorted(found, key=lambda one: (isinstance(one.value, str), one.is_learning_curve))
+        return sorted(found, key=_rank)
 
     def learning_curve(self, place: Place, row: str) -> Citation | None:
         """The published learning curve of a row for a place."""
@@ -65,3 +65,7 @@ class Cited:
     def rows_of(self, citation: Citation) -> set[str]:
         """Rows of the recipe that name the published row."""
         return {row for row, own in self.by_row.items() if citation.id in {one.id for one in own}}
+
+
+def _rank(citation: Citation) -> tuple[bool, bool, bool]:
+    return not citation.row.verified, isinstance(citation.value, str), citation.is_learning_curve

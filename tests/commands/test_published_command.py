@@ -121,14 +121,15 @@ def test_a_row_is_addressed_by_a_recipe_a_reason_or_by_being_quoted(printed, tmp
         )
         return {name for paper in papers for table in paper["tables"].values() for name in table["rows"]}
 
+    assert still_open() == set()
+    monkeypatch.setattr("rmem_cli.recipe.list_recipes", list)
     before = still_open()
     assert not before & {"goru", "memn2n"}  # quoted from others
     assert "rum_lambda1" in before
-    (tmp_path / "recipes").mkdir()
     text = RECIPE.format(name="mine", table="rum2017.copying_t200", row="rum2017.copying_t200.rum_lambda1")
-    (tmp_path / "recipes" / "mine.yaml").write_text(text)
-    assert addressed_ids(load_recipe("mine")) == {"rum2017.copying_t200.rum_lambda1"}
-    assert "mine" in list_recipes()
+    (tmp_path / "mine.yaml").write_text(text)
+    assert addressed_ids(load_recipe(tmp_path / "mine.yaml")) == {"rum2017.copying_t200.rum_lambda1"}
+    monkeypatch.setattr("rmem_cli.recipe.list_recipes", lambda: [tmp_path / "mine.yaml"])
     assert still_open() == before - {"rum_lambda1"}
 
 
