@@ -79,7 +79,7 @@ class Node:
 
 
 def read_document(data: bytes, source: str) -> Node:
-    """Read a YAML file's content, whose top level must be a mapping.
+    """Read a recipe's content: YAML whose top level is a mapping.
 
     Args:
         data: The bytes of the file.
@@ -88,19 +88,30 @@ def read_document(data: bytes, source: str) -> Node:
     Raises:
         RecipeError: It is not text, not YAML, empty, or uses a part of YAML that recipes leave out.
     """
-    text = _decode(data, source)
-
-    def place(mark: yaml.Mark | None) -> Place:
-        return Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
-
-    root = _read(text, place)
+    root = read_yaml(data, source)
     if root is None:
-        raise RecipeError([Problem(place(None), "", "the file is empty; a recipe starts with 'name:'")])
+        raise RecipeError(
+            [Problem(Place(source, 1, 1), "", "the file is empty; a recipe starts with 'name:'")]
+        )
     if not isinstance(root.value, dict):
         what = "a list" if isinstance(root.value, list) else "a single value"
         message = f"the file holds {what}; a recipe is a mapping (lines like 'name: value')"
         raise RecipeError([Problem(root.place, "", message)])
     return root
+
+
+def read_yaml(data: bytes, source: str) -> Node | None:
+    """Read a YAML file's content, whatever its top level is; None if there is nothing in it.
+
+    Raises:
+        RecipeError: It is not text, not YAML, or uses a part of YAML that recipes leave out.
+    """
+    text = _decode(data, source)
+
+    def place(mark: yaml.Mark | None) -> Place:
+        return Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
+
+    return _read(text, place)
 
 
 def read_value(text: str, place: Place) -> Node:

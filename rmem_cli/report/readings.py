@@ -2,31 +2,34 @@
 
 A file of readings is a list:
 
-    readings:
-      - {id: rum2019.recall.lstm, value: [12.3, null], unit: percent, page: "p. 127", reader: A. Reader}
-      - {id: rum2019.ptb_char.rum_2000, value: 1.5, unit: bits per character, page: "p. 130"}
+    - {id: rum2019.ptb_char.rum_2000, number: 1.5, page: 130}
+    - {id: rum2019.recall.lstm, number: [12.3, null], page: "127, Table 1", unit: percent, reader: A. Reader}
 """
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rmem_cli.errors import UsageError
 from rmem_cli.published.schema import PublishedRow, PublishedTable
 from rmem_cli.published.store import find, find_table
-from rmem_cli.recipe.document import MAX_BYTES, Node, read_document
+from rmem_cli.recipe.document import MAX_BYTES, Node, read_yaml
 from rmem_cli.recipe.messages import describe
-from rmem_cli.recipe.problems import Place, Problem, RecipeError, closest
+from rmem_cli.recipe.problems import Place, Problem, RecipeError
 from rmem_cli.recipe.settings import Settings
 from rmem_cli.recipe.validation import validate
 
 Text = Annotated[str, Field(min_length=1)]
 
 _FORM = (
-    "a file of readings is a list under the key 'readings', "
-    "of entries like {id: rum2019.ptb_char.rum_2000, value: 1.5, unit: bits per character, page: 'p. 7'}"
+    "a file of readings is a list of entries like - {id: rum2019.ptb_char.rum_2000, number: 1.5, page: 130}"
 )
+
+
+def _page(value: Any) -> Any:
+    """A page by its number alone, in words."""
+    return f"p. {value}" if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Reading(Settings):
@@ -34,16 +37,16 @@ class Reading(Settings):
 
     Attributes:
         id: The row, such as "rum2019.recall.lstm".
-        value: A number; where the table has columns or a curve, a list with a number or null for each.
-        unit: The unit of the number, which must be the table's.
+        number: The number; where the table has columns or a curve, a list with a number or null for each.
         page: Where in the paper it stands.
+        unit: The unit of the number, to be safe; it must be the table's.
         reader: Who read it.
     """
 
     id: Text
-    value: Any
-    unit: Text
-    page: Text
+    number: Any
+    page: Annotated[Text, BeforeValidator(_page)]
+    unit: Text | None = None
     reader: Text | None = None
 
 
@@ -72,7 +75,7 @@ class _Readings:
     def read(self) -> dict[str, PublishedRow]:
         filled = {}
         for index, entry in enumerate(self.entries()):
-            path = f"readings[{index}]"
+            path = f"[{index}]"
             reading = self.reading(entry, path)
             if reading is not None and self.fits(reading, entry, path):
                 filled[reading.id] = self.row(reading)
@@ -82,18 +85,11 @@ class _Readings:
 
     def entries(self) -> list[Node]:
         """The entries of the file, whatever is in them."""
-        try:
-            document = read_document(_content(self.path), str(self.path))
-        except RecipeError as error:
-            raise RecipeError([*error.problems, Problem(Place(str(self.path)), "", _FORM)]) from None
-        for key, place in document.keys.items():
-            if key != "readings":
-                self.add(place, key, f"unknown key; {closest(key, ['readings'])}")
-        entries = document.fields.get("readings")
-        if entries is None or not entries.items:
-            self.add((entries or document).place, "readings", f"must list at least one entry; {_FORM}")
+        root = read_yaml(_content(self.path), str(self.path))
+        if root is None or not root.items:
+            self.add(Place(str(self.path)) if root is None else root.place, "", f"holds no list; {_FORM}")
             return []
-        return entries.items
+        return root.items
 
     def reading(self, entry: Node, path: str) -> Reading | None:
         if not isinstance(entry.value, dict):
@@ -116,19 +112,19 @@ class _Readings:
         if row.verified:
             message = f"{reading.id} has a value already, from {row.source}; remove the entry"
             self.add(place, f"{path}.id", message)
-        if reading.unit != table.unit:
-            message = f"must be {table.unit!r} like its table, not {reading.unit!r}; convert the value"
+        if reading.unit not in (None, table.unit):
+            message = f"must be {table.unit!r} like its table, not {reading.unit!r}; convert the number"
             self.add(entry.fields["unit"].place, f"{path}.unit", message)
-        wrong = _wrong_value(reading.value, table)
+        wrong = _wrong_number(reading.number, table)
         if wrong:
-            self.add(entry.fields["value"].place, f"{path}.value", wrong)
+            self.add(entry.fields["number"].place, f"{path}.number", wrong)
         return len(self.problems) == before
 
     def row(self, reading: Reading) -> PublishedRow:
         source = f"read by {reading.reader or 'a reader'}: {self.path.name}, {reading.page}"
         known = find(reading.id).model_dump()
         return PublishedRow.model_validate(
-            {**known, "value": reading.value, "verified": True, "source": source}
+            {**known, "value": reading.number, "verified": True, "source": source}
         )
 
     def add(self, place: Place, path: str, message: str) -> None:
@@ -143,8 +139,8 @@ def _content(path: Path) -> bytes:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _wrong_value(value: Any, table: PublishedTable) -> str:
-    """What is wrong with a value, and what it must be; empty if nothing is."""
+def _wrong_number(value: Any, table: PublishedTable) -> str:
+    """What is wrong with a number, and what it must be; empty if nothing is."""
     over = table.columns or tuple(f"{table.x_name} {x:g}" for x in table.x or ())
     if not over:
         return "" if _is_number(value) else f"must be a number, not {describe(value)}"

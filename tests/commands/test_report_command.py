@@ -216,3 +216,41 @@ def test_tables_as_csv_never_replace_the_results(folder, record):
         assert isinstance(run(*arguments).exception, UsageError)
     assert (folder / "results" / "one.csv").read_bytes() == before
     assert run("one", "--out", "results", "--format", "markdown").exit_code == 0
+
+
+BLANK = "rum2019.ptb_char.rum_1000"
+
+
+@pytest.fixture
+def reading(folder):
+    """A recipe whose row stands for a number that is missing, and a reader's file that has it."""
+    recipe = folder / "recipes" / "one.yaml"
+    recipe.write_text(recipe.read_text().replace("rum2019.ptb_char.fs_rum_2", BLANK))
+    file = folder / "mine.yaml"
+    file.write_text(f"- {{id: {BLANK}, number: 1.2, page: 130}}\n")
+    return file
+
+
+def test_a_number_that_a_reader_fills_in_is_compared_and_marked_as_the_readers(record, reading):
+    record("one", [1.2, 1.2, 1.2])
+    assert "no published number" in run("one").stdout
+    text = run("one", "--published", str(reading)).stdout
+    assert "1.200" in text
+    assert "reproduced" in text
+    assert "read by a reader: mine.yaml, p. 130" in " ".join(text.split())
+    assert "verdicts on numbers that a reader filled in: 1 reproduced" in text
+
+
+def test_numbers_beside_the_results_are_read_without_being_named(record, reading):
+    record("one", [1.2, 1.2, 1.2])
+    reading.rename(reading.parent / "results" / "published.yaml")
+    assert "reproduced" in run("one").stdout
+
+
+def test_a_readers_file_with_a_wrong_id_is_refused_with_place_and_cure(record, reading):
+    record("one", [1.2])
+    reading.write_text("- {id: rum2019.ptb_char.rum_100, number: 1.2, page: 130}\n")
+    error = run("one", "--published", str(reading)).exception
+    assert "mine.yaml:1:8: [0].id: unknown published row 'rum2019.ptb_char.rum_100'; did you mean" in str(
+        error
+    )
