@@ -93,6 +93,7 @@ class LinearHeadSettings(HeadSettings):
         hidden_size: Units of a layer of rectified linear units before the logits; None: no such layer.
         initializer: `uniform` (torch's own), `xavier` or `orthogonal`.
         bias_initial: First value of the biases; None keeps torch's own initialisation.
+        dropout: Probability of dropping a unit of the hidden layer, in training.
     """
 
     implementation: ClassVar[str] = "rmem_cli.models.heads:LinearHead"
@@ -101,6 +102,13 @@ class LinearHeadSettings(HeadSettings):
     hidden_size: PositiveInt | None = None
     initializer: Literal["uniform", "xavier", "orthogonal"] = "uniform"
     bias_initial: float | None = None
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _dropped_units_are_those_of_the_hidden_layer(self) -> Self:
+        if self.dropout and self.hidden_size is None:
+            raise ValueError("dropout needs hidden_size: it drops units of the hidden layer")
+        return self
 
 
 class RegressionSettings(HeadSettings):

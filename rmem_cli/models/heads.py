@@ -16,6 +16,7 @@ class LinearHead(nn.Module):
         hidden_size: Units of a layer of rectified linear units before the logits; None: no such layer.
         initializer: Of the kernel: `uniform` (torch's own), `xavier` or `orthogonal`.
         bias_initial: First value of the biases; None keeps torch's own initialisation.
+        dropout: Probability of dropping a unit of the hidden layer, in training.
     """
 
     def __init__(
@@ -26,8 +27,10 @@ class LinearHead(nn.Module):
         bias_initial: float | None = None,
         *,
         hidden_size: int | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dropout = dropout
         self.hidden = None if hidden_size is None else Linear(input_size, hidden_size)
         self.linear = Linear(hidden_size or input_size, classes)
         if initializer == "xavier":
@@ -49,12 +52,13 @@ class LinearHead(nn.Module):
             settings.initializer,
             settings.bias_initial,
             hidden_size=settings.hidden_size,
+            dropout=settings.dropout,
         )
 
     def logits(self, y: Tensor) -> Tensor:
         """`[..., input_size]` to `[..., classes]`."""
         if self.hidden is not None:
-            y = functional.relu(self.hidden(y))
+            y = functional.dropout(functional.relu(self.hidden(y)), self.dropout, self.training)
         logits: Tensor = self.linear(y)
         return logits
 

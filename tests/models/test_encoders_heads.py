@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import LinearEncoderSettings, LinearHeadSettings
@@ -55,6 +56,25 @@ def test_a_hidden_layer_of_the_head_is_rectified():
     hidden = (y @ head.hidden.weight.T + head.hidden.bias).clamp(min=0)
     torch.testing.assert_close(head.logits(y), hidden @ head.linear.weight.T + head.linear.bias)
     assert LinearHead(5, 4).hidden is None
+
+
+def test_dropout_of_the_hidden_layer_acts_in_training_alone():
+    torch.manual_seed(0)
+    settings = LinearHeadSettings(hidden_size=1000, dropout=0.25)
+    head = build_model(ModelSettings(core=GRUSettings(hidden_size=5), head=settings), 3, 4).head
+    with torch.no_grad():
+        head.hidden.weight.zero_()
+        head.hidden.bias.fill_(1.0)
+        head.linear.weight.fill_(1 / 1000)
+        head.linear.bias.zero_()
+    kept = head.logits(torch.randn(1, 5))[0, 0] * 0.75  # what is kept is scaled up by 1 / 0.75
+    assert 0.7 < kept < 0.8
+    torch.testing.assert_close(head.eval().logits(torch.randn(1, 5)), torch.ones(1, 4))
+
+
+def test_dropout_of_a_hidden_layer_that_is_not_there_is_refused():
+    with pytest.raises(ValidationError, match="dropout needs hidden_size"):
+        LinearHeadSettings(dropout=0.5)
 
 
 @pytest.mark.parametrize(("input_dropout", "output_dropout"), [(0.5, 0.0), (0.0, 0.5)])
