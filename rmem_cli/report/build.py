@@ -18,10 +18,10 @@ from rmem_cli.report.joined import Joined, join
 from rmem_cli.report.learning import (
     Curves,
     at_last_common_step,
-    common_budget,
     learning_sections,
     no_curves,
     steps_to_solve,
+    trained_steps,
 )
 from rmem_cli.report.measured import measure
 from rmem_cli.report.places import Place, entries_at, find_places, place_x
@@ -113,10 +113,7 @@ class _Builder:
         at_place = entries_at(place, self.plan)
         x_name, x = place_x(place, at_place) or ("", None)
         chance = chance_lines(self.recipe, place, at_place, self.footnotes)
-        budgets = {
-            scale: common_budget([self.results.get(place.key(scale, row), []) for row in at_place])
-            for scale in self.plan
-        }
+        budgets = {scale: self.common_budget(place, scale, at_place) for scale in self.plan}
         lines = [
             self.row_line(place, row, at_place[row.id], budgets)
             for row in self.recipe.rows
@@ -161,6 +158,19 @@ class _Builder:
             comparison = compare(ours.get(PAPER), published, rules, self.footnotes, at)
         return Line("row", row.id, row.title, published, ours, comparison, notes)
 
+    def common_budget(self, place: Place, scale: str, at_place: dict[str, dict[str, Entry]]) -> int | None:
+        """The most steps that every row with results had; None if no row has results, or tells its steps."""
+        found = [
+            self.steps(at[scale], results)
+            for row, at in at_place.items()
+            if scale in at and (results := self.results.get(place.key(scale, row)))
+        ]
+        return min((steps for steps in found if steps is not None), default=None)
+
+    def steps(self, entry: Entry, results: Sequence[ResultRow]) -> int | None:
+        """How long the seeds of a row were trained."""
+        return trained_steps(results, entry.spec.settings.train.steps, self.curves)
+
     def ours(self, place: Place, entry: Entry, results: Sequence[ResultRow], budget: int | None) -> Ours:
         """What the seeds of a row gave."""
         rule = self.solved_rule(place, entry)
@@ -170,6 +180,7 @@ class _Builder:
         return measure(
             results,
             len(entry.seeds),
+            steps=self.steps(entry, results),
             rule=rule,
             steps_to_solve=steps,
             has_bounds=entry.folds > 1 and place.metric == "accuracy",
@@ -238,7 +249,8 @@ class _Builder:
                 verdict = Verdict(Outcome.NO_VERDICT, reason)
             comparison = Comparison(None, None, None, None, verdict)
         published = citation.published(self.footnotes)
-        return Line("published", citation.id, citation.title, published, comparison=comparison)
+        title = citation.title if self.cited.home(citation) is None else citation.row.model
+        return Line("published", citation.id, title, published, comparison=comparison)
 
     def remarks(self, sections: Sequence[Section]) -> list[str]:
         """The recipe's notes, those of its published tables, and what was left out."""

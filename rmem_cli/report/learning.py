@@ -22,10 +22,16 @@ def no_curves(row: ResultRow) -> LearningCurve | None:
     return None
 
 
-def common_budget(results: Sequence[Sequence[ResultRow]]) -> int | None:
-    """The most steps that every finished seed of every row had; None if no row has a finished one."""
-    steps = [row.step for rows in results for row in rows if row.status == "ok" and row.step is not None]
-    return min(steps, default=None)
+def trained_steps(results: Sequence[ResultRow], planned: int | None, curves: Curves) -> int | None:
+    """How many steps every finished seed of a row was trained; None if nothing tells.
+
+    Args:
+        results: One for each seed. Their own step is that of the checkpoint, which may be an earlier one.
+        planned: Steps of the recipe; None if it counts in epochs.
+        curves: The learning curve behind a result.
+    """
+    found = [curve.last_step for row in results if row.status == "ok" and (curve := curves(row)) is not None]
+    return min(found, default=planned)
 
 
 def steps_to_solve(

@@ -17,6 +17,7 @@ def measure(
     results: Sequence[ResultRow],
     planned: int,
     *,
+    steps: int | None = None,
     rule: SolvedRule | None = None,
     steps_to_solve: StepsToSolve | None = None,
     has_bounds: bool = False,
@@ -26,6 +27,7 @@ def measure(
     Args:
         results: One for each seed, at least one.
         planned: Seeds the recipe asks for.
+        steps: How long they were trained, where that is known.
         rule: When a seed has solved the task; None where that is of no interest.
         steps_to_solve: When the seeds did, where that is known.
         has_bounds: Whether the values are shares of right answers among all examples of a data set, so that
@@ -43,7 +45,7 @@ def measure(
         failed=dict(failed),
         solve_rate=None if rule is None else _solve_rate(rule, values, failed["diverged"]),
         bounds=_bounds(values, results) if has_bounds else None,
-        steps=max((row.step for row in results if row.step is not None), default=None),
+        steps=steps,
         steps_to_solve=steps_to_solve,
         caveats=_caveats(results),
         parameters=next((row.parameters for row in results if row.parameters is not None), None),

@@ -94,7 +94,7 @@ class Ours:
         failed: How seeds ended without a value (diverged, out_of_memory, ...), to their number.
         solve_rate: For accuracies of generated tasks.
         bounds: For accuracies over all folds of a data set.
-        steps: Training steps; the most of all seeds.
+        steps: Training steps that every finished seed had.
         steps_to_solve: When the task was solved, where there is a rule for that and a curve.
         caveats: What keeps the values from counting fully: "dirty tree", "no commit", "partial data".
         parameters: Trainable parameters.

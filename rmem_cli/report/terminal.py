@@ -1,5 +1,6 @@
 """Tables for a terminal, or for a text file."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import IO
@@ -86,12 +87,15 @@ def _rich(grid: Grid, *, is_dense: bool) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     table.collapse_padding = is_dense
     for index, column in enumerate(grid.columns):
-        # Names are the last to be wrapped, so that a line can be told by its first word.
-        narrowest = min(_width(column), _NAME_WIDTH) if index == 0 else None
-        table.add_column(Text(column.heading), min_width=narrowest)
-    for row in grid.rows:
-        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+        # Names are wrapped here: a line can be told by its first words, whatever rich does to fit the others.
+        table.add_column(Text(column.heading), no_wrap=index == 0)
+    for name, *cells in grid.rows:
+        table.add_row(Text(_wrapped(name)), *(Text(cell, style=_style(cell)) for cell in cells))
     return table
+
+
+def _wrapped(name: str) -> str:
+    return "\n".join(textwrap.wrap(name, _NAME_WIDTH, break_long_words=False))
 
 
 def _style(cell: str) -> str:

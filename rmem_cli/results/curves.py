@@ -19,6 +19,11 @@ class LearningCurve:
 
     series: dict[tuple[str, str], list[tuple[int, float]]]
 
+    @property
+    def last_step(self) -> int:
+        """The last step at which anything was measured; 0 if nothing was."""
+        return max((points[-1][0] for points in self.series.values()), default=0)
+
     def validation(self, metric: str) -> list[tuple[int, float]]:
         """(step, value) of a metric in validation, whatever its split; nothing if it was not measured."""
         found = (

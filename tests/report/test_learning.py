@@ -103,3 +103,11 @@ def test_a_curve_that_is_not_there_or_damaged_is_none(tmp_path, made, rows):
         assert read_curve(tmp_path, rows[0]) is None
     (tmp_path / "curves" / name).write_text("step,split,metric,value\n5,train,loss,3\n10,valid,loss,2.5\n")
     assert read_curve(tmp_path, rows[0]).validation("loss") == [(10, 2.5)]
+
+
+def test_the_steps_of_a_row_are_those_it_was_trained_not_those_of_its_best_checkpoint(made, results):
+    rows = results(made, "rum", [0.004], name="loss", cell="length=200", data_hash="", step=500)
+    trained = build_table(made, rows, curves=lambda row: curve(POINTS[1]))
+    assert line(trained, "rum").ours["paper"].steps == 6000
+    without_curve = build_table(made, rows)
+    assert line(without_curve, "rum").ours["paper"].steps == 6000  # as the recipe says
