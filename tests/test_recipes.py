@@ -12,6 +12,7 @@ import yaml
 from rmem_cli.app import main
 from rmem_cli.published.store import find, find_table, load_paper
 from rmem_cli.recipe import load_recipe
+from rmem_cli.report.build import build_table
 
 NAMES = sorted(
     path.name.removesuffix(".yaml")
@@ -99,3 +100,14 @@ def test_it_runs_to_its_end_at_smoke_scale_and_is_then_up_to_date(
     assert rmem(monkeypatch, "train", name, "--scale", "smoke") == 0
     assert f"runs to do: 0 of {len(specs)}" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
+
+
+@EVERY_RECIPE
+def test_its_report_shows_every_published_row_that_it_names(name):
+    recipe = load_recipe(name)
+    named = {address.id for row in recipe.rows for address in row.published}
+    named |= {f"{table}.{row}" for table in recipe.published_tables for row in find_table(table).rows}
+    table = build_table(recipe, [])
+    shown = {line.published.id for part in table.sections for line in part.lines if line.published}
+    also = " ".join(table.footnotes)
+    assert {one for one in named - shown if f"({one}, " not in also} == set()
