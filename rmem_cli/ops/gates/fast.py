@@ -6,12 +6,13 @@ instead of a dozen per step, and only the gates, the cells and the hidden states
 this file derives the backward pass; `reference.py` holds the equations that all of this equals.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from rmem_cli.ops.differentiation import recorded_gradients
 from rmem_cli.ops.gates.options import (
     GateOptions,
     Gates,
@@ -41,7 +42,7 @@ def gated_lstm(
     x = x.transpose(0, 1)
     bias = all_biases(weights, options, lstm_blocks(options))
     if options.activation == "cumax" or weights.gain is not None:
-        states = _stepwise(x, hidden, cell, weights, bias, options)
+        states = _stepwise(x, hidden, cell, weights.input, weights.recurrent, bias, weights.gain, options)
     else:
         matrices = (weights.input, weights.recurrent)
         states = _Recurrence.apply(x, hidden, cell, *matrices, bias, options)  # type: ignore[no-untyped-call]
@@ -83,13 +84,20 @@ def _last_block(joined: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _stepwise(
-    x: Tensor, hidden: Tensor, cell: Tensor, weights: GateWeights, bias: Tensor, options: GateOptions
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    gain: Tensor | None,
+    options: GateOptions,
 ) -> tuple[Tensor, Tensor]:
-    """Gates that are not a function of their own pre-activation alone: differentiated automatically."""
+    """The steps of an LSTM of any gates, differentiated automatically; everything is time first."""
     blocks = lstm_blocks(options)
-    gain = None if weights.gain is None else weights.gain.view(len(blocks), -1)
-    projected = _project(x, weights.input, bias if gain is None else torch.zeros_like(bias))
-    recurrent = weights.recurrent.t()
+    gain = None if gain is None else gain.view(len(blocks), -1)
+    projected = _project(x, input_weight, bias if gain is None else torch.zeros_like(bias))
+    recurrent = recurrent_weight.t()
     hiddens, cells = [], []
     for projected_t in projected.unbind(0):
         joined = torch.addmm(projected_t, hidden, recurrent)
@@ -169,13 +177,17 @@ class _Recurrence(torch.autograd.Function):
             cells.append(cell)
         all_hidden, all_cells = torch.stack(hiddens), torch.stack(cells)
         ctx.options = options
-        ctx.save_for_backward(x, gates, all_hidden, all_cells, input_weight, recurrent_weight)
+        inputs = (x, hiddens[0], cells[0], input_weight, recurrent_weight, bias)
+        ctx.save_for_backward(*inputs, gates, all_hidden, all_cells)
         return all_hidden[1:], all_cells[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, hidden_grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, gates, hiddens, cells, input_weight, recurrent_weight = ctx.saved_tensors
+        *inputs, gates, hiddens, cells = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            form = partial(_stepwise, gain=None, options=ctx.options)
+            return *recorded_gradients(form, inputs, (hidden_grads, cell_grads)), None
+        x, _, _, input_weight, recurrent_weight, _ = inputs
         gate_grads, hidden_grad, cell_grad = _gate_gradients(
             gates, cells, recurrent_weight, hidden_grads, cell_grads, ctx.options
         )
