@@ -6,12 +6,13 @@ instead of a dozen per step, and only the gates, the cells and the hidden states
 this file derives the backward pass; `reference.py` holds the equations that all of this equals.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from rmem_cli.ops.differentiation import recorded_gradients
 from rmem_cli.ops.gates.options import (
     GateOptions,
     Gates,
@@ -63,7 +64,8 @@ def gated_lstm(
     weights = with_whole_masters(weights, options, blocks)
     bias = all_biases(weights, options, blocks)
     if options.activation == "cumax" or weights.gain is not None:
-        states = _stepwise(x, hidden, cell, weights, bias, options, hidden_keep, cell_keep)
+        matrices = (weights.input, weights.recurrent)
+        states = _stepwise(x, hidden, cell, *matrices, bias, weights.gain, options, hidden_keep, cell_keep)
     else:
         operands = (x, hidden, cell, weights.input, weights.recurrent, bias, options, hidden_keep, cell_keep)
         states = _Recurrence.apply(*operands)  # type: ignore[no-untyped-call]
@@ -113,17 +115,19 @@ def _stepwise(
     x: Tensor,
     hidden: Tensor,
     cell: Tensor,
-    weights: GateWeights,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
     bias: Tensor,
+    gain: Tensor | None,
     options: GateOptions,
     hidden_keep: Tensor | None,
     cell_keep: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Gates that are not a function of their own pre-activation alone: differentiated automatically."""
+    """The steps of an LSTM of any gates, differentiated automatically; everything is time first."""
     blocks = lstm_blocks(options)
-    gain = None if weights.gain is None else weights.gain.view(len(blocks), -1)
-    projected = _project(x, weights.input, bias if gain is None else torch.zeros_like(bias))
-    recurrent = weights.recurrent.t()
+    gain = None if gain is None else gain.view(len(blocks), -1)
+    projected = _project(x, input_weight, bias if gain is None else torch.zeros_like(bias))
+    recurrent = recurrent_weight.t()
     hiddens, cells = [], []
     keeps = steps_of(hidden_keep, len(projected)), steps_of(cell_keep, len(projected))
     for projected_t, hidden_keep_t, cell_keep_t in zip(projected.unbind(0), *keeps, strict=True):
@@ -209,14 +213,20 @@ class _Recurrence(torch.autograd.Function):
             cells.append(cell)
         all_hidden, all_cells = torch.stack(hiddens), torch.stack(cells)
         ctx.options = options
-        matrices = (input_weight, recurrent_weight)
-        ctx.save_for_backward(x, gates, all_hidden, all_cells, *matrices, hidden_keep, cell_keep)
+        inputs = (x, hiddens[0], cells[0], input_weight, recurrent_weight, bias)
+        ctx.save_for_backward(*inputs, gates, all_hidden, all_cells, hidden_keep, cell_keep)
         return all_hidden[1:], all_cells[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, hidden_grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, gates, hiddens, cells, input_weight, recurrent_weight, *keeps = ctx.saved_tensors
+        *inputs, gates, hiddens, cells, hidden_keep, cell_keep = ctx.saved_tensors
+        keeps = (hidden_keep, cell_keep)
+        if torch.is_grad_enabled():
+            form = partial(
+                _stepwise, gain=None, options=ctx.options, hidden_keep=hidden_keep, cell_keep=cell_keep
+            )
+            return *recorded_gradients(form, inputs, (hidden_grads, cell_grads)), None, None, None
+        x, _, _, input_weight, recurrent_weight, _ = inputs
         gate_grads, hidden_grad, cell_grad = _gate_gradients(
             gates, cells, recurrent_weight, hidden_grads, cell_grads, ctx.options, *keeps
         )

@@ -137,5 +137,5 @@ def _backward_shapes(
 
 def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
     raise RuntimeError(
-        "the native gated LSTM has no second derivatives; RMEM_NATIVE=off chooses the PyTorch form"
+        "the native gated LSTM has no second derivatives; RMEM_NATIVE=off chooses the PyTorch form, which has"
     )
