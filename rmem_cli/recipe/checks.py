@@ -14,6 +14,8 @@ from rmem_cli.recipe.settings import Component
 
 Found = Iterator[tuple[Path, str]]
 
+_NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the data; leave it out"
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -94,6 +96,8 @@ def _check_validation(task: _Task | None, parts: Parts) -> Found:
                 ("train", "validation", "examples"),
                 "is missing; the task can generate any number of examples",
             )
+        if train.validation.examples_drawn != "by_batch" and not task.generated:
+            yield ("train", "validation", "examples_drawn"), _NOT_DRAWN
     for path, what in _users_of_validation(parts):
         if train.validation is None:
             yield path, f"{what} needs train.validation"
@@ -134,6 +138,8 @@ def _check_protocol(
             yield ("eval", index, "feed"), "must be truth: the answers of this task are not its inputs"
         if task.generated and protocol.examples is None:
             yield ("eval", index, "examples"), "is missing; the task can generate any number of examples"
+        if protocol.examples_drawn != "by_batch" and not task.generated:
+            yield ("eval", index, "examples_drawn"), _NOT_DRAWN
     if protocol.checkpoint == "best" and train is not None and train.validation is None:
         yield ("eval", index, "checkpoint"), "there is a best checkpoint only with train.validation"
 

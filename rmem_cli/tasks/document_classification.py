@@ -9,6 +9,7 @@ from rmem_cli.data.hyperpartisan import PIECES, Hyperpartisan, open_hyperpartisa
 from rmem_cli.data.pretrained import PretrainedTokenizer, open_tokenizer
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
+from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.config import DocumentClassificationSettings
@@ -86,14 +87,14 @@ class DocumentClassification(Task):
         return self._batch(rows[order[step_of_epoch * batch_size :][:batch_size].numpy()])
 
     def evaluation_batches(
-        self, split: str, examples: int | None, batch_size: int, seed: int
+        self, split: str, examples: int | None, batch_size: int, seed: int, drawn: Drawn = "by_batch"
     ) -> Iterator[Batch]:
         """See `Task.evaluation_batches`; the first documents of the split, in the order of the data set.
 
         Raises:
             UsageError: The split has no documents.
         """
-        del seed
+        del drawn, seed
         rows = self.rows[split][:examples]
         if not len(rows):
             raise UsageError(f"there are no documents in the split {split!r}; task.whole_fold leaves none")

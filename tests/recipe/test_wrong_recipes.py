@@ -160,6 +160,11 @@ BETWEEN_FIELDS = [
         "eval.test.examples: is missing; the task can generate any number",
     ),
     (
+        "split: test, examples: 2000,",
+        "split: test, examples: 2000, examples_drawn: ‸each,",
+        "eval.test.examples_drawn: must be",
+    ),
+    (
         "batch_size: 128",
         "batch_size: 128, validation: {metric: ‸bpc, examples: 5}",
         "train.validation.metric: the task has no metric 'bpc'",

@@ -36,7 +36,7 @@ class Counting(Task):
     def training_batch(self, step, batch_size, seed):
         return self.batch
 
-    def evaluation_batches(self, split, examples, batch_size, seed):
+    def evaluation_batches(self, split, examples, batch_size, seed, drawn):
         yield self.batch
 
     def exact_positions(self, published):
