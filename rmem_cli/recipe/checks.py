@@ -49,6 +49,8 @@ def check_parts(parts: Parts, task_settings: type[Component] | None) -> Found:
     task = cast("_Task | None", task_settings)
     if task is not None and parts.model is not None:
         yield from _check_model(task, parts.model)
+    if parts.train is not None and parts.model is not None:
+        yield from _check_published(parts.train.backprop, parts.model.core)
     if parts.train is not None:
         yield from _check_duration(task, parts.train)
         yield from _check_validation(task, parts)
@@ -67,6 +69,13 @@ def _check_model(task: _Task, model: ModelSettings) -> Found:
             fitting = [kind for kind in registry.kinds() if getattr(registry.settings(kind), sort) == wanted]
             message = f"{sort} {given}, and the task needs one that {sort} {wanted}: {', '.join(fitting)}"
             yield ("model", name, "kind"), message
+
+
+def _check_published(backprop: Component, core: Component) -> Found:
+    """What the published code does with memory tokens needs some."""
+    for option in ("published_restart", "published_caches"):
+        if getattr(backprop, option, False) and not getattr(core, "memory_tokens", 0):
+            yield ("train", "backprop", option), "needs a core with memory_tokens, such as rmt; leave it out"
 
 
 def _check_duration(task: _Task | None, train: TrainSettings) -> Found:
