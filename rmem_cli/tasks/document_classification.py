@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from rmem_cli.data.hyperpartisan import PIECES, Hyperpartisan, open_hyperpartisan
+from rmem_cli.data.hyperpartisan import Hyperpartisan, open_hyperpartisan
 from rmem_cli.data.pretrained import PretrainedTokenizer, open_tokenizer
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
@@ -56,11 +56,12 @@ class DocumentClassification(Task):
     @classmethod
     def from_settings(cls, settings: DocumentClassificationSettings) -> "DocumentClassification":
         """The task that a recipe describes."""
+        [(_, form)] = settings.data_sets()
+        articles = open_hyperpartisan(form)
         if settings.backbone is None:
-            articles = open_hyperpartisan(PIECES)
             symbols, documents = articles.symbols(settings.fold), articles.pieces(settings.fold)
         else:
-            articles, tokenizer = open_hyperpartisan(), open_tokenizer(settings.backbone)
+            tokenizer = open_tokenizer(settings.backbone)
             symbols, documents = tokenizer.size, _encoded(articles, tokenizer)
         rows = _rows(articles, settings)
         return cls(documents, articles.labels, rows, symbols, settings.segment_length, settings.segments)
