@@ -21,6 +21,11 @@ def native_root() -> Path:
     return _from_environment("RMEM_NATIVE_CACHE", Path(platformdirs.user_cache_dir("rmem")) / "native")
 
 
+def verified_root() -> Path:
+    """Folder of notes on data that was verified, in the platform's user cache folder."""
+    return Path(platformdirs.user_cache_dir("rmem")) / "verified"
+
+
 def results_root() -> Path:
     """Folder of result tables: `RMEM_RESULTS`, or `results` in the working folder."""
     return _from_environment("RMEM_RESULTS", Path("results"))

@@ -185,9 +185,10 @@ def _recipes_by_data_set() -> dict[str, list[str]]:
 
 def _form_names(one: "Dataset") -> list[str]:
     """The forms of a data set, and those made of it here with sentencepiece."""
+    from rmem_cli.data.prepared import SENTENCEPIECE
     from rmem_cli.paths import data_root
 
-    made = sorted(folder.name for folder in (data_root() / one.name).glob("sentencepiece-*"))
+    made = sorted(folder.name for folder in (data_root() / one.name).glob(f"{SENTENCEPIECE}*"))
     return [*(form.name for form in one.forms), *made]
 
 

@@ -59,8 +59,9 @@ class _Unwritten(Prepared):
         """No hash: there is nothing to hash."""
         return UNPREPARED
 
-    def array(self, name: str) -> np.memmap[Any, Any]:
-        """What stands for the content."""
+    def array(self, name: str, *, below: int | None = None) -> np.memmap[Any, Any]:
+        """What stands for the content; zeros are below everything."""
+        del below
         return self.arrays[name].view(np.memmap)
 
 

@@ -70,6 +70,19 @@ def test_a_dry_run_plans_with_the_known_size_of_data_that_is_not_here(rmem, reci
     assert "cifar10 (images) is not here; its known size will do for a plan" in ended.err
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_damaged_data_is_refused_before_the_first_step(rmem, write_text, split, options):
+    path = write_text().folder / f"{split}.bin"
+    path.write_bytes(bytes(path.stat().st_size))
+    ended = rmem("train", "rum_ptb_char", "--scale", "smoke", "--row", "lstm_1000", *options)
+    assert ended.code == 3
+    assert f"({split}.bin has sha256 " in ended.err
+    assert "`rmem fetch ptb` makes it anew" in ended.err
+    assert "step" not in ended.err
+    assert not Path(os.environ["RMEM_RESULTS"]).joinpath("rum_ptb_char.csv").exists()
+
+
 def test_a_dry_run_names_the_runs_that_cannot_be_planned_and_plans_the_others(rmem, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     rows = ["--row", "roberta_base_1seg", "--row", "t5_base_1seg", "--row", "t5_base_4seg"]
