@@ -259,6 +259,6 @@ def _outcomes(one: "Dataset") -> dict[str, dict[str, Any]]:
 
 
 def _print_json(value: object) -> None:
-    import json
+    from rmem_cli.json_text import json_text
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json_text(value))

@@ -12,9 +12,8 @@ def list_recipes(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the recipes with their rows and scales, and the kinds of cores and tasks."""
-    import json
-
     from rmem_cli.errors import UsageError
+    from rmem_cli.json_text import json_text
     from rmem_cli.recipe import list_recipes as names
     from rmem_cli.recipe import load_recipe
     from rmem_cli.recipe.registry import CORES, TASKS
@@ -27,7 +26,7 @@ def list_recipes(
             problems.append(str(error))
     kinds = {"cores": CORES.kinds(), "tasks": TASKS.kinds()}
     if as_json:
-        typer.echo(json.dumps({"recipes": recipes, **kinds}, indent=2, ensure_ascii=False))
+        typer.echo(json_text({"recipes": recipes, **kinds}))
     else:
         _print(recipes, kinds)
     if problems:

@@ -27,14 +27,13 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every setting of a recipe's rows, and where each value comes from."""
-    import json
-
+    from rmem_cli.json_text import json_text
     from rmem_cli.recipe import load_recipe
 
     loaded = load_recipe(recipe)
     resolved = loaded.resolve(scale, row, overrides or ())
     if as_json:
-        typer.echo(json.dumps([_as_json(loaded, one) for one in resolved], indent=2, ensure_ascii=False))
+        typer.echo(json_text([_as_json(loaded, one) for one in resolved]))
     else:
         typer.echo("\n---\n".join(_as_yaml(loaded, one) for one in resolved))
 
