@@ -20,6 +20,7 @@ from rmem_cli.commands.validate import validate
 from rmem_cli.errors import RmemError
 from rmem_cli.interrupts import EXIT_CODE, MESSAGE, ignore_interrupts
 from rmem_cli.streams import guarded_streams
+from rmem_cli.visible import visible
 
 app = typer.Typer(
     name="rmem",
@@ -51,7 +52,7 @@ def main() -> None:
             finally:
                 sys.stdout.flush()
         except RmemError as error:
-            sys.stderr.write(f"rmem: {error}\n")
+            sys.stderr.write(f"rmem: {visible(str(error))}\n")
             raise SystemExit(error.exit_code) from None
         except KeyboardInterrupt:
             _end_interrupted()

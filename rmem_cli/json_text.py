@@ -4,15 +4,22 @@ import json
 import math
 from typing import Any
 
+from rmem_cli.visible import is_hidden
+
 
 def json_text(value: object, indent: int | None = 2) -> str:
     """A value as JSON; numbers that are not finite, which JSON has no words for, are null.
+
+    Characters that show only by what they do are escaped, which is the same text to a reader of JSON.
 
     Args:
         value: Dictionaries, sequences, texts, numbers, booleans and None, nested as they like.
         indent: Blanks for each level; None for one line.
     """
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    if text.isascii():
+        return text
+    return "".join(json.dumps(each)[1:-1] if is_hidden(each) and each != "\n" else each for each in text)
 
 
 def _finite(value: Any) -> Any:

@@ -40,6 +40,7 @@ def show(
 
 def _as_yaml(recipe: "Recipe", resolved: "Resolved") -> str:
     from rmem_cli.recipe.explain import explain, flow, render
+    from rmem_cli.visible import one_line
 
     spec = resolved.specs(recipe.name)[0]
     train_hash, missing = _train_hash(spec)
@@ -51,7 +52,7 @@ def _as_yaml(recipe: "Recipe", resolved: "Resolved") -> str:
     about += [f"train_hash {train_hash}" if train_hash else f"no train_hash yet: {missing}"]
     about += [f"eval_hash {protocol.name} {spec.eval_hash(protocol)}" for protocol in spec.settings.eval]
     about += [f"dropped with the old kind: {lost.path}: {flow(lost.value)}" for lost in resolved.dropped]
-    comments = [f"# {' '.join(line.split())}" for line in about]
+    comments = [f"# {one_line(line)}" for line in about]
     return "\n".join([*comments, render(explain(recipe, resolved))])
 
 

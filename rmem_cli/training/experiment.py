@@ -21,6 +21,7 @@ from rmem_cli.training.progress import Progress
 from rmem_cli.training.run import Machine, Stop, train_run
 from rmem_cli.training.run_folder import check_runs_root
 from rmem_cli.training.signals import interrupts_held, release_interrupts, stop_requested
+from rmem_cli.visible import one_line
 
 Rerun = Literal["missing", "failed", "all"]
 _FAILED_EXIT_CODES = {"diverged": 4, "out_of_memory": OutOfMemoryError.exit_code}
@@ -43,7 +44,7 @@ class Failure:
 
 def label(spec: RunSpec) -> str:
     """A run's name in messages."""
-    cell = f" {spec.cell}" if spec.cell else ""
+    cell = f" {one_line(spec.cell)}" if spec.cell else ""
     return f"{spec.experiment} {spec.row}{cell} seed {spec.seed} ({spec.scale})"
 
 
