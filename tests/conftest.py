@@ -56,7 +56,7 @@ def real_data():
     return Path(os.environ["RMEM_TEST_DATA"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_text():
     """Writes a made-up text as a prepared data set: the symbols of each split, or how many.
 
