@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
 from rmem_cli.ops.gates.options import (
     GateOptions,
@@ -50,6 +51,7 @@ def gated_lstm(
     return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
 
 
+@autocast.in_single_precision
 def gated_gru(x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOptions) -> Tensor:
     """One layer of a gated GRU over a sequence; arguments and result are those of `reference.gated_gru`."""
     blocks = gru_blocks(options)
@@ -182,6 +184,7 @@ class _Recurrence(torch.autograd.Function):
         return all_hidden[1:], all_cells[1:]
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, hidden_grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, gates, hiddens, cells = ctx.saved_tensors
         if torch.is_grad_enabled():
