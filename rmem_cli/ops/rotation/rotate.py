@@ -122,6 +122,14 @@ def rotation_of(direction: Direction, y: Tensor, eps: float) -> Rotation:
     return Rotation(direction.unit, w, versine, k)
 
 
+def normalized(x: Tensor, eps: float) -> Tensor:
+    """`x [..., n]` over its length, or over `eps` where that is more, as in the published cell."""
+    short = _norm(x.detach()) < eps
+    # Half of eps: a vector as long as eps has a direction here.
+    unit: Tensor = Unit.apply(x, eps / 2)  # type: ignore[no-untyped-call]
+    return torch.where(short, x / eps, unit)
+
+
 class _PlaneParts(NamedTuple):
     """What the gradient of a rotation needs to know about it; see `_plane_backward`."""
 
