@@ -226,3 +226,18 @@ def test_a_state_shorter_than_eps_is_scaled_as_if_it_were_that_long(form, dtype,
         )
     length = torch.linalg.vector_norm(found[0]).item()
     assert length == pytest.approx(0.7 * min(norm / 1e-12, 1), rel=1e-5)
+
+
+@pytest.mark.parametrize("form", [fast, native], ids=["fast", "native"])
+def test_a_zero_state_stays_zero_without_an_eps(form):
+    if form is native and not build.status("rotation").available:
+        pytest.skip(f"there is no native form here: {build.status('rotation').reason}")
+    options = RUMOptions(eta=0.7, update_gate=False, eps=0.0)
+    kernel = normal(1, 1, 3)
+    weights = RUMWeights(Affine(normal(2, 4, 3), None), None, Affine(kernel, None))
+    x = torch.tensor([[[0.0]], [[1.0]]], dtype=torch.float64)
+    outputs = form.rum(x, torch.zeros(2, 3, dtype=torch.float64), None, weights, options).outputs
+    (gradient,) = torch.autograd.grad(outputs.square().sum(), kernel)
+    assert not outputs[0].any()
+    assert torch.linalg.vector_norm(outputs[1]).item() == pytest.approx(0.7)
+    assert gradient.isfinite().all()

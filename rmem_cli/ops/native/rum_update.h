@@ -224,7 +224,8 @@ class Update {
     if (!form_.eta) return;
     const T length = std::sqrt(total_of(square));
     short_ = length < T(form_.eps);
-    scale_ = T(*form_.eta) / (short_ ? T(form_.eps) : length);
+    const T divisor = short_ ? T(form_.eps) : length;
+    scale_ = divisor > T(0) ? T(*form_.eta) / divisor : T(0);
   }
 
   void evaluate_gate(const T* raw) {

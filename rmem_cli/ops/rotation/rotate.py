@@ -127,7 +127,8 @@ def normalized(x: Tensor, eps: float) -> Tensor:
     short = _norm(x.detach()) < eps
     # Half of eps: a vector as long as eps has a direction here.
     unit: Tensor = Unit.apply(x, eps / 2)  # type: ignore[no-untyped-call]
-    return torch.where(short, x / eps, unit)
+    # An eps of zero is more than no length.
+    return torch.where(short, x / (eps or 1.0), unit)
 
 
 class _PlaneParts(NamedTuple):
