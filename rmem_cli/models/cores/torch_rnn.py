@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import GRUSettings, LSTMSettings, RNNSettings
 from rmem_cli.models.state import State
+from rmem_cli.ops.autocast import in_single_precision
 
 Hidden = Tensor | tuple[Tensor, ...]
 
@@ -33,6 +34,7 @@ class _TorchCore(Core):
         shape = (batch, self.module.num_layers, self.module.hidden_size)
         return {name: torch.zeros(shape, device=device, dtype=dtype) for name in self.state_names}
 
+    @in_single_precision
     def forward(
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:

@@ -21,6 +21,7 @@ from rmem_cli.models.cores.segment_cache import Cached, SegmentCache
 from rmem_cli.models.state import State
 from rmem_cli.ops.attention import dispatch, masks
 from rmem_cli.ops.attention.masks import Layout, Rules
+from rmem_cli.ops.autocast import single_precision
 from rmem_cli.ops.feed_forward import fast as feed_forward
 from rmem_cli.ops.product.dispatch import Linear, linear
 
@@ -229,6 +230,7 @@ class ScaledInputs(nn.Module):
         """See the class."""
         if self.projection is not None:
             x = self.projection(x)
+        x = single_precision(x)
         return x if self.factor == 1 else x * self.factor
 
 
