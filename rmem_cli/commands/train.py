@@ -36,7 +36,8 @@ def train(
 ) -> None:
     """Train every row and seed of a recipe that has no result yet, and print its table.
 
-    Stop it at any time and give the same command again: it goes on from the last checkpoints.
+    Stop it at any time and give the same command again: it goes on from the last checkpoints. As long as some
+    of the runs have failed, now or before, the exit code says so.
 
     With --dry-run, data that is not here is planned for in its known size. Runs that cannot be planned,
     because a pretrained model is not here, are named with the reason, and the others are planned; if there
@@ -44,6 +45,7 @@ def train(
     """
     from rich.console import Console
 
+    from rmem_cli.errors import RunsFailedError
     from rmem_cli.recipe import load_recipe
 
     people = Console(stderr=True)
@@ -59,12 +61,15 @@ def train(
         return
     todo = missing_runs(specs, rerun)
     people.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
-    if rerun == "missing" and (failed_before := len(failed_runs(specs))):
+    failed_before = len(failed_runs(specs)) if rerun == "missing" else 0
+    if failed_before:
         people.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
     failures = train_runs(todo, machine, people, jobs=jobs, repeat=rerun != "missing")
     failed = [failure.spec for failure in failures]
     _print_tables(loaded, specs, failed)
     _raise_for(failures, len(todo))
+    if failed_before:
+        raise typer.Exit(RunsFailedError.exit_code)
 
 
 def _print_plan(specs: "list[RunSpec]", rerun: "Rerun", device: str) -> None:

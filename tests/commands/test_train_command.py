@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rmem_cli.models.cores.torch_rnn import LSTM
+from rmem_cli.models.sequence import SequenceModel
+
 
 @pytest.fixture
 def rows():
@@ -134,7 +137,27 @@ def test_a_diverged_run_is_repeated_only_if_asked(rmem, recipe, rerun, to_do):
     again = rmem(*command, "--rerun", rerun)
     assert f"runs to do: {to_do} of 1" in again.err
     assert ("failed before: 1; --rerun failed repeats them" in again.err) == (rerun == "missing")
-    assert again.code == (4 if to_do else 0)
+    assert again.code == (4 if to_do else 6)
+
+
+def test_a_run_that_dies_unforeseen_ends_in_a_sentence_and_code_6_and_the_others_are_trained(
+    rmem, recipe, rows, monkeypatch
+):
+    def step(model, *rest):
+        if isinstance(model.core, LSTM):
+            raise ValueError("nobody foresaw this")
+        return original(model, *rest)
+
+    original = SequenceModel.step
+    monkeypatch.setattr(SequenceModel, "step", step)
+    alone = rmem("train", recipe, "--row", "lstm")
+    assert alone.code == 6
+    assert "rmem: small lstm seed 1 (paper): failed: ValueError: nobody foresaw this (its tra" in alone.err
+    assert "Traceback" not in alone.err
+    both = rmem("train", recipe, "--rerun", "failed")
+    assert both.code == 6
+    assert "rmem: 1 of 2 runs failed\nsmall lstm seed 1 (paper): failed: ValueError" in both.err
+    assert rows("row", "status") == [("lstm", "failed")] * 2 + [("gru", "ok")] * 2
 
 
 def test_rerun_all_trains_again_what_is_done(rmem, recipe, rows):
