@@ -2,8 +2,8 @@
 
     python tests/trials/native_cache.py --seed 1 --count 20
 
-One small operation is built, damaged, and built again by the real compiler; then by a stand-in, which copies
-what was built, or not at all, since a build takes long. Held is a process that ends with the right product, on
+One small operation is built, damaged, and built again by the real compiler; then by a stand-in that copies
+what was built, or not at all, as a build takes long. Held is a process that ends with the right product, on
 the native form where there is a compiler, and says at most one line where there is none.
 """
 
