@@ -7,13 +7,14 @@ The tokenizer of a fold knows the articles that are trained on when the fold is 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree  # read only after the sha256 of the file was verified
 
 import numpy as np
 
-from rmem_cli.data.hyperpartisan import FOLDS, FORM, PIECES, fold_of
+from rmem_cli.data.hyperpartisan import FOLDS, FORM, PIECES, TWINS, fold_of
 from rmem_cli.data.texts import text_chunks
 from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, whole_lines
 from rmem_cli.data.writer import Content, Expected, smallest_unsigned
@@ -24,18 +25,22 @@ from .dataset import Dataset, Form, Source, SourceFile
 _ARTICLES = "articles-training-byarticle-20181122"
 _LABELS = "ground-truth-training-byarticle-20181122"
 _VOCABULARY = 4000
+_SAME_BEGINNING = 200  # letters and digits; no two articles share them that are not twins
 
 
-def prepare_articles(files: Mapping[str, Path]) -> Content:
+def prepare_articles(files: Mapping[str, Path], *, twins: bool = False) -> Content:
     """Texts, titles and labels.
+
+    Args:
+        files: The articles and their labels.
+        twins: Whether twins are held out together.
 
     Raises:
         DataError: One of the two files is missing, or they do not describe the same articles.
     """
     articles, labels = _labelled(files)
-    ids = [article.attrib["id"] for article in articles]
     return Content(
-        {"label": [labels], "rank": [ranks(ids, labels.tolist())]},
+        {"label": [labels], "rank": [_ranks(articles, labels, twins)]},
         [],
         together=_texts(articles),
         counted={"articles": "label"},
@@ -43,18 +48,22 @@ def prepare_articles(files: Mapping[str, Path]) -> Content:
     )
 
 
-def prepare_pieces(files: Mapping[str, Path]) -> Content:
+def prepare_pieces(files: Mapping[str, Path], *, twins: bool = False) -> Content:
     """Title and text of each article as pieces of words, once for each fold.
+
+    Args:
+        files: The articles and their labels.
+        twins: Whether twins are held out together.
 
     Raises:
         DataError: One of the two files is missing, or they do not describe the same articles.
     """
     articles, labels = _labelled(files)
-    ids = [article.attrib["id"] for article in articles]
-    folds = fold_of(ranks(ids, labels.tolist()))
+    rank = _ranks(articles, labels, twins)
+    folds = fold_of(rank)
     texts = [(_title(article), _text(article)) for article in articles]
     return Content(
-        {"label": [labels], "rank": [ranks(ids, labels.tolist())]},
+        {"label": [labels], "rank": [rank]},
         [],
         together=(chunk for fold in range(FOLDS) for chunk in _pieces(texts, folds != fold, fold)),
         counted={"articles": "label"},
@@ -100,6 +109,23 @@ def ranks(ids: Sequence[str], labels: Sequence[int]) -> np.ndarray:
     return ranks
 
 
+def _ranks(articles: Sequence[ElementTree.Element], labels: np.ndarray, twins: bool) -> np.ndarray:
+    """The rank of each article, or, of twins, that of the first."""
+    own = ranks([article.attrib["id"] for article in articles], labels.tolist())
+    if not twins:
+        return own
+    return with_twins(own, [_text(article) for article in articles])
+
+
+def with_twins(ranks: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+    """The least rank of all articles whose texts begin with the same letters and digits."""
+    first: dict[str, int] = {}
+    beginnings = ["".join(filter(str.isalnum, text.lower()))[:_SAME_BEGINNING] for text in texts]
+    for rank, beginning in sorted(zip(ranks.tolist(), beginnings, strict=True)):
+        first.setdefault(beginning, rank)
+    return np.array([first[beginning] for beginning in beginnings], ranks.dtype)
+
+
 def _articles(path: Path) -> list[ElementTree.Element]:
     try:
         return ElementTree.parse(path).getroot().findall("article")  # noqa: S314  # verified content
@@ -129,6 +155,10 @@ def _source(name: str, size: int, sha256: str) -> Source:
     )
 
 
+def _form(name: str, prepare: Callable[[Mapping[str, Path]], Content]) -> Form:
+    return Form(name, prepare, Expected({"articles": 645}), unit="articles")
+
+
 HYPERPARTISAN = Dataset(
     name="hyperpartisan",
     title="Hyperpartisan news, by article",
@@ -149,8 +179,10 @@ HYPERPARTISAN = Dataset(
         _source(_LABELS, 28_511, "0c02f4c33317287758e6fbbc976cbfd7a0978923899ddf30cb9dd2cd740af43c"),
     ),
     forms=(
-        Form(FORM, prepare_articles, Expected({"articles": 645}), unit="articles"),
-        Form(PIECES, prepare_pieces, Expected({"articles": 645}), unit="articles"),
+        _form(FORM, prepare_articles),
+        _form(PIECES, prepare_pieces),
+        _form(FORM + TWINS, partial(prepare_articles, twins=True)),
+        _form(PIECES + TWINS, partial(prepare_pieces, twins=True)),
     ),
     licence="CC BY 4.0, it seems (Zenodo record 1489920; not confirmed)",
     citation=(

@@ -56,7 +56,7 @@ def real_data():
     return Path(os.environ["RMEM_TEST_DATA"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_text():
     """Writes a made-up text as a prepared data set: the symbols of each split, or how many.
 
@@ -172,7 +172,8 @@ def write_articles(tmp_path):
             path = tmp_path / f"{part}-byarticle-20181122.xml"
             path.write_text(f"<articles>{content}</articles>")
             files[path.name] = path
-        content = prepare_pieces(files) if form == "pieces" else prepare_articles(files)
+        prepare = prepare_pieces if form.startswith("pieces") else prepare_articles
+        content = prepare(files, twins=form.endswith("twins"))
         return write_prepared("hyperpartisan", form, content, sources=[], licence="none", citation="none")
 
     return write

@@ -73,15 +73,16 @@ def bench(
 
 def _show(measurements: "Sequence[Measurement | BesideBusy]", table: "Table", as_json: bool) -> None:
     import dataclasses
-    import json
 
     from rich.console import Console
+
+    from rmem_cli.json_text import json_text
 
     if not as_json:
         Console(soft_wrap=True).print(table)
         return
     for each in measurements:
-        typer.echo(json.dumps(dataclasses.asdict(each)))
+        typer.echo(json_text(dataclasses.asdict(each), indent=None))
 
 
 def _empty_table(name: str, *columns: str) -> "Table":

@@ -12,6 +12,11 @@ five holds the ranks with rank mod 5 = k: 129 articles, with both labels in the 
 out, it gives 64 articles for validation and 65 for the test, in turn; the others are the 516 for training.
 These are the sizes of the split that published results use (Beltagy et al. 2020), not its articles, whose
 ids are not known here. No random number is drawn, so that the split is the same everywhere.
+
+Three pairs of articles are twins: two are one text under two ids, one is a text and its revision, of which
+98 % is the same. Each pair stands on both sides of a fold. In the forms `articles-twins` and `pieces-twins`,
+else the same, a twin has the rank of the first of its text, so that both are held out together; folds then
+have 126 to 130 articles.
 """
 
 from dataclasses import dataclass
@@ -25,6 +30,8 @@ from rmem_cli.errors import UsageError
 
 FORM = "articles"
 PIECES = "pieces"
+TWINS = "-twins"
+"""What the name of a form ends in that holds twins out together."""
 FOLDS = 5
 
 
@@ -116,7 +123,7 @@ def open_hyperpartisan(form: str = FORM) -> Hyperpartisan:
     """Open the prepared data set.
 
     Args:
-        form: `articles` or `pieces`.
+        form: `articles`, `pieces`, `articles-twins` or `pieces-twins`.
 
     Raises:
         DataError: It is not there, or damaged; the message names the command that helps.

@@ -79,7 +79,7 @@ def unwritten(name: str, form: str) -> Prepared | None:
         rows = {split: _zeros(count, length) for split, count in _GENERATED_ROWS.items()}
         return _of(name, form, _symbols(distinct), _GENERATED_ROWS, rows)
     if name == "hyperpartisan":
-        articles = dict(_article_pieces() if form == hyperpartisan.PIECES else _article_texts())
+        articles = dict(_article_pieces() if form.startswith(hyperpartisan.PIECES) else _article_texts())
         return _of(name, form, [], {"articles": _ARTICLES}, articles, {"symbols": _PIECES})
     if name == "babi":
         return _babi(form)

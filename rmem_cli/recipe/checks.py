@@ -14,6 +14,8 @@ from rmem_cli.recipe.settings import Component
 
 Found = Iterator[tuple[Path, str]]
 
+_NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the data; leave it out"
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -47,6 +49,8 @@ def check_parts(parts: Parts, task_settings: type[Component] | None) -> Found:
     task = cast("_Task | None", task_settings)
     if task is not None and parts.model is not None:
         yield from _check_model(task, parts.model)
+    if parts.train is not None and parts.model is not None:
+        yield from _check_published(parts.train.backprop, parts.model.core)
     if parts.train is not None:
         yield from _check_duration(task, parts.train)
         yield from _check_validation(task, parts)
@@ -65,6 +69,13 @@ def _check_model(task: _Task, model: ModelSettings) -> Found:
             fitting = [kind for kind in registry.kinds() if getattr(registry.settings(kind), sort) == wanted]
             message = f"{sort} {given}, and the task needs one that {sort} {wanted}: {', '.join(fitting)}"
             yield ("model", name, "kind"), message
+
+
+def _check_published(backprop: Component, core: Component) -> Found:
+    """What the published code does with memory tokens needs some."""
+    for option in ("published_restart", "published_caches"):
+        if getattr(backprop, option, False) and not getattr(core, "memory_tokens", 0):
+            yield ("train", "backprop", option), "needs a core with memory_tokens, such as rmt; leave it out"
 
 
 def _check_duration(task: _Task | None, train: TrainSettings) -> Found:
@@ -94,6 +105,8 @@ def _check_validation(task: _Task | None, parts: Parts) -> Found:
                 ("train", "validation", "examples"),
                 "is missing; the task can generate any number of examples",
             )
+        if train.validation.examples_drawn != "by_batch" and not task.generated:
+            yield ("train", "validation", "examples_drawn"), _NOT_DRAWN
     for path, what in _users_of_validation(parts):
         if train.validation is None:
             yield path, f"{what} needs train.validation"
@@ -134,6 +147,8 @@ def _check_protocol(
             yield ("eval", index, "feed"), "must be truth: the answers of this task are not its inputs"
         if task.generated and protocol.examples is None:
             yield ("eval", index, "examples"), "is missing; the task can generate any number of examples"
+        if protocol.examples_drawn != "by_batch" and not task.generated:
+            yield ("eval", index, "examples_drawn"), _NOT_DRAWN
     if protocol.checkpoint == "best" and train is not None and train.validation is None:
         yield ("eval", index, "checkpoint"), "there is a best checkpoint only with train.validation"
 

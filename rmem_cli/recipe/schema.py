@@ -6,6 +6,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Serializ
 
 from rmem_cli.recipe.settings import Component, Settings
 
+Drawn = Literal["by_batch", "by_number"]
+
 
 class MemoryLossSettings(Settings):
     """An auxiliary loss on memory tokens; `rmem_cli.models.memory_loss` explains it.
@@ -46,12 +48,14 @@ class ValidationSettings(Settings):
         split: Which split.
         metric: What the best checkpoint, early stopping and the plateau schedule go by.
         examples: How many examples; None takes the whole split of a data set.
+        examples_drawn: See `EvalProtocol`.
         batch_size: Examples (or text columns) at a time; None takes the training batch size.
     """
 
     split: Literal["train", "valid", "test"] = "valid"
     metric: str = "loss"
     examples: PositiveInt | None = None
+    examples_drawn: Drawn = "by_batch"
     batch_size: PositiveInt | None = None
 
 
@@ -126,6 +130,10 @@ class EvalProtocol(Settings):
         split: Which split.
         metrics: What is measured.
         examples: How many examples; None takes the whole split of a data set.
+        examples_drawn: Of what an example that a task generates is a function, beside the run's seed and the
+            split. `by_number`: of its number alone, so that more examples are the same ones and further ones,
+            whatever the batch size. `by_batch`: of the number and the size of its batch, so that another
+            batch size measures other examples.
         batch_size: Examples (or text columns) at a time; None takes the training batch size.
         checkpoint: The last one, or the best by the validation metric.
         task: Fields of the task that differ in this evaluation.
@@ -141,6 +149,7 @@ class EvalProtocol(Settings):
     split: Literal["train", "valid", "test"]
     metrics: list[str] = Field(min_length=1)
     examples: PositiveInt | None = None
+    examples_drawn: Drawn = "by_batch"
     batch_size: PositiveInt | None = None
     checkpoint: Literal["last", "best"] = "last"
     task: dict[str, Any] = Field(default_factory=dict)

@@ -1,6 +1,7 @@
 """The adding task."""
 
 import torch
+from torch import Tensor
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.seeding import generator
@@ -8,7 +9,7 @@ from rmem_cli.tasks.base import GeneratedTask
 from rmem_cli.tasks.config import AddingSettings
 
 
-class Adding(GeneratedTask):
+class Adding(GeneratedTask[Tensor]):
     """Read a value and a marker at each step; at the last one, name the sum of the two marked values.
 
     One step of each half is marked. The loss is the squared error at the last step; a model without memory
@@ -37,21 +38,21 @@ class Adding(GeneratedTask):
         """The task that a recipe describes."""
         return cls(settings.length)
 
-    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
-        """Examples number `step` of a split."""
-        source = generator(seed, "adding", split, step)
+    def draw(self, count: int, seed: int, split: str, number: int) -> Tensor:
+        """See `GeneratedTask.draw`; `[count, length, 2]` values and markers."""
+        source = generator(seed, "adding", split, number)
         half = self.length // 2
-        values = torch.rand(batch_size, self.length, generator=source)
-        first = torch.randint(half, (batch_size, 1), generator=source)
-        second = torch.randint(half, self.length, (batch_size, 1), generator=source)
+        values = torch.rand(count, self.length, generator=source)
+        first = torch.randint(half, (count, 1), generator=source)
+        second = torch.randint(half, self.length, (count, 1), generator=source)
         markers = torch.zeros_like(values).scatter(1, torch.cat([first, second], 1), 1.0)
+        return torch.stack([values, markers], -1)
+
+    def batch(self, examples: Tensor) -> Batch:
+        """See `GeneratedTask.batch`."""
+        values, markers = examples.unbind(-1)
         targets = torch.zeros_like(values)
         targets[:, -1] = (values * markers).sum(1)
         weight = torch.zeros_like(values)
         weight[:, -1] = 1
-        return Batch(
-            torch.stack([values, markers], -1),
-            targets,
-            weight,
-            fresh=torch.ones(batch_size, dtype=torch.bool),
-        )
+        return Batch(examples, targets, weight, fresh=torch.ones(len(examples), dtype=torch.bool))

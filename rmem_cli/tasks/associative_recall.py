@@ -1,6 +1,7 @@
 """Associative recall, as the RUM papers define it."""
 
 import torch
+from torch import Tensor
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.seeding import generator
@@ -11,7 +12,7 @@ BLANK = 0
 DIGITS = 10
 
 
-class AssociativeRecall(GeneratedTask):
+class AssociativeRecall(GeneratedTask[Tensor]):
     """Read key-digit pairs, two blanks and one of the keys; name its digit.
 
     With a length of 6, that is, three pairs (keys 1 to 3, digits written d0 to d9, `.` a blank):
@@ -39,19 +40,21 @@ class AssociativeRecall(GeneratedTask):
         """The task that a recipe describes."""
         return cls(settings.length)
 
-    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
-        """Examples number `step` of a split."""
-        source = generator(seed, "associative_recall", split, step)
-        keys = torch.rand(batch_size, self.pairs, generator=source).argsort(dim=1) + 1
-        digits = torch.randint(DIGITS, (batch_size, self.pairs), generator=source)
-        asked = torch.randint(self.pairs, (batch_size, 1), generator=source)
-        time = 2 * self.pairs + 3
-        inputs = torch.full((batch_size, time), BLANK)
-        inputs[:, 0 : 2 * self.pairs : 2] = keys
-        inputs[:, 1 : 2 * self.pairs : 2] = 1 + self.pairs + digits
-        inputs[:, -1:] = keys.gather(1, asked)
-        targets = torch.zeros(batch_size, time, dtype=torch.long)
-        targets[:, -1:] = digits.gather(1, asked)
-        weight = torch.zeros(batch_size, time)
+    def draw(self, count: int, seed: int, split: str, number: int) -> Tensor:
+        """See `GeneratedTask.draw`; `[count, length + 4]` symbols, behind them the digit asked for."""
+        source = generator(seed, "associative_recall", split, number)
+        keys = torch.rand(count, self.pairs, generator=source).argsort(dim=1) + 1
+        digits = torch.randint(DIGITS, (count, self.pairs), generator=source)
+        asked = torch.randint(self.pairs, (count, 1), generator=source)
+        told = torch.stack([keys, 1 + self.pairs + digits], 2).flatten(1)
+        blanks = torch.full((count, 2), BLANK)
+        return torch.cat([told, blanks, keys.gather(1, asked), digits.gather(1, asked)], 1)
+
+    def batch(self, examples: Tensor) -> Batch:
+        """See `GeneratedTask.batch`."""
+        inputs = examples[:, :-1]
+        targets = torch.zeros_like(inputs)
+        targets[:, -1] = examples[:, -1]
+        weight = torch.zeros(inputs.shape)
         weight[:, -1] = 1
-        return Batch(inputs, targets, weight, fresh=torch.ones(batch_size, dtype=torch.bool))
+        return Batch(inputs, targets, weight, fresh=torch.ones(len(inputs), dtype=torch.bool))

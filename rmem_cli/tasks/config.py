@@ -321,6 +321,8 @@ class DocumentClassificationSettings(TaskSettings):
         segments: Most segments of an article that are read.
         whole_fold: Whether all held-out articles are the test split, so that the folds together test every
             article; there is no validation then. Without, half of them are for validation.
+        twins_together: Whether articles that begin with the same 200 letters are held out together, of which
+            there are three pairs; the test otherwise asks for what was read in training.
         backbone: Name or folder of the pretrained model whose tokenizer makes the symbols; None: pieces of
             words, found in the articles that are not held out.
     """
@@ -336,6 +338,7 @@ class DocumentClassificationSettings(TaskSettings):
     segment_length: PositiveInt
     segments: PositiveInt
     whole_fold: bool = False
+    twins_together: bool = False
     backbone: str | None = None
 
     def across_folds(self) -> Self | None:
@@ -344,7 +347,8 @@ class DocumentClassificationSettings(TaskSettings):
 
     def data_sets(self) -> list[tuple[str, str]]:
         """The articles, as pieces or as they are."""
-        return [(self.dataset, "pieces" if self.backbone is None else "articles")]
+        form = "pieces" if self.backbone is None else "articles"
+        return [(self.dataset, f"{form}-twins" if self.twins_together else form)]
 
 
 class AlgorithmicSettings(TaskSettings):

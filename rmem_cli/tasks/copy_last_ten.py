@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.tasks.config import CopyLastTenSettings
@@ -36,8 +37,8 @@ class CopyLastTen(CopyingMemory):
         """The task that a recipe describes."""
         return cls(settings.length)
 
-    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
-        """Examples number `step` of a split."""
-        batch = super().make(batch_size, seed, split, step)
+    def batch(self, examples: Tensor) -> Batch:
+        """See `GeneratedTask.batch`."""
+        batch = super().batch(examples)
         assert batch.answer is not None  # noqa: S101  it has one
         return replace(batch, weight=batch.answer.to(torch.get_default_dtype()), answer=None)

@@ -1,6 +1,7 @@
 """The copying memory task, as the RUM papers define it."""
 
 import torch
+from torch import Tensor
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.seeding import generator
@@ -10,7 +11,7 @@ from rmem_cli.tasks.config import CopyingMemorySettings
 BLANK = 0
 
 
-class CopyingMemory(GeneratedTask):
+class CopyingMemory(GeneratedTask[Tensor]):
     """Remember `symbols` symbols over `length` blank steps, then repeat them.
 
     The loss counts every step, as published: `length + 2 * symbols` of them, so that a model without memory
@@ -43,22 +44,25 @@ class CopyingMemory(GeneratedTask):
         """The task that a recipe describes."""
         return cls(settings.length, settings.symbols, settings.alphabet)
 
-    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
-        """Examples number `step` of a split."""
-        source = generator(seed, "copying_memory", split, step)
-        copied = torch.randint(1, self.alphabet + 1, (batch_size, self.copied), generator=source)
-        time = self.length + 2 * self.copied
-        inputs = torch.full((batch_size, time), BLANK)
-        inputs[:, : self.copied] = copied
+    def draw(self, count: int, seed: int, split: str, number: int) -> Tensor:
+        """See `GeneratedTask.draw`; `[count, symbols]` that are to be repeated."""
+        source = generator(seed, "copying_memory", split, number)
+        return torch.randint(1, self.alphabet + 1, (count, self.copied), generator=source)
+
+    def batch(self, examples: Tensor) -> Batch:
+        """See `GeneratedTask.batch`."""
+        shape = len(examples), self.length + 2 * self.copied
+        inputs = torch.full(shape, BLANK)
+        inputs[:, : self.copied] = examples
         inputs[:, self.copied + self.length - 1] = self.alphabet + 1
-        targets = torch.full((batch_size, time), BLANK)
-        targets[:, -self.copied :] = copied
-        answer = torch.zeros(batch_size, time, dtype=torch.bool)
+        targets = torch.full(shape, BLANK)
+        targets[:, -self.copied :] = examples
+        answer = torch.zeros(shape, dtype=torch.bool)
         answer[:, -self.copied :] = True
         return Batch(
             inputs,
             targets,
-            weight=torch.ones(batch_size, time),
-            fresh=torch.ones(batch_size, dtype=torch.bool),
+            weight=torch.ones(shape),
+            fresh=torch.ones(len(examples), dtype=torch.bool),
             answer=answer,
         )

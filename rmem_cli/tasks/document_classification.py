@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from rmem_cli.data.hyperpartisan import PIECES, Hyperpartisan, open_hyperpartisan
+from rmem_cli.data.hyperpartisan import Hyperpartisan, open_hyperpartisan
 from rmem_cli.data.pretrained import PretrainedTokenizer, open_tokenizer
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
+from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.config import DocumentClassificationSettings
@@ -55,11 +56,12 @@ class DocumentClassification(Task):
     @classmethod
     def from_settings(cls, settings: DocumentClassificationSettings) -> "DocumentClassification":
         """The task that a recipe describes."""
+        [(_, form)] = settings.data_sets()
+        articles = open_hyperpartisan(form)
         if settings.backbone is None:
-            articles = open_hyperpartisan(PIECES)
             symbols, documents = articles.symbols(settings.fold), articles.pieces(settings.fold)
         else:
-            articles, tokenizer = open_hyperpartisan(), open_tokenizer(settings.backbone)
+            tokenizer = open_tokenizer(settings.backbone)
             symbols, documents = tokenizer.size, _encoded(articles, tokenizer)
         rows = _rows(articles, settings)
         return cls(documents, articles.labels, rows, symbols, settings.segment_length, settings.segments)
@@ -86,14 +88,14 @@ class DocumentClassification(Task):
         return self._batch(rows[order[step_of_epoch * batch_size :][:batch_size].numpy()])
 
     def evaluation_batches(
-        self, split: str, examples: int | None, batch_size: int, seed: int
+        self, split: str, examples: int | None, batch_size: int, seed: int, drawn: Drawn = "by_batch"
     ) -> Iterator[Batch]:
         """See `Task.evaluation_batches`; the first documents of the split, in the order of the data set.
 
         Raises:
             UsageError: The split has no documents.
         """
-        del seed
+        del drawn, seed
         rows = self.rows[split][:examples]
         if not len(rows):
             raise UsageError(f"there are no documents in the split {split!r}; task.whole_fold leaves none")

@@ -12,8 +12,9 @@ from rmem_cli.data.babi import Babi, Question, words
 from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
+from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import derive_seed
-from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.base import GeneratedTask
 from rmem_cli.tasks.config import FactsInTextSettings
 
 _HELD_OUT = 10
@@ -23,12 +24,13 @@ _HELD_OUT = 10
 class _Example:
     """A text and what is written over it: all that is kept of an example, however long it is."""
 
+    split: str
     start: int
     written: list[tuple[int, np.ndarray]]
     answer: int
 
 
-class FactsInText(Task):
+class FactsInText(GeneratedTask[Sequence[_Example]]):
     """Remember facts over a long text, and answer a question about them at its end.
 
     The text is any prepared corpus, from a random place on. Facts are written over it, and the question over
@@ -94,40 +96,37 @@ class FactsInText(Task):
         questions = _questions(settings.babi_task, settings.questions, babi.prepared.data_hash)
         return cls(corpus, questions, settings.kind, settings.segments, settings.segment_length)
 
-    def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
-        """See `Task.training_batch`."""
-        examples = self._examples("train", step, batch_size, seed)
-        return self._window("train", examples, 0, self.segments)
+    def batch(self, examples: Sequence[_Example]) -> Batch:
+        """See `GeneratedTask.batch`."""
+        return self._window(examples, 0, self.segments)
 
     def evaluation_batches(
-        self, split: str, examples: int | None, batch_size: int, seed: int
+        self, split: str, examples: int | None, batch_size: int, seed: int, drawn: Drawn = "by_batch"
     ) -> Iterator[Batch]:
         """See `Task.evaluation_batches`; one batch for each segment.
 
         Raises:
             ValueError: `examples` is None.
         """
-        if examples is None:
-            raise ValueError("a task that makes its examples needs to know how many")
-        for step, first in enumerate(range(0, examples, batch_size)):
-            drawn = self._examples(split, step, min(batch_size, examples - first), seed)
+        for rows in self.evaluated(split, examples, batch_size, seed, drawn):
             for segment in range(self.segments):
-                yield self._window(split, drawn, segment, 1)
+                yield self._window(rows, segment, 1)
 
     def examples_in(self, batch: Batch) -> int:
         """Rows that begin here: each example is counted with its first segment."""
         return int(batch.fresh.sum())
 
-    def _examples(self, split: str, step: int, count: int, seed: int) -> list[_Example]:
-        """Examples number `step` of a split."""
-        random = np.random.default_rng(derive_seed(seed, self.form, split, step))
+    def draw(self, count: int, seed: int, split: str, number: int) -> Sequence[_Example]:
+        """See `GeneratedTask.draw`."""
+        random = np.random.default_rng(derive_seed(seed, self.form, split, number))
         questions, length = self._splits[split], len(self.corpus.tokens(split))
         examples = []
         for _ in range(count):
             asked = questions[int(random.integers(len(questions)))]
             question = self._encoded[asked.question]
             written = [*self._placed(self._facts(asked), random), (self._end - len(question), question)]
-            examples.append(_Example(int(random.integers(length)), written, self.answers.index(asked.answer)))
+            start, answer = int(random.integers(length)), self.answers.index(asked.answer)
+            examples.append(_Example(split, start, written, answer))
         return examples
 
     @property
@@ -148,10 +147,10 @@ class FactsInText(Task):
             free = position + len(fact)
         return placed
 
-    def _window(self, split: str, examples: Sequence[_Example], first: int, count: int) -> Batch:
+    def _window(self, examples: Sequence[_Example], first: int, count: int) -> Batch:
         """`count` segments of some examples, from segment number `first` on."""
         start, length = first * self.segment_length, count * self.segment_length
-        tokens = self.corpus.tokens(split)
+        tokens = self.corpus.tokens(examples[0].split)
         offsets = np.array([example.start for example in examples])[:, None] + start + np.arange(length)
         symbols = tokens[offsets % len(tokens)].astype(np.int64)
         for row, example in zip(symbols, examples, strict=True):

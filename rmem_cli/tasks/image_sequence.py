@@ -9,6 +9,7 @@ import torch
 from rmem_cli.data.images import Images, open_images
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
+from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.config import ImageSequenceSettings
@@ -102,10 +103,10 @@ class ImageSequence(Task):
         return self._batch("train", rows.numpy())
 
     def evaluation_batches(
-        self, split: str, examples: int | None, batch_size: int, seed: int
+        self, split: str, examples: int | None, batch_size: int, seed: int, drawn: Drawn = "by_batch"
     ) -> Iterator[Batch]:
         """See `Task.evaluation_batches`; the first images of the split, in the order of the data set."""
-        del seed
+        del drawn, seed
         rows = self._rows(split)[:examples]
         for start in range(0, len(rows), batch_size):
             yield self._batch("test" if split == "test" else "train", rows[start : start + batch_size])

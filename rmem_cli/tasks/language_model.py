@@ -9,6 +9,7 @@ from rmem_cli.data.documents import document_starts
 from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
+from rmem_cli.recipe.schema import Drawn
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.config import LanguageModelSettings
 
@@ -97,10 +98,10 @@ class LanguageModel(Task):
         return self._batch("train", tokens, starts, self.segment_length, fresh)
 
     def evaluation_batches(
-        self, split: str, examples: int | None, batch_size: int, seed: int
+        self, split: str, examples: int | None, batch_size: int, seed: int, drawn: Drawn = "by_batch"
     ) -> Iterator[Batch]:
         """See `Task.evaluation_batches`; `examples` counts symbols from the beginning of the split."""
-        del seed
+        del drawn, seed
         tokens = self.text.tokens(split)[:examples]
         columns = min(batch_size, len(tokens))
         column_length = -(-len(tokens) // columns)

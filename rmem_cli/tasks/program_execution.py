@@ -1,5 +1,6 @@
 """Program execution: what does this program print?"""
 
+from collections.abc import Sequence
 from random import Random
 
 import torch
@@ -16,7 +17,11 @@ ANSWER = "0123456789-."
 CLASSES = {character: number for number, character in enumerate(ANSWER)}
 
 
-class ProgramExecution(GeneratedTask):
+Written = tuple[str, str]
+"""A program, and what it prints."""
+
+
+class ProgramExecution(GeneratedTask[Sequence[Written]]):
     """Read a program character by character, then name what it prints, a digit at a time.
 
     A program of one operation on numbers of up to three digits; `/` is the end of a line:
@@ -58,25 +63,29 @@ class ProgramExecution(GeneratedTask):
         """The task that a recipe describes."""
         return cls(settings.length, settings.nesting, settings.curriculum, settings.stage_steps)
 
-    def make(self, batch_size: int, seed: int, split: str, step: int) -> Batch:
-        """Examples number `step` of a split."""
-        random = Random(derive_seed(seed, "program_execution", split, step))  # noqa: S311  no secret
+    def draw(self, count: int, seed: int, split: str, number: int) -> Sequence[Written]:
+        """See `GeneratedTask.draw`."""
+        random = Random(derive_seed(seed, "program_execution", split, number))  # noqa: S311  no secret
         examples = []
-        for _ in range(batch_size):
-            length, nesting = self.difficulty(split, step, random)
+        for _ in range(count):
+            length, nesting = self.difficulty(split, number, random)
             program, value = ProgramWriter(random, length).write(nesting)
             examples.append((f"{program}\n", f"{value}."))
+        return examples
+
+    def batch(self, examples: Sequence[Written]) -> Batch:
+        """See `GeneratedTask.batch`."""
         time = max(len(program) + len(answer) - 1 for program, answer in examples)
-        inputs = torch.full((batch_size, time), BLANK)
-        targets = torch.zeros(batch_size, time, dtype=torch.long)
-        weight = torch.zeros(batch_size, time)
+        inputs = torch.full((len(examples), time), BLANK)
+        targets = torch.zeros_like(inputs)
+        weight = torch.zeros(inputs.shape)
         for row, (program, answer) in enumerate(examples):
             text = program + answer[:-1]
             due = slice(len(program) - 1, len(text))
             inputs[row, : len(text)] = torch.tensor([SYMBOLS[character] for character in text])
             targets[row, due] = torch.tensor([CLASSES[character] for character in answer])
             weight[row, due] = 1
-        return Batch(inputs, targets, weight, fresh=torch.ones(batch_size, dtype=torch.bool))
+        return Batch(inputs, targets, weight, fresh=torch.ones(len(examples), dtype=torch.bool))
 
     def difficulty(self, split: str, step: int, random: Random) -> tuple[int, int]:
         """Length and nesting of one example."""

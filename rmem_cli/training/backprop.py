@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import SequenceModel, StepResult
-from rmem_cli.models.state import MEMORY, State, detach
+from rmem_cli.models.state import MEMORY, State, detach, reset
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.settings import Component
 from rmem_cli.seeding import seed_dropout
@@ -146,6 +147,13 @@ class _Past:
     segment: Batch
     state: State | None
 
+    def like(self, weight: Tensor) -> "_Past":
+        """The same where a weight of the loss is, and in its type: a checkpoint is loaded on the CPU."""
+        state = self.state
+        if state is not None:
+            state = {name: value.to(weight.device) for name, value in state.items()}
+        return _Past(self.segment.to(weight.device, weight.dtype), state)
+
 
 class Sliding(BackPropagation):
     """The gradient of each segment's loss, through the segments before it, which are run again.
@@ -156,8 +164,14 @@ class Sliding(BackPropagation):
     Args:
         depth: How many segments are run again.
         all_losses: Whether their losses count as well, or the newest alone.
-        published_restart: Whether the first of them starts from the newest memory instead of the one before
-            it: the published code assigns the older one to an attribute that nothing reads.
+        published_restart: Whether segments are run again as by the published code. The first of them then
+            starts from the newest memory instead of the one before it, which the code assigns to an attribute
+            that nothing reads; and each finds the cache that was before it then, where by default it finds
+            what the run before it has left. The default is the paper's: one forward pass through the last
+            segments with the weights of now, which alone is what evaluation computes.
+
+    Raises:
+        UsageError: `published_restart`, and the core has no memory tokens.
 
     Source: Bulatov et al. 2022, section 4, and the published training loop for language models.
     """
@@ -181,27 +195,29 @@ class Sliding(BackPropagation):
             self._past = []
         nll_sum, loss_sum, runs = 0.0, 0.0, 0
         for segment in wanted.batch.split(model.core.segment_length):
-            self._past.append(_Past(segment, state))
-            current, losses = self._restart(state), []
-            for past in self._past:
+            losses = []
+            again = [past.like(segment.weight) for past in self._past]
+            current = again[0].state if again and not self.published_restart else state
+            for past in again:
                 wanted.seed_dropout(runs)
-                again = past.segment.to(segment.weight.device, segment.weight.dtype)
-                result = model.step(again, current)
+                if self.published_restart:
+                    past = _with_memory_of(current, past, model)
+                    current = past.state
+                result = model.step(past.segment, current)
                 current, runs = result.state, runs + 1
                 losses.append(_loss(result))
+            wanted.seed_dropout(runs)
+            result = model.step(segment, current)
+            runs += 1
+            losses.append(_loss(result))
+            self._past.append(_Past(segment, state))
             nll_sum += float(result.nll_sum.detach())
             loss = torch.stack(losses if self.all_losses else losses[-1:]).sum()
             loss_sum += float(loss.detach())
             torch.autograd.backward(loss / wanted.divisor)
-            state = detach(current or {})
+            state = detach(result.state)
             self._past = self._past[-self.depth :] if self.depth else []
         return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, state or {})
-
-    def _restart(self, newest: State | None) -> State | None:
-        oldest = self._past[0].state
-        if oldest is None or newest is None or not self.published_restart:
-            return oldest
-        return {**oldest, MEMORY: newest[MEMORY]}
 
     def state_dict(self) -> dict[str, Any]:
         """The segments to run again, and the states before them."""
@@ -347,6 +363,20 @@ def _loss(result: StepResult) -> Tensor:
     for auxiliary in result.auxiliary.values():
         loss = loss + auxiliary
     return loss
+
+
+def _with_memory_of(newer: State | None, past: _Past, model: SequenceModel) -> _Past:
+    """A segment and the state before it, but with a newer memory, even in rows that start afresh there."""
+    if newer is None or MEMORY not in newer:
+        raise UsageError(
+            "train.backprop.published_restart starts segments from the newest memory tokens, and the core "
+            "has none; leave it out, or choose rmt or prenorm_rmt with memory_tokens"
+        )
+    memory = newer[MEMORY]
+    initial = model.core.initial_state(len(memory), device=memory.device, dtype=memory.dtype)
+    before = initial if past.state is None else reset(past.state, initial, past.segment.fresh)
+    going_on = replace(past.segment, fresh=torch.zeros_like(past.segment.fresh))
+    return _Past(going_on, {**before, MEMORY: memory})
 
 
 def _as_dict(batch: Batch) -> dict[str, Tensor | None]:

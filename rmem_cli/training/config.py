@@ -193,7 +193,8 @@ class SlidingSettings(Component):
     Attributes:
         depth: How many segments are run again.
         all_losses: Whether their losses count as well, or the newest alone.
-        published_restart: Whether the first of them starts from the newest memory, as in the published code.
+        published_restart: Whether they are run again as by the published code: the first of them starts from
+            the newest memory, and each finds the cache that was before it then.
     """
 
     implementation: ClassVar[str] = "rmem_cli.training.backprop:Sliding"

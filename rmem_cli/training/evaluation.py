@@ -12,6 +12,7 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.heads import Regression
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State
+from rmem_cli.recipe.schema import Drawn
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import stream
 from rmem_cli.training.free_running import Feed, own_answers
@@ -71,6 +72,7 @@ def evaluate(
     seed: int,
     feed: Feed = "truth",
     metrics: Collection[str] = ANSWER_METRICS,
+    drawn: Drawn = "by_batch",
 ) -> Totals:
     """Run a model over a split, the state going on from batch to batch.
 
@@ -84,6 +86,7 @@ def evaluate(
         feed: What the model reads after an answer; see `EvalProtocol`.
         metrics: What will be asked of the sums. The most probable answers, which cost a language model as
             much as its loss, are looked for only if one of `ANSWER_METRICS` is there.
+        drawn: How examples are made; see `EvalProtocol.examples_drawn`.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -96,7 +99,7 @@ def evaluate(
     exact_positions = task.exact_positions(feed == "published") if counts_answers else 0
     state: State | None = None
     with model.core.constant_weights():
-        for batch in task.evaluation_batches(split, examples, batch_size, seed):
+        for batch in task.evaluation_batches(split, examples, batch_size, seed, drawn):
             totals.examples += task.examples_in(batch)
             if state is not None and bool(batch.fresh.all()):
                 state = None

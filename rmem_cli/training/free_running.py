@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.heads import Regression
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State
+from rmem_cli.training.next_symbol import next_logits
 
 Feed = Literal["truth", "predictions", "published"]
 
@@ -19,7 +19,7 @@ class OwnAnswers:
 
     An input that follows a position with a weight becomes the most likely symbol at that position. The state
     before the segment is the model's own already; within the segment every answer is found by reading it anew
-    up to there, so that any causal core will do.
+    (see `next_logits`), so that any causal core will do.
 
     Args:
         model: In evaluation mode.
@@ -48,21 +48,13 @@ class OwnAnswers:
         for position in range(last + 1):
             if not bool(due[:, position].any()):
                 continue
-            known = replace(segment, inputs=inputs).split(position + 1)[0]
-            answers = self._answers(known, state)
+            logits, _ = next_logits(self.model, replace(segment, inputs=inputs), position + 1, state)
+            answers = logits.argmax(-1)
             if position == last:
                 self._pending = answers, due[:, position]
             else:
                 self._put(inputs, position + 1, answers, due[:, position])
         return replace(segment, inputs=inputs)
-
-    def _answers(self, known: Batch, state: State | None) -> Tensor:
-        """The most likely class at the last of the positions known, `[batch]`."""
-        outputs, _ = self.model.outputs(known, state)
-        head = self.model.head
-        if isinstance(head, Regression):
-            raise TypeError("a head that predicts numbers has no answers to feed back")
-        return head.logits(outputs[:, -1:]).argmax(-1)[:, 0]
 
     def _put(self, inputs: Tensor, position: int, answers: Tensor, due: Tensor) -> None:
         inputs[:, position] = torch.where(due, answers, inputs[:, position])

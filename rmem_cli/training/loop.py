@@ -291,6 +291,7 @@ class Training:
             validation.batch_size or self.train.batch_size,
             self.seed,
             metrics=names,
+            drawn=validation.examples_drawn,
         )
         return {name: totals.metric(name) for name in names}
 

@@ -128,6 +128,7 @@ def _evaluate(trained: Trained, protocol: EvalProtocol) -> tuple[Totals, int]:
         trained.spec.seed,
         protocol.feed,
         protocol.metrics,
+        protocol.examples_drawn,
     )
     return totals, int(state["counters"]["step"])
 

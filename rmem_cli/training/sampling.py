@@ -7,7 +7,6 @@ from torch import Tensor
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.heads import Regression
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State
 from rmem_cli.paths import runs_root
@@ -16,6 +15,7 @@ from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.language_model import LanguageModel
 from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.loop import build_seeded_model, build_task
+from rmem_cli.training.next_symbol import next_logits
 from rmem_cli.training.run import Machine
 from rmem_cli.training.run_folder import HOW_TO_TRAIN, run_path
 
@@ -26,7 +26,7 @@ class Reader:
     """Reads a text as evaluation does, and tells after each symbol what may come next.
 
     A core whose segments cannot be read in parts reads the current one anew with every symbol, from the state
-    before it and filled up to its full length: the numbers are those of the whole segment, bit for bit.
+    before it (see `next_logits`): the numbers are those of the whole segment, bit for bit.
 
     Args:
         model: With a causal core and a head that predicts classes; in evaluation mode.
@@ -35,10 +35,7 @@ class Reader:
     """
 
     def __init__(self, model: SequenceModel, window: int, *, carried: bool = True) -> None:
-        if isinstance(model.head, Regression):
-            raise TypeError("a head that predicts numbers has no logits")
         self.model = model
-        self.head = model.head
         self.window = window
         self.carried = carried
         self._state: State | None = None
@@ -76,10 +73,9 @@ class Reader:
         filled = [*self._segment, *[0] * (self._length() - len(self._segment))]
         inputs = torch.tensor([filled], device=device)
         fresh = torch.tensor([self._state is None], device=device)
-        outputs, state = self.model.outputs(
-            Batch(inputs, inputs, torch.ones_like(inputs), fresh), self._state
-        )
-        return self.head.logits(outputs[:, len(self._segment) - 1])[0], state
+        segment = Batch(inputs, inputs, torch.ones_like(inputs), fresh)
+        logits, state = next_logits(self.model, segment, len(self._segment), self._state)
+        return logits[0], state
 
 
 def generate(reader: Reader, beginning: list[int], count: int, choose: Choose) -> Iterator[int]:

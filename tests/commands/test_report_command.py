@@ -133,6 +133,44 @@ def test_a_format_that_is_named_goes_before_the_suffix(folder):
     assert json.loads((folder / "one.txt").read_text(encoding="utf-8"))["schema"] == 1
 
 
+@pytest.mark.parametrize("ending", [".tex", ".html", ".pdf", ".v1", ".markdown"])
+@pytest.mark.parametrize("grid", [[], ["--grid"]], ids=["tables", "grid"])
+def test_an_ending_without_a_form_is_refused_with_those_there_are(folder, ending, grid):
+    done = run("one", *grid, "--out", f"one{ending}")
+    assert isinstance(done.exception, UsageError)
+    assert f"no form {ending} yet; there are .txt, .md, .csv, .json" in str(done.exception)
+    assert not (folder / f"one{ending}").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("a.txt", "one: A"), ("a.md", "## one"), ("a.MD", "## one"), ("a.csv", "experiment,"), ("a.json", "{")],
+)
+def test_the_ending_of_a_file_chooses_the_form(folder, name, beginning):
+    assert run("one", "--out", name).exit_code == 0
+    assert (folder / name).read_text(encoding="utf-8").startswith(beginning)
+
+
+@pytest.mark.parametrize("option", ["--out", "--published"])
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_a_path_that_is_empty_is_refused(folder, option, empty):
+    before = sorted(folder.rglob("*"))
+    done = run("one", option, empty)
+    assert (done.exit_code, "is empty" in done.stderr) == (2, True)
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [["one"], [], ["one", "--grid"]])
+def test_a_folder_of_results_that_is_not_there_is_one_sentence(folder, arguments, monkeypatch):
+    monkeypatch.setenv("RMEM_RESULTS", "elsewhere")
+    done = run(*arguments)
+    assert done.exit_code == 0
+    assert "There is no folder elsewhere, and so there are no results" in done.stderr
+    assert done.stderr.count("\n") == 1
+    (folder / "elsewhere").write_text("", encoding="utf-8")
+    assert "elsewhere is not a folder" in str(run(*arguments).exception)
+
+
 def test_out_writes_a_folder_with_a_file_for_each_experiment(folder):
     run("one", "two", "--out", "tables", "--format", "csv")
     assert sorted(path.name for path in (folder / "tables").iterdir()) == ["one.csv", "two.csv"]

@@ -21,7 +21,11 @@ CORES = {
     "OM-LSTM with everything": lambda: GatedLSTM(
         3, 5, layers=2, gate="OM", coupled_input_gate=False, layer_norm=True
     ),
+    "OM-LSTM with zoneout": lambda: GatedLSTM(
+        3, 6, layers=2, gate="OM", master_downsize=3, hidden_zoneout=0.1, cell_zoneout=0.4
+    ),
     "UR-GRU": lambda: GatedGRU(3, 5, layers=2, gate="UR"),
+    "UM-GRU with zoneout": lambda: GatedGRU(3, 6, layers=2, gate="UM", master_downsize=2, zoneout=0.2),
 }
 EVERY_CORE = pytest.mark.parametrize("name", CORES)
 

@@ -161,6 +161,21 @@ BETWEEN_FIELDS = [
     ),
     (
         "batch_size: 128",
+        "batch_size: 128, backprop: {kind: sliding, depth: 1, published_restart: ‸true}",
+        "train.backprop.published_restart: needs a core with memory_tokens",
+    ),
+    (
+        "batch_size: 128",
+        "batch_size: 128, backprop: {kind: replay, published_caches: ‸true}",
+        "train.backprop.published_caches: needs a core with memory_tokens",
+    ),
+    (
+        "split: test, examples: 2000,",
+        "split: test, examples: 2000, examples_drawn: ‸each,",
+        "eval.test.examples_drawn: must be",
+    ),
+    (
+        "batch_size: 128",
         "batch_size: 128, validation: {metric: ‸bpc, examples: 5}",
         "train.validation.metric: the task has no metric 'bpc'",
     ),

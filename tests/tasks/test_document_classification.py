@@ -12,6 +12,7 @@ from rmem_cli.models.cores.torch_rnn import GRU
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.recipe.hashing import digest
 from rmem_cli.tasks.config import DocumentClassificationSettings
 from rmem_cli.tasks.document_classification import DocumentClassification, in_segments
 from rmem_cli.training.evaluation import evaluate
@@ -96,6 +97,28 @@ def test_whole_folds_test_every_article_once_and_train_on_none_of_them(write_art
         assert set(task.rows["test"]) == {*halves.rows["test"], *halves.rows["valid"]}
         tested += task.rows["test"].tolist()
     assert sorted(tested) == list(range(40))
+
+
+@pytest.mark.parametrize("backbone", [None, "some"])
+def test_twins_together_is_another_form_of_the_data_and_no_other_task_moves(backbone):
+    form = "pieces" if backbone is None else "articles"
+    settings = {"segment_length": 16, "segments": 2, "backbone": backbone}
+    apart = DocumentClassificationSettings(**settings)
+    together = DocumentClassificationSettings(**settings, twins_together=True)
+    assert apart.data_sets() == [("hyperpartisan", form)]
+    assert together.data_sets() == [("hyperpartisan", f"{form}-twins")]
+    assert digest(apart) == digest(DocumentClassificationSettings(**settings, twins_together=False))
+    assert digest(apart) != digest(together)
+
+
+def test_twins_together_reads_the_articles_of_its_form(write_articles):
+    write_articles(form="pieces-twins")
+    settings = DocumentClassificationSettings(twins_together=True, segment_length=16, segments=2)
+    rows = DocumentClassification.from_settings(settings).rows
+    expected = open_hyperpartisan("pieces-twins").split(0)
+    assert {split: of.tolist() for split, of in rows.items()} == {
+        split: of.tolist() for split, of in expected.items()
+    }
 
 
 def test_a_whole_fold_leaves_nothing_to_validate_on(write_articles):

@@ -106,8 +106,7 @@ def test_only_the_last_step_counts(build, form):
 def test_segment_by_segment_is_the_same_as_all_at_once(build, segments, seed):
     task = build("reasoning", segments)
     batches = list(task.evaluation_batches("test", 5, 5, seed))
-    drawn = task._examples("test", 0, 5, seed)
-    at_once = task._window("test", drawn, 0, segments)
+    at_once = task.make(5, seed, "test", 0)
     inputs, weight = whole(batches)
     assert torch.equal(inputs, at_once.inputs)
     assert torch.equal(weight, at_once.weight)
@@ -119,7 +118,7 @@ def test_facts_are_drawn_from_every_segment(build):
     task = build("detect_and_memorize", 5)
     starts = {
         position // LENGTH
-        for example in task._examples("train", 0, 200, 1)
+        for example in task.draw(200, 1, "train", 0)
         for position, _ in example.written[:-1]
     }
     assert starts == {0, 1, 2, 3, 4}
@@ -141,7 +140,7 @@ def test_evaluation_carries_the_state_from_segment_to_segment(build, core):
     state, nll = None, 0.0
     with torch.no_grad():
         for step, count in enumerate((3, 3, 1)):
-            batch = task._window("test", task._examples("test", step, count, 1), 0, 4)
+            batch = task.make(count, 1, "test", step)
             state = None
             for segment in batch.split(LENGTH):
                 result = model.step(segment, state)

@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
+from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.config import PositionEncoding
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
@@ -214,22 +215,102 @@ def test_sliding_is_the_gradient_through_the_last_segments(name, depth, options)
     assert_equal(found, sliding_by_hand(model, batches, depth, **options))
 
 
-def test_the_published_restart_begins_with_the_newest_memory():
-    model = make_model("rmt").train()
-    form, state = Sliding(2, published_restart=True), None
-    batches = [make_batch(1, fresh=number == 0, seed=number) for number in range(5)]
-    states = []
-    for batch in batches:
-        states.append(state)
-        gradient, found = gradients(form, model, batch, state)
-        state = gradient.state
-    model.zero_grad()
-    state = {**states[2], MEMORY: states[4][MEMORY]}
-    for batch in batches[2:]:
-        result = model.step(batch, state)
-        state = result.state
-    (result.nll_sum / batches[-1].weight.sum()).backward()
-    assert_equal(found, [parameter.grad for parameter in model.parameters()])
+def published_passes(model, passes, depth, all_losses, rate):
+    """The gradient of every step of the published loop for language models, one segment for each step.
+
+    Its memory and its cache are variables that go from step to step; what it keeps of the last steps are
+    their segments and the cache that each of them found. It detaches the memory before a step, and means to
+    set it back to the oldest one, but does not.
+    """
+
+    def read(segment, memory, cache):
+        state = None
+        if memory is not None:
+            empty = model.core.initial_state(len(memory))
+            state = {**(empty if cache is None else cache), MEMORY: memory}
+        y, state = model.core(model.encoder(segment.inputs), state)
+        loss = (model.head.nll(y, segment.targets) * segment.weight).sum()
+        return state[MEMORY], {name: value.detach() for name, value in state.items() if name != MEMORY}, loss
+
+    found = []
+    for segments in passes:
+        memory, cache, kept, kept_caches = None, None, [], []
+        for segment in segments:
+            model.zero_grad()
+            memory = None if memory is None else memory.detach()
+            kept, kept_caches = [*kept[-depth:], segment], [*kept_caches[-depth:], cache]
+            losses = []
+            for run, (past, its_cache) in enumerate(zip(kept[:-1], kept_caches[:-1], strict=True)):
+                seed_dropout(AT.seed, AT.step, run)
+                memory, cache, loss = read(past, memory, its_cache)
+                losses.append(loss)
+            seed_dropout(AT.seed, AT.step, len(kept) - 1)
+            memory, cache, loss = read(segment, memory, cache)
+            wanted = sum([*losses, loss]) if all_losses else loss
+            (wanted / segment.weight.sum()).backward()
+            found.append((float(wanted.detach()), step_down(model, rate)))
+    return found
+
+
+def step_down(model, rate):
+    """The gradients of a model, which then takes a step against them."""
+    given = [
+        torch.zeros_like(each) if each.grad is None else each.grad.clone() for each in model.parameters()
+    ]
+    with torch.no_grad():
+        for parameter, gradient in zip(model.parameters(), given, strict=True):
+            parameter -= rate * gradient
+    return given
+
+
+FORMS_OF_RMT = {
+    "no cache": {},
+    "a cache": {"cache_length": 6},
+    "a short cache with memory": {"cache_length": 3, "cache_memory": True},
+    "one memory at the beginning": {"cache_length": 6, "memory_at_end": False},
+    "as published": {"cache_length": 4, "memory_initializer": "shared", "published_shift": True},
+}
+LOOPED = {
+    **{
+        name: lambda dropout, options=options: RMT(
+            SIZE, SIZE, memory_tokens=3, layers=2, heads=2, dropout=dropout, segment_length=LENGTH, **options
+        )
+        for name, options in FORMS_OF_RMT.items()
+    },
+    "prenorm_rmt": CORES["prenorm_rmt"],
+}
+
+
+@pytest.mark.parametrize("name", LOOPED)
+@pytest.mark.parametrize("depth", [1, 2, 3, 7])
+@pytest.mark.parametrize("all_losses", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_published_restart_is_the_published_loop_step_by_step(
+    name, depth, all_losses, dropout, monkeypatch
+):
+    monkeypatch.setitem(CORES, name, LOOPED[name])
+    passes = [[make_batch(1, fresh=at == 0, seed=10 * one + at) for at in range(5)] for one in range(2)]
+    model = make_model(name, dropout).train()
+    expected = published_passes(model, passes, depth, all_losses, rate=0.5)
+    model = make_model(name, dropout).train()
+    form, found = Sliding(depth, all_losses=all_losses, published_restart=True), []
+    for segments in passes:
+        state = None
+        for segment in segments:
+            gradient, _ = gradients(form, model, segment, state)
+            state = gradient.state
+            found.append((gradient.loss * gradient.weight_sum, step_down(model, 0.5)))
+    for (loss, one), (wanted, other) in zip(found, expected, strict=True):
+        assert loss == pytest.approx(wanted, rel=1e-9)
+        assert_equal(one, other)
+
+
+def test_a_core_without_memory_tokens_has_no_published_restart():
+    model = make_model("gru").train()
+    form = Sliding(1, published_restart=True)
+    state = gradients(form, model, make_batch(1), None)[0].state
+    with pytest.raises(UsageError, match="the core has none"):
+        gradients(form, model, make_batch(1, fresh=False), state)
 
 
 def test_sliding_over_the_segments_of_one_batch_equals_one_batch_for_each():
@@ -263,18 +344,19 @@ def test_sliding_reaches_exactly_as_many_segments_back_as_asked(depth):
     assert reached.nonzero()[:, 0].tolist() == list(range((count - 1 - depth) * LENGTH, count * LENGTH))
 
 
-def test_sliding_goes_on_from_a_saved_state_and_forgets_it_at_a_new_start():
+@pytest.mark.parametrize("options", [{}, {"published_restart": True}], ids=str)
+def test_sliding_goes_on_from_a_saved_state_and_forgets_it_at_a_new_start(options):
     model = make_model("rmt", 0.3).train()
     batches = [make_batch(1, fresh=number == 0, seed=number) for number in range(4)]
-    form, state = Sliding(2), None
+    form, state = Sliding(2, **options), None
     for batch in batches[:3]:
         state = gradients(form, model, batch, state)[0].state
-    resumed = Sliding(2)
+    resumed = Sliding(2, **options)
     resumed.load_state_dict(form.state_dict())
     assert_equal(
         gradients(resumed, model, batches[3], state)[1], gradients(form, model, batches[3], state)[1]
     )
-    _, expected = gradients(Sliding(2), model, batches[0], None)
+    _, expected = gradients(Sliding(2, **options), model, batches[0], None)
     assert_equal(gradients(form, model, batches[0], None)[1], expected)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from rmem_cli.models.batch import Batch
+from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.cores.transformer_xl import TransformerXL
@@ -15,6 +16,7 @@ from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.copy_reverse import Copy
+from rmem_cli.training.backprop import stream
 from rmem_cli.training.evaluation import evaluate
 
 SYMBOLS = 12
@@ -36,7 +38,7 @@ class Counting(Task):
     def training_batch(self, step, batch_size, seed):
         return self.batch
 
-    def evaluation_batches(self, split, examples, batch_size, seed):
+    def evaluation_batches(self, split, examples, batch_size, seed, drawn):
         yield self.batch
 
     def exact_positions(self, published):
@@ -45,6 +47,8 @@ class Counting(Task):
 
 class PlusOne(nn.Module):
     """A model that adds one to its input."""
+
+    stepwise = True
 
     def __init__(self, segment_length):
         super().__init__()
@@ -136,6 +140,58 @@ def test_free_running_is_greedy_decoding_with_the_state_carried(core):
     totals = evaluate(model, task, "test", 40, 40, 1, "predictions")
     assert totals.correct == int(((answers == batch.targets) & due).sum())
     assert totals.nll != pytest.approx(evaluate(model, task, "test", 40, 40, 1).nll)
+
+
+SHIFTED = {"layers": 2, "heads": 2, "segment_length": 5, "published_shift": True}
+READ_WHOLE = {
+    **{f"{count} tokens": {"memory_tokens": count} for count in (2, 3, 7)},
+    "a cache": {"memory_tokens": 4, "cache_length": 3},
+    "a cache with memory": {"memory_tokens": 4, "cache_length": 3, "cache_memory": True},
+    "memory at the beginning": {"memory_tokens": 4, "memory_at_end": False},
+    "published shift off": {"memory_tokens": 4, "published_shift": False},
+}
+BUILT = {
+    **{
+        name: lambda options=options: RMT(SYMBOLS, 16, **SHIFTED | options)
+        for name, options in READ_WHOLE.items()
+    },
+    "prenorm_rmt": lambda: PreNormRMT(SYMBOLS, 16, memory_tokens=4, layers=2, heads=2, segment_length=5),
+    "associative": lambda: RMT(
+        SYMBOLS, 16, memory_tokens=4, memory_kind="associative", **SHIFTED | {"published_shift": False}
+    ),
+    "lstm": CORES["lstm"],
+    "transformer_xl": CORES["transformer_xl"],
+}
+
+
+class Told(Counting):
+    """Rows whose true answers are those that the model has, each read with all true ones before it."""
+
+    def __init__(self, model, time, due):
+        self.batch = Batch(
+            torch.randint(SYMBOLS, (6, time)),
+            torch.zeros(6, time, dtype=torch.long),
+            torch.arange(time).ge(due).double().repeat(6, 1),
+            torch.ones(6, dtype=torch.bool),
+        )
+        for step in range(due, time):
+            outputs = torch.cat([y for _, y, _ in stream(model, self.batch, None)], 1)
+            self.batch.targets[:, step] = model.head.logits(outputs)[:, step].argmax(-1)
+            self.batch.inputs[:, step + 1 : step + 2] = self.batch.targets[:, step : step + 1]
+
+
+@pytest.mark.parametrize("feed", ["predictions", "published"])
+@pytest.mark.parametrize(("time", "due"), [(14, 3), (15, 7), (8, 2), (4, 1)])
+@pytest.mark.parametrize("core", BUILT)
+def test_free_running_of_a_model_that_is_right_equals_teacher_forcing(core, time, due, feed):
+    torch.manual_seed(0)
+    model = SequenceModel(OneHot(SYMBOLS), BUILT[core](), LinearHead(16, SYMBOLS)).double().eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.7)
+    task = Told(model, time, due)
+    told = evaluate(model, task, "test", None, 1, 1)
+    assert told.metric("accuracy") == 1
+    assert evaluate(model, task, "test", None, 1, 1, feed) == told
 
 
 def test_answers_that_no_metric_asks_for_are_not_looked_for():

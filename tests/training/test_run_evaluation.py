@@ -31,6 +31,31 @@ def test_evaluation_by_the_same_protocol_replaces_rows_by_equal_ones(make_spec, 
     assert same(lab.rows()) == same(before)
 
 
+def test_what_is_measured_of_examples_drawn_by_number_depends_on_no_batch_size(make_spec, lab):
+    by_number = "eval.test.examples_drawn=by_number"
+    lab.train(make_spec())
+
+    def values(*sets):
+        return [row.value for row in lab.evaluate(make_spec("eval.test.examples=150", *sets))]
+
+    measured = values(by_number, "eval.test.batch_size=150")
+    for batch_size in (1, 7, 64, 200):
+        assert values(by_number, f"eval.test.batch_size={batch_size}") == pytest.approx(measured, rel=1e-6)
+    assert values("eval.test.batch_size=7") != pytest.approx(values("eval.test.batch_size=150"), rel=1e-6)
+
+
+def test_validation_draws_examples_by_number_if_it_is_to(make_spec, lab):
+    def validated(*sets):
+        spec = make_spec(*sets)
+        lab.train(spec)
+        return [value for _, split, name, value in lab.curve(spec) if (split, name) == ("valid", "loss")]
+
+    by_number = "train.validation.examples_drawn=by_number"
+    values = validated(by_number, "train.validation.batch_size=16")
+    assert validated(by_number, "train.validation.batch_size=5") == pytest.approx(values, rel=1e-6)
+    assert validated("train.validation.batch_size=5") != pytest.approx(values, rel=1e-6)
+
+
 def test_the_best_checkpoint_is_the_best_and_the_last_one_the_last(write_text, make_spec, lab):
     write_text()
     protocols = ", ".join(

@@ -21,7 +21,7 @@ FORM = {"layers": 2, "heads": 2, "segment_length": LENGTH}
 CORES = {
     "rmt": lambda: RMT(SIZE, SIZE, memory_tokens=2, cache_length=3, **FORM),
     "published rmt": lambda: RMT(
-        SIZE, SIZE, memory_tokens=2, cache_length=3, cache_memory=True, published_shift=True, **FORM
+        SIZE, SIZE, memory_tokens=4, cache_length=3, cache_memory=True, published_shift=True, **FORM
     ),
     "associative rmt": lambda: RMT(
         SIZE, SIZE, memory_tokens=2, memory_kind="associative", associative_size=3, **FORM

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import Activation, KernelInitializer, RUMSettings
+from rmem_cli.models.cores.zoneout import share_let_through
 from rmem_cli.models.initializers import KERNEL_INITIALIZERS
 from rmem_cli.models.state import State
 from rmem_cli.ops.rotation import dispatch
@@ -128,9 +129,8 @@ class RUM(Core):
         for index, layer in enumerate(self.layers):
             inputs = functional.dropout(outputs, self.dropout, self.training) if index else outputs
             memory = state.get(f"memory.{index}")
-            outputs, hidden, memory, cosines = layer(
-                inputs, state[f"hidden.{index}"], memory, self._keep(x), active
-            )
+            keep = share_let_through(self.zoneout, x, self.hidden_size, self.training)
+            outputs, hidden, memory, cosines = layer(inputs, state[f"hidden.{index}"], memory, keep, active)
             new_state[f"hidden.{index}"] = hidden
             if memory is not None:
                 new_state[f"memory.{index}"] = memory
@@ -141,13 +141,6 @@ class RUM(Core):
     def op_paths(self) -> dict[str, str]:
         """In which form the rotation runs."""
         return {"rotation": dispatch.form(next(self.parameters()))}
-
-    def _keep(self, x: Tensor) -> Tensor | None:
-        """Share of each new state that zoneout lets through."""
-        if self.zoneout == 0:
-            return None
-        keep = torch.full((*x.shape[:2], self.hidden_size), 1 - self.zoneout, device=x.device, dtype=x.dtype)
-        return torch.bernoulli(keep) if self.training else keep
 
 
 class _RUMLayer(nn.Module):
