@@ -28,8 +28,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from rmem_cli.data.verified import first_mismatch, sha256_of
+from rmem_cli.data.verified import first_mismatch
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.files import sha256_of
 from rmem_cli.paths import data_root
 
 FORMAT = 1

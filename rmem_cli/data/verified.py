@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rmem_cli.errors import UsageError
+from rmem_cli.files import sha256_of
 from rmem_cli.paths import verified_root
 
 _SETTLED_SECONDS = 2.0
@@ -40,16 +41,6 @@ def first_mismatch(files: Mapping[Path, str]) -> tuple[Path, str] | None:
     if _settled(files) and _note(files) == before:
         _remember(files, before)
     return None
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _note(files: Mapping[Path, str]) -> str:
