@@ -21,6 +21,11 @@ def native_root() -> Path:
     return _from_environment("RMEM_NATIVE_CACHE", Path(platformdirs.user_cache_dir("rmem")) / "native")
 
 
+def rates_file() -> Path:
+    """File of what steps take here: in `RMEM_CACHE`, or the platform's user cache folder."""
+    return _from_environment("RMEM_CACHE", Path(platformdirs.user_cache_dir("rmem"))) / "rates.sqlite"
+
+
 def results_root() -> Path:
     """Folder of result tables: `RMEM_RESULTS`, or `results` in the working folder."""
     return _from_environment("RMEM_RESULTS", Path("results"))
