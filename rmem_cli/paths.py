@@ -21,9 +21,19 @@ def native_root() -> Path:
     return _from_environment("RMEM_NATIVE_CACHE", Path(platformdirs.user_cache_dir("rmem")) / "native")
 
 
+def cache_root() -> Path:
+    """Folder of what can be found out again: `RMEM_CACHE`, or the platform's user cache folder."""
+    return _from_environment("RMEM_CACHE", Path(platformdirs.user_cache_dir("rmem")))
+
+
 def verified_root() -> Path:
-    """Folder of notes on data that was verified, in the platform's user cache folder."""
-    return Path(platformdirs.user_cache_dir("rmem")) / "verified"
+    """Folder of notes on data that was verified."""
+    return cache_root() / "verified"
+
+
+def rates_file() -> Path:
+    """File of what steps take here."""
+    return cache_root() / "rates.sqlite"
 
 
 def results_root() -> Path:

@@ -42,6 +42,7 @@ def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("RMEM_DATA", str(tmp_path / "rmem-data"))
     monkeypatch.setenv("RMEM_RUNS", str(tmp_path / "rmem-runs"))
     monkeypatch.setenv("RMEM_RESULTS", str(tmp_path / "rmem-results"))
+    monkeypatch.setenv("RMEM_CACHE", str(tmp_path / "rmem-cache"))
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,28 @@
 """`rmem doctor`: what rmem finds on this machine."""
 
+from typing import Annotated
 
-def doctor() -> None:
-    """Print the environment: versions, devices, folders, and which form of each operation runs, and why."""
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the environment: versions, devices, folders, and which form of each operation runs, and why.
+
+    With --json: an object of environment (rmem, python, torch, cpu, gpu), folders (variable to path) and
+    operations (name to form and reason).
+    """
     from rich.console import Console
     from rich.table import Table
 
+    from rmem_cli.json_text import json_text
+
+    if as_json:
+        operations = {name: {"form": form, "reason": reason} for name, form, reason in _operations()}
+        found = {"environment": dict(_environment()), "folders": dict(_folders()), "operations": operations}
+        typer.echo(json_text(found))
+        return
     console = Console(highlight=False, soft_wrap=True)
     for title, lines_of in (
         ("environment", _environment),
