@@ -18,7 +18,7 @@ from rmem_cli.recipe.hashing import canonical, digest
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.recipe.settings import Settings
 
-_TIMEOUT_SECONDS = 2.0
+_TIMEOUT_SECONDS = 10.0  # of waiting for other processes, which write for milliseconds
 
 
 def clock(device: torch.device) -> float:
