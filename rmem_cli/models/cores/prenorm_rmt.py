@@ -203,6 +203,7 @@ class PreNormRMT(Core):
         if state is None:
             memory = x.new_zeros(x.shape[0], self.memory_tokens, self.output_size)
         else:
+            self.check_state(state, x.shape[0])
             memory = state[MEMORY]
         if lengths is not None:
             lengths = lengths.to(x.device)

@@ -41,6 +41,7 @@ class _TorchCore(Core):
         """Read one segment; see `Core.forward`."""
         if state is None:
             state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
+        self.check_state(state, x.shape[0])
         before = tuple(state[name].transpose(0, 1).contiguous() for name in self.state_names)
         hidden = before if len(before) > 1 else before[0]
         if lengths is None or lengths.is_meta:  # a tensor without values: as if all steps counted

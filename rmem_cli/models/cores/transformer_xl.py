@@ -191,6 +191,8 @@ class TransformerXL(Core):
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Read one segment; see `Core.forward`."""
+        if state is not None:
+            self.check_state(state, x.shape[0])
         if lengths is not None:
             lengths = lengths.to(x.device)
         cached = self.cache.read(state)
