@@ -101,8 +101,8 @@ def test_a_cache_that_cannot_be_made_is_named_with_the_variable_that_moves_it(tm
     (tmp_path / "file").touch()
     available, _, err = run(tmp_path / "file" / "cache")
     assert available == "False"
-    assert f"{tmp_path / 'file' / 'cache'} cannot be written" in err
-    assert "name another folder in RMEM_NATIVE_CACHE" in err
+    assert f"RMEM_NATIVE_CACHE is '{tmp_path / 'file' / 'cache'}', but a part of it is not a folder" in err
+    assert "name a folder in RMEM_NATIVE_CACHE" in err
 
 
 @pytest.mark.parametrize("capability", ["SVE256", "VSX", "DEFAULT"])

@@ -27,6 +27,7 @@ import torch
 from rmem_cli.errors import UsageError
 from rmem_cli.files import sha256_of
 from rmem_cli.paths import native_root
+from rmem_cli.visible import visible
 
 FAMILIES = ("gates", "rotation", "attention", "product")
 _MODES = ("auto", "on", "off")
@@ -71,7 +72,8 @@ def status(family: str) -> Status:
     try:
         return Status(True, str(_loaded(family)))
     except (_CannotBuildError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        lines = visible(str(error)).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
         if mode == "on":
             raise UsageError(f"RMEM_NATIVE=on, but the native {family} cannot be had: {reason}") from error
         _log.warning("native %s not used: %s; the PyTorch form gives the same numbers", family, reason)
@@ -111,7 +113,11 @@ def _mode() -> str:
 @functools.cache
 def _loaded(family: str) -> Path:
     """Load the library of an op family, which can be done once in a process; returns its file."""
-    library = native_root() / f"{family}-{_identity(family)}" / f"{_module(family)}.so"
+    try:
+        root = native_root()
+    except UsageError as error:
+        raise _CannotBuildError(str(error)) from error
+    library = root / f"{family}-{_identity(family)}" / f"{_module(family)}.so"
     if not _is_whole(library):
         try:
             _build_once(family, library)
