@@ -50,7 +50,10 @@ def _print(recipes: list[dict[str, Any]], kinds: dict[str, list[str]]) -> None:
     from rmem_cli.commands.records import print_line, print_records
 
     print_records(
-        {field: ", ".join(value) if isinstance(value, list) else value for field, value in recipe.items()}
+        {
+            field: ", ".join(value) if isinstance(value, list) else value or "-"
+            for field, value in recipe.items()
+        }
         for recipe in recipes
     )
     for noun, names in kinds.items():

@@ -91,14 +91,13 @@ class _Builder:
 
     def table(self) -> Table:
         recipe = self.recipe
-        paper = load_paper(recipe.paper)
         sections = {place: self.section(place) for place in self.places}
         learning = [part for place, section in sections.items() for part in self.learning(place, section)]
         apart = self.add_published_lines(sections)
         return Table(
             experiment=recipe.name,
             title=recipe.title,
-            reference=f"{paper.title} ({paper.venue}, {paper.year}) [{paper.bibtex}]",
+            reference="" if recipe.paper is None else _reference(recipe.paper),
             summary=" ".join(recipe.summary.split()),
             where="; ".join(find_table(table).where for table in recipe.published_tables),
             scales=list(self.plan),
@@ -276,6 +275,11 @@ class _Builder:
             if count
         ]
         return remarks
+
+
+def _reference(paper_id: str) -> str:
+    paper = load_paper(paper_id)
+    return f"{paper.title} ({paper.venue}, {paper.year}) [{paper.bibtex}]"
 
 
 def _also(citation: Citation, place: Place) -> str:

@@ -1,10 +1,11 @@
 """Settings of the tasks: everything about them that can be known without torch and without data."""
 
 import math
+import re
 from abc import abstractmethod
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from rmem_cli.data.prepared import open_prepared
 from rmem_cli.data.unigram import unigram
@@ -16,6 +17,17 @@ from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count, plateaus
 PIXELS = {"mnist": 28 * 28, "cifar10": 32 * 32}
 # Texts whose documents `rmem_cli.data.documents` finds, word by word.
 WITH_DOCUMENTS = ("wikitext2", "wikitext103")
+
+
+def _no_path(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise ValueError(
+            f"must be a name that `rmem fetch --list` shows, not {text!r}; own texts cannot be read yet"
+        )
+    return text
+
+
+PreparedName = Annotated[str, AfterValidator(_no_path)]
 
 
 class TaskSettings(Component):
@@ -278,8 +290,8 @@ class LanguageModelSettings(TaskSettings):
     common: ClassVar[frozenset[str]] = frozenset({"segment_length"})
 
     kind: Literal["language_model"] = "language_model"
-    dataset: str
-    form: str
+    dataset: PreparedName
+    form: PreparedName
     segment_length: PositiveInt
     carried: bool = True
     reset_at_documents: bool = False
@@ -484,8 +496,8 @@ class FactsInTextSettings(TaskSettings):
     )
     babi_task: ClassVar[int]
 
-    dataset: str
-    form: str
+    dataset: PreparedName
+    form: PreparedName
     segments: PositiveInt
     segment_length: PositiveInt
     questions: Literal["en", "en-10k"] = "en-10k"
