@@ -9,6 +9,7 @@ ROOTS = {
     "RMEM_DATA": paths.data_root,
     "RMEM_RUNS": paths.runs_root,
     "RMEM_RESULTS": paths.results_root,
+    "RMEM_CACHE": paths.cache_root,
     "RMEM_NATIVE_CACHE": paths.native_root,
 }
 WRONG = {
