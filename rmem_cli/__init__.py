@@ -1,6 +1,5 @@
 """rmem: the recurrent-memory papers (RUM, UR-LSTM, RMT) reproduced from one command line."""
 
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +9,7 @@ if TYPE_CHECKING:
     from rmem_cli.ops.rotation import rotate, rotation_components, rotation_operator
     from rmem_cli.training.segments import RecurrentMemoryTransformerWrapper
 
-__version__ = _version("rmem")
+__version__: str
 __all__ = [
     "RUM",
     "URLSTM",
@@ -33,7 +32,11 @@ _LOCATIONS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that the command line starts without torch."""
+    """Import a public name on first use, so that the command line starts without torch, and at once."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rmem")
     if name not in _LOCATIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,5 +1,6 @@
 """The Typer application: subcommands, global options, and errors turned into exit codes."""
 
+import contextlib
 import errno
 import io
 import os
@@ -51,11 +52,9 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except RmemError as error:
-        sys.stderr.write(f"rmem: {error}\n")
+        with contextlib.suppress(OSError):  # of a terminal that was closed
+            sys.stderr.write(f"rmem: {error}\n")
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("rmem: interrupted\n")
-        raise SystemExit(130) from None
     except BrokenPipeError:
         # Whoever read the output has had enough, as in `rmem list | head -1`.
         _write_no_more()
