@@ -41,6 +41,6 @@ class RunsFailedError(RmemError):
 
 
 class InterruptedRunError(RmemError):
-    """A run was stopped by Ctrl-C or SIGTERM after its checkpoint was written."""
+    """A run was stopped by Ctrl-C, SIGTERM or SIGHUP after its checkpoint was written."""
 
     exit_code = 130

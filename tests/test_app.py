@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,21 @@ def test_how_long_threads_spin_is_settled_before_torch_is_loaded(given, expected
     assert run.stdout.splitlines()[-1] == f"{expected} False"
 
 
+RECIPE = """\
+name: made_up
+title: Copying memory
+paper: rum2019
+task: {kind: copying_memory, length: 3}
+model: {core: {kind: gru, hidden_size: 4}}
+optimizer: {kind: adam, lr: 0.01}
+train: {steps: 1000000, batch_size: 4}
+eval: [{name: test, split: test, examples: 8, metrics: [loss]}]
+seeds: [1]
+rows: [{id: gru, title: GRU}]
+scales: {smoke: {train.steps: 2}}
+"""
+
+
 def rmem(*arguments, **options):
     return subprocess.run([sys.executable, "-m", "rmem_cli", *arguments], **options)
 
@@ -55,3 +72,27 @@ def test_what_an_encoding_lacks_is_printed_as_a_question_mark(encoding):
     ended = rmem("report", "quickstart", env=environment, capture_output=True, check=True)
     assert b"?" in ended.stdout
     assert ended.stderr == b""
+
+
+@pytest.mark.parametrize("interrupts", [1, 2, 3])
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.6, 1.0, 1.5])
+def test_ctrl_c_during_imports_is_one_line_however_often(interrupts, seconds, tmp_path):
+    copying = tmp_path / "made_up.yaml"
+    copying.write_text(RECIPE)
+    ready, started = os.pipe()
+    code = f"import os; os.write({started}, b'x'); from rmem_cli.__main__ import main; main()"
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, "train", str(copying)],
+        pass_fds=[started],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.read(ready, 1)
+    time.sleep(seconds)
+    for _ in range(interrupts):
+        run.send_signal(signal.SIGINT)
+    said = run.communicate()[1]
+    assert run.returncode == 130, said
+    assert "Traceback" not in said
+    lines = [line for line in said.splitlines() if line.startswith("rmem: ")]
+    assert len(lines) == 1

@@ -1,6 +1,7 @@
 """Many runs: which are to be done, and doing them one after the other or side by side."""
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def train_runs(
         repeat: Start runs that have ended all over again.
 
     Raises:
-        InterruptedRunError: Ctrl-C or SIGTERM came; every run has saved a checkpoint.
+        InterruptedRunError: Ctrl-C, SIGTERM or SIGHUP came; every run has saved a checkpoint.
         UsageError: The folder of results or of runs cannot be written.
     """
     ResultStore(results_root()).check_writable()
@@ -168,6 +169,12 @@ def _side_by_side(
     return failures
 
 
+def _alone() -> bool:
+    """Whether the process that started this one is gone: nobody would note that the run has ended."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
+
+
 def _failure_of_process(spec: RunSpec, code: int) -> Failure:
     """What the exit code of a process means, negative for the signal that killed it."""
     if code > 0:
@@ -180,11 +187,12 @@ def _failure_of_process(spec: RunSpec, code: int) -> Failure:
 
 def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool) -> None:
     torch.set_num_threads(machine.threads)
-    with guarded_streams(), stop_requested() as stop:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what the process that started this one says is enough
+    with guarded_streams(), stop_requested() as requested:
         console = Console(stderr=True, force_terminal=False)
         release_interrupts()
         try:
-            failure = _train_one(spec, machine, console, repeat, stop)
+            failure = _train_one(spec, machine, console, repeat, lambda: requested() or _alone())
         except (InterruptedRunError, KeyboardInterrupt):
             raise SystemExit(InterruptedRunError.exit_code) from None
         if failure is not None:

@@ -1,9 +1,9 @@
 """How far a run is: a bar on a terminal, a line now and then elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from time import monotonic
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -16,9 +16,14 @@ _SECONDS_BETWEEN_LINES = 10.0
 _LEAST_SECONDS_BETWEEN_LINES = 1.0
 _FRACTION_BETWEEN_LINES = 0.1
 
+_Shown = TypeVar("_Shown")
+
 
 class Progress:
     """Shows the steps of a run while it is open as a context manager.
+
+    Where it cannot be shown any more, because the terminal was closed or the disk of a log is full, the run
+    goes on unseen: what would be lost is worth more than what would be read.
 
     On a terminal one line with a bar is redrawn. Elsewhere a line is written after every ten seconds or tenth
     of the run, whichever comes first, but at most one per second; validations always have a line.
@@ -31,18 +36,20 @@ class Progress:
     """
 
     def __init__(self, total_steps: int, title: str, console: Console, first_step: int = 0) -> None:
+        self._display: _Bar | _Lines | None
         self._display = (_Bar if console.is_terminal else _Lines)(total_steps, title, console, first_step)
         self._next_time = 0.0
         self._latest: tuple[int, Mapping[str, float]] | None = None
 
     def __enter__(self) -> Self:
-        self._display.start()
+        self._show(lambda display: display.start())
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._latest is not None:
-            self._display.last_step(*self._latest)
-        self._display.stop()
+            step, metrics = self._latest
+            self._show(lambda display: display.last_step(step, metrics))
+        self._show(lambda display: display.stop())
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report the training metrics of a step; costs next to nothing unless it is time to show them.
@@ -54,7 +61,7 @@ class Progress:
         self._latest = step, metrics
         now = monotonic()
         if now >= self._next_time:
-            self._next_time = self._display.step(step, metrics, now)
+            self._next_time = self._show(lambda display: display.step(step, metrics, now)) or 0.0
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the metrics of a validation.
@@ -63,11 +70,20 @@ class Progress:
             step: Updates done.
             metrics: Name to value.
         """
-        self._display.validation(step, metrics)
+        self._show(lambda display: display.validation(step, metrics))
 
     def message(self, text: str) -> None:
         """Show a sentence."""
-        self._display.message(text)
+        self._show(lambda display: display.message(text))
+
+    def _show(self, what: Callable[["_Bar | _Lines"], _Shown]) -> _Shown | None:
+        if self._display is None:
+            return None
+        try:
+            return what(self._display)
+        except OSError:
+            self._display = None
+            return None
 
 
 class _Lines:

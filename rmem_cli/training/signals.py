@@ -1,14 +1,24 @@
-"""Ctrl-C and SIGTERM as a request that the training loop sees between two steps."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request that the training loop sees between two steps."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from rmem_cli.platforms import require_supported
 
 require_supported("training")
+
+
+def _handled() -> list[signal.Signals]:
+    """The signals that ask for a stop."""
+    handled = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)  # not everywhere
+    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
+        handled.append(hang_up)
+    return handled
 
 
 class StopRequest:
@@ -16,19 +26,20 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._requested = False
+        self._interrupt: Any = signal.getsignal(signal.SIGINT)
 
     def __call__(self) -> bool:
         """Whether a stop was requested."""
         return self._requested
 
-    def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Take note of a signal; one more Ctrl-C means at once.
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Take note of a signal; one more Ctrl-C means at once: what it meant before.
 
         Raises:
-            KeyboardInterrupt: A Ctrl-C after another request.
+            KeyboardInterrupt: A Ctrl-C after another request, if it raised one before.
         """
-        if self._requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        if self._requested and number == signal.SIGINT and callable(self._interrupt):
+            self._interrupt(number, frame)
         self._requested = True
 
 
@@ -49,20 +60,21 @@ def release_interrupts() -> None:
 
 @contextmanager
 def stop_requested() -> Iterator[StopRequest]:
-    """While it lasts, SIGINT and SIGTERM set a flag instead of ending the process.
+    """While it lasts, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process.
 
         with stop_requested() as stop:
             for step in ...:
                 if stop():
                     save and leave
 
-    Outside the main thread, where Python handles no signals, it stays false.
+    A SIGHUP that is ignored, as `nohup` has it, stays so. Outside the main thread, where Python handles no
+    signals, it stays false.
     """
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    previous = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, stop.handle) for number in _handled()}
     try:
         yield stop
     finally:

@@ -170,7 +170,7 @@ _SERVER = """
 import json, os, sys
 import torch._dynamo  # every optimizer imports it
 import rmem_cli.commands.train, rmem_cli.report.build, rmem_cli.report.formats, rmem_cli.training.experiment
-from rmem_cli.app import main
+from rmem_cli.__main__ import main
 
 def answer(value):
     sys.stdout.write(json.dumps(value) + "\\n")

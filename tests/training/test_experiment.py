@@ -1,5 +1,6 @@
 """Many runs: which are to be done, one after the other and side by side."""
 
+import contextlib
 import io
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ from rmem_cli.recipe import load_recipe
 from rmem_cli.results.store import ResultStore
 from rmem_cli.training.experiment import failed_runs, label, missing_runs, train_runs
 from rmem_cli.training.run import Machine
+from rmem_cli.training.run_folder import read_status
 
 
 @pytest.fixture
@@ -184,6 +186,55 @@ def test_ctrl_c_while_processes_start_is_no_traceback(recipes, start_rmem, wait_
     assert command.wait() == 130
     assert "rmem: stopped; the same command goes on from the last checkpoints" in command.text()
     assert "Traceback" not in command.text()
+
+
+@needs_proc
+def test_ctrl_c_twice_ends_runs_side_by_side_without_a_traceback(
+    recipes, start_rmem, wait_until, lab, make_spec
+):
+    specs = [make_spec("train.steps=100000", row=row) for row in ("gru", "rum")]
+    command = start_rmem("train", recipes["copying"], "--set", "train.steps=100000", "--jobs", "2")
+    curves = [lab.folder(spec) / "metrics.csv" for spec in specs]
+    wait_until(lambda: all(curve.exists() and curve.stat().st_size > 100 for curve in curves), command)
+    processes = [*workers_of(command), command.pid]
+    for process in processes * 2:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGINT)
+    assert command.wait() == 130
+    assert "Traceback" not in command.text()
+
+
+@needs_proc
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_hang_up_leaves_a_checkpoint_as_sigterm_does(recipes, start_rmem, wait_until, lab, make_spec, jobs):
+    specs = [make_spec("train.steps=100000", row=row) for row in ("gru", "rum")][: int(jobs)]
+    command = start_rmem("train", recipes["copying"], "--set", "train.steps=100000", "--jobs", jobs)
+    curves = [lab.folder(spec) / "metrics.csv" for spec in specs]
+    wait_until(lambda: all(curve.exists() and curve.stat().st_size > 100 for curve in curves), command)
+    for process in [command.pid, *workers_of(command)]:
+        os.kill(process, signal.SIGHUP)
+    assert command.wait() == 130
+    assert "the same command goes on from" in command.text()
+    assert "Traceback" not in command.text()
+    assert all(read_status(lab.folder(spec)).status == "interrupted" for spec in specs)
+    assert all((lab.folder(spec) / "checkpoints" / "last.json").exists() for spec in specs)
+
+
+@needs_proc
+def test_processes_whose_parent_was_killed_end_after_a_checkpoint(
+    recipes, start_rmem, wait_until, lab, make_spec
+):
+    specs = [make_spec("train.steps=100000", row=row) for row in ("gru", "rum")]
+    command = start_rmem("train", recipes["copying"], "--set", "train.steps=100000", "--jobs", "2")
+    curves = [lab.folder(spec) / "metrics.csv" for spec in specs]
+    wait_until(lambda: all(curve.exists() and curve.stat().st_size > 100 for curve in curves), command)
+    workers = workers_of(command)
+    command.kill(signal.SIGKILL)
+    assert command.wait() == -signal.SIGKILL
+    wait_until(lambda: not any(Path(f"/proc/{worker}/cwd").exists() for worker in workers), command)
+    assert "Traceback" not in command.text()
+    assert all(read_status(lab.folder(spec)).status == "interrupted" for spec in specs)
+    assert all((lab.folder(spec) / "checkpoints" / "last.json").exists() for spec in specs)
 
 
 @needs_proc

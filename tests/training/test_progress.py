@@ -1,3 +1,4 @@
+import errno
 import io
 import time
 
@@ -31,6 +32,32 @@ def run(clock: Clock, steps: int, seconds_per_step: float, first_step: int = 0) 
             clock.now += seconds_per_step
             progress.step(step, {"loss": 1 / step, "lr": 1e-3})
     return file.getvalue().splitlines()
+
+
+class Closed(io.StringIO):
+    """A file that cannot be written any more after some lines, as a terminal that was closed."""
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        self.left = lines
+
+    def write(self, text: str) -> int:
+        self.left -= text.count("\n")
+        if self.left < 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("lines", [0, 1, 3])
+def test_a_run_whose_terminal_was_closed_goes_on_unseen(clock: Clock, lines: int, terminal: bool) -> None:
+    console = Console(file=Closed(lines), force_terminal=terminal)
+    with Progress(10, "recall", console) as progress:
+        for step in range(1, 11):
+            clock.now += 20
+            progress.step(step, {"loss": 1.0})
+            progress.validation(step, {"loss": 1.0})
+        progress.message("over")
 
 
 def test_a_line_says_where_the_run_is_and_how_long_it_takes(clock: Clock) -> None:

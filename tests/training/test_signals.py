@@ -8,7 +8,7 @@ import pytest
 from rmem_cli.training.signals import stop_requested
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_sets_the_flag_and_nothing_else(number: signal.Signals) -> None:
     with stop_requested() as stop:
         assert not stop()
@@ -32,8 +32,19 @@ def test_a_second_sigterm_lets_the_checkpoint_be_written() -> None:
         assert stop()
 
 
+def test_a_hang_up_that_is_ignored_as_by_nohup_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requested() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def handlers() -> list[Any]:
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
 def fail_inside() -> None:
