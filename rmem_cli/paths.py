@@ -30,9 +30,19 @@ def native_root() -> Path:
     return _folder("RMEM_NATIVE_CACHE", platformdirs.user_cache_dir, "native")
 
 
+def cache_root() -> Path:
+    """Folder of what can be found out again: `RMEM_CACHE`, or the platform's user cache folder."""
+    return _folder("RMEM_CACHE", platformdirs.user_cache_dir)
+
+
 def verified_root() -> Path:
-    """Folder of notes on data that was verified, in the platform's user cache folder."""
-    return _folder("", platformdirs.user_cache_dir, "verified")
+    """Folder of notes on data that was verified."""
+    return cache_root() / "verified"
+
+
+def rates_file() -> Path:
+    """File of what steps take here."""
+    return cache_root() / "rates.sqlite"
 
 
 def results_root() -> Path:
@@ -40,7 +50,7 @@ def results_root() -> Path:
     return _folder("RMEM_RESULTS", None, "results")
 
 
-def _folder(variable: str, home: Callable[[str], str] | None, name: str) -> Path:
+def _folder(variable: str, home: Callable[[str], str] | None, name: str = "") -> Path:
     """The folder that a variable names, or the default; it need not be there yet.
 
     Args:

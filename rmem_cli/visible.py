@@ -1,4 +1,4 @@
-"""Text that others wrote, as it may be shown: what would move a cursor, hide or turn round text is spelled out."""
+"""Text that others wrote, as it may be shown: what would move a cursor or hide text is spelled out."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (bidirectional ones 
 
 
 def visible(text: str) -> str:
-    """A text with escapes, such as \\x1b, for the characters that are seen only by what they do.
+    """A text with escapes, such as that of ESC, for the characters that are seen only by what they do.
 
     Line feeds stay.
     """

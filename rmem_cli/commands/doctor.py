@@ -1,20 +1,34 @@
 """`rmem doctor`: what rmem finds on this machine."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 
-def doctor() -> None:
-    """Print the environment: versions, devices, folders, and which form of each operation runs, and why."""
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the environment: versions, devices, folders, and which form of each operation runs, and why.
+
+    With --json: an object of environment (rmem, python, torch, cpu, gpu), folders (variable to path) and
+    operations (name to form and reason).
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from rmem_cli.json_text import json_text
     from rmem_cli.visible import one_line
 
+    if as_json:
+        operations = {name: {"form": form, "reason": reason} for name, form, reason in _operations()}
+        found = {"environment": dict(_environment()), "folders": dict(_folders()), "operations": operations}
+        typer.echo(json_text(found))
+        return
     console = Console(highlight=False, soft_wrap=True)
     for title, lines_of in (
         ("environment", _environment),
@@ -54,6 +68,7 @@ def _folders() -> list[tuple[str, str]]:
         ("RMEM_RUNS", _shown(paths.runs_root)),
         ("RMEM_RESULTS", _shown(paths.results_root)),
         ("RMEM_NATIVE_CACHE", _shown(paths.native_root)),
+        ("RMEM_CACHE", _shown(paths.cache_root)),
     ]
 
 

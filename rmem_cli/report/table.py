@@ -91,7 +91,7 @@ class Ours:
         sd: Sample standard deviation; None for fewer than two seeds.
         n: Seeds with a value; 0 beside a mean that was computed instead of measured (chance).
         planned: Seeds the recipe asks for.
-        failed: How seeds ended without a value (diverged, out_of_memory, ...), to their number.
+        failed: How seeds ended without a value (diverged, out_of_memory, failed, ...), to their number.
         solve_rate: For accuracies of generated tasks.
         bounds: For accuracies over all folds of a data set.
         steps: Training steps that every finished seed had.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from types import UnionType
 from typing import Any, Self
 
-STATUSES = ("ok", "diverged", "out_of_memory", "interrupted")
+STATUSES = ("ok", "diverged", "out_of_memory", "failed", "interrupted")
 
 
 @dataclass(frozen=True, kw_only=True)

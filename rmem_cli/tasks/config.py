@@ -157,6 +157,8 @@ class AssociativeRecallSettings(TaskSettings):
 
     Attributes:
         length: T, twice the number of key-digit pairs; even.
+        training_examples: How many examples are drawn for training, to be read again in every pass; None:
+            every step draws its own.
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.associative_recall:AssociativeRecall"
@@ -166,6 +168,7 @@ class AssociativeRecallSettings(TaskSettings):
 
     kind: Literal["associative_recall"] = "associative_recall"
     length: PositiveInt = Field(multiple_of=2)
+    training_examples: PositiveInt | None = None
 
     def chance(self, split: str) -> dict[str, float]:
         """One of ten digits, each as likely as the other."""

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from rich.console import Console
 
-from rmem_cli.errors import InterruptedRunError, RmemError, RunsFailedError
+from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, RunsFailedError
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.results.store import ResultStore
@@ -19,12 +19,16 @@ from rmem_cli.streams import guarded_streams
 from rmem_cli.training.memory import OutOfMemoryError
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.run import Machine, Stop, train_run
-from rmem_cli.training.run_folder import check_runs_root
+from rmem_cli.training.run_folder import UnforeseenError, check_runs_root
 from rmem_cli.training.signals import interrupts_held, release_interrupts, stop_requested
 from rmem_cli.visible import one_line
 
 Rerun = Literal["missing", "failed", "all"]
-_FAILED_EXIT_CODES = {"diverged": 4, "out_of_memory": OutOfMemoryError.exit_code}
+_FAILED_EXIT_CODES = {
+    "diverged": DivergedError.exit_code,
+    "out_of_memory": OutOfMemoryError.exit_code,
+    "failed": UnforeseenError.exit_code,
+}
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ def missing_runs(specs: Iterable[RunSpec], rerun: Rerun) -> list[RunSpec]:
 
     Args:
         specs: Runs.
-        rerun: `missing`: those without result, where a diverged run has one; `failed`: diverged ones too;
-            `all`: all.
+        rerun: `missing`: those without result, where a run that failed has one; `failed`: these too; `all`:
+            all.
 
     Raises:
         DataError: The data of a run is missing.
@@ -79,7 +83,7 @@ def _is_done(spec: RunSpec, store: ResultStore, rerun: Rerun) -> bool:
     train_hash = spec.train_hash(spec.settings.task.data_hash())  # type: ignore[attr-defined]
     if rerun == "all":
         return False
-    accepted = {"ok"} if rerun == "failed" else {"ok", "diverged", "out_of_memory"}
+    accepted = {"ok"} if rerun == "failed" else {"ok", *_FAILED_EXIT_CODES}
     run = (spec.row, spec.cell, spec.scale, spec.seed, train_hash)
     have = {
         (row.eval_hash, row.metric)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -22,6 +23,7 @@ from rmem_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from rmem_cli.training.evaluation import evaluate
 from rmem_cli.training.optimizers import build_optimizer
 from rmem_cli.training.progress import Progress
+from rmem_cli.training.rates import clock
 from rmem_cli.training.run_folder import RunFolder
 from rmem_cli.training.schedules import build_schedule
 from rmem_cli.training.stages import Stage, build_stages, stage_at
@@ -119,6 +121,7 @@ class Training:
         self._started = self._saved = time.monotonic()
         self._recent_loss = 0.0
         self._recent_steps = 0
+        self.step_seconds = array("d")  # of each step of this session, by `rates.clock`
 
     def _start_optimizer(self, stage: Stage) -> None:
         """A new optimizer and schedule: for the whole run, or for one stage if each has its own."""
@@ -148,7 +151,9 @@ class Training:
                     raise InterruptedRunError(
                         f"stopped after step {self.counters.step}; the same command goes on from there"
                     )
+                started = clock(self.device)
                 self._step(progress)
+                self.step_seconds.append(clock(self.device) - started)
                 if self._validation_due():
                     self._validate(progress)
                 if self._checkpoint_due():

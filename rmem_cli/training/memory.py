@@ -1,7 +1,6 @@
 """Peak memory of a run, and running out of it."""
 
 import contextlib
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,11 @@ from pathlib import Path
 import torch
 
 from rmem_cli.errors import RmemError, RunsFailedError
+from rmem_cli.platforms import require_supported
+
+require_supported("training")
+
+import resource  # noqa: E402  there is none elsewhere
 
 
 class OutOfMemoryError(RmemError):

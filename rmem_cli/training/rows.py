@@ -21,7 +21,7 @@ from rmem_cli.training.loop import build_seeded_model, build_task_model
 from rmem_cli.training.memory import peak_memory_mb
 from rmem_cli.training.run_folder import Environment, RunFolder
 
-Outcome = Literal["ok", "diverged", "out_of_memory"]
+Outcome = Literal["ok", "diverged", "out_of_memory", "failed"]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.curves import thinned
 from rmem_cli.training.loop import Training, build_seeded_model, build_task
 from rmem_cli.training.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
+from rmem_cli.training.plan import keep_rate
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.rows import Outcome, Trained, check_protocols, make_rows
 from rmem_cli.training.run_folder import (
@@ -29,13 +30,14 @@ from rmem_cli.training.run_folder import (
     Environment,
     RunFolder,
     RunStatus,
+    UnforeseenError,
     read_environment,
     read_status,
     run_path,
 )
 
 Stop = Callable[[], bool]
-_FAILED = {"diverged", "out_of_memory"}
+_FAILED = {"diverged", "out_of_memory", "failed"}
 _ENDED = {"ok", *_FAILED}
 
 
@@ -84,7 +86,7 @@ def train_run(
         repeat: Start a run that has ended all over again.
 
     Returns:
-        How it ended: ok, diverged or out of memory, and why.
+        How it ended: ok, diverged, out of memory or failed by an error that nobody foresaw, and why.
 
     Raises:
         InterruptedRunError: `stop` was true.
@@ -92,6 +94,7 @@ def train_run(
             be written.
         DataError: Its data or its checkpoint is missing or damaged.
         OutOfMemoryError: Not even the model fits into memory.
+        UnforeseenError: Not even the model could be built; the folder has the traceback.
     """
     store = ResultStore(results_root())
     store.check_writable()
@@ -101,7 +104,7 @@ def train_run(
     reset_peak_memory(device)
     task = build_task(spec.settings)
     train_hash = _train_hash(spec)
-    with RunFolder.open(spec, train_hash, runs_root()) as folder, one_out_of_memory_error():
+    with RunFolder.open(spec, train_hash, runs_root()) as folder, _one_error(folder):
         status = folder.status()
         if repeat and status is not None and status.status in _ENDED:
             folder.clear()
@@ -117,7 +120,16 @@ def train_run(
         store.write_curve(name, thinned(folder.curve.text()))
         store.write(rows)
         folder.write_status(ended.status, ended.step, ended.message)
+        if not machine.compile:
+            keep_rate(spec.settings, training.model, device, training.step_seconds)
     return ended
+
+
+@contextmanager
+def _one_error(folder: RunFolder) -> Iterator[None]:
+    """Inside, whatever goes wrong is an `RmemError`."""
+    with folder.unforeseen_errors(), one_out_of_memory_error():
+        yield
 
 
 def compile_core(core: Core) -> None:
@@ -137,6 +149,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
         UsageError: The run has not been trained to its end, or it failed.
         DataError: Its data or its checkpoint is missing or damaged.
         OutOfMemoryError: The memory does not suffice.
+        UnforeseenError: Something else went wrong; the folder has the traceback.
     """
     store = ResultStore(results_root())
     store.check_writable()
@@ -149,7 +162,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
             f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed}) has not been trained: "
             f"nothing is in {path}; {HOW_TO_TRAIN}"
         )
-    with RunFolder.open(spec, _train_hash(spec), runs_root()) as folder, one_out_of_memory_error():
+    with RunFolder.open(spec, _train_hash(spec), runs_root()) as folder, _one_error(folder):
         counters = _finished_counters(folder)
         _set_up(folder, machine)
         model = build_seeded_model(spec.settings, build_task(spec.settings), spec.seed, device)
@@ -253,7 +266,7 @@ def _train_and_evaluate(
         return make_rows(trained, stop)
 
     try:
-        with one_out_of_memory_error():
+        with _one_error(folder):
             with progress(training.total, counters.step) as shown:
                 training.run(stop, shown)
             return RunStatus("ok", counters.step), rows("ok")
@@ -264,3 +277,5 @@ def _train_and_evaluate(
         return RunStatus("diverged", counters.step, str(error)), rows("diverged")
     except OutOfMemoryError as error:
         return RunStatus("out_of_memory", counters.step, str(error)), rows("out_of_memory")
+    except UnforeseenError as error:
+        return RunStatus("failed", counters.step, str(error)), rows("failed")

@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 import yaml
 from filelock import FileLock, Timeout
 
-from rmem_cli.errors import DataError, UsageError
+from rmem_cli.errors import DataError, RmemError, RunsFailedError, UsageError
 from rmem_cli.files import write_atomically
 from rmem_cli.results.provenance import Provenance
 
@@ -29,12 +30,19 @@ HOW_TO_TRAIN = (
 """What to do where a run is not."""
 
 _UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
+_TRACEBACK = "traceback.txt"
 _LONGEST_PART = 120
 _COMPLETE_ROW = re.compile(r"^(?P<step>[0-9]+),[^,\n]+,[^,\n]+,[^,\n]+\n", re.MULTILINE)
 
 
 class RunBusyError(UsageError):
     """Another process is working on the run."""
+
+
+class UnforeseenError(RmemError):
+    """An error that is not one of rmem's own; its traceback is in the run folder."""
+
+    exit_code = RunsFailedError.exit_code
 
 
 @dataclass(frozen=True)
@@ -192,8 +200,27 @@ class RunFolder:
         """Forget the run's checkpoints, environment and status, so that it starts all over again."""
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
         # The status goes last: as long as it is there, a run killed in between is known to need clearing.
-        for name in ("metrics.csv", "environment.json", "status.json"):
+        for name in (_TRACEBACK, "metrics.csv", "environment.json", "status.json"):
             (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def unforeseen_errors(self) -> Iterator[None]:
+        """Inside, an error that nobody foresaw ends the run, not the command: it becomes a sentence.
+
+        Raises:
+            UnforeseenError: There was one; the folder has its traceback.
+            UsageError: The traceback cannot be written.
+        """
+        try:
+            yield
+        except RmemError:
+            raise
+        except Exception as error:
+            file = self.path / _TRACEBACK
+            with _written(file):
+                write_atomically(file, "".join(traceback.format_exception(error)).encode())
+            summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[0]
+            raise UnforeseenError(f"{summary} (its traceback is in {file})") from error
 
     def record_environment(self, current: Environment) -> Environment:
         """Keep the environment of a run that starts, or recall that of a run that goes on.

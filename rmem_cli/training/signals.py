@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from rmem_cli.platforms import require_supported
+
+require_supported("training")
+
 
 class StopRequest:
     """Whether someone has asked the process to stop: true or false when called, as in `if stop():`."""

@@ -102,7 +102,7 @@ def test_the_list_shows_every_set_and_whether_it_can_be_told_its_size(rmem_fetch
     assert "Copy\tgenerated" in listed
     assert "880.2 MB packed" in listed
     assert "0 of 40 complete" in listed
-    assert "Science Daily, size not known" in listed
+    assert "Science Daily\tsize not known" in listed
 
 
 def test_what_is_partial_is_listed_and_checked_as_such(rmem_fetch, small):

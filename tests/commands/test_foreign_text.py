@@ -1,4 +1,4 @@
-"""What others wrote in recipes and results is shown as text: it moves no cursor, hides nothing, colours nothing."""
+"""What others wrote in recipes and results is shown as text: it moves no cursor and hides nothing."""
 
 import json
 

@@ -1,6 +1,7 @@
 """`rmem train` and `rmem eval`."""
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from rmem_cli.models.cores.torch_rnn import LSTM
+from rmem_cli.models.sequence import SequenceModel
 
 
 @pytest.fixture
@@ -52,13 +56,59 @@ def test_a_recipe_named_twice_is_trained_once(rmem, recipe):
 def test_a_dry_run_tells_the_size_of_each_run_and_trains_nothing(rmem, recipe):
     ended = rmem("train", recipe, "--dry-run")
     assert ended.code == 0
-    gru, lstm = ended.out.splitlines()
+    total, gru, lstm = ended.out.splitlines()
+    assert re.fullmatch(r"2 runs, one after the other: about \d\.\d s on cpu, \d+ threads?", total)
     assert re.fullmatch(
-        r"small gru seed 1 \(paper\): 152 parameters, 4 steps of 4, about 0 MB and \d\.\d s", gru
+        r"small gru \(paper\): 1 seed, 152 parameters, 4 steps of 4, about 0 MB, \d\.\d s \(estimated\)", gru
     )
-    assert lstm.startswith("small lstm seed 1 (paper): 196 parameters, 4 steps of 4, ")
+    assert lstm.startswith("small lstm (paper): 1 seed, 196 parameters, 4 steps of 4, ")
     assert not Path(os.environ["RMEM_RUNS"]).exists()
     assert not Path(os.environ["RMEM_RESULTS"]).exists()
+
+
+def test_a_finished_run_and_a_few_timed_steps_make_a_plan_a_measured_one(rmem, recipe):
+    def bases():
+        ended = rmem("train", recipe, "--rerun", "all", "--dry-run", "--json")
+        return {row["row"]: row["basis"] for row in json.loads(ended.out)["rows"]}
+
+    assert bases() == {"gru": "estimated", "lstm": "estimated"}
+    assert rmem("train", recipe, "--row", "gru").code == 0
+    assert bases() == {"gru": "measured", "lstm": "estimated"}
+    timed = rmem("train", recipe, "--row", "lstm", "--dry-run", "--measure")
+    assert "timing steps of small lstm (paper)" in timed.err
+    assert not list(Path(os.environ["RMEM_RUNS"]).rglob("*lstm*"))
+    assert bases() == {"gru": "measured", "lstm": "measured"}
+
+
+def test_measure_belongs_to_a_dry_run(rmem, recipe):
+    ended = rmem("train", recipe, "--measure")
+    assert (ended.code, "give --dry-run" in ended.err) == (2, True)
+
+
+def test_a_plan_and_tables_are_one_json_document(rmem, recipe):
+    plan = json.loads(rmem("train", recipe, "--seed", "1", "--seed", "2", "--dry-run", "--json").out)
+    assert plan.keys() == {"device", "threads", "seconds", "rows", "refused"}
+    gru, lstm = plan["rows"]
+    assert gru.keys() == lstm.keys() == {
+        "experiment", "row", "cell", "scale", "seeds", "parameters", "steps", "batch_size", "memory_mb",
+        "seconds_per_step", "seconds", "basis",
+    }  # fmt: skip
+    assert (gru["row"], gru["seeds"], gru["parameters"]) == ("gru", [1, 2], 152)
+    assert plan["seconds"] == pytest.approx(2 * gru["seconds"] + 2 * lstm["seconds"])
+    assert gru["seconds"] == pytest.approx(gru["steps"] * gru["seconds_per_step"])
+    tables = json.loads(rmem("train", recipe, "--row", "gru", "--json").out)
+    assert [table["experiment"] for table in tables["tables"]] == ["small"]
+
+
+def test_an_evaluation_is_one_json_document(rmem, recipe):
+    rmem("train", recipe, "--row", "gru")
+    found = json.loads(rmem("eval", recipe, "--row", "gru", "--json").out)
+    assert [(row["row"], row["metric"]) for row in found["results"]] == [("gru", "loss"), ("gru", "accuracy")]
+    ended = rmem("eval", recipe, "--json")
+    found = json.loads(ended.out)
+    assert ended.code == 6
+    assert len(found["results"]) == 2
+    assert [failure["run"] for failure in found["failures"]] == ["small lstm seed 1 (paper)"]
 
 
 def test_a_dry_run_plans_with_the_known_size_of_data_that_is_not_here(rmem, recipe):
@@ -88,15 +138,14 @@ def test_a_dry_run_names_the_runs_that_cannot_be_planned_and_plans_the_others(rm
     rows = ["--row", "roberta_base_1seg", "--row", "t5_base_1seg", "--row", "t5_base_4seg"]
     some = rmem("train", "rmt_hyperpartisan", *rows, "--row", "scratch_1seg", "--dry-run")
     assert some.code == 0, some.err
-    assert [line.split(" (")[0] for line in some.out.splitlines()] == [
-        f"rmt_hyperpartisan scratch_1seg seed {seed}" for seed in (1, 2, 3)
-    ]
+    total, row = some.out.splitlines()
+    assert total.startswith("3 runs, one after the other: about ")
+    assert row.startswith("rmt_hyperpartisan scratch_1seg (paper): 3 seeds, ")
     assert "runs to do: 12 of 12" in some.err
     assert "hyperpartisan (pieces) is not here; its known size will do for a plan" in some.err
     assert "cannot plan rmt_hyperpartisan roberta_base_1seg: roberta-base needs the transformers" in some.err
     both = "cannot plan rmt_hyperpartisan t5_base_1seg, rmt_hyperpartisan t5_base_4seg: t5-base needs"
     assert both in some.err
-    assert "training 3 of 12 runs takes about" in some.err
     none = rmem("train", "rmt_hyperpartisan", *rows, "--dry-run")
     assert (none.code, none.out) == (3, "")
     assert both in none.err
@@ -134,7 +183,27 @@ def test_a_diverged_run_is_repeated_only_if_asked(rmem, recipe, rerun, to_do):
     again = rmem(*command, "--rerun", rerun)
     assert f"runs to do: {to_do} of 1" in again.err
     assert ("failed before: 1; --rerun failed repeats them" in again.err) == (rerun == "missing")
-    assert again.code == (4 if to_do else 0)
+    assert again.code == (4 if to_do else 6)
+
+
+def test_a_run_that_dies_unforeseen_ends_in_a_sentence_and_code_6_and_the_others_are_trained(
+    rmem, recipe, rows, monkeypatch
+):
+    def step(model, *rest):
+        if isinstance(model.core, LSTM):
+            raise ValueError("nobody foresaw this")
+        return original(model, *rest)
+
+    original = SequenceModel.step
+    monkeypatch.setattr(SequenceModel, "step", step)
+    alone = rmem("train", recipe, "--row", "lstm")
+    assert alone.code == 6
+    assert "rmem: small lstm seed 1 (paper): failed: ValueError: nobody foresaw this (its tra" in alone.err
+    assert "Traceback" not in alone.err
+    both = rmem("train", recipe, "--rerun", "failed")
+    assert both.code == 6
+    assert "rmem: 1 of 2 runs failed\nsmall lstm seed 1 (paper): failed: ValueError" in both.err
+    assert rows("row", "status") == [("lstm", "failed")] * 2 + [("gru", "ok")] * 2
 
 
 def test_rerun_all_trains_again_what_is_done(rmem, recipe, rows):

@@ -393,3 +393,26 @@ def test_a_chrono_gate_without_a_length_is_refused():
 def test_a_gate_that_is_not_there_is_refused_by_name():
     with pytest.raises(ValueError, match="gate is 'UX'"):
         URLSTM(3, 6, gate="UX")
+
+
+def test_urlstm_has_the_rest_of_torch_s_interface():
+    """So that code written for `torch.nn.LSTM` runs unchanged."""
+    theirs = nn.LSTM(3, 5, 2, True, True, 0.0, False, 0, "cpu", torch.float64)
+    ours = URLSTM(3, 5, 2, True, True, 0.0, False, 0, "cpu", torch.float64)
+    x = normal(1, 2, 4, 3)
+    assert ours.flatten_parameters() is theirs.flatten_parameters() is None
+    assert ours.proj_size == theirs.proj_size == 0
+    assert ours(x)[0].shape == theirs(x)[0].shape
+    with pytest.raises(ValueError, match="proj_size is 2; it must be 0"):
+        URLSTM(3, 5, proj_size=2)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5), (2, 3, 5), (2, 2, 4), (2, 5)])
+def test_states_of_another_urlstm_are_refused_in_a_sentence(shape):
+    module = URLSTM(3, 5, num_layers=2)
+    own, other = torch.zeros(2, 2, 5), torch.zeros(shape)
+    for states in ((other, own), (own, other)):
+        with pytest.raises(
+            ValueError, match=r"must both have \[2, 2, 5\], layers x directions, batch and hidden"
+        ):
+            module(torch.zeros(4, 2, 3), states)

@@ -24,14 +24,14 @@ def form(request, monkeypatch):
 @pytest.mark.parametrize(("batch", "of_state"), [(64, 1), (2, 4), (3, 2)])
 def test_a_rum_refuses_the_state_of_another_batch(form, lambda_, batch, of_state):
     rum = RUM(3, 16, lambda_=lambda_)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match=r"must (both )?have"):
         rum(torch.ones(batch, 5, 3), rum.initial_state(of_state))
 
 
 def test_a_rum_refuses_the_memory_of_another_batch_or_size(form):
     rum = RUM(3, 16, lambda_=1)
     for memory in (torch.eye(16).expand(1, 16, 16), torch.eye(15).expand(8, 15, 15)):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(ValueError, match=r"must (both )?have"):
             rum(torch.ones(8, 5, 3), {**rum.initial_state(8), "memory.0": memory})
 
 
@@ -40,7 +40,7 @@ def test_an_lstm_refuses_states_of_another_batch(form, batch, of_state):
     lstm = URLSTM(3, 16)
     fits, other = torch.zeros(1, batch, 16), torch.zeros(1, of_state, 16)
     for states in ((other, other), (fits, other), (other, fits)):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(ValueError, match=r"must (both )?have"):
             lstm(torch.ones(5, batch, 3), states)
 
 

@@ -61,7 +61,7 @@ VALUES = [
         "batch_size: 128, loss: ‸meen",
         "train.loss: must be 'mean' or 'sum_over_time', not the text 'meen'; did you mean 'mean'?",
     ),
-    ("zoneout: 0.1", "zoneout: ‸2", "model.core.zoneout: must be at most 1, not 2"),
+    ("zoneout: 0.1", "zoneout: ‸1.0", "model.core.zoneout: must be less than 1, not 1"),
     (
         "zoneout: 0.1",
         "update_gate: ‸yes",

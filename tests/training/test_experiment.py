@@ -1,6 +1,7 @@
 """Many runs: which are to be done, one after the other and side by side."""
 
 import io
+import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rmem_cli.models.cores.torch_rnn import GRU
+from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.store import ResultStore
-from rmem_cli.training.experiment import label, missing_runs, train_runs
+from rmem_cli.training.experiment import failed_runs, label, missing_runs, train_runs
 from rmem_cli.training.run import Machine
 
 
@@ -67,6 +70,24 @@ def test_a_run_that_fails_does_not_stop_the_others(runs):
     assert [failure.spec for failure in failures] == [diverging[0], refused, diverging[1]]
     assert [failure.exit_code for failure in failures] == [4, 2, 4]
     assert Counter(row.status for row in store().read("copying")) == {"ok": 4, "diverged": 4}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_dies_of_something_unforeseen_does_not_stop_the_others(runs, monkeypatch, jobs):
+    def step(model, *rest):
+        if isinstance(model.core, GRU):
+            raise ZeroDivisionError("nobody foresaw this")
+        return original(model, *rest)
+
+    original = SequenceModel.step
+    monkeypatch.setattr(SequenceModel, "step", step)
+    fork = multiprocessing.get_context("fork")  # processes that have this step, too
+    monkeypatch.setattr("multiprocessing.get_context", lambda _: fork)
+    failures = do(runs(), jobs=jobs)
+    assert [(failure.spec, failure.exit_code) for failure in failures] == [(spec, 6) for spec in runs()[:2]]
+    assert Counter(row.status for row in store().read("copying")) == {"ok": 4, "failed": 4}
+    assert missing_runs(runs(), "missing") == []
+    assert failed_runs(runs()) == missing_runs(runs(), "failed") == runs()[:2]
 
 
 def test_a_label_names_experiment_row_seed_and_scale(runs):

@@ -2,14 +2,16 @@
 
 import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
 from rmem_cli.errors import DataError, InterruptedRunError, UsageError
+from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.memory import OutOfMemoryError
-from rmem_cli.training.run_folder import read_status
+from rmem_cli.training.run_folder import UnforeseenError, read_status
 
 
 @pytest.mark.parametrize("sets", [("optimizer.lr=1e37",), ("train.diverged_above=0.1",)])
@@ -68,13 +70,72 @@ def test_a_model_larger_than_the_memory_is_one_sentence(make_spec, lab):
         lab.train(make_spec("model.core.hidden_size=1000000000"))
 
 
-def test_other_errors_stay_what_they_are(make_spec, lab, monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError("a mistake in the code")
+def fail(*_, **__):
+    raise KeyError("a mistake in the code\nover two lines")
 
-    monkeypatch.setattr("rmem_cli.models.sequence.SequenceModel.step", fail)
-    with pytest.raises(RuntimeError, match="a mistake in the code"):
+
+WRONG = r"KeyError: 'a mistake in the code\\nover two lines' \(its traceback is in (.*)\)"
+
+
+@pytest.mark.parametrize(
+    "place", ["rmem_cli.models.sequence.SequenceModel.step", "rmem_cli.training.rows.evaluate"]
+)
+def test_an_error_that_nobody_foresaw_gives_rows_and_a_sentence_that_names_its_traceback(
+    make_spec, lab, monkeypatch, place
+):
+    monkeypatch.setattr(place, fail)
+    ended = lab.train(make_spec())
+    assert ended.status == "failed"
+    text = Path(re.fullmatch(WRONG, ended.message)[1]).read_text()
+    assert text.startswith("Traceback (most recent call last):")
+    assert "in fail" in text
+    assert {(row.value, row.status) for row in lab.rows()} == {(None, "failed")}
+    assert read_status(lab.folder(make_spec())) == ended
+
+
+def test_a_run_that_failed_is_repeated_from_its_start_and_forgets_the_traceback(
+    make_spec, lab, monkeypatch, same
+):
+    spec = make_spec("train.checkpoint_every=2")
+    lab.train(spec)
+    expected = same(lab.rows())
+    calls = iter(range(100))
+    original = SequenceModel.step
+    with monkeypatch.context() as broken:
+        broken.setattr(SequenceModel, "step", lambda *of: fail() if next(calls) == 5 else original(*of))
+        assert lab.train(spec, repeat=True).step == 5
+    assert (lab.folder(spec) / "traceback.txt").exists()
+    assert lab.train(spec, repeat=True).status == "ok"
+    assert same(lab.rows()) == expected
+    assert not (lab.folder(spec) / "traceback.txt").exists()
+
+
+def test_a_model_that_cannot_be_built_is_a_sentence_that_names_the_traceback(make_spec, lab, monkeypatch):
+    monkeypatch.setattr("rmem_cli.training.loop.build_task_model", fail)
+    with pytest.raises(UnforeseenError, match=WRONG):
         lab.train(make_spec())
+    assert lab.rows() == []
+
+
+def test_an_evaluation_that_fails_unforeseen_is_a_sentence_that_names_the_traceback(
+    make_spec, lab, monkeypatch
+):
+    lab.train(make_spec())
+    rows = lab.rows()
+    monkeypatch.setattr("rmem_cli.training.rows.evaluate", fail)
+    with pytest.raises(UnforeseenError, match=WRONG):
+        lab.evaluate(make_spec())
+    assert lab.rows() == rows
+
+
+def test_ctrl_c_is_no_failure(make_spec, lab, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SequenceModel, "step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lab.train(make_spec())
+    assert lab.rows() == []
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class RUMSettings(CoreSettings):
     update_gate: bool = True
     activation: Activation = "relu"
     layer_norm: Literal["none", "before_gate", "after_gate"] = "none"
-    zoneout: float = Field(default=0.0, ge=0.0, le=1.0)
+    zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
     trainable_rotation: bool = True
     track_angle: bool = False
     input_bias: bool = True

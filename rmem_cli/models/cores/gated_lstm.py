@@ -55,6 +55,7 @@ class _GatedCore(Core):
         """Read one segment; see `Core.forward`."""
         if state is None:
             state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
+        self.check_state(state, x.shape[0])
         if lengths is not None:
             lengths = lengths.to(x.device)
         new_state: State = {}

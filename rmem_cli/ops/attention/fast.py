@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
 
 
@@ -60,6 +61,7 @@ class _RelativeAttention(torch.autograd.Function):
         return _attended(probabilities, kept, values)
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, blocked, probabilities, kept = ctx.saved_tensors
         if torch.is_grad_enabled():
@@ -165,6 +167,7 @@ def relative_shift(products: Tensor, keys: int) -> Tensor:
     return shifted.view(*leading, queries, width - 1)[..., :keys]
 
 
+@autocast.in_lower_precision
 def attention(
     queries: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
+from rmem_cli.ops.feed_forward import reference
 from rmem_cli.ops.product.dispatch import linear, product
 from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
 
 
+@autocast.in_lower_precision
 def relu(
     x: Tensor,
     inner_weight: Tensor,
@@ -34,6 +37,9 @@ def gated_gelu(
     x: Tensor, gain: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout: float = 0.0
 ) -> Tensor:
     """The gated part; arguments as in `reference.gated_gelu`."""
+    if autocast.enabled(x.device.type):
+        # The norm is taken before its result goes down, and so not in one operation with the products.
+        return reference.gated_gelu(autocast.single_precision(x), gain, inner_weight, outer_weight, dropout)
     flat = x.flatten(0, -2)
     y: Tensor = _GatedGelu.apply(flat, gain, inner_weight, outer_weight, dropout)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:-1], -1)
@@ -60,6 +66,7 @@ class _Relu(torch.autograd.Function):
         return linear(inner, outer_weight, outer_bias)
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, inner = ctx.saved_tensors
         if torch.is_grad_enabled():
@@ -109,6 +116,7 @@ class _GatedGelu(torch.autograd.Function):
         return linear(gated if kept is None else gated.mul_(kept), outer_weight)
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, inverse, inner, kept = ctx.saved_tensors
         if torch.is_grad_enabled():

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.gates import fast, native
 from rmem_cli.ops.gates.options import GateOptions, GateWeights, LSTMStates
 from rmem_cli.ops.native import build
@@ -12,6 +13,7 @@ def form(*tensors: Tensor) -> str:
     return "native" if build.usable("gates", *tensors) else "fast"
 
 
+@autocast.in_single_precision
 def gated_lstm(
     x: Tensor,
     hidden: Tensor,

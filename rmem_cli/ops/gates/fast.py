@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
 from rmem_cli.ops.gates.options import (
     GateOptions,
@@ -73,6 +74,7 @@ def gated_lstm(
     return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
 
 
+@autocast.in_single_precision
 def gated_gru(
     x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOptions, hidden_keep: Tensor | None = None
 ) -> Tensor:
@@ -218,6 +220,7 @@ class _Recurrence(torch.autograd.Function):
         return all_hidden[1:], all_cells[1:]
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, hidden_grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, gates, hiddens, cells, hidden_keep, cell_keep = ctx.saved_tensors
         keeps = (hidden_keep, cell_keep)

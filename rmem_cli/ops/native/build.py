@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import logging
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -150,7 +151,7 @@ def _identity(family: str) -> str:
     digest = hashlib.sha256()
     for source in _sources(_SOURCES / f"{family}.cpp"):
         digest.update(source.read_bytes())
-    digest.update(repr((torch.__version__, sys.platform, os.uname().machine, _flags())).encode())
+    digest.update(repr((torch.__version__, sys.platform, platform.machine(), _flags())).encode())
     return digest.hexdigest()[:16]
 
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
 from rmem_cli.ops.root_mean_square_norm import reference
 
 
+@autocast.in_single_precision
 def normalize(x: Tensor, gain: Tensor) -> Tensor:
     """The norm; arguments as in `reference.normalize`."""
     if x.device.type != "cpu":
@@ -36,6 +38,7 @@ class _Normalize(torch.autograd.Function):
         return (x * inverse).mul_(gain)
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, inverse, gain = ctx.saved_tensors
         if torch.is_grad_enabled():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
 
 # Steps between two copies of the memory, which bound the rounding that taking back accumulates.
@@ -153,6 +154,7 @@ class _Begin(Function):
         return _stand_in(initial)
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None]:
         if torch.is_grad_enabled():
             return gradient, None
@@ -176,6 +178,7 @@ class _Turn(Function):
         return rotated, _stand_in(memory)
 
     @staticmethod
+    @autocast.as_it_is
     def backward(
         ctx: Any, gradient: Tensor | None, memory_gradient: Tensor | None
     ) -> tuple[Tensor | None, ...]:
@@ -213,6 +216,7 @@ class _End(Function):
         return tape.finish()
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
         if torch.is_grad_enabled():
             return gradient, None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
 
 
@@ -49,6 +50,7 @@ class Rotation(NamedTuple):
         return torch.stack([self.u, self.w], dim=-1), torch.stack([p, q], dim=-2)
 
 
+@autocast.in_single_precision
 def rotate(x: Tensor, y: Tensor, h: Tensor, eps: float = 1e-12) -> Tensor:
     """Turn `h` by the rotation that takes the direction of `x` to that of `y`, in O(n).
 
@@ -75,6 +77,7 @@ def rotate(x: Tensor, y: Tensor, h: Tensor, eps: float = 1e-12) -> Tensor:
     return rotated
 
 
+@autocast.in_single_precision
 def rotation_operator(x: Tensor, y: Tensor, eps: float = 1e-12) -> Tensor:
     """The matrix `[..., n, n]` of the rotation from `x` to `y`; see `rotate`."""
     x, y = torch.broadcast_tensors(x, y)  # type: ignore[no-untyped-call]
@@ -82,6 +85,7 @@ def rotation_operator(x: Tensor, y: Tensor, eps: float = 1e-12) -> Tensor:
     return torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) + columns @ rows
 
 
+@autocast.in_single_precision
 def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tensor, Tensor, Tensor]:
     """The plane of the rotation from `x` to `y` (`[..., n]` each), and the rotation in it.
 
@@ -116,6 +120,15 @@ def rotation_of(direction: Direction, y: Tensor, eps: float) -> Rotation:
     """The rotation from a direction to that of `y [..., n]`."""
     w, versine, k = _Plane.apply(*direction, y, eps)  # type: ignore[no-untyped-call]
     return Rotation(direction.unit, w, versine, k)
+
+
+def normalized(x: Tensor, eps: float) -> Tensor:
+    """`x [..., n]` over its length, or over `eps` where that is more, as in the published cell."""
+    short = _norm(x.detach()) < eps
+    # Half of eps: a vector as long as eps has a direction here.
+    unit: Tensor = Unit.apply(x, eps / 2)  # type: ignore[no-untyped-call]
+    # An eps of zero is more than no length.
+    return torch.where(short, x / (eps or 1.0), unit)
 
 
 class _PlaneParts(NamedTuple):
@@ -196,6 +209,7 @@ class _Plane(Function):
         return w, versine, k
 
     @staticmethod
+    @autocast.as_it_is
     def backward(
         ctx: Any, w_gradient: Tensor, versine_gradient: Tensor, k_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
@@ -225,6 +239,7 @@ class Rotate(Function):
         return rotated, versine
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor, versine_gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of `u`, `y` and `h`."""
         parts = _PlaneParts(*ctx.saved_tensors[:7])
@@ -275,6 +290,7 @@ class Unit(Function):
         return x * scale
 
     @staticmethod
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
         """Gradient of `x`."""
         x, scale = ctx.saved_tensors
