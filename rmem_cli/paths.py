@@ -32,7 +32,7 @@ def native_root() -> Path:
 
 def cache_root() -> Path:
     """Folder of what can be found out again: `RMEM_CACHE`, or the platform's user cache folder."""
-    return _folder("RMEM_CACHE", platformdirs.user_cache_dir, "")
+    return _folder("RMEM_CACHE", platformdirs.user_cache_dir)
 
 
 def verified_root() -> Path:
@@ -50,7 +50,7 @@ def results_root() -> Path:
     return _folder("RMEM_RESULTS", None, "results")
 
 
-def _folder(variable: str, home: Callable[[str], str] | None, name: str) -> Path:
+def _folder(variable: str, home: Callable[[str], str] | None, name: str = "") -> Path:
     """The folder that a variable names, or the default; it need not be there yet.
 
     Args:

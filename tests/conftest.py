@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from rmem_cli.paths import native_root
-
 # Small tensors are faster on one thread, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -37,8 +35,6 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path, monkeypatch):
     """No test reads or writes the user's own data, runs, results or caches, but for what was compiled."""
-    monkeypatch.setenv("RMEM_NATIVE_CACHE", str(native_root()))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "rmem-cache"))
     monkeypatch.setenv("RMEM_DATA", str(tmp_path / "rmem-data"))
     monkeypatch.setenv("RMEM_RUNS", str(tmp_path / "rmem-runs"))
     monkeypatch.setenv("RMEM_RESULTS", str(tmp_path / "rmem-results"))

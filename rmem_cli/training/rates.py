@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from rmem_cli.errors import UsageError
 from rmem_cli.paths import rates_file
 from rmem_cli.recipe.hashing import canonical, digest
 from rmem_cli.recipe.schema import RunSettings
@@ -78,7 +79,10 @@ def keep(key: str, numbers: list[float]) -> None:
 
 @contextlib.contextmanager
 def _opened() -> Iterator[sqlite3.Connection]:
-    file = rates_file()
+    try:
+        file = rates_file()
+    except UsageError as error:
+        raise OSError(str(error)) from error  # a cache that cannot be is like one that cannot be written
     file.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(file, timeout=_TIMEOUT_SECONDS, isolation_level=None)) as connection:
         yield connection

@@ -63,7 +63,7 @@ def test_every_command_ends_with_that_sentence(rmem, monkeypatch, variable, comm
     assert ended.message.startswith(f"rmem: {variable} is {value!r}, but ")
 
 
-@pytest.mark.parametrize("variable", ["RMEM_DATA", "RMEM_RUNS", "RMEM_NATIVE_CACHE"])
+@pytest.mark.parametrize("variable", ["RMEM_DATA", "RMEM_RUNS", "RMEM_NATIVE_CACHE", "RMEM_CACHE"])
 def test_without_any_home_the_variable_is_named(monkeypatch, variable):
     def nobody(_):
         raise KeyError
@@ -79,7 +79,7 @@ def test_without_any_home_the_variable_is_named(monkeypatch, variable):
 
 @pytest.mark.parametrize("variable", ROOTS)
 def test_an_empty_variable_is_like_none_and_a_relative_path_is_one(monkeypatch, variable):
-    monkeypatch.delenv(variable)
+    monkeypatch.delenv(variable, raising=False)
     default = ROOTS[variable]()
     monkeypatch.setenv(variable, "")
     assert ROOTS[variable]() == default
@@ -125,3 +125,9 @@ def test_a_cache_that_cannot_be_leaves_the_pytorch_form_with_one_line(rmem, monk
     if status.available:
         pytest.skip("this process has loaded it already")
     assert status.reason.startswith(r"RMEM_NATIVE_CACHE is '~no-such-user/\x1b', but there is no such home")
+
+
+def test_a_cache_of_rates_that_cannot_be_stops_no_training(rmem, monkeypatch):
+    monkeypatch.setenv("RMEM_CACHE", "~no-such-user")
+    assert rmem("train", "small.yaml", "--row", "gru").code == 0
+    assert rmem("train", "small.yaml", "--dry-run").code == 0

@@ -249,7 +249,7 @@ def main() -> None:
     source, counts = random.Random(given.seed), Counter[str]()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        os.environ |= {"RMEM_DATA": str(folder / "data"), "XDG_CACHE_HOME": str(folder / "cache")}
+        os.environ |= {"RMEM_DATA": str(folder / "data"), "RMEM_CACHE": str(folder / "cache")}
         right = {}
         for kind, (write, read) in KINDS.items():
             write(folder)
