@@ -18,6 +18,7 @@ from rmem_cli.tasks.config import TaskSettings
 from rmem_cli.training.backprop import TrainingStep, build_backprop
 from rmem_cli.training.cost import Walks, cost_of_step, weight_bytes
 from rmem_cli.training.loop import DTYPES, build_seeded_model, build_task, build_task_model, total_steps
+from rmem_cli.training.memory import one_out_of_memory_error
 from rmem_cli.training.optimizers import build_optimizer
 from rmem_cli.training.pace import pace_of
 from rmem_cli.training.rates import clock, keep, known, step_key
@@ -53,11 +54,13 @@ class Plan:
         return self.steps * self.seconds_per_step
 
 
+@one_out_of_memory_error()
 def plan_of(spec: RunSpec, device: torch.device) -> Plan:
     """The size of a run, and how long it takes on a device: as it was timed there, else by the kind of core.
 
     Raises:
         DataError: Its data, which the vocabulary comes from, or its pretrained model is missing.
+        OutOfMemoryError: Not even one batch of it, or no memory at all could hold its model.
     """
     settings = spec.settings
     task = build_task(settings)
