@@ -69,7 +69,6 @@ def _folders() -> list[tuple[str, str]]:
         ("RMEM_RESULTS", _shown(paths.results_root)),
         ("RMEM_CACHE", _shown(paths.cache_root)),
         ("RMEM_NATIVE_CACHE", _shown(paths.native_root)),
-        ("RMEM_CACHE", _shown(paths.cache_root)),
     ]
 
 

@@ -45,10 +45,15 @@ def planned_rows(
         specs: Runs.
         machine: Where they would be computed.
         measure: Whether to time a few steps of each before.
+
+    Raises:
+        DataError: There are runs, and none of them can be planned.
+        OutOfMemoryError: The same, for memory.
     """
     import torch
 
     from rmem_cli.errors import DataError
+    from rmem_cli.training.memory import OutOfMemoryError
     from rmem_cli.training.plan import plan_of
 
     torch.set_num_threads(machine.threads)
@@ -62,8 +67,11 @@ def planned_rows(
             if measure:
                 _measure(runs[0], device)
             planned.append(PlannedRow(runs[0], [run.seed for run in runs], plan_of(runs[0], device)))
-        except DataError as error:
+        except (DataError, OutOfMemoryError) as error:
+            kind = type(error)
             refused[str(error)][f"{runs[0].experiment} {runs[0].row}"] = None
+    if refused and not planned:
+        raise kind("\n".join(_reasons(refused)))
     return planned, dict(refused)
 
 
@@ -75,19 +83,14 @@ def _measure(spec: "RunSpec", device: object) -> None:
         typer.echo(f"{_name(spec)}: a step takes too long to be timed, or its steps differ", err=True)
 
 
-def tell_refused(refused: Refused, *, is_all: bool) -> None:
-    """Say which rows cannot be planned, and why.
-
-    Raises:
-        DataError: None of them can.
-    """
-    from rmem_cli.errors import DataError
-
-    why = [f"cannot plan {', '.join(rows)}: {reason}" for reason, rows in refused.items()]
-    if why and is_all:
-        raise DataError("\n".join(why))
-    for line in why:
+def tell_refused(refused: Refused) -> None:
+    """Say which rows cannot be planned, and why."""
+    for line in _reasons(refused):
         typer.echo(line, err=True)
+
+
+def _reasons(refused: Refused) -> list[str]:
+    return [f"cannot plan {', '.join(rows)}: {reason}" for reason, rows in refused.items()]
 
 
 def print_rows(rows: Sequence[PlannedRow], machine: "Machine") -> None:

@@ -82,11 +82,11 @@ def report(
     reproduced as a worse one, and an inconclusive one is not refused.
     """
     chosen = _format(format_name, out)
-    _tell_missing_results()
     if grid:
         if strict:
             raise UsageError("--strict judges the tables of experiments, not --grid; leave one of them out")
         cores = _core_grid(names, scale)
+        _tell_missing_results()
         if out is None:
             chosen.write_core_grid(cores, sys.stdout)
         else:
@@ -94,6 +94,7 @@ def report(
         return
     readings = _readings(published)
     tables = _named(names, scale, readings) if names else _all(scale, readings)
+    _tell_missing_results()
     if out is None:
         chosen.write(tables, sys.stdout)
     else:

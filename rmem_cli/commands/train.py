@@ -104,7 +104,7 @@ def _print_plan(
         typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
         _tell_unprepared(todo)
         rows, refused = planned_rows(todo, machine, measure=measure)
-    tell_refused(refused, is_all=not rows)
+    tell_refused(refused)
     if as_json:
         print_json(rows, refused, machine)
     else:

@@ -1,8 +1,8 @@
 """What a run would cost, before it is done: nothing is trained for it."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from statistics import median
 from typing import cast
 
@@ -16,8 +16,9 @@ from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.config import TaskSettings
 from rmem_cli.training.backprop import TrainingStep, build_backprop
-from rmem_cli.training.cost import Walks, cost_of_step, weight_bytes
+from rmem_cli.training.cost import Cost, Walks, cost_of_step, weight_bytes
 from rmem_cli.training.loop import DTYPES, build_seeded_model, build_task, build_task_model, total_steps
+from rmem_cli.training.memory import one_out_of_memory_error
 from rmem_cli.training.optimizers import build_optimizer
 from rmem_cli.training.pace import pace_of
 from rmem_cli.training.rates import clock, keep, known, step_key
@@ -25,6 +26,7 @@ from rmem_cli.training.stages import build_stages
 
 _MOST_SECONDS = 5.0
 _LEAST_STEPS = 3
+_MANY_LAYERS = 5
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class Plan:
         return self.steps * self.seconds_per_step
 
 
+@one_out_of_memory_error()
 def plan_of(spec: RunSpec, device: torch.device) -> Plan:
     """The size of a run, and how long it takes on a device: as it was timed there, else by the kind of core.
 
     Raises:
         DataError: Its data, which the vocabulary comes from, or its pretrained model is missing.
+        OutOfMemoryError: Not even one batch of it, or no memory at all could hold its model.
     """
     settings = spec.settings
     task = build_task(settings)
@@ -65,16 +69,13 @@ def plan_of(spec: RunSpec, device: torch.device) -> Plan:
     model = _without_memory(settings, task)
     steps = total_steps(train, task)
     stages = [stage for stage in build_stages(settings, task, steps) if stage.steps > 0]
-    walks = Walks(model)
     batches, drawing = zip(*(_drawn(stage.task, settings) for stage in stages), strict=True)
     # Which classes an adaptive softmax gathers depends on the data: counted as if it were all of them.
     with meta_config.patch(  # type: ignore[attr-defined]
         meta_nonzero_assume_all_nonzero=True
     ):
-        costs = [
-            cost_of_step(walks, batch, stage.task, settings)
-            for batch, stage in zip(batches, stages, strict=True)
-        ]
+        count = _count_few_layers if _layers(settings) > _MANY_LAYERS else _count
+        costs = count(settings, task, list(zip(batches, [stage.task for stage in stages], strict=True)))
     op_paths = model.core.op_paths()
     key = step_key(settings, _data_hash(settings), op_paths, device)
     timed = None if train.stages else known(key)
@@ -114,7 +115,7 @@ def measure_steps(spec: RunSpec, device: torch.device) -> bool:
     )
     backprop, state = build_backprop(settings.train.backprop), None
     spent: list[float] = []
-    for step in count():
+    for step in itertools.count():
         started = clock(device)
         batch = task.training_batch(step, settings.train.batch_size, spec.seed)
         if not task.carries_state or bool(batch.fresh.all()):
@@ -153,6 +154,27 @@ def keep_rate(
     if len(seconds) > _LEAST_STEPS and not settings.train.stages:
         key = step_key(settings, _data_hash(settings), model.core.op_paths(), device)
         keep(key, [median(seconds[1:])])
+
+
+def _count(settings: RunSettings, task: Task, drawn: Sequence[tuple[Batch, Task]]) -> list[Cost]:
+    """What a step on each batch costs."""
+    walks = Walks(_without_memory(settings, task))
+    return [cost_of_step(walks, batch, its_task, settings) for batch, its_task in drawn]
+
+
+def _count_few_layers(settings: RunSettings, task: Task, drawn: Sequence[tuple[Batch, Task]]) -> list[Cost]:
+    """The same from two layers and three: each further one costs what the third does."""
+    two, three = (_count(_with_layers(settings, layers), task, drawn) for layers in (2, 3))
+    return [one.towards(other, _layers(settings) - 2) for one, other in zip(two, three, strict=True)]
+
+
+def _layers(settings: RunSettings) -> int:
+    return getattr(settings.model.core, "layers", 1)
+
+
+def _with_layers(settings: RunSettings, layers: int) -> RunSettings:
+    core = settings.model.core.model_copy(update={"layers": layers})
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"core": core})})
 
 
 def _drawn(task: Task, settings: RunSettings) -> tuple[Batch, float]:

@@ -80,6 +80,27 @@ def test_a_finished_run_and_a_few_timed_steps_make_a_plan_a_measured_one(rmem, r
     assert bases() == {"gru": "measured", "lstm": "measured"}
 
 
+@pytest.mark.parametrize(
+    ("field", "code", "message"),
+    [
+        ("model.core.hidden_size=100000000000", 6, "the memory does not suffice"),
+        ("task.length=1000000000000000", 6, "the memory does not suffice"),
+        ("model.core.layers=100000000", 2, "must be at most 1000, not 100000000"),
+        ("train.batch_size=100000000", 2, "must be at most 1000000, not 100000000"),
+    ],
+)
+def test_a_dry_run_of_an_absurd_size_is_one_sentence(rmem, recipe, field, code, message):
+    ended = rmem("train", recipe, "--row", "gru", "--set", field, "--dry-run")
+    assert (ended.code, ended.out) == (code, "")
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_dry_run_of_many_steps_is_told_in_days(rmem, recipe):
+    ended = rmem("train", recipe, "--row", "gru", "--set", "train.steps=1000000000000000", "--dry-run")
+    assert (ended.code, " days (estimated)" in ended.out) == (0, True)
+
+
 def test_measure_belongs_to_a_dry_run(rmem, recipe):
     ended = rmem("train", recipe, "--measure")
     assert (ended.code, "give --dry-run" in ended.err) == (2, True)

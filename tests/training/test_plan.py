@@ -263,3 +263,20 @@ def test_a_pretrained_model_that_is_here_is_planned_and_one_that_is_not_is_named
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(DataError, match="t5-base needs the transformers library"):
         planned("rmt_hyperpartisan", "t5_base_1seg")
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("txl_enwik8", "base"), ("rmt_prenorm_enwik8", None), ("rmt_wt103", None)]
+)
+def test_what_few_layers_cost_gives_what_all_do(name, row, monkeypatch):
+    row = row or load_recipe(name).rows[-1].id
+
+    def plan_now():
+        return planned(name, row, "model.core.layers=7", "train.batch_size=2")
+
+    few = plan_now()
+    monkeypatch.setattr(plan, "_MANY_LAYERS", 1000)
+    whole = plan_now()
+    assert few.seconds == pytest.approx(whole.seconds, rel=1e-3)
+    assert few.memory_mb == pytest.approx(whole.memory_mb, rel=1e-3)
+    assert few.parameters == whole.parameters

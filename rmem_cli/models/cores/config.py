@@ -24,7 +24,7 @@ class CoreSettings(Component):
     common: ClassVar[frozenset[str]] = frozenset({"hidden_size", "layers", "dropout"})
 
     hidden_size: PositiveInt
-    layers: PositiveInt = 1
+    layers: int = Field(default=1, gt=0, le=1000)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
