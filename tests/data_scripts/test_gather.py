@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from rmem_cli.data_scripts.dataset import Source, SourceFile
+from rmem_cli.data_scripts.download import download
 from rmem_cli.data_scripts.gather import from_path, from_sources
 
 from rmem_cli.errors import DataError
@@ -193,7 +194,7 @@ def test_line_ends_are_seen_wherever_a_file_is_cut_in_reading(small_ptb, copy_fo
     text = (copy_folder / "ptb.train.txt").read_bytes()
     (copy_folder / "ptb.train.txt").write_bytes(text.replace(b"\n", b"\r\n"))
     (copy_folder / "ptb.test.txt").unlink()
-    for size in range(text.index(b"\n") + 2, len(text)):
+    for size in range(text.index(b"\n") + 2, len(text) + 2):
         monkeypatch.setattr("rmem_cli.data_scripts.gather.CHUNK", size)
         with pytest.raises(DataError, match="CRLF"):
             from_path(small_ptb, copy_folder, work)
@@ -236,7 +237,12 @@ def test_what_cannot_be_a_copy_is_one_sentence(small_ptb, tmp_path, work, path):
         from_path(small_ptb, tmp_path / path, work)
 
 
-def test_a_dead_network_is_one_sentence(small_ptb, work, console, patience):
+def test_a_dead_network_is_one_sentence(small_ptb, work, console, patience, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "rmem_cli.data_scripts.gather.download",
+        lambda file, urls, *rest, **options: asked.extend(urls) or download(file, urls, *rest, **options),
+    )
     sources = [
         Source(file, ("http://127.0.0.1:9/a", "http://127.0.0.1:10/b"))
         for file in (*small_ptb.files, SourceFile("a.zip", None, ""))
@@ -247,6 +253,7 @@ def test_a_dead_network_is_one_sentence(small_ptb, work, console, patience):
         "ptb is not complete: there is no connection to 127.0.0.1:10, 127.0.0.1:9. Try again later"
     )
     assert console.file.getvalue() == ""
+    assert asked == ["http://127.0.0.1:9/a", "http://127.0.0.1:10/b"]  # each host once
 
 
 def test_a_refusal_is_told_beside_a_host_that_is_not_there(small_ptb, work, console, patience, mirror):

@@ -120,6 +120,8 @@ def test_what_a_spreadsheet_saves_with_the_same_cells_is_read_and_kept(tmp_path,
     assert ResultStore(tmp_path).read("recall") == rows
     ResultStore(tmp_path).write([replace(ROW, seed=3)])
     assert ResultStore(tmp_path).read("recall") == [*rows, replace(ROW, seed=3)]
+    lines = (tmp_path / "recall.csv").read_text().splitlines()
+    assert all(line.count(",") >= len(COLUMNS) - 1 for line in lines)
 
 
 @pytest.mark.parametrize(
