@@ -6,6 +6,7 @@ is so long that it fills its segments, and of bAbI a question for each of its si
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class _Unwritten(Prepared):
         return self.arrays[name].view(np.memmap)
 
 
+@cache
 def unwritten(name: str, form: str) -> Prepared | None:
     """A data set in its known size, but without its content; None if its size is not known."""
     if (name, form) in _TEXTS:
