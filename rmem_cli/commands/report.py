@@ -104,16 +104,10 @@ def report(
 
 
 def _tell_missing_results() -> None:
-    """Say that the folder of results is not there, if it is not.
-
-    Raises:
-        UsageError: It is a file.
-    """
+    """Say that the folder of results is not there, if it is not."""
     from rmem_cli.paths import results_root
 
     folder = results_root()
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder; name one for results in RMEM_RESULTS")
     if not folder.exists():
         _say(
             f"There is no folder {folder}, and so there are no results; if they are elsewhere, "
