@@ -44,7 +44,7 @@ SETTINGS = RunSettings(
 
 
 def spec(experiment: str = "rum_recall", row: str = "lstm", cell: str = "", seed: int = 3) -> RunSpec:
-    return RunSpec(experiment, row, "LSTM", cell, "cpu", seed, None, [], SETTINGS)
+    return RunSpec(experiment, row, "LSTM", cell, "cpu", seed, [], SETTINGS)
 
 
 def test_the_folder_is_named_after_experiment_row_scale_seed_and_hash(tmp_path: Path) -> None:
