@@ -1,9 +1,25 @@
 """Files that are there as a whole or not at all, whenever the process or the machine stops; hashes."""
 
 import contextlib
+import errno
 import hashlib
 import os
 from pathlib import Path
+
+_SMALL = 1 << 20  # bytes
+
+
+def read_small(path: Path) -> bytes:
+    """Read a file that never has more than a megabyte.
+
+    Raises:
+        OSError: It cannot be read, or has more.
+    """
+    with path.open("rb") as file:
+        content = file.read(_SMALL + 1)
+    if len(content) > _SMALL:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
 
 
 def write_atomically(path: Path, content: bytes) -> None:

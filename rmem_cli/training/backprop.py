@@ -101,8 +101,18 @@ class BackPropagation(ABC):
         """What has to be remembered between two batches, beside the recurrent state."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - nothing to recall is usual
-        """Go on from a `state_dict`."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Raises:
+            ValueError: It is not one of this form.
+        """
+        if state:
+            raise ValueError("this back-propagation keeps nothing")
+
+    def kept(self) -> list[tuple[Batch, State | None]]:
+        """The segments that it remembers between two batches, each with the state before it."""
+        return []
 
 
 class Full(BackPropagation):
@@ -224,8 +234,14 @@ class Sliding(BackPropagation):
         return {"past": [{"segment": _as_dict(each.segment), "state": each.state} for each in self._past]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """See `BackPropagation.load_state_dict`."""
+        if len(state["past"]) > self.depth:
+            raise ValueError("this back-propagation keeps fewer segments")
         self._past = [_Past(Batch(**each["segment"]), each["state"]) for each in state["past"]]
+
+    def kept(self) -> list[tuple[Batch, State | None]]:
+        """See `BackPropagation.kept`."""
+        return [(past.segment, past.state) for past in self._past]
 
 
 class Replay(BackPropagation):

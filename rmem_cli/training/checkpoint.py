@@ -13,20 +13,19 @@ stops the process leaves the previous checkpoint or the new one. Nothing loaded 
 import hashlib
 import io
 import json
-import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import torch
-from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from rmem_cli.errors import DataError, UsageError
-from rmem_cli.files import sync_folder, write_atomically, write_durably
+from rmem_cli.errors import DataError, RmemError, UsageError
+from rmem_cli.files import read_small, sync_folder, write_atomically, write_durably
 
 _WEIGHTS = "weights.safetensors"
 _STATE = "state.pt"
@@ -82,10 +81,35 @@ def load_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
     if files is None:
         return None
     weights, state = files
-    try:
+    with _damage(folder, name, "it holds something else than tensors and plain values"):
         return _weights_from_bytes(weights), _state_from_bytes(state)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError) as error:
-        raise _damaged(folder, name, "it holds something else than tensors and plain values") from error
+
+
+@contextmanager
+def fitting(folder: Path, name: str) -> Iterator[None]:
+    """Inside, what a checkpoint holds is made use of, and anything that does not fit is damage.
+
+    Args:
+        folder: The run folder.
+        name: "last" or "best".
+
+    Raises:
+        DataError: It does not fit.
+    """
+    with _damage(folder, name, "it is not one of this run"):
+        yield
+
+
+@contextmanager
+def _damage(folder: Path, name: str, reason: str) -> Iterator[None]:
+    """Content that is not what this code wrote may fail in any way; a lack of memory is not its fault."""
+    try:
+        yield
+    except (RmemError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        detail = f" ({error})" if type(error) is ValueError else ""
+        raise _damaged(folder, name, f"{reason}{detail}") from error
 
 
 def _weights_to_bytes(weights: Mapping[str, Tensor]) -> bytes:
@@ -110,6 +134,8 @@ def _state_to_bytes(state: Mapping[str, Any]) -> memoryview:
 
 def _state_from_bytes(data: bytes) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError(f"a {type(state).__name__}")
     return state
 
 
@@ -129,16 +155,25 @@ def _plain(value: Any, where: str) -> Any:
 def _read(folder: Path, name: str, files: list[str]) -> list[bytes] | None:
     """Verified content of some files of a checkpoint; None if there is no checkpoint."""
     while True:
-        try:
-            pointer = _pointer(folder, name).read_bytes()
-        except FileNotFoundError:
+        pointer = _read_pointer(folder, name)
+        if pointer is None:
             return None
         try:
             return _read_named(folder, name, pointer, files)
         except DataError:
             # A run in progress may have replaced the checkpoint, and deleted its files, since the first line.
-            if _pointer(folder, name).read_bytes() == pointer:
+            if _read_pointer(folder, name) == pointer:
                 raise
+
+
+def _read_pointer(folder: Path, name: str) -> bytes | None:
+    """The small file that names those of a checkpoint; None if there is none."""
+    try:
+        return read_small(_pointer(folder, name))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _damaged(folder, name, f"{name}.json cannot be read ({error.strerror or error})") from error
 
 
 def _read_named(folder: Path, name: str, pointer: bytes, files: list[str]) -> list[bytes]:
@@ -146,15 +181,20 @@ def _read_named(folder: Path, name: str, pointer: bytes, files: list[str]) -> li
     for file in files:
         try:
             entry = json.loads(pointer)
-            data = (folder / "checkpoints" / entry["folder"] / file).read_bytes()
-            intact = _sha256(data) == entry["sha256"][file]
-        except (ValueError, KeyError, TypeError) as error:
+            path = folder / "checkpoints" / Path(entry["folder"]).name / file
+            with path.open("rb") as content:
+                # Read only then: what is not what was written may be too large for the memory.
+                intact = hashlib.file_digest(content, "sha256").hexdigest() == entry["sha256"][file]
+                content.seek(0)
+                contents += [content.read()] if intact else []
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _damaged(folder, name, f"{name}.json does not name its files") from error
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _damaged(folder, name, f"{file} is missing") from error
+        except OSError as error:
+            raise _damaged(folder, name, f"{file} cannot be read ({error.strerror or error})") from error
         if not intact:
             raise _damaged(folder, name, f"{file} is not what was written") from None
-        contents.append(data)
     return contents
 
 

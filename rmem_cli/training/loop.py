@@ -1,5 +1,6 @@
 """The training loop: from a run's settings to trained weights."""
 
+import json
 import math
 import time
 from array import array
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
+from pydantic import FiniteFloat, NonNegativeFloat, NonNegativeInt, TypeAdapter
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
@@ -19,11 +22,18 @@ from rmem_cli.results.metrics import metric
 from rmem_cli.seeding import derive_seed
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import TrainingStep, build_backprop
-from rmem_cli.training.checkpoint import load_checkpoint, save_checkpoint
+from rmem_cli.training.checkpoint import fitting, load_checkpoint, save_checkpoint
 from rmem_cli.training.evaluation import evaluate
 from rmem_cli.training.optimizers import build_optimizer
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.rates import clock
+from rmem_cli.training.restoring import (
+    check_numbers,
+    check_segment,
+    check_state,
+    load_optimizer,
+    load_weights,
+)
 from rmem_cli.training.run_folder import RunFolder
 from rmem_cli.training.schedules import build_schedule
 from rmem_cli.training.stages import Stage, build_stages, stage_at
@@ -44,11 +54,30 @@ class Counters:
         wall_seconds: Time spent in training, over all sessions.
     """
 
-    step: int = 0
-    best: float | None = None
-    best_step: int | None = None
-    evaluations_since_best: int = 0
-    wall_seconds: float = 0.0
+    step: NonNegativeInt = 0
+    best: FiniteFloat | None = None
+    best_step: NonNegativeInt | None = None
+    evaluations_since_best: NonNegativeInt = 0
+    wall_seconds: NonNegativeFloat = 0.0
+
+
+def saved_counters(saved: Mapping[str, Any], total_steps: int) -> Counters:
+    """The counters of a checkpoint.
+
+    Args:
+        saved: What it holds beside the weights.
+        total_steps: Steps of the whole run.
+
+    Raises:
+        ValueError: They cannot be those of the run.
+    """
+    if set(saved["counters"]) != {each.name for each in fields(Counters)}:
+        raise ValueError("its counters are others")
+    text = json.dumps(saved["counters"], allow_nan=False)
+    counters = TypeAdapter(Counters).validate_json(text, strict=True)
+    if max(counters.step, counters.best_step or 0, counters.evaluations_since_best) > total_steps:
+        raise ValueError(f"its counters are beyond the {total_steps:,} steps of the run")
+    return counters
 
 
 def build_task(settings: RunSettings) -> Task:
@@ -172,17 +201,51 @@ class Training:
         if checkpoint is None:
             self.folder.curve.truncate_after(-1)
             return False
-        weights, saved = checkpoint
-        self.counters = Counters(**saved["counters"])
-        self.model.load_state_dict(weights)
-        self._start_optimizer(stage_at(self.stages, self.counters.step))
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.backprop.load_state_dict(saved["backprop"])
-        self.state = _on_device(saved["state"], self.device)
-        self._recent_loss, self._recent_steps = saved["recent_loss"], saved["recent_steps"]
+        with fitting(self.folder.path, "last"):
+            self._restore(*checkpoint)
         self.folder.curve.truncate_after(self.counters.step)
         return True
+
+    def _restore(self, weights: Mapping[str, Tensor], saved: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint holds.
+
+        Raises:
+            Exception: It is not one of this run.
+        """
+        self.counters = saved_counters(saved, self.total)
+        load_weights(self.model, weights)
+        self._start_optimizer(stage_at(self.stages, self.counters.step))
+        load_optimizer(
+            self.optimizer, saved["optimizer"], self.settings.optimizer, self.counters.step - self._first_step
+        )
+        check_numbers("schedule", saved["schedule"], self.schedule.state_dict())
+        self.schedule.load_state_dict(saved["schedule"])
+        self.backprop.load_state_dict(saved["backprop"])
+        self._check_carried(saved["state"])
+        self.state = _on_device(saved["state"], self.device)
+        recent = {"loss": saved["recent_loss"], "steps": saved["recent_steps"]}
+        check_numbers("recent", recent, {"loss": 0.0, "steps": 0})
+        if not 0 <= recent["steps"] < self.train.log_every:
+            raise ValueError("it averages over other steps")
+        self._recent_loss, self._recent_steps = recent["loss"], recent["steps"]
+
+    def _check_carried(self, state: State | None) -> None:
+        """The state between two batches, and what back-propagation keeps of the last segments."""
+        kept = self.backprop.kept()
+        carries = self.task.carries_state and self.counters.step > 0
+        if (state is not None) != carries or (kept and not carries):
+            raise ValueError("it carries a state where none is carried, or none where one is")
+        if not carries:
+            return
+        rows = self.train.batch_size
+        initial = self.model.core.initial_state(rows, device=torch.device("cpu"))
+        for each in [state, *(before for _, before in kept if before is not None)]:
+            check_state(each, initial)
+        if kept:
+            task = stage_at(self.stages, self.counters.step).task
+            like = task.training_batch(0, rows, self.seed)
+            for segment, _ in kept:
+                check_segment(segment, like, task.symbols, task.classes)
 
     def save(self, name: str) -> None:
         """Write a checkpoint, `last` or `best`.

@@ -15,10 +15,11 @@ from rmem_cli.recipe.settings import Component
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow, timestamp
 from rmem_cli.tasks.base import Task
-from rmem_cli.training.checkpoint import load_checkpoint
+from rmem_cli.training.checkpoint import fitting, load_checkpoint
 from rmem_cli.training.evaluation import Totals, evaluate
-from rmem_cli.training.loop import build_seeded_model, build_task_model
+from rmem_cli.training.loop import build_seeded_model, build_task_model, saved_counters, total_steps
 from rmem_cli.training.memory import peak_memory_mb
+from rmem_cli.training.restoring import load_weights
 from rmem_cli.training.run_folder import Environment, RunFolder
 
 Outcome = Literal["ok", "diverged", "out_of_memory", "failed"]
@@ -114,10 +115,12 @@ def _evaluate(trained: Trained, protocol: EvalProtocol) -> tuple[Totals, int]:
             f"{trained.folder.path} has no checkpoint {protocol.checkpoint!r}; evaluate the last one "
             f"with `--checkpoint last`, or set train.validation and train again"
         )
-    weights, state = checkpoint
+    weights, saved = checkpoint
     task = _task(trained.spec.protocol_task(protocol))
     model = _model(trained, protocol, task)
-    model.load_state_dict(weights)
+    with fitting(trained.folder.path, protocol.checkpoint):
+        load_weights(model, weights)
+        step = saved_counters(saved, total_steps(trained.spec.settings.train, task)).step
     batch_size = protocol.batch_size or trained.spec.settings.train.batch_size
     totals = evaluate(
         model,
@@ -130,7 +133,7 @@ def _evaluate(trained: Trained, protocol: EvalProtocol) -> tuple[Totals, int]:
         protocol.metrics,
         protocol.examples_drawn,
     )
-    return totals, int(state["counters"]["step"])
+    return totals, step
 
 
 def _model(trained: Trained, protocol: EvalProtocol, task: Task) -> SequenceModel:

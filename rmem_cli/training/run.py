@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -18,9 +17,16 @@ from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.results.curves import curve_name
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
-from rmem_cli.training.checkpoint import load_checkpoint
+from rmem_cli.training.checkpoint import fitting, load_checkpoint
 from rmem_cli.training.curves import thinned
-from rmem_cli.training.loop import Training, build_seeded_model, build_task
+from rmem_cli.training.loop import (
+    Counters,
+    Training,
+    build_seeded_model,
+    build_task,
+    saved_counters,
+    total_steps,
+)
 from rmem_cli.training.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
 from rmem_cli.training.plan import keep_rate
 from rmem_cli.training.progress import Progress
@@ -163,12 +169,13 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
             f"nothing is in {path}; {HOW_TO_TRAIN}"
         )
     with RunFolder.open(spec, _train_hash(spec), runs_root()) as folder, _one_error(folder):
-        counters = _finished_counters(folder)
+        task = build_task(spec.settings)
+        counters = _finished_counters(folder, total_steps(spec.settings.train, task))
         _set_up(folder, machine)
-        model = build_seeded_model(spec.settings, build_task(spec.settings), spec.seed, device)
+        model = build_seeded_model(spec.settings, task, spec.seed, device)
         current = _environment(model, spec.settings, machine)
         environment = _with_code_of_both(folder.record_environment(current), current)
-        trained = Trained(spec, folder, model, "ok", counters["step"], counters["wall_seconds"], environment)
+        trained = Trained(spec, folder, model, "ok", counters.step, counters.wall_seconds, environment)
         rows = make_rows(trained, stop)
     store.write(rows)
     return rows
@@ -178,7 +185,7 @@ def _train_hash(spec: RunSpec) -> str:
     return spec.train_hash(spec.settings.task.data_hash())  # type: ignore[attr-defined]
 
 
-def _finished_counters(folder: RunFolder) -> dict[str, Any]:
+def _finished_counters(folder: RunFolder, total: int) -> Counters:
     """Step and training time of a run that can be evaluated."""
     status = folder.status()
     if status is not None and status.status in _FAILED:
@@ -191,8 +198,8 @@ def _finished_counters(folder: RunFolder) -> dict[str, Any]:
         raise UsageError(
             f"the run in {folder.path} has not come to its end; `rmem train` with the same options goes on"
         )
-    counters: dict[str, Any] = checkpoint[1]["counters"]
-    return counters
+    with fitting(folder.path, "last"):
+        return saved_counters(checkpoint[1], total)
 
 
 def _set_up(folder: RunFolder, machine: Machine) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from filelock import FileLock, Timeout
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from rmem_cli.errors import DataError, RmemError, RunsFailedError, UsageError
-from rmem_cli.files import write_atomically
+from rmem_cli.files import read_small, write_atomically
 from rmem_cli.results.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ HOW_TO_TRAIN = (
 _UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
 _TRACEBACK = "traceback.txt"
 _LONGEST_PART = 120
-_COMPLETE_ROW = re.compile(r"^(?P<step>[0-9]+),[^,\n]+,[^,\n]+,[^,\n]+\n", re.MULTILINE)
+_MOST_THREADS = 4096
+_LONGEST_CURVE = 1 << 30  # bytes
+_COMPLETE_ROW = re.compile(r"(?P<step>[0-9]{1,18}),\w+,\w+,(?P<value>[^,\n]+)", re.ASCII)
 
 
 class RunBusyError(UsageError):
@@ -63,7 +66,9 @@ class Environment:
         platform: Operating system and processor.
     """
 
-    threads: int
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    threads: Annotated[int, Field(ge=1, le=_MOST_THREADS)]
     device: str
     dtype: str
     op_paths: str
@@ -98,8 +103,10 @@ class RunStatus:
         message: Why, where the status needs a reason.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     status: Status
-    step: int
+    step: Annotated[int, Field(ge=0)]
     message: str = ""
 
 
@@ -198,10 +205,14 @@ class RunFolder:
 
     def clear(self) -> None:
         """Forget the run's checkpoints, environment and status, so that it starts all over again."""
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
         # The status goes last: as long as it is there, a run killed in between is known to need clearing.
-        for name in (_TRACEBACK, "metrics.csv", "environment.json", "status.json"):
-            (self.path / name).unlink(missing_ok=True)
+        for name in ("checkpoints", _TRACEBACK, "metrics.csv", "environment.json", "status.json"):
+            path = self.path / name
+            with _written(path):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def unforeseen_errors(self) -> Iterator[None]:
@@ -314,17 +325,41 @@ class LearningCurve:
 
         Raises:
             UsageError: It cannot be written; the curve is as it was.
+            DataError: It is damaged.
         """
-        rows = [row for row in _COMPLETE_ROW.finditer(self.text()) if int(row["step"]) <= step]
+        rows = [f"{row[0]}\n" for row in self._rows() if int(row["step"]) <= step] if step >= 0 else []
         with _written(self._path):
-            write_atomically(self._path, "".join([self._header, *(row[0] for row in rows)]).encode())
+            write_atomically(self._path, "".join([self._header, *rows]).encode())
 
     def text(self) -> str:
-        """The whole file; empty if there is none."""
+        """The whole file; empty if there is none.
+
+        Raises:
+            DataError: It cannot be read.
+        """
         try:
+            if self._path.stat().st_size > _LONGEST_CURVE:
+                raise _damaged(self._path)
             return self._path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise _damaged(self._path) from error
+
+    def _rows(self) -> Iterator[re.Match[str]]:
+        """The rows, without a last one that is half-written.
+
+        Raises:
+            DataError: Another one is not a row.
+        """
+        *lines, _ = self.text().split("\n")
+        if lines and lines[0] != self._header.strip():
+            raise _damaged(self._path)
+        for line in lines[1:]:
+            row = _COMPLETE_ROW.fullmatch(line)
+            if row is None or not _is_number(row["value"]):
+                raise _damaged(self._path)
+            yield row
 
 
 @contextmanager
@@ -337,6 +372,14 @@ def _written(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({error.strerror or error}); make room or make it writable, then run "
             "the same command again to go on from the last checkpoint"
         ) from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageError:
@@ -361,11 +404,15 @@ def _write_json(path: Path, content: _Content) -> None:
 
 def _read_json(path: Path, kind: type[_Content]) -> _Content | None:
     try:
-        return kind(**json.loads(path.read_bytes()))
+        return TypeAdapter(kind).validate_json(read_small(path), strict=True)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{path} is damaged; delete its folder and train again with --rerun all, "
-            "which repeats the run from its start"
-        ) from error
+    except (ValueError, OSError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"{path} is damaged; delete its folder and train again with --rerun all, which repeats the run from "
+        "its start"
+    )

@@ -13,9 +13,10 @@ from rmem_cli.paths import runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.language_model import LanguageModel
-from rmem_cli.training.checkpoint import load_checkpoint
+from rmem_cli.training.checkpoint import fitting, load_checkpoint
 from rmem_cli.training.loop import build_seeded_model, build_task
 from rmem_cli.training.next_symbol import next_logits
+from rmem_cli.training.restoring import load_weights
 from rmem_cli.training.run import Machine
 from rmem_cli.training.run_folder import HOW_TO_TRAIN, run_path
 
@@ -132,13 +133,16 @@ def open_language_model(
     task = _language_model(spec, run)
     path = run_path(spec, spec.train_hash(spec.settings.task.data_hash()), runs_root())  # type: ignore[attr-defined]
     names = ("best", "last") if checkpoint is None else (checkpoint,)
-    loaded = next(filter(None, (load_checkpoint(path, name) for name in names)), None)
-    if loaded is None:
+    loaded = ((name, load_checkpoint(path, name)) for name in names)
+    found = next(((name, each[0]) for name, each in loaded if each is not None), None)
+    if found is None:
         wanted = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
         raise UsageError(f"{run} has no {wanted} in {path}; {HOW_TO_TRAIN}")
     torch.set_num_threads(machine.threads)
     model = build_seeded_model(spec.settings, task, spec.seed, torch.device(machine.device))
-    model.load_state_dict(loaded[0])
+    name, weights = found
+    with fitting(path, name):
+        load_weights(model, weights)
     return model.eval(), task
 
 

@@ -176,15 +176,15 @@ def test_a_reader_gets_the_new_checkpoint_when_the_old_one_is_replaced_under_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_checkpoint(tmp_path, "last", WEIGHTS, {"step": 1})
-    read = Path.read_bytes
+    open_it = Path.open
 
-    def replace_then_read(path: Path) -> bytes:
+    def replace_then_open(path: Path, mode: str) -> Any:
         if path.name == "weights.safetensors":
             monkeypatch.undo()
             save_checkpoint(tmp_path, "last", WEIGHTS, {"step": 2})
-        return read(path)
+        return open_it(path, mode)
 
-    monkeypatch.setattr(Path, "read_bytes", replace_then_read)
+    monkeypatch.setattr(Path, "open", replace_then_open)
     assert load(tmp_path)[1] == {"step": 2}
 
 
