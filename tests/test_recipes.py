@@ -1,6 +1,7 @@
 """Every recipe that comes with rmem, from its file to its rows."""
 
 import csv
+import json
 import os
 import sys
 from importlib.resources import files
@@ -79,7 +80,7 @@ def test_it_runs_to_its_end_at_smoke_scale_and_is_then_up_to_date(
     specs = load_recipe(name).runs("smoke")
     for data_set in {each for spec in specs for each in spec.settings.task.data_sets()}:
         write_made_up(*data_set)
-    assert rmem(monkeypatch, "train", name, "--scale", "smoke") == 0
+    assert rmem(monkeypatch, "train", name, "--scale", "smoke", "--json") == 0
     expected = {
         (spec.row, spec.cell, str(spec.seed), protocol.name, metric)
         for spec in specs
@@ -92,8 +93,9 @@ def test_it_runs_to_its_end_at_smoke_scale_and_is_then_up_to_date(
     assert len(found) == len(expected)
     assert {(row["status"], row["scale"]) for row in rows} == {("ok", "smoke")}
     assert all(float(row["value"]) >= 0 for row in rows)
-    table = capsys.readouterr().out
-    assert all(spec.title in table for spec in specs)
+    (table,) = json.loads(capsys.readouterr().out)["tables"]
+    titles = {line["title"] for section in table["sections"] for line in section["lines"]}
+    assert {spec.title for spec in specs} <= titles
 
     before = {path: path.read_bytes() for path in Path(os.environ["RMEM_RESULTS"]).rglob("*.csv")}
     monkeypatch.setattr("rmem_cli.training.experiment.train_run", None)
