@@ -44,12 +44,16 @@ def read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [n, 3072] and labels [n] of a batch of the binary version.
 
     Raises:
-        DataError: Its size is not that of whole images.
+        DataError: Its size is not that of whole images, or a label is none of the classes.
     """
     content = np.fromfile(path, np.uint8)
     if len(content) % (1 + _PIXELS):
         raise DataError(f"{path} does not consist of images of {_PIXELS} bytes and a label.")
     records = content.reshape(-1, 1 + _PIXELS)
+    if (records[:, 0] >= len(CLASSES)).any():
+        raise DataError(
+            f"{path} has labels beyond the {len(CLASSES)} classes: it is not a batch of CIFAR-10."
+        )
     return records[:, 1:], records[:, 0]
 
 

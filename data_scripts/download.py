@@ -50,15 +50,36 @@ class Patience:
 
 
 class UnavailableError(DataError):
-    """No mirror gave the file."""
+    """No mirror gave the file.
+
+    Attributes:
+        unreachable: Hosts that there is no connection to.
+        refusals: What the other hosts did, host by host; empty if there is none.
+    """
+
+    def __init__(self, file: SourceFile, failures: "Sequence[tuple[str, _MirrorError]]") -> None:
+        why = "; ".join(f"{host}: {error}" for host, error in failures)
+        super().__init__(f"{file.name} could not be downloaded ({why})")
+        self.unreachable = {host for host, error in failures if isinstance(error, _UnreachableError)}
+        self.refusals = "; ".join(
+            f"{host}: {error}" for host, error in failures if host not in self.unreachable
+        )
 
 
 class _MirrorError(Exception):
     """This mirror does not give the file; the message says why."""
 
 
+class _UnreachableError(_MirrorError):
+    """There is no connection to this mirror."""
+
+
 class _CutError(Exception):
     """This request failed, but another may go on from where it stopped; the message says why."""
+
+
+class _NoConnectionError(_CutError):
+    """No connection came about."""
 
 
 def download(
@@ -98,16 +119,22 @@ def download(
         if job.target.is_file() and job.mismatch(job.target) is None:
             return job.target
         job.target.parent.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for url in urls:
+    failures: list[tuple[str, _MirrorError]] = []
+    for place, url in enumerate(urls, start=1):
         try:
             job.from_mirror(url)
         except _MirrorError as error:
-            failures.append(f"{urlsplit(url).netloc or url}: {error}")
-            say(console, f"{file.name}: {failures[-1]}")
+            failures.append((host_of(url), error))
+            if place < len(urls) and not isinstance(error, _UnreachableError):
+                say(console, f"{file.name}: {host_of(url)}: {error}")
         else:
             return job.target
-    raise UnavailableError(f"{file.name} could not be downloaded ({'; '.join(failures)})")
+    raise UnavailableError(file, failures)
+
+
+def host_of(url: str) -> str:
+    """The host that an address names."""
+    return urlsplit(url).netloc or url
 
 
 def set_aside(path: Path) -> Path:
@@ -164,7 +191,8 @@ class _Download:
                 fruitless = 0 if self.received() > reached else fruitless + 1
                 reached = max(reached, self.received())
                 if fruitless >= self.patience.attempts:
-                    raise _MirrorError(str(error)) from error
+                    no_connection = isinstance(error, _NoConnectionError) and reached == 0
+                    raise (_UnreachableError if no_connection else _MirrorError)(str(error)) from error
             if fruitless:
                 time.sleep(self.patience.backoff * 2 ** (fruitless - 1))
         raise _MirrorError(f"the connection was cut {_MOST_REQUESTS} times")
@@ -273,17 +301,17 @@ def _network_errors_named(patience: Patience) -> Iterator[None]:
     try:
         yield
     except (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError) as error:
-        raise _MirrorError(f"no connection within {patience.connect:g} s") from error
+        raise _UnreachableError(f"no connection within {patience.connect:g} s") from error
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise _CutError(f"nothing came for {patience.read:g} s") from error
     except requests.exceptions.ProxyError as error:
-        raise _CutError("the proxy refused or could not be reached") from error
+        raise _NoConnectionError("the proxy refused or could not be reached") from error
     except requests.exceptions.SSLError as error:
         raise _MirrorError("its certificate was not accepted") from error
     except requests.exceptions.TooManyRedirects as error:
         raise _MirrorError("it redirects without end") from error
     except requests.exceptions.ConnectionError as error:
-        raise _CutError("no connection") from error
+        raise _NoConnectionError("no connection") from error
     except (urllib3.exceptions.HTTPError, requests.exceptions.ChunkedEncodingError) as error:
         raise _CutError("the connection was cut") from error
     except requests.exceptions.RequestException as error:

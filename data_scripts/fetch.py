@@ -17,7 +17,7 @@ from rmem_cli.paths import data_root
 
 from .dataset import Dataset, Form
 from .download import Patience
-from .gather import Obtained, from_path, from_sources
+from .gather import Obtained, from_path, from_sources, refuse_no_copy
 from .progress import say
 
 
@@ -42,11 +42,14 @@ def fetch(
         Whether anything had to be done.
 
     Raises:
-        DataError: It could not be had. What was downloaded is kept and continued by the next call.
+        DataError: It could not be had, or nothing is at the path. What was downloaded is kept and continued
+            by the next call.
         UsageError: A local copy is offered for a data set that is generated.
     """
     if path is not None and not dataset.files:
         raise UsageError(f"{dataset.name} is generated, not imported: `rmem fetch {dataset.name}`.")
+    if path is not None:
+        refuse_no_copy(path)
     home = data_root() / dataset.name
     try:
         with _alone(home, console):

@@ -1,9 +1,9 @@
 """Getting a data set's files together, every one verified: from a local copy, or from its public sources."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,11 +12,16 @@ from rmem_cli.errors import DataError
 
 from .checksum import CHUNK, Digest
 from .dataset import Dataset, Source, SourceFile
-from .download import Patience, UnavailableError, download, set_aside
+from .download import Patience, UnavailableError, download, host_of, set_aside
 from .progress import say
-from .unpack import ARCHIVE_SUFFIXES, Member, members
+from .unpack import ARCHIVE_SUFFIXES, Member, base_name, is_packed, members
 
-_DEEPEST = 4  # folders below the one given to --from that are looked into
+_MOST_TOLD = 20
+_MOST_NAMED = 3
+_HEAD = 512
+_RETURNS = "its lines end as on Windows (CRLF); with line feeds alone, as published, it is right"
+_PAGES = (b"<!doctype html", b"<html", b"<?xml version")
+_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Obtained:
 
 
 class _Search:
-    """Files of a data set found so far, look-alikes with other content, and what could not be read.
+    """Files of a data set found so far, look-alikes with other content, and what else was looked at in vain.
 
     Args:
         dataset: What is looked for.
@@ -57,41 +62,65 @@ class _Search:
         self.found: dict[str, Obtained] = {}
         self.wrong: dict[str, str] = {}
         self.problems: list[str] = []
+        self.in_vain: list[str] = []
+        self.unreachable: set[str] = set()
 
     def missing(self) -> list[SourceFile]:
         return self.dataset.missing(self.found)
 
-    def named_like(self, name: str) -> list[SourceFile]:
-        """Files not yet found that this could be."""
-        wanted = (*self.dataset.files, *self.dataset.alternative)
-        base = PurePosixPath(name).name
-        return [file for file in wanted if file.name not in self.found and base in file.base_names]
+    def alike(self, name: str, size: int | None) -> list[SourceFile]:
+        """Files not yet found that this could be: first those of its name, then those known by their content.
+
+        Args:
+            name: Its name.
+            size: Its size, if it says.
+        """
+        wanted = [
+            file for file in (*self.dataset.files, *self.dataset.alternative) if file.name not in self.found
+        ]
+        named = [file for file in wanted if base_name(name) in file.base_names]
+        known = [file for file in wanted if file.checksum and file.size is not None]
+        return named + [file for file in known if file not in named and size in (None, file.size)]
 
     def look_into(self, path: Path, origin: str, *, verified: bool = False) -> None:
-        """Take what a plain file or an archive holds of the missing files.
+        """Take what a plain file or an archive holds of the missing files; note what it is, if it has none.
 
         Args:
             path: The file.
             origin: Where it came from.
             verified: Whether its own content is already known to be right.
         """
-        if path.name.endswith(ARCHIVE_SUFFIXES) and (alike := self.named_like(path.name)):
+        if path.name.endswith(ARCHIVE_SUFFIXES) and (alike := self._archives(path.name)):
             with path.open("rb") as handle:  # an archive that is itself a file of the data set
                 self._take(path, Member(path.name, lambda: handle, plain=True), alike, origin, verified)
             return
+        before, names = len(self.found) + len(self.wrong), []
         for member in members(path, self.dataset.most_unpacked):
-            if alike := self.named_like(member.name):
+            names.append(member.name)
+            if alike := self.alike(member.name, member.size):
                 self._take(path, member, alike, origin, verified)
             if not self.missing():
                 return
+        if len(self.found) + len(self.wrong) == before:
+            self.in_vain.append(_why_none(path, names))
+
+    def _archives(self, name: str) -> list[SourceFile]:
+        """Files not yet found that are archives of this name."""
+        wanted = (*self.dataset.files, *self.dataset.alternative)
+        return [file for file in wanted if file.name not in self.found and name in file.base_names]
 
     def _take(self, path: Path, member: Member, alike: list[SourceFile], origin: str, verified: bool) -> None:
-        copy = None if member.plain else self.folder / (PurePosixPath(member.name).name + ".unpacked")
-        digest = _read(member, alike, copy)
+        copy = None if member.plain else self.folder / "member.unpacked"
+        digest, with_line_feeds = _read(member, alike, copy)
         fitting = next((file for file in alike if file.mismatch(digest) is None), None)
         if fitting is None:
             where = path if member.plain else f"{member.name} in {path}"
-            self.wrong[alike[0].name] = f"{where}: {alike[0].mismatch(digest)}"
+            named = [file for file in alike if base_name(member.name) in file.base_names]
+            returns = next((file for file in alike if file.mismatch(with_line_feeds) is None), None)
+            if returns is not None and returns.checksum:
+                self.wrong[returns.name] = f"{where}: {_RETURNS}"
+            elif named:
+                self.wrong[named[0].name] = f"{where}: {named[0].mismatch(digest)}"
             if copy:
                 copy.unlink()
             return
@@ -121,10 +150,9 @@ def from_path(
     Raises:
         DataError: There is no such path, or it lacks files or holds others; the message lists them.
     """
-    if not path.exists():
-        raise DataError(f"There is nothing at {path}: --from takes a folder, an archive or a file.")
+    refuse_no_copy(path)
     search = _Search(dataset, folder)
-    for candidate in _candidates(dataset, path):
+    for candidate in _candidates(search, path):
         if not search.missing():
             break
         try:
@@ -134,6 +162,24 @@ def from_path(
     if search.missing() and not (allow_missing and search.found):
         raise DataError(f"{path} does not give {_list_missing(search)}")
     return search.found
+
+
+def refuse_no_copy(path: Path) -> None:
+    """Refuse a path that cannot be a local copy.
+
+    Raises:
+        DataError: There is nothing, or neither a folder nor a file.
+    """
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be looked at ({error.strerror}): --from takes another path."
+        ) from error
+    if not there:
+        raise DataError(f"There is nothing at {path}: --from takes a folder, an archive or a file.")
+    if not (path.is_dir() or path.is_file()):
+        raise DataError(f"{path} is neither a folder nor a file: --from takes one of them.")
 
 
 def from_sources(
@@ -168,21 +214,26 @@ def from_sources(
             f"Try again later (what arrived is kept), or import a local copy with "
             f"`rmem fetch {dataset.name} --from PATH`."
         )
-        why = "; ".join(search.problems) or "no public source is known"
+        hosts = ", ".join(sorted(search.unreachable))
+        problems = [*search.problems, *([f"there is no connection to {hosts}"] if hosts else [])]
+        why = "; ".join(problems) or "no public source is known"
         raise DataError(f"{dataset.name} is not complete: {why}. {advice}")
     return search.found
 
 
 def _try_source(source: Source, search: _Search, console: Console, patience: Patience | None) -> None:
     """Download from a source and take what it holds; what went wrong is noted in the search."""
+    urls = [url for url in source.urls if host_of(url) not in search.unreachable]
+    if not urls:
+        return
     if source.unverified:
         say(console, f"{source.file.name}: this address is unverified ({source.unverified})")
     try:
-        path = download(
-            source.file, source.urls, search.folder, console, browser=source.browser, patience=patience
-        )
+        path = download(source.file, urls, search.folder, console, browser=source.browser, patience=patience)
     except UnavailableError as error:
-        search.problems.append(str(error))
+        search.unreachable |= error.unreachable
+        if error.refusals:
+            search.problems.append(f"{source.file.name} could not be downloaded ({error.refusals})")
         return
     try:
         search.look_into(path, source.urls[0], verified=source.file.checksum != "")
@@ -200,41 +251,96 @@ def _list_missing(search: _Search) -> str:
     missing, problems = search.missing(), search.problems
     name = search.dataset.name
     lines = [_describe_missing(file, search.wrong) for file in missing]
-    listed = "\n".join(f"  - {line}" for line in [*lines, *problems])
+    listed = "\n".join(f"  - {line}" for line in [*lines, *_first([*problems, *search.in_vain])])
     partly = f"\n`rmem fetch {name} --from PATH --allow-missing` prepares the rest." if search.found else ""
     of = len(missing) + sum(file.name in search.found for file in search.dataset.files)
     return f"{len(missing)} of the {of} files of {name}:\n{listed}{partly}"
 
 
-def _candidates(dataset: Dataset, path: Path) -> list[Path]:
-    """Files worth opening: in a folder, those named like the wanted ones (also with .gz), then archives."""
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - _MOST_TOLD
+    return [*lines[:_MOST_TOLD], *([f"and {more:,} more like these"] if more > 0 else [])]
+
+
+def _candidates(search: _Search, path: Path) -> list[Path]:
+    """Files worth opening: in a folder, those of a wanted name, archives, then those of a wanted size."""
     if path.is_file():
         return [path]
-    wanted = {name for file in (*dataset.files, *dataset.alternative) for name in file.base_names}
-    inside = sorted(_files_below(path, _DEEPEST))
-    named = [file for file in inside if file.name.removesuffix(".gz") in wanted]
+    wanted = (*search.dataset.files, *search.dataset.alternative)
+    names = {name for file in wanted for name in file.base_names}
+    sizes = {file.size for file in wanted if file.checksum}
+    inside = sorted(_files_below(path, search.problems))
+    named = [file for file in inside if file.name in names or base_name(file.name) in names]
     archives = [file for file in inside if file.name.endswith(ARCHIVE_SUFFIXES)]
-    return list(dict.fromkeys([*named, *archives]))
+    sized = [file for file in inside if _size(file) in sizes or is_packed(_head(file))]
+    candidates = list(dict.fromkeys([*named, *archives, *sized]))
+    if others := len(inside) - len(candidates):
+        search.in_vain.append(f"{path} holds {_files(others)} besides, of no name or size that is wanted")
+    return candidates
 
 
-def _files_below(folder: Path, depth: int) -> Iterator[Path]:
-    for child in folder.iterdir():
-        if child.is_file():
-            yield child
-        elif depth and child.is_dir() and not child.is_symlink():
-            yield from _files_below(child, depth - 1)
+def _files_below(folder: Path, problems: list[str]) -> Iterator[Path]:
+    """All files in a folder and those below; links to folders are not followed."""
+
+    def note(error: OSError) -> None:
+        problems.append(f"{error.filename} cannot be read: {error.strerror}")
+
+    for parent, _, names in os.walk(folder, onerror=note):
+        yield from (path for name in names if (path := Path(parent, name)).is_file())
 
 
-def _read(member: Member, alike: Iterable[SourceFile], copy: Path | None) -> Digest:
-    """Hash a member; if asked, copy it, but no more than the largest file it could be."""
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(_HEAD)
+    except OSError:
+        return b""
+
+
+def _why_none(path: Path, names: Collection[str]) -> str:
+    """Why a file is no copy of what is wanted, in a line."""
+    head = _head(path)
+    if head.lstrip().lower().startswith(_PAGES):
+        return f"{path} is a web page, not what its name says"
+    if head.startswith(_POINTER):
+        return f"{path} is a pointer of Git LFS, not the file itself"
+    if not is_packed(head):
+        return f"{path} has {_size(path) or 0:,} bytes, as none of the files that are wanted"
+    some = ", ".join(list(names)[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+    return f"{path} holds {_files(len(names))} of no name or size that is wanted" + (
+        f" ({some})" if some else ""
+    )
+
+
+def _files(count: int) -> str:
+    return "one file" if count == 1 else f"{count:,} files"
+
+
+def _read(member: Member, alike: Iterable[SourceFile], copy: Path | None) -> tuple[Digest, Digest]:
+    """Hash a member, as it is and with line feeds alone; if asked, copy it, up to the size it could have."""
     most = max(file.most for file in alike)
-    digest, stream = Digest(file.algorithm for file in alike), member.open()
+    algorithms = {file.algorithm for file in alike}
+    digest, with_line_feeds, stream = Digest(algorithms), Digest(algorithms), member.open()
+    held_back = b""
     with (copy or Path(os.devnull)).open("wb") as handle:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
             if digest.size <= most:
                 handle.write(chunk)
-    return digest
+            if digest.size == len(chunk) and b"\r\n" not in chunk:
+                with_line_feeds = digest  # its lines end as they should, or it has none
+            if with_line_feeds is not digest:
+                text = held_back + chunk
+                held_back = text[-1:] if text.endswith(b"\r") else b""
+                with_line_feeds.update(text.removesuffix(b"\r").replace(b"\r\n", b"\n"))
+    return digest, with_line_feeds
 
 
 def _describe_missing(file: SourceFile, wrong: dict[str, str]) -> str:

@@ -1,7 +1,5 @@
 """Articles with summaries, from JSON lines or CSV, streamed into the form `pairs` (`rmem_cli.data.pairs`)."""
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -13,10 +11,11 @@ from rmem_cli.data.texts import text_chunks
 from rmem_cli.data.writer import Content
 from rmem_cli.errors import DataError
 
+from .records import Record, read_records
+
 _ARTICLE = ("article", "article_text", "text", "document")
 _SUMMARY = ("summary", "highlights", "abstract", "abstract_text")
 _ID = ("id", "article_id")
-_LONGEST_FIELD = 1 << 27
 _BLOCK = 256
 
 
@@ -38,7 +37,7 @@ def pair_content(splits: Mapping[str, Iterable[Pair]]) -> Content:
 
 
 def read_pairs(path: Path) -> Iterator[Pair]:
-    """The pairs of a file of JSON lines or of a CSV file with a header; its content tells which.
+    """The pairs of a file of JSON or of a CSV file with a header (see `data_scripts.records`).
 
     Fields may be named as in any of the usual copies: `article`, `article_text`, `text` or `document`;
     `summary`, `highlights`, `abstract` or `abstract_text`; `id` or `article_id`.
@@ -46,48 +45,33 @@ def read_pairs(path: Path) -> Iterator[Pair]:
     Raises:
         DataError: It is neither, or lacks the fields.
     """
-    with path.open(encoding="utf-8", newline="") as handle:
-        is_json = handle.read(1) == "{"
-    yield from _read_json_lines(path) if is_json else _read_csv(path)
+    for place, record in read_records(path, (*_ARTICLE, *_SUMMARY, *_ID)):
+        yield _pair(place, record)
 
 
-def _read_json_lines(path: Path) -> Iterator[Pair]:
-    with path.open(encoding="utf-8", newline="\n") as handle:
-        for number, line in enumerate(handle, start=1):
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: this is not a line of JSON: {error}.") from error
-            yield _pair(record, path, number)
-
-
-def _read_csv(path: Path) -> Iterator[Pair]:
-    csv.field_size_limit(_LONGEST_FIELD)
-    with path.open(encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        try:
-            for record in reader:
-                yield _pair(record, path, reader.line_num)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{path}:{reader.line_num}: this is not a line of CSV: {error}.") from error
-
-
-def _pair(record: object, path: Path, line: int) -> Pair:
-    if not isinstance(record, dict):
-        raise DataError(f"{path}:{line}: this is not a record with an article and a summary.")
-    article, summary = (_field(record, names) for names in (_ARTICLE, _SUMMARY))
+def _pair(place: str, record: Record) -> Pair:
+    article, summary = (_field(place, record, names) for names in (_ARTICLE, _SUMMARY))
     if article is None or summary is None:
-        raise DataError(f"{path}:{line}: there is no article with a summary here, but {', '.join(record)}.")
-    return Pair(_field(record, _ID) or "", article, summary)
+        raise DataError(f"{place}: there is no article with a summary here, but {', '.join(record)}.")
+    return Pair(_field(place, record, _ID) or "", article, summary)
 
 
-def _field(record: Mapping[str, object], names: Iterable[str]) -> str | None:
+def _field(place: str, record: Record, names: Iterable[str]) -> str | None:
     """The first of these fields that is there; a list of sentences as lines, without the tags around them."""
-    value = next((record[name] for name in names if name in record), None)
-    if isinstance(value, list):
-        sentences = (str(sentence).removeprefix("<S>").removesuffix("</S>") for sentence in value)
-        return "\n".join(" ".join(sentence.split()) for sentence in sentences)
-    return value if isinstance(value, str) else None
+    name = next((name for name in names if record.get(name) is not None), None)
+    if name is None:
+        return None
+    value = record[name]
+    if isinstance(value, int) and name in _ID:
+        value = str(value)
+    if isinstance(value, list) and all(isinstance(sentence, str) for sentence in value):
+        sentences = (sentence.removeprefix("<S>").removesuffix("</S>") for sentence in value)
+        value = "\n".join(" ".join(sentence.split()) for sentence in sentences)
+    if not isinstance(value, str):
+        raise DataError(f"{place}: {name} is not text, nor a list of sentences.")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise DataError(f"{place}: {name} holds half of a character (a lone surrogate).")
+    return value
 
 
 def _chunks(splits: Mapping[str, Iterable[Pair]]) -> Iterator[tuple[str, np.ndarray]]:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from rmem_cli.data.decoded import decoded
-from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.data.prepared import SENTENCEPIECE, Prepared, open_prepared
 from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, whole_lines
 from rmem_cli.data.writer import Content, smallest_unsigned, write_prepared
 from rmem_cli.errors import DataError, UsageError
@@ -38,7 +38,7 @@ def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
     if not dataset.text_form:
         raise UsageError(f"{dataset.name} is not plain text: --sentencepiece does not go with it.")
     text = open_prepared(dataset.name, dataset.text_form)
-    form = f"sentencepiece-{size}"
+    form = f"{SENTENCEPIECE}{size}"
     if is_made_from(text, form):
         say(console, f"{dataset.name} ({form}) is here.")
         return open_prepared(dataset.name, form)

@@ -35,16 +35,16 @@ def _characters(path: Path) -> Iterator[str]:
         yield "".join(line.strip().replace(" ", "_") + "\n" for line in lines)
 
 
-_TRAIN = SourceFile(
-    "ptb.train.txt", 5_101_618, "sha256:fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"
+def _file(split: str, size: int, sha256: str) -> SourceFile:
+    """One split; many copies leave the first part of its name out."""
+    return SourceFile(f"ptb.{split}.txt", size, f"sha256:{sha256}", aliases=(f"{split}.txt",))
+
+
+_FILES = (
+    _file("train", 5_101_618, "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"),
+    _file("valid", 399_782, "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"),
+    _file("test", 449_945, "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"),
 )
-_VALID = SourceFile(
-    "ptb.valid.txt", 399_782, "sha256:c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"
-)
-_TEST = SourceFile(
-    "ptb.test.txt", 449_945, "sha256:dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"
-)
-_FILES = (_TRAIN, _VALID, _TEST)
 _NAMES = tuple(file.name for file in _FILES)
 
 PTB = Dataset(

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from rmem_cli.ops.rotation import rotate, rotation_components, rotation_operator
     from rmem_cli.training.segments import RecurrentMemoryTransformerWrapper
 
-__version__: str
+    __version__: str
+
 __all__ = [
     "RUM",
     "URLSTM",
@@ -32,7 +33,7 @@ _LOCATIONS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that the command line starts without torch, and at once."""
+    """Import a public name on first use, so that the command line starts without torch."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,11 +1,8 @@
 """The Typer application: subcommands, global options, and errors turned into exit codes."""
 
-import contextlib
-import errno
-import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -20,7 +17,10 @@ from rmem_cli.commands.sample import sample
 from rmem_cli.commands.show import show
 from rmem_cli.commands.train import train
 from rmem_cli.commands.validate import validate
-from rmem_cli.errors import RmemError, UsageError
+from rmem_cli.errors import RmemError
+from rmem_cli.interrupts import EXIT_CODE, MESSAGE, ignore_interrupts
+from rmem_cli.streams import guarded_streams
+from rmem_cli.visible import visible
 
 app = typer.Typer(
     name="rmem",
@@ -45,38 +45,27 @@ app.command("doctor")(doctor)
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one message and its exit code."""
     _bound_spinning()
-    _write_what_can_be_encoded()
-    try:
+    with guarded_streams():
         try:
-            app()
-        finally:
-            sys.stdout.flush()
-    except RmemError as error:
-        with contextlib.suppress(OSError):  # of a terminal that was closed
-            sys.stderr.write(f"rmem: {error}\n")
-        raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:
-        # Whoever read the output has had enough, as in `rmem list | head -1`.
-        _write_no_more()
-        raise SystemExit(0) from None
-    except OSError as error:
-        # Of a file there is a name.
-        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
+        except RmemError as error:
+            sys.stderr.write(f"rmem: {visible(str(error))}\n")
+            raise SystemExit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _end_interrupted()
+        except SystemExit as ended:
+            if ended.code == EXIT_CODE:  # typer's silent end of a KeyboardInterrupt
+                _end_interrupted()
             raise
-        _write_no_more()
-        sys.stderr.write(f"rmem: what is printed cannot be written: {error.strerror}\n")
-        raise SystemExit(UsageError.exit_code) from None
 
 
-def _write_no_more() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _write_what_can_be_encoded() -> None:
-    """Print a question mark for what the encoding of a terminal or a file lacks."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+def _end_interrupted() -> NoReturn:
+    ignore_interrupts()
+    sys.stderr.write(MESSAGE)
+    raise SystemExit(EXIT_CODE) from None
 
 
 def _bound_spinning() -> None:

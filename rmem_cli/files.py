@@ -1,7 +1,8 @@
-"""Files that are there as a whole or not at all, whenever the process or the machine stops."""
+"""Files that are there as a whole or not at all, whenever the process or the machine stops; hashes."""
 
 import contextlib
 import errno
+import hashlib
 import os
 from pathlib import Path
 
@@ -38,6 +39,16 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hex.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

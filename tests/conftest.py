@@ -34,10 +34,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path, monkeypatch):
-    """No test reads or writes the user's own data, runs or results."""
+    """No test reads or writes the user's own data, runs, results or caches, but for what was compiled."""
     monkeypatch.setenv("RMEM_DATA", str(tmp_path / "rmem-data"))
     monkeypatch.setenv("RMEM_RUNS", str(tmp_path / "rmem-runs"))
     monkeypatch.setenv("RMEM_RESULTS", str(tmp_path / "rmem-results"))
+    monkeypatch.setenv("RMEM_CACHE", str(tmp_path / "rmem-cache"))
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +53,7 @@ def real_data():
     return Path(os.environ["RMEM_TEST_DATA"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_text():
     """Writes a made-up text as a prepared data set: the symbols of each split, or how many.
 

@@ -68,6 +68,7 @@ def test_what_cannot_be_printed_is_one_sentence(command):
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_what_an_encoding_lacks_is_printed_as_a_question_mark(encoding):
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    Path(environment["RMEM_RESULTS"]).mkdir()
     ended = rmem("report", "quickstart", env=environment, capture_output=True, check=True)
     assert b"?" in ended.stdout
     assert ended.stderr == b""

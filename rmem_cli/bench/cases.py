@@ -110,11 +110,12 @@ class Case:
         ]
 
 
-def find_cases(names: Iterable[str], forms: Iterable[str] = ()) -> list[Case]:
-    """Cases by their names, or by how their names begin; all of them if none is named.
+def find_cases(names: Iterable[str], forms: Iterable[str] = (), *, quick: bool = False) -> list[Case]:
+    """Cases by their names, or by how their names begin; all of them, or the quick ones, if none is named.
 
     Args:
         names: Of cases.
+        quick: Whether the quick ones are enough where none is named.
         forms: The cases are reduced to these; without names, to those cases that have one of them.
 
     Raises:
@@ -131,6 +132,7 @@ def find_cases(names: Iterable[str], forms: Iterable[str] = ()) -> list[Case]:
     return [
         case.only([form for form in case.forms if form in kept])
         for case in CASES
+        if not (quick and case.name not in QUICK)
         if not kept or any(form in kept for form in case.forms)
     ]
 
@@ -297,3 +299,9 @@ CASES: list[Case] = [
         "prenorm_rmt", ("full", "replay"), {"kind": "prenorm_rmt", "memory_tokens": 10, **_TRANSFORMER}
     ),
 ]
+# One of each family, whose slowest forms take seconds, too.
+QUICK = (
+    "ur_lstm-h256-b10-t500",
+    "rum-lambda1-h50-b32-t53",
+    "attention-h256-b4-t128",
+)

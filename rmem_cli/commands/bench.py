@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 def bench(
     cases: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CASE]...", help="Names, or how they begin; without any, all of them."),
+        typer.Argument(
+            metavar="[CASE]...", help="Names, or how they begin; without any, a quick one of each."
+        ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All cases, which takes half an hour, instead of the quick ones.")
+    ] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Timed steps of each form.")] = 20,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Begin no further round of a case after this long.")
-    ] = 60,
+        float | None,
+        typer.Option(
+            min=0,
+            help="Begin no further round of a case after this long.",
+            show_default="60; 10 of the quick ones",
+        ),
+    ] = None,
     form: Annotated[
         list[str] | None, typer.Option("--form", help="Only this form; may be given several times.")
     ] = None,
@@ -47,14 +57,17 @@ def bench(
 ) -> None:
     """Time training steps (forward and backward) of each operation: the equations as written, PyTorch, C++.
 
-    A case's forms take turns in one process, beside products of large matrices: torch's own, and the fastest
-    there is here, which no step outruns.
+    Without names, a quick case of each operation is measured, in a minute or two. A case's forms take turns
+    in one process, beside products of large matrices: torch's own, and the fastest there is here, which no
+    step outruns.
     """
     from rmem_cli.bench.beside import measure_beside
     from rmem_cli.bench.cases import find_cases
     from rmem_cli.bench.measure import measure
 
-    chosen = find_cases(cases or [], form or [])
+    quick = not (cases or every or list_cases)
+    chosen = find_cases(cases or [], form or [], quick=quick)
+    longest = seconds if seconds is not None else 10 if quick else 60
     if list_cases:
         for case in chosen:
             typer.echo(case.name)
@@ -62,26 +75,29 @@ def bench(
     # What cannot be measured here is refused, and what is to be built is built, before anything is measured.
     for case in chosen:
         case.forms_here()
-    for case in [each for one in chosen for each in ([one, *one.grown()] if growth else [one])]:
+    chosen = [each for one in chosen for each in ([one, *one.grown()] if growth else [one])]
+    for number, case in enumerate(chosen, 1):
+        typer.echo(f"measuring {case.name}, {number} of {len(chosen)}", err=True)
         if busy:
-            beside = measure_beside(case, busy, repeats, seconds)
+            beside = measure_beside(case, busy, repeats, longest)
             _show(beside, _table_beside(case.name, beside), as_json)
         else:
-            measurements = measure(case, repeats, seconds, memory=memory)
+            measurements = measure(case, repeats, longest, memory=memory)
             _show(measurements, _table(case.name, measurements), as_json)
 
 
 def _show(measurements: "Sequence[Measurement | BesideBusy]", table: "Table", as_json: bool) -> None:
     import dataclasses
-    import json
 
     from rich.console import Console
+
+    from rmem_cli.json_text import json_text
 
     if not as_json:
         Console(soft_wrap=True).print(table)
         return
     for each in measurements:
-        typer.echo(json.dumps(dataclasses.asdict(each)))
+        typer.echo(json_text(dataclasses.asdict(each), indent=None))
 
 
 def _empty_table(name: str, *columns: str) -> "Table":

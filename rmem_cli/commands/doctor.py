@@ -1,11 +1,34 @@
 """`rmem doctor`: what rmem finds on this machine."""
 
+from typing import TYPE_CHECKING, Annotated
 
-def doctor() -> None:
-    """Print the environment: versions, devices, folders, and which form of each operation runs, and why."""
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the environment: versions, devices, folders, and which form of each operation runs, and why.
+
+    With --json: an object of environment (rmem, python, torch, cpu, gpu), folders (variable to path) and
+    operations (name to form and reason).
+    """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from rmem_cli.json_text import json_text
+    from rmem_cli.visible import one_line
+
+    if as_json:
+        operations = {name: {"form": form, "reason": reason} for name, form, reason in _operations()}
+        found = {"environment": dict(_environment()), "folders": dict(_folders()), "operations": operations}
+        typer.echo(json_text(found))
+        return
     console = Console(highlight=False, soft_wrap=True)
     for title, lines_of in (
         ("environment", _environment),
@@ -14,7 +37,7 @@ def doctor() -> None:
     ):
         table = Table(title=title, title_justify="left", box=None, show_header=False)
         for line in lines_of():
-            table.add_row(*line)
+            table.add_row(*(Text(one_line(cell)) for cell in line))
         console.print(table)
 
 
@@ -38,14 +61,25 @@ def _environment() -> list[tuple[str, str]]:
 
 
 def _folders() -> list[tuple[str, str]]:
-    from rmem_cli.paths import data_root, native_root, results_root, runs_root
+    from rmem_cli import paths
 
     return [
-        ("RMEM_DATA", str(data_root())),
-        ("RMEM_RUNS", str(runs_root())),
-        ("RMEM_RESULTS", str(results_root())),
-        ("RMEM_NATIVE_CACHE", str(native_root())),
+        ("RMEM_DATA", _shown(paths.data_root)),
+        ("RMEM_RUNS", _shown(paths.runs_root)),
+        ("RMEM_RESULTS", _shown(paths.results_root)),
+        ("RMEM_CACHE", _shown(paths.cache_root)),
+        ("RMEM_NATIVE_CACHE", _shown(paths.native_root)),
     ]
+
+
+def _shown(root: "Callable[[], Path]") -> str:
+    """A folder, or why there is none."""
+    from rmem_cli.errors import UsageError
+
+    try:
+        return str(root())
+    except UsageError as error:
+        return f"none: {error}"
 
 
 def _operations() -> list[tuple[str, str, str]]:

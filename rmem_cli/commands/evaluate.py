@@ -19,14 +19,21 @@ def evaluate(
         Literal["best", "last"] | None,
         typer.Option(help="Which checkpoint, whatever the recipe says.", show_default=False),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate the checkpoints of trained runs and write the result rows.
 
     Evaluations can be changed: --set eval.test.examples=100000, --set eval.test.task.length=400.
+
+    With --json: an object of results, a list of objects with the columns of the result files by their names,
+    and failures, a list of objects with run and message. If the only run fails, there is no output.
     """
+    import dataclasses
+
     from rich.console import Console
 
     from rmem_cli.errors import RmemError, RunsFailedError
+    from rmem_cli.json_text import json_text
     from rmem_cli.recipe import load_recipe
 
     people = Console(stderr=True)
@@ -45,7 +52,7 @@ def evaluate(
     from rmem_cli.training.signals import stop_requested
 
     machine = choose_machine(device, jobs=1)
-    failures = []
+    failures, results = [], []
     with stop_requested() as stop:
         for spec in specs:
             try:
@@ -53,12 +60,15 @@ def evaluate(
             except RmemError as error:
                 if len(specs) == 1 or stop():
                     raise
-                failures.append(f"{label(spec)}: {error}")
+                failures.append({"run": label(spec), "message": str(error)})
                 continue
-            for each in rows:
+            results += [dataclasses.asdict(each) for each in rows]
+            for each in [] if as_json else rows:
                 value = "none" if each.value is None else f"{each.value:.6g}"
                 typer.echo(f"{label(spec)}: {each.protocol} {each.metric} {value} {each.unit}")
+    if as_json:
+        typer.echo(json_text({"results": results, "failures": failures}))
     for failure in failures:
-        people.print(failure, markup=False, highlight=False, soft_wrap=True)
+        people.print("{run}: {message}".format(**failure), markup=False, highlight=False, soft_wrap=True)
     if failures:
         raise RunsFailedError(f"{len(failures)} of {len(specs)} evaluations failed")

@@ -109,28 +109,25 @@ class _Wish:
 
 
 def _list(chosen: "list[Dataset]", *, as_json: bool) -> None:
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rmem_cli.commands.records import print_records
 
     users = _recipes_by_data_set()
     about = [_about(one, users.get(one.name, [])) for one in chosen]
     if as_json:
         _print_json(about)
         return
-    table = Table.grid(padding=(0, 2, 1, 0))
-    for known in about:
-        lines = [
-            f"{known['title']}, {_size(known)}; here: {_summary(known['here'])}",
-            f"licence: {known['licence']}",
-            f"citation: {known['citation']}",
-            f"recipes: {', '.join(known['recipes']) or 'none'}",
-        ]
-        table.add_row(Text(known["name"]), Text("\n".join(lines)))
-    width = None if sys.stdout.isatty() else 10_000  # lines are wrapped for people only
-    Console(width=width).print(table)
+    print_records(
+        {
+            "name": known["name"],
+            "title": known["title"],
+            "size": _size(known),
+            "here": _summary(known["here"]),
+            "licence": known["licence"],
+            "citation": known["citation"],
+            "recipes": ", ".join(known["recipes"]) or "none",
+        }
+        for known in about
+    )
 
 
 def _about(one: "Dataset", recipes: list[str]) -> dict[str, Any]:
@@ -185,9 +182,10 @@ def _recipes_by_data_set() -> dict[str, list[str]]:
 
 def _form_names(one: "Dataset") -> list[str]:
     """The forms of a data set, and those made of it here with sentencepiece."""
+    from rmem_cli.data.prepared import SENTENCEPIECE
     from rmem_cli.paths import data_root
 
-    made = sorted(folder.name for folder in (data_root() / one.name).glob("sentencepiece-*"))
+    made = sorted(folder.name for folder in (data_root() / one.name).glob(f"{SENTENCEPIECE}*"))
     return [*(form.name for form in one.forms), *made]
 
 
@@ -259,6 +257,6 @@ def _outcomes(one: "Dataset") -> dict[str, dict[str, Any]]:
 
 
 def _print_json(value: object) -> None:
-    import json
+    from rmem_cli.json_text import json_text
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json_text(value))

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 def list_recipes(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the recipes with their rows and scales, and the kinds of cores and tasks."""
-    import json
+    """List the recipes with their rows and scales, and the kinds of cores and tasks.
 
+    In a pipe, a recipe is a line, with tabs between name, title, paper, rows and scales.
+    """
     from rmem_cli.errors import UsageError
+    from rmem_cli.json_text import json_text
     from rmem_cli.recipe import list_recipes as names
     from rmem_cli.recipe import load_recipe
     from rmem_cli.recipe.registry import CORES, TASKS
@@ -27,7 +29,7 @@ def list_recipes(
             problems.append(str(error))
     kinds = {"cores": CORES.kinds(), "tasks": TASKS.kinds()}
     if as_json:
-        typer.echo(json.dumps({"recipes": recipes, **kinds}, indent=2, ensure_ascii=False))
+        typer.echo(json_text({"recipes": recipes, **kinds}))
     else:
         _print(recipes, kinds)
     if problems:
@@ -45,18 +47,14 @@ def _about(recipe: "Recipe") -> dict[str, Any]:
 
 
 def _print(recipes: list[dict[str, Any]], kinds: dict[str, list[str]]) -> None:
-    import sys
+    from rmem_cli.commands.records import print_line, print_records
 
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    width = None if sys.stdout.isatty() else 10_000  # lines are wrapped for people only
-    console = Console(markup=False, highlight=False, width=width)
-    table = Table("recipe", "title", "paper", "rows", "scales", box=None, pad_edge=False)
-    for recipe in recipes:
-        cells = (", ".join(cell) if isinstance(cell, list) else cell for cell in recipe.values())
-        table.add_row(*map(Text, cells))
-    console.print(table)
+    print_records(
+        {
+            field: ", ".join(value) if isinstance(value, list) else value or "-"
+            for field, value in recipe.items()
+        }
+        for recipe in recipes
+    )
     for noun, names in kinds.items():
-        console.print(f"{noun}: {', '.join(names)}", soft_wrap=True)
+        print_line(f"{noun}: {', '.join(names)}")

@@ -1,8 +1,21 @@
 """Options that several subcommands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def named_path(text: str) -> Path:
+    """The path that an option names.
+
+    Raises:
+        typer.BadParameter: It names none: an empty text would be the working folder.
+    """
+    if not text.strip():
+        raise typer.BadParameter("it is empty; name a file or a folder.")
+    return Path(text)
+
 
 Recipes = Annotated[
     list[str], typer.Argument(metavar="RECIPE...", help="Recipes: names as in `rmem list`, or YAML files.")

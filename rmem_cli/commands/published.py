@@ -44,9 +44,8 @@ def published(
     A row is addressed by a recipe whose row names it, by a reason why none runs it, or, where the paper
     quotes it from others, by that.
     """
-    import json
-
     from rmem_cli.errors import UsageError
+    from rmem_cli.json_text import json_text
     from rmem_cli.published.references import bibtex
     from rmem_cli.published.selection import as_records, papers_of, select, with_rows
 
@@ -62,7 +61,7 @@ def published(
             raise UsageError("--bibtex has a form of its own; leave --format json out")
         typer.echo(bibtex(papers_of(tables)), nl=False)
     elif format_name is PublishedFormat.JSON:
-        typer.echo(json.dumps(as_records(tables), indent=2, ensure_ascii=False))
+        typer.echo(json_text(as_records(tables)))
     else:
         _print(tables, whole=bool(names) or missing or unaddressed)
 

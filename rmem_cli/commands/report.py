@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmem_cli.commands.options import named_path
 from rmem_cli.errors import OutOfToleranceError, UsageError
 
 if TYPE_CHECKING:
@@ -38,11 +39,16 @@ def report(
     ] = None,
     format_name: Annotated[
         FormatName | None,
-        typer.Option("--format", help="How to write them; by the suffix of --out, else for a terminal."),
+        typer.Option("--format", help="How to write them; by the ending of --out, else for a terminal."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="PATH", help="Write a file, or a folder with a file per experiment."),
+        typer.Option(
+            "--out",
+            metavar="PATH",
+            parser=named_path,
+            help="Write a file (.txt, .md, .csv or .json), or a folder with a file per experiment.",
+        ),
     ] = None,
     scale: Annotated[
         str | None, typer.Option("--scale", metavar="NAME", help="Show this scale only.")
@@ -58,6 +64,7 @@ def report(
         typer.Option(
             "--published",
             metavar="FILE",
+            parser=named_path,
             help="Published numbers that you have read in the papers; published.yaml beside the results, if "
             "it is there.",
         ),
@@ -79,6 +86,7 @@ def report(
         if strict:
             raise UsageError("--strict judges the tables of experiments, not --grid; leave one of them out")
         cores = _core_grid(names, scale)
+        _tell_missing_results()
         if out is None:
             chosen.write_core_grid(cores, sys.stdout)
         else:
@@ -86,12 +94,25 @@ def report(
         return
     readings = _readings(published)
     tables = _named(names, scale, readings) if names else _all(scale, readings)
+    _tell_missing_results()
     if out is None:
         chosen.write(tables, sys.stdout)
     else:
         _write({table.experiment: partial(chosen.write, [table]) for table in tables}, chosen, out)
     if strict:
         _refuse_out_of_tolerance(tables)
+
+
+def _tell_missing_results() -> None:
+    """Say that the folder of results is not there, if it is not."""
+    from rmem_cli.paths import results_root
+
+    folder = results_root()
+    if not folder.exists():
+        _say(
+            f"There is no folder {folder}, and so there are no results; if they are elsewhere, "
+            "name that folder in RMEM_RESULTS."
+        )
 
 
 def _core_grid(names: "Sequence[str] | None", scale: str | None) -> "CoreGrid":
@@ -140,7 +161,7 @@ def _all(scale: str | None, readings: "Readings") -> "list[Table]":
             _say(f"{experiment} has no scale {scale}.")
         else:
             tables += _named([experiment], scale, readings)
-    if not experiments:
+    if results_root().is_dir() and not experiments:
         _say(
             f"There are no results in {results_root()} yet; "
             "`rmem report NAME` shows the published numbers of a recipe without them."
@@ -161,18 +182,29 @@ def _readings(path: Path | None) -> "Readings":
 
 
 def _format(name: FormatName | None, out: Path | None) -> "Format":
-    """The format asked for, else that of the file's suffix, else the terminal's."""
+    """The format asked for, else that of the file's ending, else the terminal's."""
     from rmem_cli.report.formats import FORMATS
 
     if name is not None:
         return FORMATS[name.value]
+    if out is None or _is_folder(out):
+        return FORMATS[FormatName.TERMINAL.value]
     by_suffix = {one.suffix: one for one in FORMATS.values()}
-    return by_suffix.get("" if out is None else out.suffix, FORMATS[FormatName.TERMINAL.value])
+    if out.suffix.lower() not in by_suffix:
+        raise UsageError(
+            f"--out {out}: there is no form {out.suffix} yet; there are {', '.join(by_suffix)}, "
+            "and --format names one for any file"
+        )
+    return by_suffix[out.suffix.lower()]
+
+
+def _is_folder(out: Path) -> bool:
+    return out.is_dir() or not out.suffix
 
 
 def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format", out: Path) -> None:
     """Write one file if `out` has a suffix, else a folder with a file for each document by its name."""
-    is_folder = out.is_dir() or not out.suffix
+    is_folder = _is_folder(out)
     if not is_folder and len(documents) != 1:
         raise UsageError(
             f"--out {out} is one file, and there are {len(documents)} experiments; name a folder"
@@ -213,4 +245,6 @@ def _refuse_out_of_tolerance(tables: "Sequence[Table]") -> None:
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    from rmem_cli.visible import visible
+
+    typer.echo(visible(text), err=True)

@@ -27,20 +27,20 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every setting of a recipe's rows, and where each value comes from."""
-    import json
-
+    from rmem_cli.json_text import json_text
     from rmem_cli.recipe import load_recipe
 
     loaded = load_recipe(recipe)
     resolved = loaded.resolve(scale, row, overrides or ())
     if as_json:
-        typer.echo(json.dumps([_as_json(loaded, one) for one in resolved], indent=2, ensure_ascii=False))
+        typer.echo(json_text([_as_json(loaded, one) for one in resolved]))
     else:
         typer.echo("\n---\n".join(_as_yaml(loaded, one) for one in resolved))
 
 
 def _as_yaml(recipe: "Recipe", resolved: "Resolved") -> str:
     from rmem_cli.recipe.explain import explain, flow, render
+    from rmem_cli.visible import one_line
 
     spec = resolved.specs(recipe.name)[0]
     train_hash, missing = _train_hash(spec)
@@ -52,7 +52,7 @@ def _as_yaml(recipe: "Recipe", resolved: "Resolved") -> str:
     about += [f"train_hash {train_hash}" if train_hash else f"no train_hash yet: {missing}"]
     about += [f"eval_hash {protocol.name} {spec.eval_hash(protocol)}" for protocol in spec.settings.eval]
     about += [f"dropped with the old kind: {lost.path}: {flow(lost.value)}" for lost in resolved.dropped]
-    comments = [f"# {' '.join(line.split())}" for line in about]
+    comments = [f"# {one_line(line)}" for line in about]
     return "\n".join([*comments, render(explain(recipe, resolved))])
 
 

@@ -9,6 +9,7 @@ from rmem_cli.commands.options import Cells, Device, Overrides, Recipes, Rows, S
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
     from rmem_cli.training.experiment import Failure, Rerun
+    from rmem_cli.training.run import Machine
 
 
 def train(
@@ -23,6 +24,9 @@ def train(
         bool,
         typer.Option("--dry-run", help="Print what would be trained and what it would take; needs no data."),
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --dry-run: time a few steps of each row before.")
+    ] = False,
     rerun: Annotated[
         Literal["missing", "failed", "all"],
         typer.Option(help="Which runs to do: those without result, those that failed too, or all."),
@@ -33,6 +37,9 @@ def train(
     compile_core: Annotated[
         bool, typer.Option("--compile", help="Let torch.compile translate the core; for GPUs.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the plan, or the tables, on stdout as JSON.")
+    ] = False,
 ) -> None:
     """Train every row and seed of a recipe that has no result yet, and print its table.
 
@@ -41,13 +48,21 @@ def train(
 
     With --dry-run, data that is not here is planned for in its known size. Runs that cannot be planned,
     because a pretrained model is not here, are named with the reason, and the others are planned; if there
-    are no others, the command fails.
+    are no others, the command fails. Nothing is trained: times are those of steps that were timed on this
+    machine, by --measure or by a run, or estimates.
+
+    With --json, the tables as `rmem report --format json` has them. With --dry-run and --json, an object of
+    device, threads, seconds (of all runs), rows, a list of objects with experiment, row, cell, scale, seeds,
+    parameters, steps, batch_size, memory_mb, seconds_per_step, seconds (of a run) and basis (measured or
+    estimated), and refused, a list of objects with rows and reason.
     """
     from rich.console import Console
 
-    from rmem_cli.errors import RunsFailedError
+    from rmem_cli.errors import RunsFailedError, UsageError
     from rmem_cli.recipe import load_recipe
 
+    if measure and not dry_run:
+        raise UsageError("--measure times steps for a plan; give --dry-run, too")
     people = Console(stderr=True)
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [], cell or [])]
@@ -57,7 +72,7 @@ def train(
 
     machine = choose_machine(device, jobs, compile=compile_core)
     if dry_run:
-        _print_plan(specs, rerun, device)
+        _print_plan(specs, rerun, machine, measure=measure, as_json=as_json)
         return
     todo = missing_runs(specs, rerun)
     people.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
@@ -66,61 +81,34 @@ def train(
         people.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
     failures = train_runs(todo, machine, people, jobs=jobs, repeat=rerun != "missing")
     failed = [failure.spec for failure in failures]
-    _print_tables(loaded, specs, failed)
+    _print_tables(loaded, specs, failed, "json" if as_json else "terminal")
     _raise_for(failures, len(todo))
     if failed_before:
         raise typer.Exit(RunsFailedError.exit_code)
 
 
-def _print_plan(specs: "list[RunSpec]", rerun: "Rerun", device: str) -> None:
-    """One line for each run that would be done: its size, and what it would cost.
+def _print_plan(
+    specs: "list[RunSpec]", rerun: "Rerun", machine: "Machine", *, measure: bool, as_json: bool
+) -> None:
+    """The time of all runs that would be done, then a line for each row: its size, and what it would cost.
 
     Raises:
         DataError: There are runs to do, and none of them can be planned.
     """
-    from collections import defaultdict
-
-    import torch
-
+    from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused
     from rmem_cli.data.prepared import sizes_suffice
-    from rmem_cli.errors import DataError
-    from rmem_cli.report.wording import duration
-    from rmem_cli.training.experiment import label, missing_runs
-    from rmem_cli.training.plan import plan_of
+    from rmem_cli.training.experiment import missing_runs
 
-    total, planned = 0.0, 0
-    refused: dict[str, dict[str, None]] = defaultdict(dict)
     with sizes_suffice():
         todo = missing_runs(specs, rerun)
         typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
         _tell_unprepared(todo)
-        for index, spec in enumerate(todo):
-            if index == 0 or spec.settings != todo[index - 1].settings:
-                try:
-                    plan, reason = plan_of(spec, torch.device(device)), ""
-                except DataError as error:
-                    reason = str(error)
-            if reason:
-                refused[reason][f"{spec.experiment} {spec.row}"] = None
-                continue
-            planned += 1
-            total += plan.seconds
-            typer.echo(
-                f"{label(spec)}: {plan.parameters:,} parameters, {plan.steps:,} steps of {plan.batch_size}, "
-                f"about {plan.memory_mb:,.0f} MB and {duration(plan.seconds)}"
-            )
-    why = [f"cannot plan {', '.join(rows)}: {reason}" for reason, rows in refused.items()]
-    if why and not planned:
-        raise DataError("\n".join(why))
-    for line in why:
-        typer.echo(line, err=True)
-    if planned:
-        typer.echo(
-            f"training {planned} of {len(todo)} runs takes about {duration(total)} on {device}, one after "
-            "the other: an estimate from the operations of a step, at half the rate at which this device "
-            "multiplies matrices; memory is that of the model's numbers, beside some 400 MB of any process",
-            err=True,
-        )
+        rows, refused = planned_rows(todo, machine, measure=measure)
+    tell_refused(refused)
+    if as_json:
+        print_json(rows, refused, machine)
+    else:
+        print_rows(rows, machine)
 
 
 def _tell_unprepared(specs: "list[RunSpec]") -> None:
@@ -138,7 +126,9 @@ def _data_sets(spec: "RunSpec") -> list[tuple[str, str]]:
     return sets
 
 
-def _print_tables(recipes: "list[Recipe]", specs: "list[RunSpec]", failed: "list[RunSpec]") -> None:
+def _print_tables(
+    recipes: "list[Recipe]", specs: "list[RunSpec]", failed: "list[RunSpec]", format_name: str
+) -> None:
     """The tables of what was asked for; runs changed by --set have rows in the CSV, but stand in no table."""
     import sys
 
@@ -156,7 +146,7 @@ def _print_tables(recipes: "list[Recipe]", specs: "list[RunSpec]", failed: "list
         elif any(spec.experiment == recipe.name and spec not in failed for spec in specs):
             rows = store.folder / f"{recipe.name}.csv"
             typer.echo(f"Runs changed by --set stand in no table; their rows are in {rows}", err=True)
-    FORMATS["terminal"].write(tables, sys.stdout)
+    FORMATS[format_name].write(tables, sys.stdout)
 
 
 def _raise_for(failures: "list[Failure]", runs: int) -> None:

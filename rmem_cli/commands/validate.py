@@ -1,8 +1,11 @@
 """`rmem validate`: find everything that is wrong with recipes, without data and without training."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rmem_cli.errors import UsageError
 
 
 def validate(
@@ -10,22 +13,65 @@ def validate(
         list[str] | None,
         typer.Argument(metavar="[RECIPE]...", help="Names or paths; without any, every recipe there is."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome on stdout as JSON.")] = False,
 ) -> None:
-    """Check recipes: every row at every scale, offline; all problems at once."""
+    """Check recipes: every row at every scale, offline; all problems at once.
+
+    With --json: a list, for each recipe an object with recipe, valid, rows and scales (lists of names), and
+    problems, a list of objects with file, line, column, path (of the field) and message; line and column are
+    null where the file as a whole is meant.
+    """
     from rich.console import Console
 
     from rmem_cli.errors import UsageError
+    from rmem_cli.json_text import json_text
     from rmem_cli.recipe import list_recipes, load_recipe
 
     people = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    problems = []
+    problems, outcomes = [], []
     for name in recipes or list_recipes():
         try:
             recipe = load_recipe(name)
         except UsageError as error:
             problems.append(str(error))
+            outcomes.append(_outcome(name, problems=_problems(error)))
         else:
             scales = ", ".join(recipe.scales)
             people.print(f"{name} is valid: {len(recipe.rows)} rows; scales {scales}")
+            outcomes.append(_outcome(name, [row.id for row in recipe.rows], list(recipe.scales)))
+    if as_json:
+        typer.echo(json_text(outcomes))
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _outcome(
+    name: str,
+    rows: list[str] | None = None,
+    scales: list[str] | None = None,
+    problems: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    return {
+        "recipe": name,
+        "valid": not problems,
+        "rows": rows or [],
+        "scales": scales or [],
+        "problems": problems or [],
+    }
+
+
+def _problems(error: "UsageError") -> list[dict[str, Any]]:
+    from rmem_cli.recipe.problems import RecipeError
+
+    if not isinstance(error, RecipeError):
+        return [{"file": None, "line": None, "column": None, "path": "", "message": str(error)}]
+    return [
+        {
+            "file": each.place.source,
+            "line": each.place.line,
+            "column": each.place.column,
+            "path": each.path,
+            "message": each.message,
+        }
+        for each in error.problems
+    ]

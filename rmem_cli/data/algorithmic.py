@@ -34,8 +34,17 @@ class Algorithmic:
 
     @property
     def answer_length(self) -> int:
-        """How many predictions count: the last ones."""
-        return int(self.prepared.details["answer_length"])
+        """How many predictions count: the last ones.
+
+        Raises:
+            DataError: The set does not say so, or says what its rows have no room for.
+        """
+        known = self.prepared.details.get("answer_length")
+        if not isinstance(known, int) or not 1 <= known <= self.length:
+            raise self.prepared.damaged(
+                f"its answer_length is {known!r}, and rows have {self.length} symbols"
+            )
+        return known
 
     def inputs(self, split: str) -> np.ndarray:
         """[examples, length] of unsigned integers: what the model reads; memory-mapped."""

@@ -16,12 +16,14 @@ The vocabulary holds the words of all lines and answers, in the order of Unicode
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from rmem_cli.data.prepared import open_prepared
 from rmem_cli.data.texts import Texts
+from rmem_cli.errors import DataError
 
 TASKS = range(1, 21)
 SIZES = ("en", "en-10k")
@@ -104,25 +106,34 @@ class Babi:
         """Every line of a split, as in the original file.
 
         Raises:
-            DataError: The file was missing when the data was prepared.
+            DataError: The file was missing when the data was prepared, or the arrays do not belong together.
         """
+        try:
+            return self._lines(split)
+        except ValueError as error:
+            raise self._apart(split) from error
+
+    def _lines(self, split: str) -> list[Line]:
         text = list(Texts(self.prepared, f"{split}_text"))
         numbers = self.prepared.array(f"{split}_number").tolist()
         lines = [Line(number, line) for number, line in zip(numbers, text, strict=True)]
         supports = self.prepared.array(f"{split}_supports").tolist()
-        support = iter(self.prepared.array(f"{split}_support").tolist())
-        questions = self.prepared.array(f"{split}_question").tolist()
+        facts = self.prepared.array(f"{split}_support").tolist()
+        if sum(supports) != len(facts):
+            raise ValueError(f"{len(facts)} supporting facts instead of {sum(supports)}")
+        support = iter(facts)
+        questions = self.prepared.array(f"{split}_question", below=len(lines)).tolist()
         answers = Texts(self.prepared, f"{split}_answer")
         for position, answer, count in zip(questions, answers, supports, strict=True):
             line = lines[position]
-            lines[position] = Line(line.number, line.text, answer, tuple(next(support) for _ in range(count)))
+            lines[position] = Line(line.number, line.text, answer, tuple(islice(support, count)))
         return lines
 
     def questions(self, split: str) -> Iterator[Question]:
         """Every question of a split with its story.
 
         Raises:
-            DataError: The file was missing when the data was prepared.
+            DataError: As for `lines`.
         """
         story: list[str] = []
         positions: dict[int, int] = {}
@@ -132,6 +143,8 @@ class Babi:
             if line.answer is None:
                 positions[line.number] = len(story)
                 story.append(line.text)
+            elif not positions.keys() >= set(line.support):
+                raise self._apart(split)
             else:
                 yield Question(
                     list(story),
@@ -139,6 +152,9 @@ class Babi:
                     line.answer,
                     [positions[number] for number in line.support],
                 )
+
+    def _apart(self, split: str) -> DataError:
+        return self.prepared.damaged(f"the arrays of {split} do not belong together")
 
 
 def form(task: int, size: str) -> str:

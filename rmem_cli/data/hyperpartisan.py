@@ -25,7 +25,7 @@ import numpy as np
 
 from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.data.texts import Texts
-from rmem_cli.data.tokenizers import SentencePieceTokenizer
+from rmem_cli.data.tokenizers import SentencePieceTokenizer, prepared_model
 from rmem_cli.errors import UsageError
 
 FORM = "articles"
@@ -68,11 +68,11 @@ class Hyperpartisan:
     @property
     def labels(self) -> np.ndarray:
         """[articles] of uint8; 1: hyperpartisan."""
-        return self.prepared.array("label")
+        return self.prepared.array("label", below=2)
 
     def tokenizer(self, fold: int) -> SentencePieceTokenizer:
         """What made the pieces of a fold (form `pieces`)."""
-        return SentencePieceTokenizer(self.prepared.array(f"fold{fold}_model").tobytes())
+        return prepared_model(self.prepared, f"fold{fold}_model")
 
     def symbols(self, fold: int) -> int:
         """How many pieces a fold has (form `pieces`)."""
@@ -81,8 +81,11 @@ class Hyperpartisan:
 
     def pieces(self, fold: int) -> list[np.ndarray]:
         """The symbols of each article, in the fold's own vocabulary (form `pieces`)."""
-        ends = np.cumsum(self.prepared.array(f"fold{fold}_sizes"), dtype=np.int64)
-        return np.split(self.prepared.array(f"fold{fold}"), ends[:-1])
+        symbols = self.prepared.array(f"fold{fold}", below=self.symbols(fold))
+        ends = np.cumsum(self._of_each_article(f"fold{fold}_sizes"), dtype=np.int64)
+        if ends[-1] != len(symbols):
+            raise self.prepared.damaged(f"fold{fold}.bin does not have the sizes in fold{fold}_sizes.bin")
+        return np.split(symbols, ends[:-1])
 
     def split(self, fold: int) -> dict[str, np.ndarray]:
         """Which articles are for training, validation and test if a fold is held out.
@@ -98,13 +101,22 @@ class Hyperpartisan:
         """
         if fold not in range(FOLDS):
             raise UsageError(f"There is no fold {fold}; there are 0 to {FOLDS - 1}.")
-        rank = self.prepared.array("rank")
+        rank = self._of_each_article("rank")
         held_out, second_half = fold_of(rank) == fold, rank // FOLDS % 2 == 1
         return {
             "train": np.flatnonzero(~held_out),
             "valid": np.flatnonzero(held_out & second_half),
             "test": np.flatnonzero(held_out & ~second_half),
         }
+
+    def _of_each_article(self, name: str) -> np.ndarray:
+        """An array that has a number for each article."""
+        array = self.prepared.array(name)
+        if len(array) != len(self.labels):
+            raise self.prepared.damaged(
+                f"{name}.bin has {len(array):,} articles instead of {len(self.labels):,}"
+            )
+        return array
 
 
 def open_hyperpartisan(form: str = FORM) -> Hyperpartisan:

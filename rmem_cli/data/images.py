@@ -38,9 +38,13 @@ class Images:
             Images [n, height, width(, channels)] of uint8, labels [n] of uint8.
 
         Raises:
-            DataError: The split was missing when the data was prepared.
+            DataError: The split was missing when the data was prepared, or a label is none of the classes.
         """
-        return self.prepared.array(f"{name}_images"), self.prepared.array(f"{name}_labels")
+        images = self.prepared.array(f"{name}_images")
+        labels = self.prepared.array(f"{name}_labels", below=len(self.classes))
+        if len(images) != len(labels):
+            raise self.prepared.damaged(f"{name} has {len(images):,} images, but {len(labels):,} labels")
+        return images, labels
 
 
 def open_images(name: str) -> Images:

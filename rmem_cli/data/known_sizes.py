@@ -6,6 +6,7 @@ is so long that it fills its segments, and of bAbI a question for each of its si
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,13 @@ class _Unwritten(Prepared):
         """No hash: there is nothing to hash."""
         return UNPREPARED
 
-    def array(self, name: str) -> np.memmap[Any, Any]:
-        """What stands for the content."""
+    def array(self, name: str, *, below: int | None = None) -> np.memmap[Any, Any]:
+        """What stands for the content; zeros are below everything."""
+        del below
         return self.arrays[name].view(np.memmap)
 
 
+@cache
 def unwritten(name: str, form: str) -> Prepared | None:
     """A data set in its known size, but without its content; None if its size is not known."""
     if (name, form) in _TEXTS:

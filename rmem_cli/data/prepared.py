@@ -9,11 +9,13 @@ A prepared data set is a folder `<data root>/<name>/<form>/` that holds
 A list of texts (articles, questions, ...) is two arrays: all texts in UTF-8, and the bytes of each
 (see `rmem_cli.data.texts`).
 
-`rmem_cli.data.writer` makes such folders; they appear by a rename, so one that is there is finished.
+`rmem_cli.data.writer` makes such folders; they appear by a rename, so one that is there is finished. What was
+damaged since is not opened: `meta.json` carries a hash of itself and of every array.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,7 +28,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from rmem_cli.data.verified import first_mismatch
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.files import sha256_of
 from rmem_cli.paths import data_root
 
 FORMAT = 1
@@ -45,10 +49,17 @@ _META_TYPES: dict[str, type | tuple[type, ...]] = {
     "distinct": int,
     "vocabulary": list,
     "end_of_line": (int, NoneType),
+    "details": dict,
     "licence": str,
     "citation": str,
     "data_hash": str,
 }
+DESCRIPTION_HASH = "description_hash"
+"""Where `meta.json` has the hash of all else that it says; data of an earlier rmem has none."""
+_DTYPES = ("|u1", "<u2", "<u4", "<u8")
+_ARRAY_NAME = re.compile(r"\w+")
+SENTENCEPIECE = "sentencepiece-"
+"""What the name of a form made with sentencepiece begins with, before the number of pieces."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class Prepared:
     @property
     def details(self) -> dict[str, Any]:
         """Facts that only this kind of data set has, such as the seed of a generated one."""
-        return dict(self.meta.get("details", {}))
+        return dict(self.meta["details"])
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -93,9 +104,9 @@ class Prepared:
         return list(self.meta["vocabulary"])
 
     @cached_property
-    def _checked(self) -> set[str]:
-        """Splits all of whose symbols are in the vocabulary."""
-        return set()
+    def _bounded(self) -> dict[str, int]:
+        """Arrays that were looked through, to the number that all their values are below."""
+        return {}
 
     def tokens(self, split: str) -> np.memmap[Any, Any]:
         """The symbols of a split, read-only and memory-mapped; read as a whole the first time, to be checked.
@@ -112,32 +123,35 @@ class Prepared:
         """
         if split not in self.splits:
             self._refuse(split, self.splits)
-        tokens = self.array(split)
-        if split not in self._checked:
-            if self.vocabulary and tokens.size and tokens.max() >= len(self.vocabulary):
-                raise _damaged(
-                    self.folder, self.meta["name"], f"{split}.bin has symbols beyond the vocabulary"
-                )
-            self._checked.add(split)
-        return tokens
+        return self.array(split, below=len(self.vocabulary) or None)
 
-    def array(self, name: str) -> np.memmap[Any, Any]:
+    def array(self, name: str, *, below: int | None = None) -> np.memmap[Any, Any]:
         """Any array, read-only and memory-mapped.
 
         Args:
             name: As `meta.json` lists them under `arrays`.
+            below: What all its values must be below (None: any); it is looked through once.
 
         Returns:
             Array [items, ...] of an unsigned integer type.
 
         Raises:
             UsageError: There is no such array.
-            DataError: It was missing when the data was prepared.
+            DataError: It was missing when the data was prepared, or has a value that it may not have.
         """
         if name not in self.meta["arrays"]:
             self._refuse(name, list(self.meta["arrays"]))
         about = self.meta["arrays"][name]
-        return _mapped(array_path(self.folder, name), np.dtype(about["dtype"]), tuple(about["shape"]))
+        array = _mapped(array_path(self.folder, name), np.dtype(about["dtype"]), tuple(about["shape"]))
+        if below is not None and self._bounded.get(name, below + 1) > below:
+            if array.size and array.max() >= below:
+                raise self.damaged(f"{name}.bin holds {array.max():,}, and all of it must be below {below:,}")
+            self._bounded[name] = below
+        return array
+
+    def damaged(self, why: str) -> DataError:
+        """The error that says what is wrong with this data, and which command makes it anew."""
+        return _damaged(self.folder, self.meta["name"], self.meta["form"], why)
 
     def _refuse(self, wanted: str, there: list[str]) -> NoReturn:
         if self.missing:
@@ -159,7 +173,7 @@ def sizes_suffice() -> Iterator[None]:
 
 
 def open_prepared(name: str, form: str) -> Prepared:
-    """Open a prepared data set; checks what is cheap (`meta.json`, sizes), not the hashes of the arrays.
+    """Open a prepared data set, all of which is verified: once for each change of a file, by its hash.
 
     Args:
         name: Data set, as in `rmem fetch --list`.
@@ -171,6 +185,8 @@ def open_prepared(name: str, form: str) -> Prepared:
     """
     try:
         return _open(name, form)
+    except DamagedError:
+        raise
     except DataError:
         from rmem_cli.data.known_sizes import unwritten
 
@@ -187,11 +203,19 @@ def _open(name: str, form: str) -> Prepared:
         raise DataError(
             f"{_title(prepared.meta)} has only counts ({counted}), no text: {_gap(prepared.meta)}"
         )
+    try:
+        wrong = first_mismatch(_hashes(prepared))
+    except OSError as error:
+        raise prepared.damaged(f"{error.filename} cannot be read: {error.strerror}") from error
+    if wrong is not None:
+        raise _other_content(prepared, *wrong)
     return prepared
 
 
 def read_prepared(name: str, form: str) -> Prepared:
-    """What is here of a prepared data set, even if that is too little to use; else as `open_prepared`.
+    """What is here of a prepared data set, even if that is too little to use.
+
+    Checked is what is cheap, `meta.json` and sizes, not the content of the arrays.
 
     Raises:
         DataError: It is not there, or damaged.
@@ -203,9 +227,10 @@ def read_prepared(name: str, form: str) -> Prepared:
             f"get it with `rmem fetch {name}`, or import a local copy with `rmem fetch {name} --from PATH`."
         )
     meta = _read_meta(folder, name, form)
-    for array, about in meta["arrays"].items():
-        _check_size(folder, name, array, about)
-    return Prepared(folder, meta)
+    prepared = Prepared(folder, meta)
+    for array in meta["arrays"]:
+        _check_size(prepared, array)
+    return prepared
 
 
 def check_prepared(name: str, form: str) -> Prepared:
@@ -215,11 +240,13 @@ def check_prepared(name: str, form: str) -> Prepared:
         DataError: It is not there, or damaged; the message names the file.
     """
     prepared = read_prepared(name, form)
-    for array, about in prepared.meta["arrays"].items():
-        with array_path(prepared.folder, array).open("rb") as handle:
-            found = hashlib.file_digest(handle, "sha256").hexdigest()
-        if found != about["sha256"]:
-            raise _damaged(prepared.folder, name, f"{array}.bin has sha256 {found}, not {about['sha256']}")
+    for path, expected in _hashes(prepared).items():
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise prepared.damaged(f"{path.name} cannot be read: {error.strerror}") from error
+        if found != expected:
+            raise _other_content(prepared, path, found)
     return prepared
 
 
@@ -237,6 +264,12 @@ def content_hash(array_hashes: Mapping[str, str], vocabulary: Sequence[str]) -> 
     """The data hash: 12 hex digits of the sha256 of every array's sha256 and the vocabulary."""
     content = json.dumps({"arrays": dict(array_hashes), "vocabulary": list(vocabulary)}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def description_hash(meta: Mapping[str, Any]) -> str:
+    """The sha256 of all that `meta.json` says, but for this hash itself."""
+    said = {key: value for key, value in meta.items() if key != DESCRIPTION_HASH}
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
@@ -263,52 +296,113 @@ def _gap(meta: Mapping[str, Any]) -> str:
 def _read_meta(folder: Path, name: str, form: str) -> dict[str, Any]:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, name, f"{META} cannot be read: {error}") from error
-    if not isinstance(meta, dict):
-        raise _damaged(folder, name, f"{META} is not a mapping")
-    if meta.get("format") != FORMAT:
-        raise _damaged(
-            folder, name, f"it has format {meta.get('format')!r}, and this rmem reads format {FORMAT}"
-        )
-    wrong = [key for key, kind in _META_TYPES.items() if key not in meta or not isinstance(meta[key], kind)]
+    except OSError as error:
+        raise _damaged(folder, name, form, f"{META} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(folder, name, form, f"{META} cannot be read: {error}") from error
+    wrong = _what_is_wrong(meta, name, form)
     if wrong:
-        raise _damaged(folder, name, f"{META} lacks a valid {', '.join(wrong)}")
+        raise _damaged(folder, name, form, wrong)
+    known: dict[str, Any] = meta
+    return known
+
+
+def _what_is_wrong(meta: Any, name: str, form: str) -> str | None:
+    """Why a description cannot be that of this data set, in a phrase; None if it can."""
+    if not isinstance(meta, dict):
+        return f"{META} is not a mapping"
+    if not _is_kind(meta.get("format"), int) or meta["format"] != FORMAT:
+        return f"{META} says format {meta.get('format')!r}, and this rmem reads format {FORMAT}"
+    invalid = [key for key, kind in _META_TYPES.items() if not _is_kind(meta.get(key, _ABSENT), kind)]
+    if invalid:
+        return f"{META} lacks a valid {', '.join(invalid)}"
     if (meta["name"], meta["form"]) != (name, form):
-        raise _damaged(folder, name, f"{META} describes {meta['name']} ({meta['form']})")
-    if not all(_is_array_entry(about) for about in meta["arrays"].values()):
-        raise _damaged(folder, name, f"{META} describes an array wrongly")
+        return f"{META} describes {meta['name']!r} ({meta['form']!r})"
+    inconsistent = _inconsistent(meta)
+    if inconsistent:
+        return f"{META} describes {inconsistent} wrongly"
     hashes = {array: about["sha256"] for array, about in meta["arrays"].items()}
     if content_hash(hashes, meta["vocabulary"]) != meta["data_hash"]:
-        raise _damaged(folder, name, f"the data_hash in {META} does not fit its arrays and vocabulary")
-    return meta
+        return f"the data_hash in {META} does not fit its arrays and vocabulary"
+    if meta.get(DESCRIPTION_HASH, description_hash(meta)) != description_hash(meta):
+        return f"{META} was changed: its {DESCRIPTION_HASH} does not fit what it says"
+    return None
 
 
-def _is_array_entry(about: Any) -> bool:
+_ABSENT = object()
+
+
+def _is_kind(value: object, kind: type | tuple[type, ...]) -> bool:
+    """As `isinstance`; true and false are no numbers."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _inconsistent(meta: Mapping[str, Any]) -> str | None:
+    """The first thing of which `meta.json` says what cannot be, or what does not fit the rest."""
+    arrays, counts, vocabulary, end = (meta[key] for key in ("arrays", "counts", "vocabulary", "end_of_line"))
+    for array, about in arrays.items():
+        if not _is_array_entry(array, about):
+            return f"the array {array!r}"
+    lengths = {about["shape"][0] for about in arrays.values()}
+    if not all(_is_size(count) and (not arrays or count in lengths) for count in counts.values()):
+        return "counts"
+    if not all(isinstance(symbol, str) for symbol in vocabulary) or meta["distinct"] != len(vocabulary):
+        return "the vocabulary"
+    if end is not None and end not in range(len(vocabulary)):
+        return "end_of_line"
+    if not all(isinstance(gap, str) for gap in meta["missing"]):
+        return "what is missing"
+    return None
+
+
+def _is_array_entry(array: str, about: Any) -> bool:
     try:
-        shape_ok = all(isinstance(size, int) and size >= 0 for size in about["shape"])
         return (
-            shape_ok
+            _ARRAY_NAME.fullmatch(array) is not None
             and len(about["shape"]) > 0
-            and np.dtype(about["dtype"]).kind == "u"
+            and all(_is_size(size) for size in about["shape"])
+            and about["dtype"] in _DTYPES
             and isinstance(about["sha256"], str)
         )
     except (KeyError, TypeError):
         return False
 
 
-def _check_size(folder: Path, name: str, array: str, about: Mapping[str, Any]) -> None:
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and _is_kind(value, int) and value >= 0
+
+
+def _check_size(prepared: Prepared, array: str) -> None:
+    about = prepared.meta["arrays"][array]
     expected = prod(about["shape"]) * np.dtype(about["dtype"]).itemsize
     try:
-        found = array_path(folder, array).stat().st_size
+        found = array_path(prepared.folder, array).stat().st_size
     except OSError as error:
-        raise _damaged(folder, name, f"{array}.bin is missing") from error
+        raise prepared.damaged(f"{array}.bin is missing") from error
     if found != expected:
-        raise _damaged(folder, name, f"{array}.bin holds {found:,} bytes instead of {expected:,}")
+        raise prepared.damaged(f"{array}.bin holds {found:,} bytes instead of {expected:,}")
 
 
-def _damaged(folder: Path, name: str, why: str) -> DataError:
-    return DataError(
+def _hashes(prepared: Prepared) -> dict[Path, str]:
+    """Each file of arrays to the hash that it should have."""
+    arrays: dict[str, dict[str, str]] = prepared.meta["arrays"]
+    return {array_path(prepared.folder, array): about["sha256"] for array, about in arrays.items()}
+
+
+def _other_content(prepared: Prepared, path: Path, found: str) -> DataError:
+    expected = _hashes(prepared)[path]
+    return prepared.damaged(f"{path.name} has sha256 {found}, not {expected}")
+
+
+class DamagedError(DataError):
+    """Prepared data that is not what was prepared."""
+
+
+def _damaged(folder: Path, name: str, form: str, why: str) -> DamagedError:
+    anew = f"rmem fetch {name}"
+    if form.startswith(SENTENCEPIECE):
+        anew += f" --sentencepiece {form.removeprefix(SENTENCEPIECE)}"
+    return DamagedError(
         f"The prepared data in {folder} is damaged ({why}): `rmem fetch --check {name}` verifies it, "
-        f"and `rmem fetch {name}` makes it anew."
+        f"and `{anew}` makes it anew."
     )

@@ -26,16 +26,23 @@ class Texts(Sequence[str]):
 
     Raises:
         UsageError: It has no such list.
-        DataError: The list was missing when the data was prepared.
+        DataError: The list was missing when the data was prepared. Also raised on reading, where texts and
+            sizes do not belong together.
     """
 
     def __init__(self, prepared: Prepared, name: str) -> None:
+        self._prepared, self._name = prepared, name
         self._content = prepared.array(name)
         self._sizes = prepared.array(name + SIZES)
 
     @cached_property
     def _ends(self) -> np.ndarray:
-        return np.cumsum(self._sizes, dtype=np.int64)
+        ends = np.cumsum(self._sizes, dtype=np.int64)
+        if (ends[-1] if len(ends) else 0) != len(self._content):
+            raise self._prepared.damaged(
+                f"{self._name}.bin does not have the sizes in {self._name}{SIZES}.bin"
+            )
+        return ends
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -51,7 +58,7 @@ class Texts(Sequence[str]):
             return [self[position] for position in range(*index.indices(len(self)))]
         position = range(len(self))[index]
         end = int(self._ends[position])
-        return self._content[end - int(self._sizes[position]) : end].tobytes().decode("utf-8")
+        return self._decoded(self._content[end - int(self._sizes[position]) : end].tobytes())
 
     def __iter__(self) -> Iterator[str]:
         """All texts in order, read in blocks."""
@@ -61,8 +68,14 @@ class Texts(Sequence[str]):
             content = self._content[stop - sum(sizes) : stop].tobytes()
             start = 0
             for size in sizes:
-                yield content[start : start + size].decode("utf-8")
+                yield self._decoded(content[start : start + size])
                 start += size
+
+    def _decoded(self, text: bytes) -> str:
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._prepared.damaged(f"{self._name}.bin holds a text that is not UTF-8") from error
 
 
 def text_chunks(name: str, texts: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:

@@ -206,7 +206,20 @@ class SentencePieceTokenizer:
 
 def open_pieces(prepared: Prepared) -> SentencePieceTokenizer:
     """The tokenizer that a prepared form `sentencepiece-<size>` was made with."""
-    return SentencePieceTokenizer(prepared.array("model").tobytes())
+    return prepared_model(prepared, "model")
+
+
+def prepared_model(prepared: Prepared, array: str) -> SentencePieceTokenizer:
+    """The tokenizer that is an array of a prepared form.
+
+    Raises:
+        DataError: It is none.
+    """
+    model = prepared.array(array).tobytes()
+    try:
+        return SentencePieceTokenizer(model)
+    except DataError as error:
+        raise prepared.damaged(f"{array}.bin is not a sentencepiece model") from error
 
 
 def build_vocabulary(

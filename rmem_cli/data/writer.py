@@ -15,11 +15,13 @@ import numpy as np
 
 from rmem_cli import __version__
 from rmem_cli.data.prepared import (
+    DESCRIPTION_HASH,
     FORMAT,
     META,
     Prepared,
     array_path,
     content_hash,
+    description_hash,
     prepared_folder,
     read_prepared,
 )
@@ -129,6 +131,7 @@ def write_prepared(
             "arrays": arrays,
             "vocabulary": content.vocabulary,
         }
+        meta[DESCRIPTION_HASH] = description_hash(meta)
         _write_text(temporary / META, json.dumps(meta, indent=1, ensure_ascii=False) + "\n")
         _put_in_place(temporary, final)
     except OSError as error:

@@ -10,6 +10,7 @@ from rmem_cli.models.config import (
     LinearEncoderSettings,
     OneHotSettings,
 )
+from rmem_cli.models.initializers import orthogonal_
 from rmem_cli.ops.product.dispatch import Linear
 
 
@@ -51,7 +52,7 @@ class Embedding(nn.Module):
         self.output_size = size
         self.table = nn.Embedding(symbols, size)
         if initializer == "orthogonal":
-            nn.init.orthogonal_(self.table.weight)
+            orthogonal_(self.table.weight)
 
     @classmethod
     def from_settings(cls, settings: EmbeddingSettings, symbols: int) -> "Embedding":

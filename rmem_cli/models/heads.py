@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.models.config import LinearHeadSettings, RegressionSettings
+from rmem_cli.models.initializers import orthogonal_
 from rmem_cli.ops.product.dispatch import Linear
 
 
@@ -36,7 +37,7 @@ class LinearHead(nn.Module):
         if initializer == "xavier":
             nn.init.xavier_uniform_(self.linear.weight)
         elif initializer == "orthogonal":
-            nn.init.orthogonal_(self.linear.weight)
+            orthogonal_(self.linear.weight)
         if bias_initial is not None:
             nn.init.constant_(self.linear.bias, bias_initial)
 

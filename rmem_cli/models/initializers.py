@@ -1,4 +1,7 @@
-"""First values of kernels."""
+"""First values of kernels: the same for every number of threads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +9,19 @@ from torch import Tensor, nn
 
 def orthogonal_(kernel: Tensor) -> Tensor:
     """Orthonormal rows or columns, whichever are fewer, of `kernel [inputs, outputs]`."""
-    return nn.init.orthogonal_(kernel)
+    with _one_thread():
+        return nn.init.orthogonal_(kernel)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The threads of a decomposition decide in which order it adds up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def two_half_orthogonal_(kernel: Tensor) -> Tensor:
@@ -18,7 +33,7 @@ def two_half_orthogonal_(kernel: Tensor) -> Tensor:
     half = kernel.shape[1] // 2
     with torch.no_grad():
         for part in (kernel[:, :half], kernel[:, half:]):
-            part.copy_(nn.init.orthogonal_(torch.empty_like(part)))
+            part.copy_(orthogonal_(torch.empty_like(part)))
     return kernel
 
 

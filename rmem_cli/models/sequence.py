@@ -106,6 +106,7 @@ class SequenceModel(nn.Module):
         """`outputs` of a batch in which no row starts afresh behind the first step."""
         x = functional.dropout(self.encoder(batch.inputs), self.input_dropout, self.training)
         if state is not None:
+            self.core.check_state(state, x.shape[0])
             initial = self.core.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
             state = reset(state, initial, batch.fresh)
         y, state = self.core(x, state, batch.lengths)

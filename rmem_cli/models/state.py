@@ -1,10 +1,17 @@
 """Recurrent state: a flat dict of tensors whose first axis is the batch."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
 MEMORY = "memory"  # the entry of a state that holds memory tokens
+
+
+def described(shapes: Mapping[str, Sequence[int]]) -> str:
+    """Names and shapes in words: `hidden.0 [4, 32], memory.0 [4, 32, 32]`."""
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "nothing"
 
 
 def detach(state: State) -> State:

@@ -19,6 +19,7 @@ Scalar = str | int | float | bool | None
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
+MAX_NODES = 50_000  # keys and values: thirty times what the longest recipe has
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -208,6 +209,7 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's parser, refusing aliases, tags and deep nesting before a tree is built."""
 
     depth = 0
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = cast(Any, self).peek_event()
@@ -216,6 +218,10 @@ class _Loader(yaml.SafeLoader):
             raise _RefusedError(problem="an alias (*); write the value out", problem_mark=mark)
         if getattr(event, "tag", None) is not None:
             problem = f"a tag ({event.tag}); write the value without it"
+            raise _RefusedError(problem=problem, problem_mark=mark)
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            problem = f"more than {MAX_NODES:,} keys and values; no recipe is as long"
             raise _RefusedError(problem=problem, problem_mark=mark)
         self.depth += 1
         if self.depth > MAX_DEPTH:

@@ -1,12 +1,12 @@
 """Where each value of a resolved recipe comes from, as YAML with comments."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from rmem_cli.json_text import json_text
 from rmem_cli.recipe.components import Path
 from rmem_cli.recipe.document import Node, parse_scalar
 from rmem_cli.recipe.fields import fields_of
@@ -14,6 +14,7 @@ from rmem_cli.recipe.recipe import Recipe
 from rmem_cli.recipe.resolve import Resolved
 from rmem_cli.recipe.settings import Settings
 from rmem_cli.recipe.validation import dotted, find
+from rmem_cli.visible import one_line, visible
 
 NOTED = ("base", "row", "matrix")  # a note about published numbers is not about what a scale made of them
 
@@ -99,7 +100,7 @@ class _Explainer:
         groups = path.split(".") if layer in NOTED else []
         candidates = [path, *(".".join(groups[:length]) for length in range(len(groups) - 1, 0, -1))]
         notes = (self.origin[candidate] for candidate in candidates if candidate in self.origin)
-        return "" if layer not in (*NOTED, "default") else " ".join(next(notes, "").split())
+        return "" if layer not in (*NOTED, "default") else one_line(next(notes, ""))
 
 
 def flow(value: Any) -> str:
@@ -109,7 +110,7 @@ def flow(value: Any) -> str:
     if isinstance(value, str):
         plain = value.replace("_", "a").replace("-", "a").isalnum() and value.isascii() and value[0] != "-"
         return value if plain and _reads_as_text(value) else _quoted(value)
-    return json.dumps(value)
+    return json_text(value, indent=None)
 
 
 def _reads_as_text(value: str) -> bool:
@@ -121,4 +122,5 @@ def _reads_as_text(value: str) -> bool:
 
 def _quoted(text: str) -> str:
     """Text in double quotes, with YAML's escapes."""
-    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=2**31).rstrip("\n")
+    text = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=2**31).rstrip("\n")
+    return visible(text)  # whose escapes are YAML's, too

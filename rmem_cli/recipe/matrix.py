@@ -3,11 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.messages import describe
 from rmem_cli.recipe.overrides import SECTIONS, Override, split_path
 from rmem_cli.recipe.problems import Problem, RecipeError
+
+MOST_CELLS = 500
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ def cells(matrix: Node | None, problems: list[Problem]) -> list[Cell]:
         axes = _axes(matrix)
     except RecipeError as error:
         problems += error.problems
+        axes = []
+    count = prod(map(len, axes))
+    if count > MOST_CELLS:
+        assert matrix is not None  # noqa: S101  it has axes
+        message = f"stands for {count:,} combinations; a recipe may have {MOST_CELLS:,}"
+        problems.append(Problem(matrix.place, "matrix", message))
         axes = []
     short = Counter(axis[0].path[-1] for axis in axes)
     combinations = []

@@ -50,6 +50,8 @@ def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
         return f"must be {context['expected']}, not {describe(error['input'])}{nearest}"
     if kind in ("too_short", "string_too_short"):
         return "must not be empty"
+    if kind == "too_long":
+        return f"may list up to {context['max_length']:,}, not more"
     if kind in ("value_error", "assertion_error"):
         return str(context["error"])
     return error["msg"][:1].lower() + error["msg"][1:]

@@ -6,6 +6,10 @@ from difflib import get_close_matches
 
 from rmem_cli.errors import UsageError
 
+MOST_TOLD = 50  # problems that a message tells one by one
+_LONGEST_WORD = 100
+_LONGEST_LINE = 2000
+
 
 @dataclass(frozen=True)
 class Place:
@@ -45,7 +49,7 @@ class Problem:
 
 
 class RecipeError(UsageError):
-    """Everything that is wrong with a recipe or its overrides, one line for each problem.
+    """Everything that is wrong with a recipe or its overrides, one line for each of the first problems.
 
     Attributes:
         problems: In the order of the file.
@@ -53,7 +57,9 @@ class RecipeError(UsageError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sorted(dict.fromkeys(problems), key=_position)
-        super().__init__("\n".join(map(str, self.problems)))
+        lines = [_shortened(str(problem)) for problem in self.problems[:MOST_TOLD]]
+        more = len(self.problems) - len(lines)
+        super().__init__("\n".join([*lines, *([f"and {more:,} more problems"] if more else [])]))
 
 
 def _position(problem: Problem) -> tuple[str, int, int]:
@@ -64,7 +70,14 @@ def _position(problem: Problem) -> tuple[str, int, int]:
 def closest(word: str, words: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest valid one, or all of them if none is near."""
     words = list(words)
-    near = get_close_matches(word, words, n=1, cutoff=0.5)
+    near = [] if len(word) > _LONGEST_WORD else get_close_matches(word, words, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"there are: {', '.join(words)}" if words else "there are none"
+    if not words:
+        return "there are none"
+    others = f" and {len(words) - MOST_TOLD:,} more" if len(words) > MOST_TOLD else ""
+    return f"there are: {', '.join(words[:MOST_TOLD])}{others}"
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."

@@ -13,14 +13,15 @@ from rmem_cli.recipe.document import Node, read_document
 from rmem_cli.recipe.fields import all_paths
 from rmem_cli.recipe.messages import describe
 from rmem_cli.recipe.overrides import SECTIONS, Override, read_overrides
-from rmem_cli.recipe.problems import Place, Problem, RecipeError, closest
+from rmem_cli.recipe.problems import MOST_TOLD, Place, Problem, RecipeError, closest
 from rmem_cli.recipe.recipe import Recipe
 from rmem_cli.recipe.resolve import CUSTOM, PAPER, Resolved, Row, Scale, resolve_all
 from rmem_cli.recipe.settings import Settings
 from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.recipe.validation import validate
 
-SMOKE = "smoke"
+MOST_ROWS = 500
+MOST_SCALES = 20
 
 
 def _identifier(text: str) -> str:
@@ -37,7 +38,7 @@ class _Header(Settings):
 
     name: Identifier
     title: str
-    paper: str
+    paper: str | None = None
     summary: str = ""
     tolerance: NonNegativeFloat | None = None
     solved: SolvedRule | None = None
@@ -142,15 +143,20 @@ class _Reader:
             message = "is missing" if node is None else "must be a list of rows with at least one entry"
             self.add((node or self.document).place, "rows", message)
             return []
+        if len(node.items) > MOST_ROWS:
+            self.add(node.place, "rows", f"lists {len(node.items):,} rows; a recipe may have {MOST_ROWS:,}")
+            return []
         rows: list[Row] = []
+        ids: set[str] = set()
         for index, item in enumerate(node.items):
             if not self.is_mapping(item, f"rows[{index}]"):
                 continue
             row = self.row(item, index)
-            if row.id in [other.id for other in rows]:
+            if row.id in ids:
                 self.add(
                     item.fields["id"].place, f"rows.{row.id}.id", f"a second row {row.id!r}; ids must differ"
                 )
+            ids.add(row.id)
             rows.append(row)
         return rows
 
@@ -185,14 +191,13 @@ class _Reader:
     def scales(self, row_ids: list[str]) -> dict[str, Scale]:
         scales = {PAPER: Scale(PAPER, None, [])}
         node = self.document.fields.get("scales")
-        if node is None:
-            self.add(self.document.place, "scales", "is missing; every recipe has at least the scale smoke")
-        elif self.is_mapping(node, "scales"):
-            scales |= {name: self.scale(name, scale, row_ids) for name, scale in node.fields.items()}
-            if SMOKE not in scales:
-                message = "is missing; every recipe has a scale of a few seconds, which the tests run"
-                self.add(node.place, f"scales.{SMOKE}", message)
-        return scales
+        if node is None or not self.is_mapping(node, "scales"):
+            return scales
+        if len(node.fields) > MOST_SCALES:
+            message = f"has {len(node.fields):,} scales; a recipe may have {MOST_SCALES}"
+            self.add(node.place, "scales", message)
+            return scales
+        return scales | {name: self.scale(name, scale, row_ids) for name, scale in node.fields.items()}
 
     def scale(self, name: str, node: Node, row_ids: list[str]) -> Scale:
         path = f"scales.{name}"
@@ -227,13 +232,12 @@ class _Reader:
         """The paths whose origin is told must be fields of some row."""
         known = {"seeds"}.union(*(all_paths(one.settings) for one in resolved))
         node = self.document.fields["origin"] if origin else self.document
-        for path in origin:
-            if path not in known:
-                self.add(
-                    node.keys[path],
-                    f"origin.{path}",
-                    f"no row has such a field; {closest(path, sorted(known))}",
-                )
+        unknown = [path for path in origin if path not in known]
+        for path in unknown[:MOST_TOLD]:
+            message = f"no row has such a field; {closest(path, sorted(known))}"
+            self.add(node.keys[path], f"origin.{path}", message)
+        if len(unknown) > MOST_TOLD:
+            self.add(node.place, "origin", f"has {len(unknown) - MOST_TOLD:,} more such fields")
 
     def solved_metric(self, rule: SolvedRule | None, resolved: list[Resolved]) -> None:
         """What a task is solved by must be measured in some protocol."""

@@ -18,7 +18,7 @@ class Recipe:
     Attributes:
         name: Its name in commands and result files.
         title: Its name in tables.
-        paper: Id of the paper it reproduces.
+        paper: Id of the paper it reproduces; None for an experiment of one's own.
         published_tables: Ids of the published tables whose other rows are listed as not run.
         summary: What its table shows and what not, in a sentence ("" if nobody has written it).
         tolerance: Absolute tolerance of the table's verdicts, if the recipe states one.
@@ -32,7 +32,7 @@ class Recipe:
 
     name: str
     title: str
-    paper: str
+    paper: str | None
     published_tables: list[str]
     summary: str
     tolerance: float | None

@@ -1,10 +1,10 @@
 """The kinds of every component, found by name and imported on first use."""
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 from rmem_cli.errors import UsageError
+from rmem_cli.recipe.problems import closest
 from rmem_cli.recipe.settings import Component
 
 
@@ -37,9 +37,7 @@ class Registry:
             UsageError: There is no such kind; the message names the closest one.
         """
         if kind not in self._entries:
-            close = get_close_matches(kind, self._entries, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self._entries)}"
-            raise UsageError(f"unknown {self.noun} {kind!r}; {hint}")
+            raise UsageError(f"unknown {self.noun} {kind!r}; {closest(kind, self._entries)}")
         settings: type[Component] = import_object(self._entries[kind])
         return settings
 

@@ -194,7 +194,7 @@ def _different(seeds: list[int]) -> list[int]:
 class Seeds(Settings):
     """The part of a recipe that says how often each row is run."""
 
-    seeds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(_different)]
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1, max_length=1000), AfterValidator(_different)]
 
 
 def resolve_all(

@@ -1,6 +1,6 @@
 """What one run is made of, as validated settings."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
@@ -107,7 +107,7 @@ class TrainSettings(Settings):
 
     steps: PositiveInt | None = None
     epochs: PositiveFloat | None = None
-    batch_size: PositiveInt
+    batch_size: Annotated[int, Field(gt=0, le=1_000_000)]
     eval_every: PositiveInt | None = None
     validation: ValidationSettings | None = None
     loss: Literal["mean", "sum_over_time"] = "mean"

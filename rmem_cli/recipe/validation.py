@@ -9,7 +9,7 @@ from rmem_cli.recipe.checks import Parts, check_parts
 from rmem_cli.recipe.components import COMPONENTS, Path
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.messages import describe, sentence
-from rmem_cli.recipe.problems import Place, Problem
+from rmem_cli.recipe.problems import MOST_TOLD, Place, Problem
 from rmem_cli.recipe.registry import Registry
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, RunSettings, TrainSettings
 from rmem_cli.recipe.settings import Component, Settings
@@ -179,8 +179,11 @@ class _Builder:
         try:
             return model.model_validate(values, by_alias=True, by_name=False)
         except ValidationError as errors:
-            for error in errors.errors(include_url=False):
+            found = errors.errors(include_url=False)
+            for error in found[:MOST_TOLD]:
                 self.add((*path, *error["loc"]), sentence(error, model))
+            if len(found) > MOST_TOLD:
+                self.add(path, f"has {len(found) - MOST_TOLD:,} more problems")
             return None
 
     def add(self, path: Path, message: str) -> None:

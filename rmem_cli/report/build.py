@@ -91,14 +91,13 @@ class _Builder:
 
     def table(self) -> Table:
         recipe = self.recipe
-        paper = load_paper(recipe.paper)
         sections = {place: self.section(place) for place in self.places}
         learning = [part for place, section in sections.items() for part in self.learning(place, section)]
         apart = self.add_published_lines(sections)
         return Table(
             experiment=recipe.name,
             title=recipe.title,
-            reference=f"{paper.title} ({paper.venue}, {paper.year}) [{paper.bibtex}]",
+            reference="" if recipe.paper is None else _reference(recipe.paper),
             summary=" ".join(recipe.summary.split()),
             where="; ".join(find_table(table).where for table in recipe.published_tables),
             scales=list(self.plan),
@@ -238,19 +237,27 @@ class _Builder:
         """A line for a published row: not run, or run by rows that cannot be compared with it."""
         comparison = None
         if PAPER in self.plan:
-            rows = self.cited.rows_of(citation)
-            metrics = {key[5] for key in self.results if key[0] == PAPER and key[1] in rows}
-            if not metrics:
-                verdict = Verdict(Outcome.NOT_RUN)
-            elif not citation.row.verified:
-                verdict = Verdict(Outcome.NO_PUBLISHED_NUMBER)
-            else:
-                reason = "measured in cells" if citation.metric in metrics else "another metric measured"
-                verdict = Verdict(Outcome.NO_VERDICT, reason)
-            comparison = Comparison(None, None, None, None, verdict)
-        published = citation.published(self.footnotes)
-        title = citation.title if self.cited.home(citation) is None else citation.row.model
-        return Line("published", citation.id, title, published, comparison=comparison)
+            comparison = Comparison(None, None, None, None, self.verdict_without_row(citation))
+        why = citation.row.not_run or citation.table.not_run
+        return Line(
+            "published",
+            citation.id,
+            citation.title if self.cited.home(citation) is None else citation.row.model,
+            citation.published(self.footnotes),
+            comparison=comparison,
+            notes=() if why is None else (self.footnotes.add(why),),
+        )
+
+    def verdict_without_row(self, citation: Citation) -> Verdict:
+        """Why a published row stands beside no result."""
+        rows = self.cited.rows_of(citation)
+        metrics = {key[5] for key in self.results if key[0] == PAPER and key[1] in rows}
+        if not metrics:
+            return Verdict(Outcome.NOT_RUN, "quoted by the paper" if citation.row.quoted else "")
+        if not citation.row.verified:
+            return Verdict(Outcome.NO_PUBLISHED_NUMBER)
+        reason = "measured in cells" if citation.metric in metrics else "another metric measured"
+        return Verdict(Outcome.NO_VERDICT, reason)
 
     def remarks(self, sections: Sequence[Section]) -> list[str]:
         """The recipe's notes, those of its published tables, and what was left out."""
@@ -268,6 +275,11 @@ class _Builder:
             if count
         ]
         return remarks
+
+
+def _reference(paper_id: str) -> str:
+    paper = load_paper(paper_id)
+    return f"{paper.title} ({paper.venue}, {paper.year}) [{paper.bibtex}]"
 
 
 def _also(citation: Citation, place: Place) -> str:

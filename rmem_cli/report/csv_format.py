@@ -7,6 +7,7 @@ from typing import IO
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report.core_grid import CoreGrid
 from rmem_cli.report.table import Line, Ours, Section, Table
+from rmem_cli.visible import visible
 
 COLUMNS = (
     "experiment",
@@ -101,7 +102,7 @@ def write(tables: Sequence[Table], file: IO[str]) -> None:
     for table in tables:
         for section in table.sections:
             for line in section.lines:
-                writer.writerows(_records(table, section, line))
+                writer.writerows(map(_visible, _records(table, section, line)))
 
 
 def write_core_grid(grid: CoreGrid, file: IO[str]) -> None:
@@ -119,7 +120,11 @@ def write_core_grid(grid: CoreGrid, file: IO[str]) -> None:
             record = {**common, "core": core}
             if best := line.best.get(core):
                 record |= {"row": best.row, "row_title": best.title, "rows": best.rows, **_ours(best.ours)}
-            writer.writerow(record)
+            writer.writerow(_visible(record))
+
+
+def _visible(record: dict[str, object]) -> dict[str, object]:
+    return {name: visible(value) if isinstance(value, str) else value for name, value in record.items()}
 
 
 def _records(table: Table, section: Section, line: Line) -> Iterator[dict[str, object]]:

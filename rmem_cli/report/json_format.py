@@ -1,10 +1,10 @@
 """Tables as JSON, for scripts: the fields of `rmem_cli.report.table` by their names."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO
 
+from rmem_cli.json_text import json_text
 from rmem_cli.report.core_grid import CoreGrid
 from rmem_cli.report.table import Table
 
@@ -32,5 +32,4 @@ def write_core_grid(grid: CoreGrid, file: IO[str]) -> None:
 
 
 def _dump(document: dict[str, object], file: IO[str]) -> None:
-    json.dump(document, file, indent=2, ensure_ascii=False, allow_nan=False)
-    file.write("\n")
+    file.write(json_text(document) + "\n")

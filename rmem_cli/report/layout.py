@@ -16,7 +16,9 @@ def page(table: Table) -> Page:
 
 
 def _heading(table: Table) -> list[str]:
-    lines = [f"{table.experiment}: {table.title}", table.reference]
+    lines = [f"{table.experiment}: {table.title}"]
+    if table.reference:
+        lines.append(table.reference)
     if table.summary:
         lines.append(table.summary)
     if table.where:

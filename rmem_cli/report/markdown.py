@@ -6,8 +6,8 @@ from typing import IO
 
 from rmem_cli.report.page import Grid, Page
 
-# Underscores inside words and brackets that begin no link mean themselves.
-_SPECIAL = re.compile(r"([\\|*<>`]|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
+# Underscores inside words, brackets that begin no link and most ampersands mean themselves.
+_SPECIAL = re.compile(r"([\\|*<>`]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
 
 
 def write(pages: Sequence[Page], file: IO[str]) -> None:

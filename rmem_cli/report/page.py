@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from rmem_cli.visible import one_line, visible
+
 
 @dataclass(frozen=True)
 class Column:
@@ -23,6 +25,11 @@ class Grid:
     caption: str
     columns: list[Column]
 
+    def visible(self) -> "Grid":
+        """The same grid as it may be shown."""
+        columns = [Column(each.heading, [visible(cell) for cell in each.cells]) for each in self.columns]
+        return Grid(one_line(self.caption), columns)
+
     @property
     def rows(self) -> list[tuple[str, ...]]:
         """The cells line by line."""
@@ -42,3 +49,11 @@ class Page:
     heading: list[str]
     grids: list[Grid]
     notes: list[str]
+
+    def visible(self) -> "Page":
+        """The same page as it may be shown, whatever was written in recipes and results."""
+        return Page(
+            [one_line(line) for line in self.heading],
+            [grid.visible() for grid in self.grids],
+            [one_line(note) for note in self.notes],
+        )

@@ -201,7 +201,7 @@ class Table:
     Attributes:
         experiment: Name of the recipe.
         title: Its title.
-        reference: The paper, with its BibTeX key.
+        reference: The paper, with its BibTeX key ("" for an experiment of one's own).
         summary: What the table shows and what not ("" if the recipe does not say).
         where: Where in the paper the published numbers stand ("" if the recipe names no published table).
         scales: The scales shown, in columns.

@@ -127,12 +127,15 @@ def parameters(count: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time: 4.2 s, 12 min, 3.4 h."""
+    """A time: 4.2 s, 12 min, 3.4 h, 12 days."""
     if seconds is None:
         return ""
     if seconds < 100:
         return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    days = seconds / 86400
+    return f"{seconds / 3600:.1f} h" if days < 7 else f"{days:,.0f} days"
 
 
 def memory(megabytes: float | None) -> str:

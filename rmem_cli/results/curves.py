@@ -47,7 +47,7 @@ def read_curve(folder: Path, row: ResultRow) -> LearningCurve | None:
     """
     name = curve_name(row.experiment, row.row, row.cell, row.scale, row.seed, row.train_hash)
     try:
-        with (folder / "curves" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        with (folder / "curves" / f"{name}.csv").open(encoding="utf-8-sig", newline="") as file:
             return _parse(file.read())
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,5 +1,6 @@
 """One measured value of one run, and its text form in a results table."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -135,6 +136,15 @@ _CONVERSIONS: dict[Any, tuple[Callable[[Any], Any], str]] = {
     int | None: (int, "a whole number"),
     float | None: (float, "a number"),
 }
+_NUMBERS = {"a whole number": re.compile(r"(-?[0-9]+)(?:\.0+)?"), "a number": re.compile(r"([^_]+)")}
+"""Of which text the first group is the number: tools that know no missing whole numbers write 3 as 3.0."""
+_FORMATS = {
+    **dict.fromkeys(("train_hash", "eval_hash"), (re.compile(r"([0-9a-f]{12})?"), "12 hex digits")),
+    "data_hash": (re.compile(r"[\w-]*"), "a hash"),
+    "git_dirty": (re.compile(r"(true|false)?"), "true or false"),
+    "time": (re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?"), "a time like 2026-01-02T03:04:05Z"),
+}
+"""Of texts that a spreadsheet takes for numbers or dates: one that was rewritten would belong to no run."""
 
 
 def _to_text(kind: Any, value: Any) -> str:
@@ -149,7 +159,19 @@ def _from_text(column: str, kind: Any, text: str) -> Any:
     if text == "" and isinstance(kind, UnionType):
         return None
     convert, description = _CONVERSIONS[kind]
+    if convert is str:
+        return _formatted(column, text)
+    number = _NUMBERS[description].fullmatch(text.strip())
     try:
-        return convert(text)
+        return convert(number[1] if number else "")
     except ValueError as error:
         raise ValueError(f"column {column!r} holds {text!r}, not {description}") from error
+
+
+def _formatted(column: str, text: str) -> str:
+    if column == "git_dirty":
+        text = text.lower()  # spreadsheets write TRUE
+    form, description = _FORMATS.get(column, (None, ""))
+    if form is not None and not form.fullmatch(text):
+        raise ValueError(f"column {column!r} holds {text!r}, not {description}")
+    return text

@@ -19,7 +19,13 @@ _LOCKS = ".locks"
 _LOCK_TIMEOUT_SECONDS = 120
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.=+,@-]*", re.ASCII)
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
-_CURE = "restore the file with git, or move it away to start a new one"
+_SEPARATORS = ",;\t"
+"""Of cells: the own one, and those that spreadsheets put in its place."""
+_BYTE_ORDER_MARK = "\ufeff"
+_CURE = (
+    "restore the file with git (a spreadsheet that saved it may have changed it), "
+    "or move it away to start a new one"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class ResultStore:
     A table is replaced as a whole by a rename, so a reader, or a machine that loses power, sees the table
     before or after a write and nothing between. Writers take turns by a lock. Locks and unfinished files live
     in `.locks`, which git ignores.
+
+    A table that a spreadsheet has saved is read, too, as long as every cell still says the same: with a byte
+    order mark, other line ends, quotes or separators. What it has reformatted is refused, and not written to.
 
     Args:
         folder: Folder of the tables; made when first written to.
@@ -62,7 +71,8 @@ class ResultStore:
     def write(self, rows: Sequence[ResultRow]) -> None:
         """Add rows to the tables of their experiments.
 
-        A row replaces, in its place, the one with the same key. The other rows keep their text byte for byte.
+        A row replaces, in its place, the one with the same key. The other rows keep their text byte for byte,
+        apart from what a spreadsheet did to separators and line ends.
         When the call returns, the rows are on disk.
 
         Raises:
@@ -129,25 +139,52 @@ class ResultStore:
 
 def _read_records(table: Path) -> list[_Record]:
     """All rows of a table with their text; repeated header lines and empty lines are passed over."""
-    try:
-        text = table.read_bytes().decode()
-    except FileNotFoundError:
-        return []
-    except NotADirectoryError as error:
-        raise UsageError(f"{table.parent} is not a folder; name one for results in RMEM_RESULTS") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{table}: this is not a results table but a binary file; {_CURE}") from error
-    except OSError as error:
-        raise UsageError(f"{table} cannot be read ({error.strerror or error}); make it readable") from error
     records: list[_Record] = []
-    for number, line in _split(text):
+    for number, line in _split(_text(table)):
         try:
-            cells = next(csv.reader([line], strict=True), [])
-            if cells and not _is_header(cells):
-                records.append(_Record(line.removesuffix("\n") + "\n", ResultRow.from_text(cells)))
+            cells, text = _cells(line)
+            if any(cells) and not _is_header(cells):
+                records.append(_Record(text, ResultRow.from_text(cells)))
         except (ValueError, csv.Error) as error:
             raise UsageError(f"{table}:{number}: {error}; {_CURE}") from error
     return records
+
+
+def _text(table: Path) -> str:
+    try:
+        content = table.read_bytes()
+        return content.decode()
+    except FileNotFoundError:
+        return ""
+    except NotADirectoryError as error:
+        raise UsageError(f"{table.parent} is not a folder; name one for results in RMEM_RESULTS") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"{table}:{line}: this is not text in UTF-8, as results tables are; {_CURE}"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{table} cannot be read ({error.strerror or error}); make it readable") from error
+
+
+def _cells(line: str) -> tuple[list[str], str]:
+    """The cells of a record, and its text as it is written again: as it was, if it was written here.
+
+    Raises:
+        csv.Error: Its quotes are not right.
+    """
+    line = line.removeprefix(_BYTE_ORDER_MARK).removesuffix("\n").removesuffix("\r")
+    for separator in _SEPARATORS:
+        try:
+            cells = next(csv.reader([line], delimiter=separator, strict=True), [])
+        except csv.Error:
+            continue
+        if len(cells) > len(COLUMNS) and not any(cells[len(COLUMNS) :]):
+            cells = cells[: len(COLUMNS)]
+            line = _line(cells).removesuffix("\n")
+        if len(cells) == len(COLUMNS):
+            return cells, f"{line}\n" if separator == "," else _line(cells)
+    return next(csv.reader([line], strict=True), []), f"{line}\n"
 
 
 def _is_header(cells: Sequence[str]) -> bool:

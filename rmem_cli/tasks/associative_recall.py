@@ -1,5 +1,7 @@
 """Associative recall, as the RUM papers define it."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,7 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import GeneratedTask
 from rmem_cli.tasks.config import AssociativeRecallSettings
+from rmem_cli.tasks.training_set import TrainingSet
 
 BLANK = 0
 DIGITS = 10
@@ -25,20 +28,32 @@ class AssociativeRecall(GeneratedTask[Tensor]):
     Args:
         length: Twice the number of pairs. Every key from 1 to `length / 2` occurs once, in random order;
             digits are independent and uniform; the key asked for is uniform over the keys.
+        training_examples: How many examples are drawn for training, to be read again in every pass; None:
+            every step draws its own.
 
-    Source: Dangovski et al. 2019, section 4.2. The published code trains on 100,000 fixed examples; here
-    every step draws its own.
+    Source: Dangovski et al. 2017 (arXiv v1), section 4.2; the published code trains on 100,000 fixed
+    examples.
     """
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, training_examples: int | None = None) -> None:
         self.pairs = length // 2
+        self.training_set: TrainingSet[Tensor] | None = None
+        if training_examples is not None:
+            draw = partial(self.draw, training_examples, split="training set", number=0)
+            self.training_set = TrainingSet(training_examples, draw)
         self.symbols = 1 + self.pairs + DIGITS
         self.classes = DIGITS
 
     @classmethod
     def from_settings(cls, settings: AssociativeRecallSettings) -> "AssociativeRecall":
         """The task that a recipe describes."""
-        return cls(settings.length)
+        return cls(settings.length, settings.training_examples)
+
+    def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
+        """See `Task.training_batch`."""
+        if self.training_set is None:
+            return super().training_batch(step, batch_size, seed)
+        return self.batch(self.training_set.batch(step, batch_size, seed))
 
     def draw(self, count: int, seed: int, split: str, number: int) -> Tensor:
         """See `GeneratedTask.draw`; `[count, length + 4]` symbols, behind them the digit asked for."""

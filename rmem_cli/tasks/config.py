@@ -1,10 +1,11 @@
 """Settings of the tasks: everything about them that can be known without torch and without data."""
 
 import math
+import re
 from abc import abstractmethod
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from rmem_cli.data.prepared import open_prepared
 from rmem_cli.data.unigram import unigram
@@ -16,6 +17,17 @@ from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count, plateaus
 PIXELS = {"mnist": 28 * 28, "cifar10": 32 * 32}
 # Texts whose documents `rmem_cli.data.documents` finds, word by word.
 WITH_DOCUMENTS = ("wikitext2", "wikitext103")
+
+
+def _no_path(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise ValueError(
+            f"must be a name that `rmem fetch --list` shows, not {text!r}; own texts cannot be read yet"
+        )
+    return text
+
+
+PreparedName = Annotated[str, AfterValidator(_no_path)]
 
 
 class TaskSettings(Component):
@@ -157,6 +169,8 @@ class AssociativeRecallSettings(TaskSettings):
 
     Attributes:
         length: T, twice the number of key-digit pairs; even.
+        training_examples: How many examples are drawn for training, to be read again in every pass; None:
+            every step draws its own.
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.associative_recall:AssociativeRecall"
@@ -166,6 +180,7 @@ class AssociativeRecallSettings(TaskSettings):
 
     kind: Literal["associative_recall"] = "associative_recall"
     length: PositiveInt = Field(multiple_of=2)
+    training_examples: PositiveInt | None = None
 
     def chance(self, split: str) -> dict[str, float]:
         """One of ten digits, each as likely as the other."""
@@ -275,8 +290,8 @@ class LanguageModelSettings(TaskSettings):
     common: ClassVar[frozenset[str]] = frozenset({"segment_length"})
 
     kind: Literal["language_model"] = "language_model"
-    dataset: str
-    form: str
+    dataset: PreparedName
+    form: PreparedName
     segment_length: PositiveInt
     carried: bool = True
     reset_at_documents: bool = False
@@ -481,8 +496,8 @@ class FactsInTextSettings(TaskSettings):
     )
     babi_task: ClassVar[int]
 
-    dataset: str
-    form: str
+    dataset: PreparedName
+    form: PreparedName
     segments: PositiveInt
     segment_length: PositiveInt
     questions: Literal["en", "en-10k"] = "en-10k"

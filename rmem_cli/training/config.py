@@ -126,12 +126,19 @@ class LinearSettings(ScheduleSettings):
 
 
 class CosineSettings(ScheduleSettings):
-    """Half a cosine from the learning rate to `min_lr` at the last step."""
+    """Half a cosine from the learning rate to `min_lr` at the last step.
+
+    Attributes:
+        min_lr: Rate at the end.
+        spans_warmup: Whether the cosine begins with the first step, under the warm-up, as in Transformer-XL's
+            code, or at its end.
+    """
 
     implementation: ClassVar[str] = "rmem_cli.training.schedules:Cosine"
 
     kind: Literal["cosine"] = "cosine"
     min_lr: NonNegativeFloat = 0.0
+    spans_warmup: bool = False
 
 
 class InverseSqrtSettings(ScheduleSettings):
@@ -154,7 +161,15 @@ class StepSettings(ScheduleSettings):
 
 
 class PlateauSettings(ScheduleSettings):
-    """Multiplied by `factor` when the validation metric has not improved for `patience` evaluations."""
+    """Multiplied by `factor` when the validation metric has not improved for `patience` evaluations.
+
+    Attributes:
+        factor: What the rate is multiplied by.
+        patience: Evaluations without improvement that are waited for.
+        min_lr: Rate that is never gone below.
+        threshold: Share of the best value by which a new one must be better, to be an improvement;
+            `torch.optim.lr_scheduler.ReduceLROnPlateau` has 1e-4.
+    """
 
     implementation: ClassVar[str] = "rmem_cli.training.schedules:Plateau"
 
@@ -162,6 +177,7 @@ class PlateauSettings(ScheduleSettings):
     factor: float = Field(default=0.1, gt=0.0, lt=1.0)
     patience: NonNegativeInt = 10
     min_lr: NonNegativeFloat = 0.0
+    threshold: NonNegativeFloat = 0.0
 
 
 class FullSettings(Component):

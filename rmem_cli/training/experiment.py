@@ -16,11 +16,13 @@ from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, RunsF
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.results.store import ResultStore
+from rmem_cli.streams import guarded_streams
 from rmem_cli.training.memory import OutOfMemoryError
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.run import Machine, Stop, train_run
 from rmem_cli.training.run_folder import UnforeseenError, check_runs_root
 from rmem_cli.training.signals import interrupts_held, release_interrupts, stop_requested
+from rmem_cli.visible import one_line
 
 Rerun = Literal["missing", "failed", "all"]
 _FAILED_EXIT_CODES = {
@@ -47,7 +49,7 @@ class Failure:
 
 def label(spec: RunSpec) -> str:
     """A run's name in messages."""
-    cell = f" {spec.cell}" if spec.cell else ""
+    cell = f" {one_line(spec.cell)}" if spec.cell else ""
     return f"{spec.experiment} {spec.row}{cell} seed {spec.seed} ({spec.scale})"
 
 
@@ -185,14 +187,14 @@ def _failure_of_process(spec: RunSpec, code: int) -> Failure:
 
 def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool) -> None:
     torch.set_num_threads(machine.threads)
-    console = Console(stderr=True, force_terminal=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what the process that started this one says is enough
-    with stop_requested() as requested:
+    with guarded_streams(), stop_requested() as requested:
+        console = Console(stderr=True, force_terminal=False)
         release_interrupts()
         try:
             failure = _train_one(spec, machine, console, repeat, lambda: requested() or _alone())
         except (InterruptedRunError, KeyboardInterrupt):
             raise SystemExit(InterruptedRunError.exit_code) from None
-    if failure is not None:
-        console.print(f"{label(spec)}: {failure.message}", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(failure.exit_code)
+        if failure is not None:
+            console.print(f"{label(spec)}: {failure.message}", markup=False, highlight=False, soft_wrap=True)
+            raise SystemExit(failure.exit_code)

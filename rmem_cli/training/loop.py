@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -25,6 +26,7 @@ from rmem_cli.training.checkpoint import fitting, load_checkpoint, save_checkpoi
 from rmem_cli.training.evaluation import evaluate
 from rmem_cli.training.optimizers import build_optimizer
 from rmem_cli.training.progress import Progress
+from rmem_cli.training.rates import clock
 from rmem_cli.training.restoring import (
     check_numbers,
     check_segment,
@@ -148,6 +150,7 @@ class Training:
         self._started = self._saved = time.monotonic()
         self._recent_loss = 0.0
         self._recent_steps = 0
+        self.step_seconds = array("d")  # of each step of this session, by `rates.clock`
 
     def _start_optimizer(self, stage: Stage) -> None:
         """A new optimizer and schedule: for the whole run, or for one stage if each has its own."""
@@ -177,7 +180,9 @@ class Training:
                     raise InterruptedRunError(
                         f"stopped after step {self.counters.step}; the same command goes on from there"
                     )
+                started = clock(self.device)
                 self._step(progress)
+                self.step_seconds.append(clock(self.device) - started)
                 if self._validation_due():
                     self._validate(progress)
                 if self._checkpoint_due():

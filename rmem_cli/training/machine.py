@@ -16,15 +16,37 @@ def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:
     Raises:
         UsageError: There is no such device here.
     """
-    try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        raise UsageError(f"--device {device} cannot be used here ({reason}); try --device cpu") from error
+    chosen = _device(device)
     if chosen.type == "cuda":
         # cuBLAS reads it once, before its first product; processes that are started inherit it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # There is one CPU, whatever number it is given.
     name = "cpu" if chosen.type == "cpu" else str(chosen)
     return Machine(name, max(1, torch.get_num_threads() // jobs), compile)
+
+
+def devices_here() -> list[str]:
+    """The devices that runs can have on this machine."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [
+        "cpu",
+        *(["cuda", *cuda] if cuda else []),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+    ]
+
+
+def _device(name: str) -> torch.device:
+    here = ", ".join(devices_here())
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f"--device {name}: there is no such kind of device; here there are: {here}"
+        ) from error
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            f"--device {name}: there is none here that can compute; there are: {here}"
+        ) from error
+    return device

@@ -1,7 +1,6 @@
 """Peak memory of a run, and running out of it."""
 
 import contextlib
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +8,27 @@ from pathlib import Path
 import torch
 
 from rmem_cli.errors import RmemError, RunsFailedError
+from rmem_cli.platforms import require_supported
+
+require_supported("training")
+
+import resource  # noqa: E402  there is none elsewhere
 
 
 class OutOfMemoryError(RmemError):
     """A model, or a batch, that does not fit into memory."""
 
     exit_code = RunsFailedError.exit_code
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "calculation overflowed",
+    "Overflow when unpacking",
+    "Maximum allowed dimension exceeded",
+    "array is too big",
+    "too large to convert to C",
+)
 
 
 @contextlib.contextmanager
@@ -26,10 +40,11 @@ def one_out_of_memory_error() -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        # On a CPU, torch says so in the text of a plain RuntimeError only.
+    except (MemoryError, RuntimeError, ValueError, OverflowError) as error:
+        # On a CPU, torch says so in the text of a plain RuntimeError only; of sizes that no memory has, NumPy
+        # and Python say other things.
         known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and "can't allocate memory" not in str(error):
+        if not known and not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
         raise OutOfMemoryError(
             "the memory does not suffice; a smaller model, train.batch_size or eval batch_size, or shorter "

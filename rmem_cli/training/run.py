@@ -28,6 +28,7 @@ from rmem_cli.training.loop import (
     total_steps,
 )
 from rmem_cli.training.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
+from rmem_cli.training.plan import keep_rate
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.rows import Outcome, Trained, check_protocols, make_rows
 from rmem_cli.training.run_folder import (
@@ -125,6 +126,8 @@ def train_run(
         store.write_curve(name, thinned(folder.curve.text()))
         store.write(rows)
         folder.write_status(ended.status, ended.step, ended.message)
+        if not machine.compile:
+            keep_rate(spec.settings, training.model, device, training.step_seconds)
     return ended
 
 

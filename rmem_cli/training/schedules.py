@@ -89,12 +89,24 @@ class Linear(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine that reaches `min_lr` when all steps are done (Loshchilov and Hutter 2017)."""
+    """Half a cosine that reaches `min_lr` when all steps are done (Loshchilov and Hutter 2017).
+
+    Where it spans the warm-up, the rate is that of Transformer-XL's code, set after each update:
+    the first has the full rate, and a warm-up of `n` steps ends in a jump down to the cosine.
+    """
 
     settings: CosineSettings
 
+    def lr(self, step: int) -> float:
+        """See `Schedule.lr`."""
+        warmup = self.settings.warmup_steps
+        if self.settings.spans_warmup and step < warmup:
+            return self.base_lr * step / warmup if step else self.base_lr
+        return super().lr(step)
+
     def _lr_after_warmup(self, step: int) -> float:
-        left = (1 + math.cos(math.pi * self._fraction(step))) / 2
+        done = min(1.0, step / self.total_steps) if self.settings.spans_warmup else self._fraction(step)
+        left = (1 + math.cos(math.pi * done)) / 2
         return self.base_lr * left + self.settings.min_lr * (1 - left)
 
 
@@ -118,7 +130,10 @@ class Step(Schedule):
 
 
 class Plateau(Schedule):
-    """Multiplied by `factor` when more than `patience` validations in a row set no new best value."""
+    """Multiplied by `factor` when more than `patience` validations in a row are no better than the best one.
+
+    Better is what exceeds it by more than its share `threshold`.
+    """
 
     settings: PlateauSettings
 
@@ -131,7 +146,8 @@ class Plateau(Schedule):
     def observe(self, value: float, higher_is_better: bool) -> None:
         """Take note of a validation result; one that is not a number counts as no improvement."""
         score = value if higher_is_better else -value
-        if score > self._best:
+        margin = self.settings.threshold * abs(self._best) if math.isfinite(self._best) else 0.0
+        if score > self._best + margin:
             self._best = score
             self._without_improvement = 0
             return

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from rmem_cli.platforms import require_supported
+
+require_supported("training")
+
 
 def _handled() -> list[signal.Signals]:
     """The signals that ask for a stop."""

@@ -207,3 +207,11 @@ def test_doctor_says_all_it_finds_where_a_native_form_is_demanded_and_cannot_be_
     assert torch.__version__ in lines["torch"]
     assert all("RMEM_NATIVE=on" in lines[family] for family in ("gates", "rotation", "attention"))
     assert "no-such-compiler" in done.stdout
+
+
+def test_without_names_a_quick_case_of_each_operation_is_chosen_and_all_with_names():
+    quick = find_cases([], quick=True)
+    assert {case.family for case in quick} == {"gates", "rotation", "attention"}
+    assert len(quick) == 3
+    assert find_cases([]) == CASES
+    assert find_cases(["rmt"], quick=True) == find_cases(["rmt"])

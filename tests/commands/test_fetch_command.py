@@ -76,7 +76,7 @@ def test_json_goes_to_stdout_alone(rmem_fetch, small):
 
 
 def test_the_list_tells_size_licence_citation_and_whether_it_is_here(rmem_fetch, small):
-    assert "here: char: no" in rmem_fetch("ptb", "--list").stdout
+    assert "\tchar: no" in rmem_fetch("ptb", "--list").stdout
     (about,) = json.loads(rmem_fetch("ptb", "--list", "--json").stdout)
     assert about["bytes"] == 3 * len(TEXT)
     assert "LDC" in about["licence"]
@@ -98,11 +98,11 @@ def test_the_list_names_the_recipes_that_use_a_set(rmem_fetch, tmp_path, monkeyp
 def test_the_list_shows_every_set_and_whether_it_can_be_told_its_size(rmem_fetch):
     listed = rmem_fetch("--list").stdout
     for name in dataset_names():
-        assert f"\n{name} " in f"\n{listed}"
-    assert "Copy, generated" in listed
+        assert f"\n{name}\t" in f"\n{listed}"
+    assert "Copy\tgenerated" in listed
     assert "880.2 MB packed" in listed
     assert "0 of 40 complete" in listed
-    assert "Science Daily, size not known" in listed
+    assert "Science Daily\tsize not known" in listed
 
 
 def test_what_is_partial_is_listed_and_checked_as_such(rmem_fetch, small):

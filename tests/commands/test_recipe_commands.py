@@ -137,6 +137,31 @@ def test_validate_passes_what_is_right_and_says_so_on_stderr() -> None:
     assert "made_up is valid: 2 rows; scales paper, smoke" in result.stderr
 
 
+def test_validate_gives_the_outcome_as_json(folder: Path) -> None:
+    (folder / "a.yaml").write_text(TEXT.replace("name: made_up", "name: a").replace("lr: 1e-3", "lr: -1"))
+    right, wrong, missing = json.loads(run("validate", "made_up", "a.yaml", "missing.yaml", "--json").stdout)
+    assert right == {
+        "recipe": "made_up",
+        "valid": True,
+        "rows": ["rum", "lstm"],
+        "scales": ["paper", "smoke"],
+        "problems": [],
+    }
+    assert (wrong["valid"], wrong["problems"]) == (
+        False,
+        [
+            {
+                "file": "a.yaml",
+                "line": 6,
+                "column": 29,
+                "path": "optimizer.lr",
+                "message": "must be greater than 0, not -1",
+            }
+        ],
+    )
+    assert "there is no such file" in missing["problems"][0]["message"]
+
+
 def test_validate_without_a_name_takes_every_recipe(folder: Path) -> None:
     (folder / "recipes" / "broken.yaml").write_text("name: broken\n")
     result = run("validate")

@@ -82,7 +82,7 @@ def test_a_recipe_without_results_prints_the_published_numbers_and_not_run(folde
     lines = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
     for model, value in {"Ours": "1.189", "FS-LSTM-2": "1.190", "FS-LSTM-4": "1.193"}.items():
         assert value in lines[model]
-        assert lines[model].endswith("not run")
+        assert "not run" in lines[model]
     assert "unverified" in lines["LSTM 1000 (this paper)"]
 
 
@@ -131,6 +131,44 @@ def test_out_writes_a_file_in_the_format_of_its_suffix(folder):
 def test_a_format_that_is_named_goes_before_the_suffix(folder):
     run("one", "--out", "one.txt", "--format", "json")
     assert json.loads((folder / "one.txt").read_text(encoding="utf-8"))["schema"] == 1
+
+
+@pytest.mark.parametrize("ending", [".tex", ".html", ".pdf", ".v1", ".markdown"])
+@pytest.mark.parametrize("grid", [[], ["--grid"]], ids=["tables", "grid"])
+def test_an_ending_without_a_form_is_refused_with_those_there_are(folder, ending, grid):
+    done = run("one", *grid, "--out", f"one{ending}")
+    assert isinstance(done.exception, UsageError)
+    assert f"no form {ending} yet; there are .txt, .md, .csv, .json" in str(done.exception)
+    assert not (folder / f"one{ending}").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("a.txt", "one: A"), ("a.md", "## one"), ("a.MD", "## one"), ("a.csv", "experiment,"), ("a.json", "{")],
+)
+def test_the_ending_of_a_file_chooses_the_form(folder, name, beginning):
+    assert run("one", "--out", name).exit_code == 0
+    assert (folder / name).read_text(encoding="utf-8").startswith(beginning)
+
+
+@pytest.mark.parametrize("option", ["--out", "--published"])
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_a_path_that_is_empty_is_refused(folder, option, empty):
+    before = sorted(folder.rglob("*"))
+    done = run("one", option, empty)
+    assert (done.exit_code, "is empty" in done.stderr) == (2, True)
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [["one"], [], ["one", "--grid"]])
+def test_a_folder_of_results_that_is_not_there_is_one_sentence(folder, arguments, monkeypatch):
+    monkeypatch.setenv("RMEM_RESULTS", "elsewhere")
+    done = run(*arguments)
+    assert done.exit_code == 0
+    assert "There is no folder elsewhere, and so there are no results" in done.stderr
+    assert done.stderr.count("\n") == 1
+    (folder / "elsewhere").write_text("", encoding="utf-8")
+    assert "RMEM_RESULTS is 'elsewhere', but that is not a folder" in str(run(*arguments).exception)
 
 
 def test_out_writes_a_folder_with_a_file_for_each_experiment(folder):

@@ -1,6 +1,7 @@
 """`rmem train` and `rmem eval`."""
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -29,7 +30,7 @@ def test_training_prints_the_table_on_stdout_and_progress_on_stderr(rmem, recipe
     assert ended.code == 0
     assert ended.out.startswith("small: Copying memory")
     assert "GRU" in ended.out
-    assert "step" not in ended.out
+    assert "steps/s" not in ended.out
     assert ended.err.startswith("runs to do: 2 of 2\n")
     assert "small lstm seed 1 (paper): step 4/4: validation loss" in ended.err
 
@@ -55,13 +56,80 @@ def test_a_recipe_named_twice_is_trained_once(rmem, recipe):
 def test_a_dry_run_tells_the_size_of_each_run_and_trains_nothing(rmem, recipe):
     ended = rmem("train", recipe, "--dry-run")
     assert ended.code == 0
-    gru, lstm = ended.out.splitlines()
+    total, gru, lstm = ended.out.splitlines()
+    assert re.fullmatch(r"2 runs, one after the other: about \d\.\d s on cpu, \d+ threads?", total)
     assert re.fullmatch(
-        r"small gru seed 1 \(paper\): 152 parameters, 4 steps of 4, about 0 MB and \d\.\d s", gru
+        r"small gru \(paper\): 1 seed, 152 parameters, 4 steps of 4, about 0 MB, \d\.\d s \(estimated\)", gru
     )
-    assert lstm.startswith("small lstm seed 1 (paper): 196 parameters, 4 steps of 4, ")
+    assert lstm.startswith("small lstm (paper): 1 seed, 196 parameters, 4 steps of 4, ")
     assert not Path(os.environ["RMEM_RUNS"]).exists()
     assert not Path(os.environ["RMEM_RESULTS"]).exists()
+
+
+def test_a_finished_run_and_a_few_timed_steps_make_a_plan_a_measured_one(rmem, recipe):
+    def bases():
+        ended = rmem("train", recipe, "--rerun", "all", "--dry-run", "--json")
+        return {row["row"]: row["basis"] for row in json.loads(ended.out)["rows"]}
+
+    assert bases() == {"gru": "estimated", "lstm": "estimated"}
+    assert rmem("train", recipe, "--row", "gru").code == 0
+    assert bases() == {"gru": "measured", "lstm": "estimated"}
+    timed = rmem("train", recipe, "--row", "lstm", "--dry-run", "--measure")
+    assert "timing steps of small lstm (paper)" in timed.err
+    assert not list(Path(os.environ["RMEM_RUNS"]).rglob("*lstm*"))
+    assert bases() == {"gru": "measured", "lstm": "measured"}
+
+
+@pytest.mark.parametrize(
+    ("field", "code", "message"),
+    [
+        ("model.core.hidden_size=100000000000", 6, "the memory does not suffice"),
+        ("task.length=1000000000000000", 6, "the memory does not suffice"),
+        ("model.core.layers=100000000", 2, "must be at most 1000, not 100000000"),
+        ("train.batch_size=100000000", 2, "must be at most 1000000, not 100000000"),
+    ],
+)
+def test_a_dry_run_of_an_absurd_size_is_one_sentence(rmem, recipe, field, code, message):
+    ended = rmem("train", recipe, "--row", "gru", "--set", field, "--dry-run")
+    assert (ended.code, ended.out) == (code, "")
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_dry_run_of_many_steps_is_told_in_days(rmem, recipe):
+    ended = rmem("train", recipe, "--row", "gru", "--set", "train.steps=1000000000000000", "--dry-run")
+    assert (ended.code, " days (estimated)" in ended.out) == (0, True)
+
+
+def test_measure_belongs_to_a_dry_run(rmem, recipe):
+    ended = rmem("train", recipe, "--measure")
+    assert (ended.code, "give --dry-run" in ended.err) == (2, True)
+
+
+def test_a_plan_and_tables_are_one_json_document(rmem, recipe):
+    plan = json.loads(rmem("train", recipe, "--seed", "1", "--seed", "2", "--dry-run", "--json").out)
+    assert plan.keys() == {"device", "threads", "seconds", "rows", "refused"}
+    gru, lstm = plan["rows"]
+    assert gru.keys() == lstm.keys() == {
+        "experiment", "row", "cell", "scale", "seeds", "parameters", "steps", "batch_size", "memory_mb",
+        "seconds_per_step", "seconds", "basis",
+    }  # fmt: skip
+    assert (gru["row"], gru["seeds"], gru["parameters"]) == ("gru", [1, 2], 152)
+    assert plan["seconds"] == pytest.approx(2 * gru["seconds"] + 2 * lstm["seconds"])
+    assert gru["seconds"] == pytest.approx(gru["steps"] * gru["seconds_per_step"])
+    tables = json.loads(rmem("train", recipe, "--row", "gru", "--json").out)
+    assert [table["experiment"] for table in tables["tables"]] == ["small"]
+
+
+def test_an_evaluation_is_one_json_document(rmem, recipe):
+    rmem("train", recipe, "--row", "gru")
+    found = json.loads(rmem("eval", recipe, "--row", "gru", "--json").out)
+    assert [(row["row"], row["metric"]) for row in found["results"]] == [("gru", "loss"), ("gru", "accuracy")]
+    ended = rmem("eval", recipe, "--json")
+    found = json.loads(ended.out)
+    assert ended.code == 6
+    assert len(found["results"]) == 2
+    assert [failure["run"] for failure in found["failures"]] == ["small lstm seed 1 (paper)"]
 
 
 def test_a_dry_run_plans_with_the_known_size_of_data_that_is_not_here(rmem, recipe):
@@ -73,20 +141,32 @@ def test_a_dry_run_plans_with_the_known_size_of_data_that_is_not_here(rmem, reci
     assert "cifar10 (images) is not here; its known size will do for a plan" in ended.err
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_damaged_data_is_refused_before_the_first_step(rmem, write_text, split, options):
+    path = write_text().folder / f"{split}.bin"
+    path.write_bytes(bytes(path.stat().st_size))
+    ended = rmem("train", "rum_ptb_char", "--scale", "smoke", "--row", "lstm_1000", *options)
+    assert ended.code == 3
+    assert f"({split}.bin has sha256 " in ended.err
+    assert "`rmem fetch ptb` makes it anew" in ended.err
+    assert "step" not in ended.err
+    assert not Path(os.environ["RMEM_RESULTS"]).joinpath("rum_ptb_char.csv").exists()
+
+
 def test_a_dry_run_names_the_runs_that_cannot_be_planned_and_plans_the_others(rmem, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     rows = ["--row", "roberta_base_1seg", "--row", "t5_base_1seg", "--row", "t5_base_4seg"]
     some = rmem("train", "rmt_hyperpartisan", *rows, "--row", "scratch_1seg", "--dry-run")
     assert some.code == 0, some.err
-    assert [line.split(" (")[0] for line in some.out.splitlines()] == [
-        f"rmt_hyperpartisan scratch_1seg seed {seed}" for seed in (1, 2, 3)
-    ]
+    total, row = some.out.splitlines()
+    assert total.startswith("3 runs, one after the other: about ")
+    assert row.startswith("rmt_hyperpartisan scratch_1seg (paper): 3 seeds, ")
     assert "runs to do: 12 of 12" in some.err
     assert "hyperpartisan (pieces) is not here; its known size will do for a plan" in some.err
     assert "cannot plan rmt_hyperpartisan roberta_base_1seg: roberta-base needs the transformers" in some.err
     both = "cannot plan rmt_hyperpartisan t5_base_1seg, rmt_hyperpartisan t5_base_4seg: t5-base needs"
     assert both in some.err
-    assert "training 3 of 12 runs takes about" in some.err
     none = rmem("train", "rmt_hyperpartisan", *rows, "--dry-run")
     assert (none.code, none.out) == (3, "")
     assert both in none.err

@@ -120,11 +120,20 @@ COMMANDS = {
         ["eval", "small.yaml", "--set", "eval.tset.examples=1"],
         "--set eval.tset.examples=1: no evaluation protocol is called 'tset'",
     ),
-    "unknown device": (["train", "small.yaml", "--device", "gpu"], "--device gpu cannot be used here"),
-    "device without numbers": (
-        ["train", "small.yaml", "--device", "meta"],
-        "--device meta cannot be used here",
-    ),
+    **{
+        f"device {device!r}": (
+            ["train", "small.yaml", "--device", device],
+            f"--device {device}: there is no such kind of device; here there are: cpu",
+        )
+        for device in ("gpu", "GPU", "", "cuda:", "cuda:x", "cpu:-1", "tpu:0")
+    },
+    **{
+        f"device {device!r}": (
+            [command, "small.yaml", "--row", "gru", "--device", device],
+            f"--device {device}: there is none here that can compute; there are: cpu",
+        )
+        for command, device in (("train", "meta"), ("eval", "cuda:77"), ("train", "xpu"), ("train", "mps:9"))
+    },
     "report of an unknown name": (
         ["report", "rum_recal"],
         "no recipe is called 'rum_recal'; did you mean 'rum_recall'?",

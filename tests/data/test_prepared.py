@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -7,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from rmem_cli.data import verified
 from rmem_cli.data.prepared import check_prepared, content_hash, open_prepared
 from rmem_cli.data.writer import Content, Expected, smallest_unsigned, write_prepared
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.paths import verified_root
 
 ABOUT = {
     "sources": [{"file": "toy.txt", "origin": "here", "bytes": 3, "sha256": "0" * 64}],
@@ -49,12 +52,8 @@ def test_what_was_written_is_read_back():
 
 
 def test_symbols_beyond_the_vocabulary_are_damage():
-    prepared = write_toy()
-    path = prepared.folder / "train.bin"
-    path.write_bytes(bytes([0, 1, 2, 3, 1]))
-    with pytest.raises(
-        DataError, match=r"damaged \(train.bin has symbols beyond the vocabulary\): `rmem fetch"
-    ):
+    write_toy(chunks={"train": [[0, 1, 2, 3, 1]], "test": [[1]]})
+    with pytest.raises(DataError, match=r"damaged \(train.bin holds 3, .* below 3\): `rmem fetch"):
         open_prepared("toy", "char").tokens("train")
     assert open_prepared("toy", "char").tokens("test").tolist() == [1]
 
@@ -113,12 +112,80 @@ def test_an_unknown_split_lists_those_there_are():
         write_toy().tokens("valid")
 
 
-def test_a_changed_byte_is_found_by_the_check_only():
-    folder = write_toy().folder
-    (folder / "train.bin").write_bytes(bytes([0, 1, 2, 2, 0]))
+@pytest.mark.parametrize("look", [open_prepared, check_prepared])
+def test_a_changed_byte_is_found_on_opening(look):
+    path = write_toy().folder / "train.bin"
     open_prepared("toy", "char")
-    with pytest.raises(DataError, match=r"train\.bin has sha256 .*rmem fetch --check"):
-        check_prepared("toy", "char")
+    path.write_bytes(bytes([0, 1, 2, 2, 0]))
+    with pytest.raises(DataError, match=r"train\.bin has sha256 .*`rmem fetch toy` makes it anew"):
+        look("toy", "char")
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Files count as settled at once."""
+    monkeypatch.setattr(verified, "_SETTLED_SECONDS", -1)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of the files that are read as a whole."""
+    read = []
+    sha256_of = verified.sha256_of
+    monkeypatch.setattr(verified, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    return read
+
+
+def test_what_was_found_right_is_read_as_a_whole_once(settled, reads):
+    write_toy()
+    open_prepared("toy", "char")
+    assert reads == ["train.bin", "test.bin"]
+    open_prepared("toy", "char")
+    assert len(reads) == 2
+
+
+def test_a_change_that_keeps_size_and_time_is_found(settled):
+    path = write_toy().folder / "train.bin"
+    open_prepared("toy", "char")
+    times = path.stat()
+    path.write_bytes(bytes([0, 1, 2, 2, 0]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(DataError, match=r"train\.bin has sha256"):
+        open_prepared("toy", "char")
+
+
+def test_a_file_that_has_just_changed_is_not_taken_as_known(reads):
+    write_toy()
+    open_prepared("toy", "char")
+    open_prepared("toy", "char")
+    assert len(reads) == 4
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", "null", "\ud800", "[" * 100_000])
+def test_a_damaged_note_only_means_that_the_data_is_read_again(settled, reads, note):
+    write_toy()
+    open_prepared("toy", "char")
+    (place,) = verified_root().iterdir()
+    place.write_bytes(note.encode("utf-8", "surrogatepass"))
+    open_prepared("toy", "char")
+    assert len(reads) == 4
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(settled, reads):
+    write_toy()
+    verified_root().parent.mkdir(parents=True, exist_ok=True)
+    verified_root().write_text("a file in its place")
+    open_prepared("toy", "char")
+    open_prepared("toy", "char")
+    assert len(reads) == 4
+
+
+def test_data_with_sentencepiece_names_the_command_that_makes_it_anew():
+    arrays = {"train": [np.array([0, 1], np.uint8)]}
+    folder = write_prepared("toy", "sentencepiece-2", Content(arrays, ["a", "b"]), **ABOUT).folder
+    (folder / "train.bin").write_bytes(b"\0\0")
+    with pytest.raises(DataError, match="`rmem fetch toy --sentencepiece 2` makes it anew"):
+        open_prepared("toy", "sentencepiece-2")
 
 
 @pytest.mark.parametrize("length", [0, 4, 6])
@@ -146,6 +213,20 @@ def test_an_array_that_is_gone_is_found_on_opening():
         {"arrays": {"train": {"dtype": "object", "shape": [5], "sha256": ""}}},
         {"arrays": {"train": {"dtype": "u1", "shape": [-5], "sha256": ""}}},
         {"arrays": {"train": 5}},
+        {"end_of_line": 1},
+        {"end_of_line": 3},
+        {"end_of_line": True},
+        {"end_of_line": "2"},
+        {"missing": ["valid"]},
+        {"missing": [1]},
+        {"counts": {"train": 4, "test": 1}},
+        {"counts": {"train": 5.0, "test": 1}},
+        {"counts": {}},
+        {"format": True},
+        {"distinct": 4},
+        {"details": {"answer_length": 3}},
+        {"details": None},
+        {"licence": "other"},
     ],
 )
 def test_a_meta_json_that_is_not_right_is_refused(changes):
@@ -154,7 +235,49 @@ def test_a_meta_json_that_is_not_right_is_refused(changes):
         open_prepared("toy", "char")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "<u2"},
+        {"dtype": ">u1"},
+        {"dtype": [["a", "u1"]]},
+        {"shape": [1, 5]},
+        {"shape": []},
+        {"shape": [5.0]},
+        {"shape": [True, 5]},
+        {"shape": [10**30]},
+        {"sha256": 5},
+    ],
+)
+def test_an_array_that_is_described_wrongly_is_refused(changes):
+    folder = write_toy().folder
+    arrays = json.loads((folder / "meta.json").read_text())["arrays"]
+    edit_meta(folder, arrays={**arrays, "train": {**arrays["train"], **changes}})
+    with pytest.raises(DataError, match=r"is damaged .*rmem fetch toy"):
+        open_prepared("toy", "char")
+
+
+@pytest.mark.parametrize("name", ["../train", "a/b", "", "a\0b"])
+def test_an_array_does_not_lie_elsewhere(name):
+    folder = write_toy().folder
+    arrays = json.loads((folder / "meta.json").read_text())["arrays"]
+    edit_meta(folder, arrays={**arrays, name: arrays["train"]})
+    with pytest.raises(DataError, match=r"describes the array .* wrongly"):
+        open_prepared("toy", "char")
+
+
+def test_data_of_an_earlier_rmem_opens_as_before():
+    prepared = write_toy()
+    path = prepared.folder / "meta.json"
+    meta = json.loads(path.read_text())
+    del meta["description_hash"]
+    path.write_text(json.dumps(meta))
+    assert open_prepared("toy", "char").data_hash == prepared.data_hash
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "\x00", "[" * 100_000, '{"format": ' + "9" * 5000 + "}", "\ufeff{}"]
+)
 def test_a_meta_json_that_is_not_json_is_refused(text):
     (write_toy().folder / "meta.json").write_text(text)
     with pytest.raises(DataError, match="is damaged"):

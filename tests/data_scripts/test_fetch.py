@@ -40,6 +40,14 @@ def test_a_local_copy_gives_the_same_data_as_a_download(
     assert open_prepared("ptb", "word").data_hash == downloaded
 
 
+def test_a_copy_that_is_not_there_is_an_error_even_if_the_data_is_here(
+    small_ptb, console, copy_folder, tmp_path
+):
+    fetch(small_ptb, console, path=copy_folder)
+    with pytest.raises(DataError, match=r"There is nothing at .*nowhere: --from takes"):
+        fetch(small_ptb, console, path=tmp_path / "nowhere")
+
+
 def test_a_fetch_repairs_a_damaged_array(small_ptb, console, copy_folder, data_folder):
     fetch(small_ptb, console, path=copy_folder)
     array = data_folder / "ptb" / "char" / "valid.bin"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from rmem_cli.data_scripts.dataset import Source, SourceFile
+from rmem_cli.data_scripts.download import download
 from rmem_cli.data_scripts.gather import from_path, from_sources
 
 from rmem_cli.errors import DataError
@@ -160,6 +161,109 @@ def test_a_folder_that_contains_itself_by_a_link_is_no_trap(small_ptb, copy_fold
     (copy_folder / "ptb.test.txt").unlink()
     with pytest.raises(DataError, match=r"ptb\.test\.txt is missing"):
         from_path(small_ptb, copy_folder, work)
+
+
+def test_files_are_found_by_their_content_under_any_name(small_ptb, copy_folder, work):
+    for number, file in enumerate(sorted(copy_folder.iterdir())):
+        file.rename(copy_folder / f"part {number}")
+    assert len(from_path(small_ptb, copy_folder, work)) == 3
+
+
+def test_an_archive_is_found_by_its_content_under_any_name(small_ptb, copy_folder, tmp_path, work):
+    (tmp_path / "other").mkdir()
+    archive_of(copy_folder, tmp_path / "a.zip").rename(tmp_path / "other" / "download")
+    assert len(from_path(small_ptb, tmp_path / "other", work)) == 3
+
+
+def test_files_are_found_however_deep_they_lie(small_ptb, copy_folder, tmp_path, work):
+    deep = tmp_path.joinpath("deep", *map(str, range(12)))
+    deep.parent.mkdir(parents=True)
+    copy_folder.rename(deep)
+    assert len(from_path(small_ptb, tmp_path / "deep", work)) == 3
+
+
+def test_line_ends_of_windows_are_named_as_the_reason(small_ptb, copy_folder, work, tmp_path):
+    text = (copy_folder / "ptb.train.txt").read_bytes()
+    (copy_folder / "ptb.train.txt").write_bytes(text.replace(b"\n", b"\r\n"))
+    for path in (copy_folder, archive_of(copy_folder, tmp_path / "a.zip")):
+        with pytest.raises(DataError, match=r"ptb\.train\.txt is another file \(.*CRLF.*it is right\)"):
+            from_path(small_ptb, path, work)
+
+
+def test_line_ends_are_seen_wherever_a_file_is_cut_in_reading(small_ptb, copy_folder, work, monkeypatch):
+    text = (copy_folder / "ptb.train.txt").read_bytes()
+    (copy_folder / "ptb.train.txt").write_bytes(text.replace(b"\n", b"\r\n"))
+    (copy_folder / "ptb.test.txt").unlink()
+    for size in range(text.index(b"\n") + 2, len(text) + 2):
+        monkeypatch.setattr("rmem_cli.data_scripts.gather.CHUNK", size)
+        with pytest.raises(DataError, match="CRLF"):
+            from_path(small_ptb, copy_folder, work)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\n<!DOCTYPE html><html>Log in</html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (b"something", "has 9 bytes, as none of the files that are wanted"),
+        (b"", "has 0 bytes"),
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_was_looked_at_in_vain_is_told_in_a_line(small_ptb, tmp_path, work, content, why, alone):
+    (tmp_path / "given").mkdir()
+    path = tmp_path / "given" / "ptb.zip"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        from_path(small_ptb, path if alone else path.parent, work)
+    assert sum(line.startswith(f"  - {path} {why}") for line in str(error.value).splitlines()) == 1
+
+
+def test_archives_of_something_else_and_other_files_are_told(small_ptb, tmp_path, work):
+    (tmp_path / "given" / "inside").mkdir(parents=True)
+    for name in "abcde":
+        (tmp_path / "given" / "inside" / name).write_text(name)
+    archive_of(tmp_path / "given" / "inside", tmp_path / "given" / "other.zip")
+    with pytest.raises(DataError) as error:
+        from_path(small_ptb, tmp_path / "given", work)
+    assert "given holds 5 files besides, of no name or size that is wanted" in str(error.value)
+    assert "other.zip holds 5 files of no name or size that is wanted (official/data/" in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "x" * 300, "file/below"])
+def test_what_cannot_be_a_copy_is_one_sentence(small_ptb, tmp_path, work, path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="--from takes"):
+        from_path(small_ptb, tmp_path / path, work)
+
+
+def test_a_dead_network_is_one_sentence(small_ptb, work, console, patience, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "rmem_cli.data_scripts.gather.download",
+        lambda file, urls, *rest, **options: asked.extend(urls) or download(file, urls, *rest, **options),
+    )
+    sources = [
+        Source(file, ("http://127.0.0.1:9/a", "http://127.0.0.1:10/b"))
+        for file in (*small_ptb.files, SourceFile("a.zip", None, ""))
+    ]
+    with pytest.raises(DataError) as error:
+        from_sources(replace(small_ptb, sources=tuple(sources)), work, console, patience)
+    assert str(error.value).startswith(
+        "ptb is not complete: there is no connection to 127.0.0.1:10, 127.0.0.1:9. Try again later"
+    )
+    assert console.file.getvalue() == ""
+    assert asked == ["http://127.0.0.1:9/a", "http://127.0.0.1:10/b"]  # each host once
+
+
+def test_a_refusal_is_told_beside_a_host_that_is_not_there(small_ptb, work, console, patience, mirror):
+    mirror.answers.clear()
+    source = Source(small_ptb.files[0], ("http://127.0.0.1:9/a", f"{mirror.url}/b"))
+    with pytest.raises(DataError) as error:
+        from_sources(replace(small_ptb, sources=(source,)), work, console, patience)
+    host = mirror.url.removeprefix("http://")
+    assert f"ptb.train.txt could not be downloaded ({host}: it answered 404); " in str(error.value)
+    assert "there is no connection to 127.0.0.1:9." in str(error.value)
 
 
 def test_a_file_under_another_of_its_names_is_taken(small_ptb, copy_folder, work):

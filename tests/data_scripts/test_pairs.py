@@ -144,6 +144,63 @@ def test_what_has_no_pairs_is_refused_with_its_line(text, tmp_path):
         list(read_pairs(tmp_path / "file"))
 
 
+PAIRS = [("1", "first é\nline", "short, too"), ("2", "second", "x")]
+RECORDS = [{"id": one, "article": article, "summary": summary} for one, article, summary in PAIRS]
+JSON_LINES = "".join(json.dumps(record) + "\n" for record in RECORDS)
+CSV = 'id,article,summary\n1,"first é\nline","short, too"\n2,second,x\n'
+SAME = {
+    "lines": JSON_LINES,
+    "lines with a mark": "\ufeff" + JSON_LINES,
+    "lines with blank ones": "\n \n" + JSON_LINES.replace("\n", "\n\n\t\n"),
+    "lines with returns": JSON_LINES.replace("\n", "\r\n"),
+    "array": json.dumps(RECORDS),
+    "array over lines": "\n" + json.dumps(RECORDS, indent=2),
+    "number as id": JSON_LINES.replace('"1"', "1").replace('"2"', "2"),
+    "table": CSV,
+    "table with a mark": "\ufeff" + CSV,
+    "table behind blank lines": "\n\r\n" + CSV,
+    "table with blank lines": CSV.replace("\n2", "\n\n  \n2") + "\n\n",
+    "table with semicolons": CSV.replace("id,article,", "id;article;").replace("1,", "1;").replace("2,", "2;")
+    .replace('",', '";').replace("second,", "second;"),
+    "table with spaces in its header": CSV.replace("id,article", " id, article "),
+    "table with all quotes": CSV.replace("id,article,summary", '"id","article","summary"'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SAME.values(), ids=list(SAME))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+def test_records_are_read_in_whatever_they_are_wrapped(text, encoding, tmp_path):
+    text = text.removeprefix("\ufeff") if encoding != "utf-8" else text
+    (tmp_path / "file").write_bytes(text.encode(encoding))
+    assert list(read_pairs(tmp_path / "file")) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "why"),
+    [
+        ("article,summary\na,b\nc,d,lost\n", 3, "this row has 3 cells, and the header has 2"),
+        ("id,article,summary\n1,a\n", 2, "this row has 2 cells, and the header has 3"),
+        ("article,summary,article\na,b,c\n", 1, "the header names 'article' more than once"),
+        ('article,summary\na,"b\n', 2, "this is not a line of CSV"),
+        ('{"article": "\\ud800", "summary": "b"}\n', 1, "article holds half of a character"),
+        ('\n{"article": ["a", null], "summary": "b"}\n', 2, "article is not text, nor a list of sentences"),
+        ('{"article": "a", "summary": {}}\n', 1, "summary is not text"),
+        ('{"article": "a"}\n' * 2, 1, "there is no article with a summary here, but article"),
+        ('[{"article": "a", "summary": "b"}, 3]', 1, "this is not a record"),
+        ('["a", \n"b"', 2, "this is not JSON"),
+        ("[" * 100_000, 1, "this is not JSON"),
+        ('{"a": ' * 100_000, 1, "this is not a line of JSON"),
+        ("article,summary\na,b\né,c\n".encode("latin-1"), 3, "this is not text in UTF-8"),
+        ("article,summary\na,b\n".encode("utf-16-le"), 1, "this is not text in UTF-8"),
+        (b"\xff\xfe\x00", 1, "this is not text in UTF-8"),
+    ],
+)
+def test_what_would_lose_text_is_refused_with_its_line(content, line, why, tmp_path):
+    (tmp_path / "file").write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(DataError, match=rf"file:{line}\b.*: {why}"):
+        list(read_pairs(tmp_path / "file"))
+
+
 @pytest.mark.data
 def test_the_real_sample_of_pubmed_is_partial(real_data):
     fetch(PUBMED, Console(file=io.StringIO()), path=real_data / "pubmed", allow_missing=True)

@@ -1,6 +1,8 @@
+import bz2
 import contextlib
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 
@@ -124,7 +126,9 @@ def test_a_truncated_archive_is_one_sentence(tmp_path, name):
         read_all(path)
 
 
-@given(st.binary(max_size=600), st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08"]))
+@given(
+    st.binary(max_size=600), st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0"])
+)
 def test_any_bytes_are_read_or_refused_as_data(tmp_path_factory, junk, head):
     path = tmp_path_factory.getbasetemp() / "junk.bin"
     path.write_bytes(head + junk)
@@ -142,9 +146,64 @@ def test_a_gzip_file_in_an_archive_is_its_content(tmp_path, name):
     assert read_all(tmp_path / name) == {"data/one.txt": b"one"}
 
 
-@pytest.mark.parametrize(
-    "content", [gzip.compress(bytes(2 * LIMIT)), b"not gzip", gzip.compress(b"cut")[:-5]]
-)
+@pytest.mark.parametrize("content", [gzip.compress(bytes(2 * LIMIT)), gzip.compress(b"cut")[:-5]])
 def test_a_bad_gzip_file_in_an_archive_is_refused(tmp_path, content):
     with pytest.raises(DataError):
         read_all(zip_file(tmp_path / "a.zip", [("one.txt.gz", content)]))
+
+
+COMPRESSIONS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+@pytest.mark.parametrize("named", [".gz", ".bz2", ".xz", "", ".tgz"])
+def test_the_content_tells_the_compression_and_not_the_suffix(tmp_path, suffix, named):
+    tar_file(tmp_path / "a.tar", "w", [(tarfile.TarInfo(name), content) for name, content in FILES.items()])
+    packed = tmp_path / f"a.tar{named}"
+    packed.write_bytes(COMPRESSIONS[suffix]((tmp_path / "a.tar").read_bytes()))
+    assert read_all(packed) == FILES
+    if named != ".tgz":
+        alone = tmp_path / f"one.txt{named}"
+        alone.write_bytes(COMPRESSIONS[suffix](b"one" * 1000))
+        assert read_all(alone) == {"one.txt": b"one" * 1000}
+        assert read_all(zip_file(tmp_path / "a.zip", [(alone.name, alone.read_bytes())])) == {
+            "one.txt": b"one" * 1000
+        }
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+def test_an_unpacked_file_that_kept_its_suffix_is_its_content(tmp_path, suffix):
+    (tmp_path / f"one.txt{suffix}").write_bytes(b"one")
+    assert read_all(tmp_path / f"one.txt{suffix}") == {"one.txt": b"one"}
+    assert read_all(zip_file(tmp_path / "a.zip", [(f"data/one.txt{suffix}", b"one")])) == {
+        "data/one.txt": b"one"
+    }
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+@pytest.mark.parametrize("behind", [b"\0" * 700, b"more", b"\x1f"])
+def test_bytes_behind_the_end_of_what_is_compressed_are_passed_over(tmp_path, suffix, behind):
+    compress = COMPRESSIONS[suffix]
+    twice = compress(b"one") + compress(b"two" * 100_000)
+    (tmp_path / f"one.txt{suffix}").write_bytes(twice + behind)
+    assert read_all(tmp_path / f"one.txt{suffix}") == {"one.txt": b"one" + b"two" * 100_000}
+
+
+def test_a_damaged_gzip_file_is_not_read(tmp_path):
+    content = bytearray(gzip.compress(bytes(range(256)) * 50))
+    content[-6] ^= 1
+    (tmp_path / "one.gz").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_all(tmp_path / "one.gz")
+
+
+def test_backslashes_in_a_zip_are_folders(tmp_path):
+    assert read_all(zip_file(tmp_path / "a.zip", [("data\\one.txt", b"one")])) == {"data/one.txt": b"one"}
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress])
+def test_other_bombs_are_refused(tmp_path, compress):
+    (tmp_path / "a").write_bytes(compress(bytes(LIMIT + 1)))
+    for bomb in (tmp_path / "a", zip_file(tmp_path / "a.zip", [("a", compress(bytes(LIMIT + 1)))])):
+        with pytest.raises(DataError, match="unpacks to more than"):
+            read_all(bomb)

@@ -5,7 +5,10 @@ import torch
 
 from rmem_cli import RUM
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
+from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import GRU, LSTM, RNN
+from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.state import detach, reset, select
 
 CORES = {
@@ -21,7 +24,11 @@ CORES = {
     "OM-LSTM with everything": lambda: GatedLSTM(
         3, 5, layers=2, gate="OM", coupled_input_gate=False, layer_norm=True
     ),
+    "OM-LSTM with zoneout": lambda: GatedLSTM(
+        3, 6, layers=2, gate="OM", master_downsize=3, hidden_zoneout=0.1, cell_zoneout=0.4
+    ),
     "UR-GRU": lambda: GatedGRU(3, 5, layers=2, gate="UR"),
+    "UM-GRU with zoneout": lambda: GatedGRU(3, 6, layers=2, gate="UM", master_downsize=2, zoneout=0.2),
 }
 EVERY_CORE = pytest.mark.parametrize("name", CORES)
 
@@ -216,3 +223,42 @@ def test_a_row_without_steps_has_zeros_for_outputs_and_the_gradient_of_its_state
     sum(value.sum() for value in state.values()).backward()
     for value in before.values():
         assert torch.equal(value.grad[[1, 3]], torch.ones_like(value[[1, 3]]))
+
+
+ALL_CORES = {
+    **CORES,
+    "transformer-xl": lambda: TransformerXL(3, 8, cache_length=4),
+    "rmt": lambda: RMT(3, 8, memory_tokens=2),
+    "associative rmt": lambda: RMT(3, 8, memory_tokens=2, memory_kind="associative"),
+    "pre-norm rmt": lambda: PreNormRMT(3, 8, memory_tokens=2, segment_length=7, cache_length=4),
+}
+
+
+@pytest.mark.parametrize("name", ALL_CORES)
+def test_a_state_of_another_model_or_of_other_rows_is_refused_in_a_sentence(name):
+    core = ALL_CORES[name]()
+    x = inputs().float()
+    own = core.initial_state(4)
+    core(x, own)
+    wrong = [core.initial_state(3), {}, {**own, "more": torch.zeros(4)}]
+    wrong += [{key: value for key, value in own.items() if key != missing} for missing in own]
+    wrong += [{**own, key: value.unsqueeze(-1)} for key, value in own.items()]
+    for each in wrong:
+        with pytest.raises(ValueError, match=r"and 4 rows: it has .*; it must have "):
+            core(x, each)
+
+
+def test_a_rum_takes_the_names_of_torch_s_recurrent_modules():
+    torch.manual_seed(0)
+    ours = RUM(3, 5, layers=2, dtype=torch.float64)
+    torch.manual_seed(0)
+    theirs = RUM(3, 5, num_layers=2, batch_first=False, device="cpu", dtype=torch.float64)
+    x, lengths = inputs(), torch.tensor([7, 0, 3, 5])
+    y, state = ours(x, ours.initial_state(4), lengths)
+    y_time_first, state_time_first = theirs(x.transpose(0, 1), theirs.initial_state(4), lengths)
+    assert torch.equal(y_time_first.transpose(0, 1), y)
+    assert state.keys() == state_time_first.keys()
+    assert all(torch.equal(state[key], state_time_first[key]) for key in state)
+    assert next(RUM(3, 5, device="meta").parameters()).is_meta
+    with pytest.raises(ValueError, match="layers is 2 and num_layers, another name of it, is 3"):
+        RUM(3, 5, layers=2, num_layers=3)

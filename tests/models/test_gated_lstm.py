@@ -229,10 +229,158 @@ def test_every_gated_gru_takes_a_step(gate):
     assert y.isfinite().all()
 
 
+ZONED = pytest.mark.parametrize(
+    ("kind", "zoneout"),
+    [
+        (GatedLSTM, {"hidden_zoneout": 0.3}),
+        (GatedLSTM, {"cell_zoneout": 0.3}),
+        (GatedLSTM, {"hidden_zoneout": 0.1, "cell_zoneout": 0.5}),
+        (GatedGRU, {"zoneout": 0.3}),
+    ],
+    ids=["hidden", "cell", "both", "GRU"],
+)
+
+
+def zoned_and_plain(kind, size, zoneout):
+    """A core with zoneout, the same without it, and the probability by the name of the state."""
+    torch.manual_seed(0)
+    zoned, plain = kind(3, size, **zoneout).double(), kind(3, size).double()
+    plain.load_state_dict(zoned.state_dict())
+    by_state = {name.removesuffix("zoneout").rstrip("_") or "hidden": z for name, z in zoneout.items()}
+    return zoned, plain, {f"{name}.0": z for name, z in by_state.items()}
+
+
+@ZONED
+def test_zoneout_mixes_old_and_new_states_in_evaluation(kind, zoneout):
+    zoned, plain, probability = zoned_and_plain(kind, 6, zoneout)
+    x = normal(1, 4, 5, 3)
+    y, end = zoned.eval()(x)
+    state = plain.initial_state(4)
+    for step in range(5):
+        _, new = plain(x[:, step : step + 1], state)
+        mixed = {key: torch.lerp(new[key], state[key], probability.get(key, 0.0)) for key in state}
+        state = mixed
+        torch.testing.assert_close(y[:, step], state["hidden.0"])
+    torch.testing.assert_close(end, state)
+
+
+@ZONED
+def test_zoneout_keeps_units_as_they_are_in_training(kind, zoneout):
+    zoned, plain, probability = zoned_and_plain(kind, 2000, zoneout)
+    x = normal(1, 2, 1, 3)
+    before = {key: normal(2 + i, 2, 2000) for i, key in enumerate(plain.initial_state(2))}
+    y, after = zoned.train()(x, before)
+    _, new = plain(x, before)
+    for key in before:
+        kept = after[key] == before[key]
+        torch.testing.assert_close(after[key][~kept], new[key][~kept])
+        assert kept.double().mean().item() == pytest.approx(probability.get(key, 0.0), abs=0.04)
+        assert not probability.get(key) or not torch.equal(kept[0], kept[1])
+    assert torch.equal(y[:, 0], after["hidden.0"])
+
+
+def test_units_kept_by_zoneout_change_from_step_to_step_and_layer_to_layer():
+    torch.manual_seed(0)
+    shares = []
+    ours = GatedLSTM(3, 400, layers=2, hidden_zoneout=0.5)
+    for layer in ours.layers:
+        layer.register_forward_pre_hook(
+            lambda _, __, kwargs: shares.append(kwargs["hidden_keep"]), with_kwargs=True
+        )
+    ours(torch.randn(1, 2, 3))
+    masks = [*shares[0][0], *shares[1][0]]
+    assert all(set(mask.unique().tolist()) == {0.0, 1.0} for mask in masks)
+    for index, mask in enumerate(masks):
+        assert not any(torch.equal(mask, other) for other in masks[:index])
+
+
+def test_without_zoneout_nothing_is_drawn():
+    for ours in (GatedLSTM(3, 6), GatedGRU(3, 6), GatedLSTM(3, 6, hidden_zoneout=0.5).eval()):
+        before = torch.get_rng_state()
+        ours(torch.randn(1, 2, 3, generator=torch.Generator()))
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_with_zoneout_the_state_of_a_row_is_that_after_its_end():
+    torch.manual_seed(0)
+    ours = GatedLSTM(3, 6, hidden_zoneout=0.3, cell_zoneout=0.5)
+    y, state = ours(torch.randn(3, 5, 3), None, torch.tensor([5, 2, 4]))
+    for row, length in enumerate((5, 2, 4)):
+        assert torch.equal(state["hidden.0"][row], y[row, length - 1])
+
+
+@pytest.mark.parametrize("gate", ["M", "CM", "OM", "UM"])
+@pytest.mark.parametrize("coupled", [True, False], ids=["coupled", "uncoupled"])
+def test_a_downsized_master_has_fewer_weights(gate, coupled):
+    whole, downsized = (core(gate, coupled_input_gate=coupled, master_downsize=c) for c in (1, 3))
+    sizes = [sum(each.numel() for each in made.parameters()) for made in (whole, downsized)]
+    masters = 1 if coupled else 2
+    of_each_unit = 3 + 6 + 1  # inputs, hidden states, bias
+    forget_bias = 0 if gate == "OM" else 1
+    assert sizes[0] - sizes[1] == 4 * (masters * of_each_unit + forget_bias)
+
+
+def test_units_that_share_a_master_have_the_same_gate():
+    chunks = first_gates("UM", 60, master_downsize=5).view(12, 5)
+    torch.testing.assert_close(chunks, chunks[:, :1].expand(12, 5), rtol=0, atol=0)
+    assert chunks[:, 0].unique().numel() == 12
+    # The master starts between 1/d and 1 - 1/d, d its own 12 units.
+    # An ordinary gate of 1/2 makes f (1 + f)/2 of f.
+    assert chunks.min() >= (1 / 12) * (1 + 1 / 12) / 2
+    assert chunks.max() <= (11 / 12) * (1 + 11 / 12) / 2
+    ordered = first_gates("OM", 6, master_downsize=3)
+    torch.testing.assert_close(ordered, torch.tensor([0.5 * 1.5 / 2] * 3 + [1.0] * 3).double())
+
+
+def test_a_downsized_ordered_master_is_one_for_all_units_that_share_its_last():
+    ours = core("OM", master_downsize=3)
+    state = {"hidden.0": normal(1, 2, 6), "cell.0": normal(2, 2, 6)}
+    _, after = ours(normal(3, 2, 9, 3), state)
+    torch.testing.assert_close(after["cell.0"][:, 3:], state["cell.0"][:, 3:])
+    assert not (after["cell.0"][:, :3] == state["cell.0"][:, :3]).any()
+
+
+@pytest.mark.parametrize("gate", ["CM", "UM"])
+def test_a_downsized_input_master_of_its_own_starts_as_one_minus_the_forget_gate(gate):
+    layer = core(gate, coupled_input_gate=False, master_downsize=3).layers[0]
+    _, _, input_bias, *_ = layer.bias.split(layer.sizes)
+    torch.testing.assert_close(torch.sigmoid(input_bias), 1 - torch.sigmoid(layer.forget_bias))
+
+
+def test_masters_that_cannot_be_downsized_are_refused():
+    for kind in (GatedLSTMSettings, GatedGRUSettings):
+        with pytest.raises(ValidationError, match=r"gate UR has no master gate .* M, CM, OM and UM have one"):
+            kind(hidden_size=6, gate="UR", master_downsize=2)
+        with pytest.raises(ValidationError, match=r"hidden_size 100 is no multiple .* 16, as 112 is"):
+            kind(hidden_size=100, gate="UM", master_downsize=16)
+        with pytest.raises(ValidationError, match="master_downsize"):
+            kind(hidden_size=6, gate="UM", master_downsize=0)
+    with pytest.raises(ValueError, match="no multiple of master_downsize 4, as 8 is"):
+        GatedLSTM(3, 6, gate="OM", master_downsize=4)
+    with pytest.raises(ValueError, match="master_downsize is 0"):
+        GatedGRU(3, 6, gate="OM", master_downsize=0)
+
+
+@pytest.mark.parametrize("zoneout", [-0.1, 1.0])
+def test_a_zoneout_that_is_no_probability_below_one_is_refused(zoneout):
+    for kind, name in (
+        (GatedLSTMSettings, "hidden_zoneout"),
+        (GatedLSTMSettings, "cell_zoneout"),
+        (GatedGRUSettings, "zoneout"),
+    ):
+        with pytest.raises(ValidationError, match=name):
+            kind(hidden_size=6, **{name: zoneout})
+
+
 def test_a_recipe_builds_what_it_describes():
     settings = GatedLSTMSettings(hidden_size=6, layers=2, gate="C", chrono_length=30, refine_bias="none")
     assert GatedLSTM.from_settings(settings, 3).layers[1].forget_bias.shape == (6,)
     assert GatedGRU.from_settings(GatedGRUSettings(hidden_size=6), 3).output_size == 6
+    options = {"hidden_size": 6, "gate": "UM", "master_downsize": 3}
+    lstm = GatedLSTM.from_settings(GatedLSTMSettings(**options, hidden_zoneout=0.05, cell_zoneout=0.5), 3)
+    gru = GatedGRU.from_settings(GatedGRUSettings(**options, zoneout=0.1), 3)
+    assert (lstm.zoneout, gru.zoneout) == ({"hidden": 0.05, "cell": 0.5}, {"hidden": 0.1})
+    assert lstm.layers[0].forget_bias.shape == gru.layers[0].forget_bias.shape == (2,)
 
 
 def test_a_chrono_gate_without_a_length_is_refused():
@@ -245,3 +393,26 @@ def test_a_chrono_gate_without_a_length_is_refused():
 def test_a_gate_that_is_not_there_is_refused_by_name():
     with pytest.raises(ValueError, match="gate is 'UX'"):
         URLSTM(3, 6, gate="UX")
+
+
+def test_urlstm_has_the_rest_of_torch_s_interface():
+    """So that code written for `torch.nn.LSTM` runs unchanged."""
+    theirs = nn.LSTM(3, 5, 2, True, True, 0.0, False, 0, "cpu", torch.float64)
+    ours = URLSTM(3, 5, 2, True, True, 0.0, False, 0, "cpu", torch.float64)
+    x = normal(1, 2, 4, 3)
+    assert ours.flatten_parameters() is theirs.flatten_parameters() is None
+    assert ours.proj_size == theirs.proj_size == 0
+    assert ours(x)[0].shape == theirs(x)[0].shape
+    with pytest.raises(ValueError, match="proj_size is 2; it must be 0"):
+        URLSTM(3, 5, proj_size=2)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5), (2, 3, 5), (2, 2, 4), (2, 5)])
+def test_states_of_another_urlstm_are_refused_in_a_sentence(shape):
+    module = URLSTM(3, 5, num_layers=2)
+    own, other = torch.zeros(2, 2, 5), torch.zeros(shape)
+    for states in ((other, own), (own, other)):
+        with pytest.raises(
+            ValueError, match=r"must both have \[2, 2, 5\], layers x directions, batch and hidden"
+        ):
+            module(torch.zeros(4, 2, 3), states)

@@ -191,7 +191,7 @@ def test_torch_finds_no_fault_with_the_operations(cache):
     torch.library.opcheck(torch.ops.rmem.relative_attention.default, (*leaves, blocked, True))
     detached = [None if each is None else each.detach() for each in leaves]
     attended, kept = torch.ops.rmem.relative_attention(*detached, blocked, True)
-    arguments = (attended, *detached[:4], blocked, kept)
+    arguments = (attended, *detached, blocked, kept)
     torch.library.opcheck(torch.ops.rmem.relative_attention_backward.default, arguments)
     present = [index for index, each in enumerate(leaves) if each is not None]
 

@@ -1,16 +1,20 @@
 """The fast and the native form equal the equations as written: all states, gradients and variants."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rmem_cli.ops.gates import fast, native, reference
-from rmem_cli.ops.gates.options import GateOptions, GateWeights, gru_blocks, lstm_blocks
+from rmem_cli.ops.gates.options import GateOptions, GateWeights, block_sizes, gru_blocks, lstm_blocks
 from rmem_cli.ops.native import build
 
 ACTIVATIONS = pytest.mark.parametrize("activation", ["sigmoid", "cumax"])
 AUXILIARIES = pytest.mark.parametrize("auxiliary", ["none", "master", "refine"])
+COUPLINGS = pytest.mark.parametrize("coupled", [True, False], ids=["coupled", "uncoupled"])
+LAYER_NORM = pytest.mark.parametrize("gain", [False, True], ids=["plain", "layer norm"])
 SIZES = pytest.mark.parametrize(
     ("batch", "time", "inputs", "size"), [(1, 1, 1, 1), (1, 40, 3, 7), (5, 1, 2, 3), (2, 17, 7, 13)]
 )
@@ -29,15 +33,31 @@ def normal(seed, *shape, spread=1.0):
     return (spread * torch.randn(*shape, generator=source, dtype=torch.float64)).requires_grad_()
 
 
+def shares(seed, *shape):
+    """Of new states that zoneout lets through: zeros and ones, and numbers between them."""
+    source = torch.Generator().manual_seed(seed)
+    return (2 * torch.rand(*shape, generator=source, dtype=torch.float64) - 0.5).clamp(0, 1)
+
+
 def make_weights(
-    blocks, inputs, size, *, bias=True, forget_bias=True, gain=False, candidate_bias=False, spread=1.0
+    blocks,
+    inputs,
+    size,
+    options=None,
+    *,
+    bias=True,
+    forget_bias=True,
+    gain=False,
+    candidate_bias=False,
+    spread=1.0,
 ):
-    rows = len(blocks) * size
+    sizes = block_sizes(blocks, options or GateOptions(), size)
+    rows = sum(sizes)
     return GateWeights(
         normal(1, rows, inputs),
         normal(2, rows, size, spread=spread),
         normal(3, rows) if bias else None,
-        normal(4, size) if forget_bias else None,
+        normal(4, sizes[0]) if forget_bias else None,
         normal(5, rows) if gain else None,
         normal(6, size) if candidate_bias else None,
     )
@@ -49,21 +69,23 @@ def with_gradients(states, leaves):
     return [*states, *torch.autograd.grad(loss, leaves)]
 
 
-def assert_lstms_agree(lstm, options, batch=3, time=19, inputs=4, size=5, **kinds):
-    weights = make_weights(lstm_blocks(options), inputs, size, **kinds)
+def assert_lstms_agree(lstm, options, batch=3, time=19, inputs=4, size=5, zoneout=(), **kinds):
+    weights = make_weights(lstm_blocks(options), inputs, size, options, **kinds)
     x, hidden, cell = normal(7, batch, time, inputs), normal(8, batch, size), normal(9, batch, size)
+    keeps = {f"{name}_keep": shares(len(name), batch, time, size) for name in zoneout}
     ours, written = (
-        with_gradients(form(x, hidden, cell, weights, options), [x, hidden, cell, *weights])
+        with_gradients(form(x, hidden, cell, weights, options, **keeps), [x, hidden, cell, *weights])
         for form in (lstm, reference.gated_lstm)
     )
     torch.testing.assert_close(ours, written, rtol=1e-10, atol=1e-10)
 
 
-def assert_grus_agree(options, batch=3, time=19, inputs=4, size=5, **kinds):
-    weights = make_weights(gru_blocks(options), inputs, size, **kinds)
+def assert_grus_agree(options, batch=3, time=19, inputs=4, size=5, zoneout=False, **kinds):
+    weights = make_weights(gru_blocks(options), inputs, size, options, **kinds)
     x, hidden = normal(7, batch, time, inputs), normal(8, batch, size)
+    keep = shares(10, batch, time, size) if zoneout else None
     ours, written = (
-        with_gradients([form.gated_gru(x, hidden, weights, options)], [x, hidden, *weights])
+        with_gradients([form.gated_gru(x, hidden, weights, options, keep)], [x, hidden, *weights])
         for form in (fast, reference)
     )
     torch.testing.assert_close(ours, written, rtol=1e-9, atol=1e-9)
@@ -71,9 +93,9 @@ def assert_grus_agree(options, batch=3, time=19, inputs=4, size=5, **kinds):
 
 @ACTIVATIONS
 @AUXILIARIES
-@pytest.mark.parametrize("coupled", [True, False], ids=["coupled", "uncoupled"])
+@COUPLINGS
 @pytest.mark.parametrize("refine_bias", ["tied", "none"])
-@pytest.mark.parametrize("gain", [False, True], ids=["plain", "layer norm"])
+@LAYER_NORM
 def test_the_lstm_equals_its_equations_for_every_variant(
     lstm, activation, auxiliary, coupled, refine_bias, gain
 ):
@@ -87,8 +109,73 @@ def test_the_gru_equals_its_equations_for_every_variant(activation, auxiliary, r
     assert_grus_agree(GateOptions(activation, auxiliary, refine_bias=refine_bias), candidate_bias=True)
 
 
+ZONEOUT = pytest.mark.parametrize(
+    "zoneout", [("hidden",), ("cell",), ("hidden", "cell")], ids=["hidden", "cell", "both"]
+)
+
+
+@ZONEOUT
+@ACTIVATIONS
+@AUXILIARIES
+@COUPLINGS
+@LAYER_NORM
+def test_zoneout_equals_its_equations_for_every_variant(lstm, zoneout, activation, auxiliary, coupled, gain):
+    assert_lstms_agree(lstm, GateOptions(activation, auxiliary, coupled), gain=gain, zoneout=zoneout)
+
+
 @SIZES
-@pytest.mark.parametrize("gain", [False, True], ids=["plain", "layer norm"])
+@ZONEOUT
+def test_zoneout_equals_its_equations_on_odd_sizes(lstm, zoneout, batch, time, inputs, size):
+    assert_lstms_agree(lstm, GateOptions(auxiliary="refine"), batch, time, inputs, size, zoneout=zoneout)
+
+
+@ACTIVATIONS
+@AUXILIARIES
+def test_zoneout_of_the_gru_equals_its_equations_for_every_variant(activation, auxiliary):
+    assert_grus_agree(GateOptions(activation, auxiliary), candidate_bias=True, zoneout=True)
+
+
+@ACTIVATIONS
+@COUPLINGS
+@LAYER_NORM
+@pytest.mark.parametrize("downsize", [2, 3, 6])
+@pytest.mark.parametrize("zoneout", [(), ("hidden", "cell")], ids=["plain", "zoneout"])
+def test_a_downsized_master_equals_its_equations(lstm, activation, coupled, gain, downsize, zoneout):
+    options = GateOptions(activation, "master", coupled, master_downsize=downsize)
+    assert_lstms_agree(lstm, options, size=6, gain=gain, zoneout=zoneout)
+
+
+@ACTIVATIONS
+@pytest.mark.parametrize("downsize", [2, 3, 6])
+def test_a_downsized_master_of_the_gru_equals_its_equations(activation, downsize):
+    options = GateOptions(activation, "master", master_downsize=downsize)
+    assert_grus_agree(options, size=6, candidate_bias=True, zoneout=True)
+
+
+@ACTIVATIONS
+def test_a_downsized_master_equals_its_equations_without_biases(lstm, activation):
+    options = GateOptions(activation, "master", master_downsize=4)
+    assert_lstms_agree(lstm, options, size=20, bias=False, forget_bias=False)
+
+
+@ACTIVATIONS
+def test_a_downsized_master_is_the_master_whose_units_stand_beside_themselves(activation):
+    # Of the equations as written: what all forms are compared with.
+    options = GateOptions(activation, "master", coupled=False, master_downsize=3)
+    z = {block: normal(20 + i, 2, 2) for i, block in enumerate(("forget", "input"))}
+    z |= {
+        f"{block}_auxiliary": torch.full((2, 6), 50.0, dtype=torch.float64) for block in ("forget", "input")
+    }
+    keep, let_in = reference._lstm_gates(z, options)  # auxiliaries at 1: the masters themselves
+    small = {block: each if each.shape[1] == 2 else each[:, :2] for block, each in z.items()}
+    for whole, master in zip(
+        (keep, let_in), reference._lstm_gates(small, GateOptions(activation, "master", False)), strict=True
+    ):
+        torch.testing.assert_close(whole, master[:, [0, 0, 0, 1, 1, 1]])
+
+
+@SIZES
+@LAYER_NORM
 def test_the_lstm_equals_its_equations_on_odd_sizes_and_without_biases(lstm, batch, time, inputs, size, gain):
     options = GateOptions(auxiliary="refine")
     assert_lstms_agree(lstm, options, batch, time, inputs, size, bias=False, forget_bias=False, gain=gain)
@@ -135,15 +222,74 @@ def test_the_backward_pass_agrees_with_finite_differences(lstm):
     )
 
 
-def test_a_sequence_longer_than_a_chunk_equals_its_equations(lstm):
+@pytest.mark.parametrize(
+    "options",
+    [
+        GateOptions("sigmoid", "refine"),
+        GateOptions("sigmoid", "master", master_downsize=2),
+        GateOptions("cumax", "master", coupled=False, master_downsize=2),
+    ],
+    ids=["refine", "master", "ordered master"],
+)
+def test_the_backward_pass_of_zoneout_agrees_with_finite_differences(lstm, options):
+    weights = make_weights(lstm_blocks(options), 2, 4, options)
+    x, hidden, cell = normal(7, 2, 3, 2), normal(8, 2, 4), normal(9, 2, 4)
+    keeps = shares(1, 2, 3, 4), shares(2, 2, 3, 4)
+    forget_bias = [weights.forget_bias] if options.activation == "sigmoid" else []
+    assert torch.autograd.gradcheck(
+        lambda x, hidden, cell, *leaves: lstm(x, hidden, cell, GateWeights(*leaves), options, *keeps),
+        (x, hidden, cell, *weights[:3], *forget_bias),
+    )
+
+
+def test_zoneout_mixes_the_states_and_reads_the_new_hidden_state_from_the_new_cell(lstm):
+    # Weights of zero: every gate is 1/2, and the candidate tanh(1).
+    weights = GateWeights(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([0.0, 1.0, 0.0]))
+    x, hidden, cell = torch.zeros(1, 1, 1), torch.full((1, 1), 0.2), torch.ones(1, 1)
+    keeps = torch.full((1, 1, 1), 0.25), torch.full((1, 1, 1), 0.4)
+    new_cell = (1 + math.tanh(1)) / 2
+    new_hidden = math.tanh(new_cell) / 2
+    for form in (lstm, reference.gated_lstm):
+        states = form(x, hidden, cell, weights, GateOptions(), *keeps)
+        assert states.cell.item() == pytest.approx(0.6 * 1 + 0.4 * new_cell, abs=1e-6)
+        assert states.hidden.item() == pytest.approx(0.75 * 0.2 + 0.25 * new_hidden, abs=1e-6)
+
+
+@LAYER_NORM
+def test_zoneout_of_nothing_changes_no_bit_and_of_everything_no_state(lstm, gain):
+    options = GateOptions(auxiliary="refine")
+    weights = make_weights(lstm_blocks(options), 4, 5, gain=gain)
+    x, hidden, cell = normal(7, 3, 19, 4), normal(8, 3, 5), normal(9, 3, 5)
+    leaves = [x, hidden, cell, *weights]
+    ones = torch.ones(3, 19, 5, dtype=torch.float64)
+    plain = with_gradients(lstm(x, hidden, cell, weights, options), leaves)
+    let_through = with_gradients(lstm(x, hidden, cell, weights, options, ones, ones), leaves)
+    torch.testing.assert_close(let_through, plain, rtol=0, atol=0)
+    kept = lstm(x, hidden, cell, weights, options, 0 * ones, 0 * ones)
+    assert torch.equal(kept.hidden, hidden[:, None].expand(3, 19, 5))
+    assert torch.equal(kept.cell, cell[:, None].expand(3, 19, 5))
+
+
+def test_shares_that_zoneout_lets_through_may_be_laid_out_in_any_way(lstm):
+    options = GateOptions(auxiliary="refine")
+    weights = make_weights(lstm_blocks(options), 4, 5)
+    operands = normal(7, 3, 19, 4), normal(8, 3, 5), normal(9, 3, 5), weights, options
+    keeps = shares(1, 19, 5, 3).permute(2, 0, 1), shares(2, 1).expand(3, 19, 5)
+    plain = lstm(*operands, *(each.contiguous() for each in keeps))
+    torch.testing.assert_close(lstm(*operands, *keeps), plain)
+
+
+@pytest.mark.parametrize("zoneout", [(), ("hidden", "cell")], ids=["plain", "zoneout"])
+def test_a_sequence_longer_than_a_chunk_equals_its_equations(lstm, zoneout):
     # Small weights: differences of rounding grow over the steps of a chaotic recurrence.
     options = GateOptions(auxiliary="refine")
     weights = make_weights(lstm_blocks(options), 4, 5)
     smaller = (None if each is None else (each.detach() / 3).requires_grad_() for each in weights)
     weights = GateWeights(*smaller)
     x, hidden, cell = normal(7, 3, 150, 4), normal(8, 3, 5), normal(9, 3, 5)
+    keeps = {f"{name}_keep": shares(1, 3, 150, 5) for name in zoneout}
     ours, written = (
-        with_gradients(form(x, hidden, cell, weights, options), [x, hidden, cell, *weights])
+        with_gradients(form(x, hidden, cell, weights, options, **keeps), [x, hidden, cell, *weights])
         for form in (lstm, reference.gated_lstm)
     )
     torch.testing.assert_close(ours, written, rtol=1e-10, atol=1e-10)
@@ -166,9 +312,10 @@ def threads(request):
         GateOptions(auxiliary="master", coupled=False),
     ],
 )
-def test_threads_that_share_the_units_of_large_weights_equal_the_equations(lstm, threads, options):
+@pytest.mark.parametrize("zoneout", [(), ("hidden", "cell")], ids=["plain", "zoneout"])
+def test_threads_that_share_the_units_of_large_weights_equal_the_equations(lstm, threads, options, zoneout):
     # More than 2 MB of weights, and units that fill no whole number of vectors.
-    assert_lstms_agree(lstm, options, batch=3, time=11, inputs=2, size=309, spread=0.05)
+    assert_lstms_agree(lstm, options, batch=3, time=11, inputs=2, size=309, spread=0.05, zoneout=zoneout)
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
@@ -180,18 +327,20 @@ def test_rows_of_several_blocks_and_weights_beyond_the_near_caches_equal_the_equ
 
 
 @pytest.mark.skipif(not build.status("gates").available, reason="there is no native form here")
-@pytest.mark.parametrize("gain", [False, True], ids=["plain", "layer norm"])
+@LAYER_NORM
 @pytest.mark.parametrize("size", [40, 309], ids=["by rows", "by units"])
-def test_the_number_of_threads_changes_no_bit(gain, size):
+@pytest.mark.parametrize("zoneout", [False, True], ids=["plain", "zoneout"])
+def test_the_number_of_threads_changes_no_bit(gain, size, zoneout):
     options = GateOptions(auxiliary="refine")
     weights = make_weights(lstm_blocks(options), 33, size, gain=gain, spread=0.05)
     x, hidden, cell = normal(7, 23, 70, 33), normal(8, 23, size), normal(9, 23, size)
+    keeps = (shares(1, 23, 70, size), shares(2, 23, 70, size)) if zoneout else ()
     before = torch.get_num_threads()
     try:
         outcomes = []
         for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
-            states = native.gated_lstm(x, hidden, cell, weights, options)
+            states = native.gated_lstm(x, hidden, cell, weights, options, *keeps)
             outcomes.append(with_gradients(states, [x, hidden, cell, *weights]))
     finally:
         torch.set_num_threads(before)
@@ -261,10 +410,12 @@ def test_a_state_that_is_used_twice_gets_both_gradients(lstm):
     torch.testing.assert_close(ours, written, rtol=1e-10, atol=1e-10)
 
 
-def test_what_needs_no_gradient_keeps_nothing_and_is_the_same(lstm):
+@pytest.mark.parametrize("zoneout", [False, True], ids=["plain", "zoneout"])
+def test_what_needs_no_gradient_keeps_nothing_and_is_the_same(lstm, zoneout):
     options = GateOptions("cumax", "master", coupled=False)
     weights = make_weights(lstm_blocks(options), 4, 5, forget_bias=False, gain=True)
-    operands = normal(7, 3, 150, 4), normal(8, 3, 5), normal(9, 3, 5), weights, options
+    keeps = (shares(1, 3, 150, 5), shares(2, 3, 150, 5)) if zoneout else ()
+    operands = normal(7, 3, 150, 4), normal(8, 3, 5), normal(9, 3, 5), weights, options, *keeps
     with torch.no_grad():
         without = lstm(*operands)
     torch.testing.assert_close(without, tuple(each.detach() for each in lstm(*operands)), rtol=0, atol=0)
@@ -284,12 +435,15 @@ def test_numbers_that_are_not_finite_stay_visible(lstm, dtype):
 
 @pytest.mark.skipif(not build.status("gates").available, reason="there is no native form here")
 @ACTIVATIONS
-@pytest.mark.parametrize("gain", [False, True], ids=["plain", "layer norm"])
-def test_torch_finds_no_fault_with_the_native_operations(activation, gain):
+@LAYER_NORM
+@pytest.mark.parametrize("zoneout", [False, True], ids=["plain", "zoneout"])
+def test_torch_finds_no_fault_with_the_native_operations(activation, gain, zoneout):
     options = GateOptions(activation, "refine")
     weights = make_weights(lstm_blocks(options), 4, 5, gain=gain)
-    form = (2, True, activation == "cumax")
-    operands = (normal(7, 19, 3, 4), normal(8, 3, 5), normal(9, 3, 5), *weights[:3], weights.gain, *form)
+    form = (2, True, activation == "cumax", 1)
+    keeps = (shares(1, 19, 3, 5), shares(2, 19, 3, 5)) if zoneout else (None, None)
+    states = normal(8, 3, 5), normal(9, 3, 5)
+    operands = (normal(7, 19, 3, 4), *states, *weights[:3], weights.gain, *keeps, *form)
     torch.library.opcheck(torch.ops.rmem.gated_lstm.default, (*operands, True))
     output = torch.ops.rmem.gated_lstm(*operands, True)
     states = [each.detach() for each in output]
@@ -298,7 +452,7 @@ def test_torch_finds_no_fault_with_the_native_operations(activation, gain):
     del constants[5]  # the bias
     torch.library.opcheck(
         torch.ops.rmem.gated_lstm_backward.default,
-        (*grads, *constants[:6], *states, *form, True, True),
+        (*grads, *constants[:8], *states, *form, True, True),
     )
 
 

@@ -53,6 +53,16 @@ def built(tmp_path):
     return tmp_path / "cache"
 
 
+DAMAGES = {
+    "cut short": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "bits flipped": lambda content: bytes(
+        byte ^ (255 * (place % 4096 == 0)) for place, byte in enumerate(content)
+    ),
+    "zeros at its end": lambda content: content[:-4096] + bytes(4096),
+}
+
+
 @pytest.fixture
 def compiler(tmp_path, monkeypatch):
     """A compiler that takes its time and then produces the library that is there already."""
@@ -91,8 +101,8 @@ def test_a_cache_that_cannot_be_made_is_named_with_the_variable_that_moves_it(tm
     (tmp_path / "file").touch()
     available, _, err = run(tmp_path / "file" / "cache")
     assert available == "False"
-    assert f"{tmp_path / 'file' / 'cache'} cannot be made" in err
-    assert "name another folder in RMEM_NATIVE_CACHE" in err
+    assert f"RMEM_NATIVE_CACHE is '{tmp_path / 'file' / 'cache'}', but a part of it is not a folder" in err
+    assert "name a folder in RMEM_NATIVE_CACHE" in err
 
 
 @pytest.mark.parametrize("capability", ["SVE256", "VSX", "DEFAULT"])
@@ -145,6 +155,73 @@ def test_processes_that_start_at_once_build_once(tmp_path, compiler, process_tim
     folders = [each for each in (tmp_path / "cache").iterdir() if each.is_dir()]
     assert len(folders) == 1
     assert compilations <= 4  # its version, the object, the library; not three times
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_library_that_was_damaged_is_built_again(built, compiler, damage):
+    (library,) = built.glob("*/*.so")
+    whole = library.read_bytes()
+    library.write_bytes(damage(whole))
+    available, number, err = run(built)
+    assert (available, err.count("building the native gates")) == ("True", 1)
+    assert library.read_bytes() == whole
+    assert run(built) == ("True", number, "")
+
+
+@needs_compiler
+def test_a_damaged_library_without_a_compiler_leaves_the_same_numbers_and_one_line(built):
+    (library,) = built.glob("*/*.so")
+    library.write_bytes(library.read_bytes()[:1000])
+    available, number, err = run(built, CXX="no-such-compiler")
+    assert (available, err.count("\n")) == ("False", 1)
+    assert f"native gates not used: {library} is not as it was built, and no C++ compiler" in err
+    assert number == run(built, RMEM_NATIVE="off")[1]
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["*.so.sha256", "*.so", "."])
+def test_what_is_gone_or_has_something_else_in_its_place_is_built_again(built, compiler, name):
+    (folder,) = (path for path in built.iterdir() if path.is_dir())
+    place = folder if name == "." else next(folder.glob(name))
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    place.write_text("something else") if name == "." else place.mkdir()
+    available, _, err = run(built)
+    assert available == "True", err
+
+
+@needs_compiler
+def test_processes_that_meet_a_damaged_library_build_it_once(built, compiler, process_timeout):
+    (library,) = built.glob("*/*.so")
+    library.write_bytes(library.read_bytes()[:-5000])
+    for process in [start(built, SLOW="1") for _ in range(3)]:
+        out, err = process.communicate(timeout=process_timeout)
+        assert out.startswith("True"), err
+    assert (compiler / "runs").read_text(encoding="ascii").count("run") <= 6
+
+
+@pytest.mark.parametrize("script", ["exit 1", "kill -9 $$", "echo no; exit 3"])
+def test_a_compiler_that_fails_is_one_line(tmp_path, script):
+    broken = tmp_path / "broken-c++"
+    broken.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+    broken.chmod(0o755)
+    available, _, err = run(tmp_path / "cache", CXX=str(broken))
+    assert (available, err.count("\n")) == ("False", 1)
+    assert f"native gates not used: the C++ compiler ({broken}) does not run" in err
+
+
+@needs_compiler
+def test_a_compiler_that_makes_something_else_is_one_line_more(tmp_path):
+    script = tmp_path / "c++"
+    script.write_text(
+        '#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done\n'
+        '[ -n "$out" ] && echo junk > "$out"; echo "g++ (GCC) 12.2.0"\n',
+        encoding="ascii",
+    )
+    script.chmod(0o755)
+    available, _, err = run(tmp_path / "cache", CXX=str(script))
+    assert available == "False"
+    assert err.splitlines()[-1].startswith("native gates not used: what was built cannot be loaded")
 
 
 @needs_compiler

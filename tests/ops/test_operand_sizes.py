@@ -24,14 +24,14 @@ def form(request, monkeypatch):
 @pytest.mark.parametrize(("batch", "of_state"), [(64, 1), (2, 4), (3, 2)])
 def test_a_rum_refuses_the_state_of_another_batch(form, lambda_, batch, of_state):
     rum = RUM(3, 16, lambda_=lambda_)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match=r"must (both )?have"):
         rum(torch.ones(batch, 5, 3), rum.initial_state(of_state))
 
 
 def test_a_rum_refuses_the_memory_of_another_batch_or_size(form):
     rum = RUM(3, 16, lambda_=1)
     for memory in (torch.eye(16).expand(1, 16, 16), torch.eye(15).expand(8, 15, 15)):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(ValueError, match=r"must (both )?have"):
             rum(torch.ones(8, 5, 3), {**rum.initial_state(8), "memory.0": memory})
 
 
@@ -40,7 +40,7 @@ def test_an_lstm_refuses_states_of_another_batch(form, batch, of_state):
     lstm = URLSTM(3, 16)
     fits, other = torch.zeros(1, batch, 16), torch.zeros(1, of_state, 16)
     for states in ((other, other), (fits, other), (other, fits)):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(ValueError, match=r"must (both )?have"):
             lstm(torch.ones(5, batch, 3), states)
 
 
@@ -68,11 +68,12 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def gated_lstm(form, **changed):
+def gated_lstm(form, keeps=(), **changed):
     fitting = {"input": normal(24, 3), "recurrent": normal(24, 6), "bias": normal(24), "gain": None}
     states = normal(2, 6, seed=1), normal(2, 6, seed=2)
     weights = GateWeights(**{**fitting, **changed})
-    return form.gated_lstm(normal(2, 5, 3, seed=3), *states, weights, GateOptions(coupled=False))
+    x, options = normal(2, 5, 3, seed=3), GateOptions(coupled=False)
+    return form.gated_lstm(x, *states, weights, options, *keeps)
 
 
 @native_only
@@ -90,6 +91,24 @@ def gated_lstm(form, **changed):
 def test_the_native_lstm_refuses_weights_that_do_not_fit(changed):
     with pytest.raises(RuntimeError):
         gated_lstm(native_gates, **changed)
+
+
+@native_only
+@pytest.mark.parametrize("keeps", [(normal(2, 5, 4),), (None, normal(1, 5, 6))], ids=["hidden", "cell"])
+def test_the_native_lstm_refuses_shares_of_zoneout_that_do_not_fit(keeps):
+    with pytest.raises(RuntimeError, match="the sizes of the share"):
+        gated_lstm(native_gates, keeps=keeps)
+
+
+@native_only
+@pytest.mark.parametrize("downsize", [0, 4])
+def test_the_native_lstm_refuses_masters_that_do_not_share_its_units(downsize):
+    states = normal(2, 6, seed=1), normal(2, 6, seed=2)
+    weights = normal(24, 3), normal(24, 6), normal(24)
+    with pytest.raises(RuntimeError, match="master_downsize"):
+        torch.ops.rmem.gated_lstm(
+            normal(5, 2, 3), *states, *weights, None, None, None, 1, True, True, downsize, True
+        )
 
 
 @native_only

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmem_cli.ops.rotation import fast, reference
+from rmem_cli.ops.native import build
+from rmem_cli.ops.rotation import fast, native, reference
 from rmem_cli.ops.rotation import memory as memory_module
 from rmem_cli.ops.rotation.options import Affine, LayerNormWeights, RUMOptions, RUMWeights
 
@@ -193,3 +194,50 @@ def test_nothing_of_a_sequence_stays_in_memory_once_its_result_is_gone():
     del losses, leaves
     gc.collect()
     assert not [each for each in gc.get_objects() if type(each) is memory_module._Tape]
+
+
+@pytest.mark.parametrize("form", [fast, native], ids=["fast", "native"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("norm", [0.0, 1e-30, 1e-13, 0.9e-12, 1.1e-12, 1e-11, 1.0])
+@pytest.mark.parametrize("update_gate", [False, True])
+def test_a_state_shorter_than_eps_is_scaled_as_if_it_were_that_long(form, dtype, norm, update_gate):
+    """As the published cell does (`normalize(h, eps=1e-12)`), and as the equations have it."""
+    if form is native and not build.status("rotation").available:
+        pytest.skip(f"there is no native form here: {build.status('rotation').reason}")
+    options = RUMOptions(eta=0.7, update_gate=update_gate, activation="softsign")
+    unit = torch.tensor([[2.0, -1.0, 2.0]], dtype=dtype) / 3
+
+    def state(of):
+        kernel = (norm * unit).requires_grad_()
+        gate = Affine(torch.zeros(4, 3, dtype=dtype), torch.full((3,), -40.0, dtype=dtype))
+        weights = RUMWeights(
+            Affine(torch.ones(4, 3, dtype=dtype), None), gate if update_gate else None, Affine(kernel, None)
+        )
+        x, hidden = torch.ones(1, 1, 1, dtype=dtype), torch.zeros(1, 3, dtype=dtype)
+        outputs = of.rum(x, hidden, None, weights, options).outputs
+        weighted = outputs * torch.tensor([1.0, 2.0, -3.0], dtype=dtype)
+        return outputs, *torch.autograd.grad(weighted.sum(), kernel)
+
+    found, expected = state(form), state(reference)
+    precision = 10 * torch.finfo(dtype).eps
+    for ours, written in zip(found, expected, strict=True):
+        torch.testing.assert_close(
+            ours, written, rtol=precision, atol=precision * written.detach().abs().max().item()
+        )
+    length = torch.linalg.vector_norm(found[0]).item()
+    assert length == pytest.approx(0.7 * min(norm / 1e-12, 1), rel=1e-5)
+
+
+@pytest.mark.parametrize("form", [fast, native], ids=["fast", "native"])
+def test_a_zero_state_stays_zero_without_an_eps(form):
+    if form is native and not build.status("rotation").available:
+        pytest.skip(f"there is no native form here: {build.status('rotation').reason}")
+    options = RUMOptions(eta=0.7, update_gate=False, eps=0.0)
+    kernel = normal(1, 1, 3)
+    weights = RUMWeights(Affine(normal(2, 4, 3), None), None, Affine(kernel, None))
+    x = torch.tensor([[[0.0]], [[1.0]]], dtype=torch.float64)
+    outputs = form.rum(x, torch.zeros(2, 3, dtype=torch.float64), None, weights, options).outputs
+    (gradient,) = torch.autograd.grad(outputs.square().sum(), kernel)
+    assert not outputs[0].any()
+    assert torch.linalg.vector_norm(outputs[1]).item() == pytest.approx(0.7)
+    assert gradient.isfinite().all()

@@ -346,3 +346,12 @@ def test_a_row_of_a_table_with_columns_is_compared_in_the_cell_of_each(recipe, r
     }
     assert found["length=30"].comparison.verdict.outcome == "reproduced"
     assert found["length=50"].comparison.verdict.outcome == "not run"
+
+
+def test_a_published_row_that_no_recipe_runs_says_why(recipe):
+    table = build_table(recipe(PLAIN, extra="published: [rum2017.ptb_char]"), [])
+    quoted, reasoned = (line(table, f"rum2017.ptb_char.{name}") for name in ("nascell", "fs_rum_2"))
+    assert quoted.comparison.verdict.reason == "quoted by the paper"
+    assert [table.footnotes[note - 1] for note in reasoned.notes] == [
+        "no recipe yet: there is no Fast-Slow core"
+    ]

@@ -51,7 +51,7 @@ any_rows = st.builds(
     op_paths=texts,
     device=texts,
     git_commit=texts,
-    time=texts,
+    time=st.just("") | st.datetimes().map(lambda time: f"{time:%Y-%m-%dT%H:%M:%SZ}".zfill(20)),
 )
 
 
@@ -96,6 +96,66 @@ def test_a_write_keeps_the_other_rows_byte_for_byte(tmp_path):
     other = replace(ROW, seed=2)
     ResultStore(tmp_path).write([other])
     assert (tmp_path / "recall.csv").read_text() == odd + ",".join(other.to_text()) + "\n"
+
+
+SAVED = {
+    "byte order mark": lambda text: "\ufeff" + text,
+    "line ends": lambda text: text.replace("\n", "\r\n"),
+    "semicolons": lambda text: text.replace(",", ";"),
+    "tabs": lambda text: text.replace(",", "\t"),
+    "quotes": lambda text: "".join(
+        ",".join(f'"{cell}"' for cell in line.split(",")) + "\n" for line in text.splitlines()
+    ),
+    "booleans": lambda text: text.replace(",true,", ",TRUE,"),
+    "empty rows and columns": lambda text: "\n" + text.replace("\n", ",,\n") + "," * 31 + "\n",
+    "whole numbers with a point": lambda text: text.replace(",10,3,", ",10.0,3.00,"),
+    "all of it": lambda text: '\ufeff"' + text.replace(",", '";"').replace("\n", '"\r\n"').removesuffix('"'),
+}
+
+
+@pytest.mark.parametrize("changed", SAVED.values(), ids=list(SAVED))
+def test_what_a_spreadsheet_saves_with_the_same_cells_is_read_and_kept(tmp_path, changed):
+    rows = [replace(ROW, row="zero\0", git_dirty="true"), replace(ROW, seed=2, value=None, status="diverged")]
+    (tmp_path / "recall.csv").write_bytes(changed(table_of(*rows)).encode())
+    assert ResultStore(tmp_path).read("recall") == rows
+    ResultStore(tmp_path).write([replace(ROW, seed=3)])
+    assert ResultStore(tmp_path).read("recall") == [*rows, replace(ROW, seed=3)]
+    lines = (tmp_path / "recall.csv").read_text().splitlines()
+    assert all(line.count(",") >= len(COLUMNS) - 1 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("written", "saved", "column"),
+    [
+        (",0.5,", ";0,5;", "value"),
+        (",0.5,", ',"1,234.5",', "value"),
+        (",0.5,", ",1_0,", "value"),
+        (",10,", ",1E+01,", "examples"),
+        (",0123456789ab,", ",1.23E+11,", "train_hash"),
+        (",0123456789ab,", ",123456789,", "train_hash"),
+        (",2026-01-02T03:04:05Z", ",02.01.2026 03:04", "time"),
+        (",2026-01-02T03:04:05Z", ",2026-01-02 03:04:05", "time"),
+    ],
+)
+def test_what_a_spreadsheet_reformatted_is_refused_and_not_written_to(tmp_path, written, saved, column):
+    separator = saved[0]
+    header, row = table_of(ROW).splitlines()
+    text = f"{header}\n{row}\n{row.replace(written, saved)}\n"
+    if separator == ";":
+        text = f"{header}\n{row}\n{row.replace(written, '|').replace(',', ';').replace('|', saved)}\n"
+    (tmp_path / "recall.csv").write_text(text)
+    for use in (lambda store: store.read("recall"), lambda store: store.write([replace(ROW, seed=3)])):
+        with pytest.raises(UsageError, match=rf"recall\.csv:3: column '{column}' holds .*; restore the file"):
+            use(ResultStore(tmp_path))
+    assert (tmp_path / "recall.csv").read_text() == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_table_in_another_encoding_is_named_with_its_line(tmp_path, encoding):
+    (tmp_path / "recall.csv").write_bytes(table_of(replace(ROW, row="\xe9")).encode(encoding))
+    line = 1 if encoding == "utf-16" else 2
+    with pytest.raises(UsageError, match=rf"recall\.csv:{line}: this is not text in UTF-8"):
+        ResultStore(tmp_path).read("recall")
 
 
 def test_a_table_without_a_last_line_end_is_continued_on_a_line_of_its_own(tmp_path):
@@ -216,7 +276,7 @@ def test_a_malformed_table_is_refused_with_its_line_and_a_cure_and_left_alone(tm
 
 def test_a_binary_file_is_refused(tmp_path):
     (tmp_path / "recall.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(UsageError, match=r"recall\.csv: this is not a results table"):
+    with pytest.raises(UsageError, match=r"recall\.csv:1: this is not text in UTF-8"):
         ResultStore(tmp_path).read("recall")
 
 

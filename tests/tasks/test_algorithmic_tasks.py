@@ -51,6 +51,7 @@ class Told(nn.Module):
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(()))
         self.segment_length = 7
+        self.stepwise = True
         self.classes = classes
         self.always = always
 

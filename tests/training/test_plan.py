@@ -20,8 +20,9 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import detach
 from rmem_cli.ops.native import build
 from rmem_cli.recipe import load_recipe
-from rmem_cli.training import plan
+from rmem_cli.training import cost, plan
 from rmem_cli.training.loop import build_task, build_task_model, total_steps
+from rmem_cli.training.pace import Pace
 from rmem_cli.training.plan import plan_of
 
 CPU = torch.device("cpu")
@@ -34,9 +35,9 @@ NAMES = sorted(
 
 @pytest.fixture(autouse=True)
 def _known_machine(monkeypatch):
-    """A machine of a thousand million operations a second, and a microsecond a call."""
-    monkeypatch.setattr(plan, "_product_rate", lambda device: 1e9)
-    monkeypatch.setattr(plan, "_call_seconds", lambda device: 1e-6)
+    """A machine of half a thousand million operations a second, and a microsecond a call."""
+    monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(2e-9, 1e-6, 0.0))
+    monkeypatch.setattr(plan, "clock", lambda device: 0.0)
 
 
 def planned(name, row, *overrides, scale="paper"):
@@ -85,7 +86,7 @@ def test_back_propagation_through_more_steps_keeps_more():
 
 
 def test_a_batch_of_a_text_is_planned_with_the_cache_that_earlier_ones_have_filled(monkeypatch):
-    monkeypatch.setattr(plan, "_call_seconds", lambda device: 0.0)
+    monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(2e-9, 0.0, 0.0))
     overrides = ["train.batch_size=2", "train.steps=100"]
     (spec,) = load_recipe("txl_enwik8").runs("cpu", ["base"], [1], overrides)
     assert spec.settings.model.core.cache_length == spec.settings.task.segment_length
@@ -196,7 +197,7 @@ def test_steps_that_cost_the_same_are_not_all_counted_and_the_plan_is_the_same(r
     monkeypatch.setattr(SequenceModel, "step", recorded)
     estimated = planned("rum_copying", row, "task.length=60", "matrix=null")
     assert max(read) < 40
-    monkeypatch.setattr(plan, "_COUNTED_STEPS", 1000)
+    monkeypatch.setattr(cost, "_COUNTED_STEPS", 1000)
     counted = planned("rum_copying", row, "task.length=60", "matrix=null")
     assert max(read) > 60
     assert estimated.seconds == pytest.approx(counted.seconds, rel=1e-3)
@@ -262,3 +263,20 @@ def test_a_pretrained_model_that_is_here_is_planned_and_one_that_is_not_is_named
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(DataError, match="t5-base needs the transformers library"):
         planned("rmt_hyperpartisan", "t5_base_1seg")
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("txl_enwik8", "base"), ("rmt_prenorm_enwik8", None), ("rmt_wt103", None)]
+)
+def test_what_few_layers_cost_gives_what_all_do(name, row, monkeypatch):
+    row = row or load_recipe(name).rows[-1].id
+
+    def plan_now():
+        return planned(name, row, "model.core.layers=7", "train.batch_size=2")
+
+    few = plan_now()
+    monkeypatch.setattr(plan, "_MANY_LAYERS", 1000)
+    whole = plan_now()
+    assert few.seconds == pytest.approx(whole.seconds, rel=1e-3)
+    assert few.memory_mb == pytest.approx(whole.memory_mb, rel=1e-3)
+    assert few.parameters == whole.parameters

@@ -1,6 +1,8 @@
 import math
+from typing import Literal
 
 import pytest
+import torch
 
 from rmem_cli.training import config
 from rmem_cli.training.schedules import Schedule, build_schedule
@@ -107,3 +109,51 @@ def test_a_resumed_schedule_goes_on_bit_for_bit(settings: config.ScheduleSetting
     got += observe_all(after, values[40:])
     assert got == expected
     assert [after.lr(step) for step in range(TOTAL)] == [straight.lr(step) for step in range(TOTAL)]
+
+
+@pytest.mark.parametrize(("lr", "min_lr", "warmup", "total"), [(0.5, 0.0, 10, 110), (2.5e-4, 1e-5, 4, 20)])
+def test_a_cosine_that_spans_the_warm_up_is_that_of_transformer_xl(
+    lr: float, min_lr: float, warmup: int, total: int
+) -> None:
+    """Its training loop sets the rate of the next update after each one, by the number of those done."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.Adam([weight], lr=lr)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total, eta_min=min_lr)
+    theirs = [optimizer.param_groups[0]["lr"]]
+    for done in range(1, total):
+        if done < warmup:
+            optimizer.param_groups[0]["lr"] = lr * done / warmup
+        else:
+            # Its closed form, as `scheduler.step(done)` takes it.
+            scheduler.last_epoch = done
+            optimizer.param_groups[0]["lr"] = scheduler._get_closed_form_lr()[0]
+        theirs.append(optimizer.param_groups[0]["lr"])
+    settings = config.CosineSettings(min_lr=min_lr, warmup_steps=warmup, spans_warmup=True)
+    ours = build_schedule(settings, lr, total)
+    assert [ours.lr(step) for step in range(total)] == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("higher_is_better", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_plateau_with_a_threshold_is_that_of_torch(higher_is_better: bool, seed: int) -> None:
+    source = torch.Generator().manual_seed(seed)
+    # Improvements from a hundredth to a hundred times the threshold, and steps back.
+    changes = 10.0 ** (torch.rand(60, generator=source, dtype=torch.float64) * 4 - 6)
+    signs = (torch.rand(60, generator=source) < 0.7).double() * 2 - 1
+    values = 2 * torch.exp((changes * signs).cumsum(0) * (1 if higher_is_better else -1))
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=BASE)
+    mode: Literal["min", "max"] = "max" if higher_is_better else "min"
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode, 0.5, 2, min_lr=1e-3)
+    expected = []
+    for value in values.tolist():
+        theirs.step(value)
+        expected.append(optimizer.param_groups[0]["lr"])
+    settings = config.PlateauSettings(factor=0.5, patience=2, min_lr=1e-3, threshold=1e-4)
+    assert observe_all(schedule_of(settings), values.tolist(), higher_is_better) == pytest.approx(expected)
+
+
+def test_a_threshold_counts_from_the_first_validation_on() -> None:
+    settings = config.PlateauSettings(factor=0.5, patience=0, threshold=0.1)
+    rates = observe_all(schedule_of(settings), [1.0, 0.95, 0.85, 0.8])
+    assert rates == pytest.approx([BASE, BASE / 2, BASE / 2, BASE / 4])

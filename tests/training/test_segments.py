@@ -4,6 +4,11 @@ import pytest
 import torch
 
 from rmem_cli import RecurrentMemoryTransformer, RecurrentMemoryTransformerWrapper
+from rmem_cli.models.cores.rmt import RMT
+from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.encoders import Embedding
+from rmem_cli.models.heads import LinearHead
+from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.training.backprop import Full
 
 
@@ -65,3 +70,91 @@ def test_dropout_follows_the_seed_and_differs_from_call_to_call():
     first = losses()
     assert first[0] != first[1]
     assert losses() == first
+
+
+def test_calling_the_wrapper_gives_logits_whose_gradient_is_that_of_its_backward_pass():
+    model = make()
+    wrapper = RecurrentMemoryTransformerWrapper(model)
+    logits, state = wrapper(tokens()[:, :-1])
+    assert state["memory"].shape == (2, 3, 12)
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens()[:, 1:].flatten()).backward()
+    called = [parameter.grad.clone() for parameter in wrapper.parameters()]
+    wrapper.zero_grad()
+    wrapper.backward(tokens())
+    for one, other in zip(called, wrapper.parameters(), strict=True):
+        torch.testing.assert_close(one, other.grad, rtol=0, atol=1e-9)
+
+
+def test_the_wrapper_is_a_module_with_the_weights_of_its_model():
+    model = make()
+    wrapper = RecurrentMemoryTransformerWrapper(model)
+    assert list(wrapper.state_dict()) == [f"model.{name}" for name in model.state_dict()]
+    wrapper.eval()
+    assert not model.training
+
+
+def models():
+    torch.manual_seed(0)
+    yield make(cache_length=5, dropout=0.5)
+    yield SequenceModel(Embedding(11, 6), RUM(6, 12, lambda_=1), LinearHead(12, 11)).double()
+    yield SequenceModel(Embedding(11, 12), RMT(12, 12, memory_tokens=2), LinearHead(12, 11)).double()
+
+
+@pytest.mark.parametrize("model", list(models()), ids=["segments", "steps", "any length"])
+def test_generated_tokens_are_the_most_likely_ones_of_the_logits_at_temperature_zero(model):
+    wrapper = RecurrentMemoryTransformerWrapper(model.train())
+    new = wrapper.generate(tokens(7), length=6, temperature=0)
+    assert new.shape == (2, 6)
+    assert model.training
+    model.eval()
+    whole = torch.cat([tokens(7), new], dim=1)
+    for place in range(6):
+        logits, _ = wrapper.logits(whole[:, : 7 + place])
+        assert torch.equal(logits[:, -1].argmax(-1), new[:, place])
+
+
+def test_draws_follow_the_generator_and_torch_s_own_without_one():
+    wrapper = RecurrentMemoryTransformerWrapper(make())
+
+    def drawn(seed):
+        return wrapper.generate(tokens(7), 20, generator=torch.Generator().manual_seed(seed))
+
+    assert torch.equal(drawn(1), drawn(1))
+    assert not torch.equal(drawn(1), drawn(2))
+    first, second = (torch.manual_seed(5) and wrapper.generate(tokens(7), 20) for _ in range(2))
+    assert torch.equal(first, second)
+    assert wrapper.generate(tokens(7), 0).shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((tokens(0), 3), "time above 0"),
+        ((tokens(4)[0], 3), "time above 0"),
+        ((tokens(4), -1), "below 0"),
+        ((tokens(4), 3, -0.5), "below 0"),
+    ],
+)
+def test_what_cannot_be_generated_from_is_refused(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        RecurrentMemoryTransformerWrapper(make()).generate(*arguments)
+
+
+def test_a_core_that_reads_what_comes_later_generates_nothing():
+    core = RMT(12, 12, memory_tokens=2, causal=False, segment_length=5)
+    wrapper = RecurrentMemoryTransformerWrapper(SequenceModel(Embedding(11, 12), core, LinearHead(12, 11)))
+    with pytest.raises(ValueError, match="comes later"):
+        wrapper.generate(tokens(4), 2)
+
+
+def test_the_state_of_another_model_is_a_sentence():
+    state = make(cache_length=5)(tokens(5))[1]
+    for read in (
+        make(),
+        RecurrentMemoryTransformerWrapper(make()),
+        RecurrentMemoryTransformerWrapper(make()).backward,
+    ):
+        with pytest.raises(
+            ValueError, match=r"not one of this PreNormRMT and 2 rows: it has memory .* must have memory"
+        ):
+            read(tokens(5), state)

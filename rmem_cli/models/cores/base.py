@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from rmem_cli.models.state import State
+from rmem_cli.models.state import State, described
 
 
 class Core(nn.Module):
@@ -49,6 +50,9 @@ class Core(nn.Module):
 
         Returns:
             Outputs `[batch, time, output_size]` and the state after the segment.
+
+        Raises:
+            ValueError: The state is that of another model, or of other rows.
         """
 
     def constant_weights(self) -> AbstractContextManager[None]:
@@ -62,6 +66,32 @@ class Core(nn.Module):
     def op_paths(self) -> dict[str, str]:
         """Each op that has several forms, with the form that runs."""
         return {}
+
+    def check_state(self, state: State, batch: int) -> None:
+        """Whether a state can be this core's.
+
+        Args:
+            state: That is given.
+            batch: Rows of the inputs that are given with it.
+
+        Raises:
+            ValueError: It has other entries, or others of another shape.
+        """
+        if torch.compiler.is_compiling():
+            return
+        shapes = {name: (batch, *shape) for name, shape in self._state_shapes.items()}
+        given = {name: tuple(value.shape) for name, value in state.items()}
+        if given != shapes:
+            raise ValueError(
+                f"the state is not one of this {type(self).__name__} and {batch} rows: "
+                f"it has {described(given)}; it must have {described(shapes)}"
+            )
+
+    @cached_property
+    def _state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each entry of a state, without the batch."""
+        one_row = self.initial_state(1, device=torch.device("meta"))
+        return {name: tuple(value.shape[1:]) for name, value in one_row.items()}
 
     def parameter_options(
         self, device: torch.device | None, dtype: torch.dtype | None

@@ -24,7 +24,7 @@ class CoreSettings(Component):
     common: ClassVar[frozenset[str]] = frozenset({"hidden_size", "layers", "dropout"})
 
     hidden_size: PositiveInt
-    layers: PositiveInt = 1
+    layers: int = Field(default=1, gt=0, le=1000)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
@@ -79,6 +79,21 @@ class RUMSettings(CoreSettings):
     eps: NonNegativeFloat = 1e-12
 
 
+def check_master_downsize(gate: str, hidden_size: int, master_downsize: int) -> None:
+    """Raise ValueError where a gate of so many units has no master of a share of them."""
+    if master_downsize == 1:
+        return
+    if not gate.endswith("M"):
+        raise ValueError(f"gate {gate} has no master gate for master_downsize; M, CM, OM and UM have one")
+    if master_downsize < 1:
+        raise ValueError(f"master_downsize is {master_downsize}; it must be at least 1")
+    if hidden_size % master_downsize:
+        larger = hidden_size + master_downsize - hidden_size % master_downsize
+        raise ValueError(
+            f"hidden_size {hidden_size} is no multiple of master_downsize {master_downsize}, as {larger} is"
+        )
+
+
 class _GatedSettings(CoreSettings):
     """What the gated LSTM and the gated GRU share."""
 
@@ -87,11 +102,17 @@ class _GatedSettings(CoreSettings):
     chrono_length: int | None = Field(default=None, ge=2)
     refine_bias: Literal["tied", "none"] = "tied"
     train_forget_bias: bool = True
+    master_downsize: PositiveInt = 1
 
     @model_validator(mode="after")
     def _chrono_gates_need_a_length(self) -> Self:
         if self.gate.startswith("C") and self.chrono_length is None:
             raise ValueError(f"gate {self.gate} needs chrono_length, the longest time lag to expect")
+        return self
+
+    @model_validator(mode="after")
+    def _masters_share_the_units(self) -> Self:
+        check_master_downsize(self.gate, self.hidden_size, self.master_downsize)
         return self
 
 
@@ -103,6 +124,8 @@ class GatedLSTMSettings(_GatedSettings):
     kind: Literal["gated_lstm"] = "gated_lstm"
     coupled_input_gate: bool = True
     layer_norm: bool = False
+    hidden_zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    cell_zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class GatedGRUSettings(_GatedSettings):
@@ -111,6 +134,7 @@ class GatedGRUSettings(_GatedSettings):
     implementation: ClassVar[str] = "rmem_cli.models.cores.gated_lstm:GatedGRU"
 
     kind: Literal["gated_gru"] = "gated_gru"
+    zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class TransformerXLSettings(CoreSettings):

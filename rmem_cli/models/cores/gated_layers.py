@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from rmem_cli.models.cores.config import GateName
+from rmem_cli.models.cores.config import GateName, check_master_downsize
 from rmem_cli.ops.gates import dispatch, fast, initial_biases
-from rmem_cli.ops.gates.options import GateOptions, GateWeights, gru_blocks, lstm_blocks
+from rmem_cli.ops.gates.options import GateOptions, GateWeights, block_sizes, gru_blocks, lstm_blocks
 
 _AUXILIARIES: dict[str, Literal["none", "master", "refine"]] = {"": "none", "M": "master", "R": "refine"}
 
@@ -27,6 +27,7 @@ class GateDesign:
     chrono_length: int | None = None
     refine_bias: Literal["tied", "none"] = "tied"
     train_forget_bias: bool = True
+    master_downsize: int = 1
 
     def __post_init__(self) -> None:
         if self.name not in get_args(GateName):
@@ -49,10 +50,11 @@ class GateDesign:
             auxiliary=_AUXILIARIES[self.name.strip("-COU")],
             coupled=self.coupled,
             refine_bias=self.refine_bias,
+            master_downsize=self.master_downsize,
         )
 
     def fill_(self, bias: Tensor) -> None:
-        """Give a forget bias, `[hidden]`, its first values."""
+        """Give a forget bias, one number for each unit of the gate, its first values."""
         if self.initialisation == "U":
             initial_biases.uniform_(bias)
         elif self.initialisation == "C" and self.chrono_length is not None:
@@ -62,7 +64,11 @@ class GateDesign:
 
 
 class _GatedLayer(nn.Module):
-    """Weights, `[blocks x hidden, ...]`, and the forget bias, which an ordered gate has none of."""
+    """Weights, `[blocks x hidden, ...]`, and the forget bias, which an ordered gate has none of.
+
+    Raises:
+        ValueError: A master is to be downsized that is not there, or to no whole number of units.
+    """
 
     def __init__(
         self,
@@ -75,17 +81,20 @@ class _GatedLayer(nn.Module):
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
+        check_master_downsize(design.name, hidden_size, design.master_downsize)
         self.hidden_size = hidden_size
         self.options = design.options
         self.blocks = blocks
-        rows = len(blocks) * hidden_size
+        self.sizes = block_sizes(blocks, design.options, hidden_size)
+        rows = sum(self.sizes)
         self.input_weight = nn.Parameter(torch.empty(rows, input_size))
         self.recurrent_weight = nn.Parameter(torch.empty(rows, hidden_size))
         self.bias = nn.Parameter(torch.empty(rows)) if bias else None
         self.gain = nn.Parameter(torch.empty(rows)) if layer_norm else None
         self.forget_bias: nn.Parameter | None = None
         if self.options.activation != "cumax":
-            self.forget_bias = nn.Parameter(torch.empty(hidden_size), requires_grad=design.train_forget_bias)
+            forget_bias = torch.empty(self.sizes[blocks.index("forget")])
+            self.forget_bias = nn.Parameter(forget_bias, requires_grad=design.train_forget_bias)
         self.initialize(design)
 
     def initialize(self, design: GateDesign) -> None:
@@ -133,11 +142,18 @@ class GatedLSTMLayer(_GatedLayer):
         if design.coupled or design.initialisation not in ("C", "U"):
             return
         if self.bias is not None and self.forget_bias is not None:
-            input_bias = self.bias.data.chunk(len(self.blocks))[self.blocks.index("input")]
+            input_bias = self.bias.data.split_with_sizes(self.sizes)[self.blocks.index("input")]
             input_bias.copy_(-self.forget_bias.data)
 
     def forward(
-        self, x: Tensor, hidden: Tensor, cell: Tensor, lengths: Tensor | None = None, reverse: bool = False
+        self,
+        x: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        lengths: Tensor | None = None,
+        reverse: bool = False,
+        hidden_keep: Tensor | None = None,
+        cell_keep: Tensor | None = None,
     ) -> LSTMOutcome:
         """Read a sequence, `[batch, time, input]`; outputs after the end of a row mean nothing.
 
@@ -147,10 +163,15 @@ class GatedLSTMLayer(_GatedLayer):
             cell: Cell before it, `[batch, hidden]`.
             lengths: `[batch]`, on the device of `x`, steps of each row that count; None: all.
             reverse: Read each row from its last step that counts to its first.
+            hidden_keep: Zoneout: the share of each new hidden state that is let through, in the order in
+                which the steps are read, `[batch, time, hidden]`; None: all of it.
+            cell_keep: That of each new cell, likewise.
         """
         if reverse:
             x = _reversed(x, lengths)
-        hiddens, cells = dispatch.gated_lstm(x, hidden, cell, self.weights(), self.options)
+        hiddens, cells = dispatch.gated_lstm(
+            x, hidden, cell, self.weights(), self.options, hidden_keep, cell_keep
+        )
         outputs = _reversed(hiddens, lengths) if reverse else hiddens
         return LSTMOutcome(outputs, _last(hiddens, hidden, lengths), _last(cells, cell, lengths))
 
@@ -166,9 +187,11 @@ class GatedGRULayer(_GatedLayer):
         """Those of every gated layer, and the candidate's bias inside the reset gate."""
         return super().weights()._replace(candidate_bias=self.candidate_bias)
 
-    def forward(self, x: Tensor, hidden: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, hidden: Tensor, lengths: Tensor | None = None, hidden_keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Outputs `[batch, time, hidden]` and last hidden state; arguments as those of an LSTM's layer."""
-        hiddens = fast.gated_gru(x, hidden, self.weights(), self.options)
+        hiddens = fast.gated_gru(x, hidden, self.weights(), self.options, hidden_keep)
         return hiddens, _last(hiddens, hidden, lengths)
 
 

@@ -9,22 +9,34 @@ from torch.nn import functional
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import GatedGRUSettings, GatedLSTMSettings, GateName
 from rmem_cli.models.cores.gated_layers import GateDesign, GatedGRULayer, GatedLSTMLayer
+from rmem_cli.models.cores.zoneout import share_let_through
 from rmem_cli.models.state import State
 from rmem_cli.ops.gates import dispatch
 
 
 class _GatedCore(Core):
-    """A stack of gated layers with dropout between them; its state is `<name>.<layer>`, `[batch, hidden]`."""
+    """A stack of gated layers with dropout between them; its state is `<name>.<layer>`, `[batch, hidden]`.
+
+    `zoneout` has the probability that a unit keeps its previous value, for each name.
+    """
 
     state_names: tuple[str, ...]
 
-    def __init__(self, input_size: int, hidden_size: int, dropout: float, layers: list[nn.Module]) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        dropout: float,
+        layers: list[nn.Module],
+        zoneout: dict[str, float],
+    ) -> None:
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.output_size = hidden_size
         self.dropout = dropout
         self.layers = nn.ModuleList(layers)
+        self.zoneout = zoneout
 
     def initial_state(
         self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -43,6 +55,7 @@ class _GatedCore(Core):
         """Read one segment; see `Core.forward`."""
         if state is None:
             state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
+        self.check_state(state, x.shape[0])
         if lengths is not None:
             lengths = lengths.to(x.device)
         new_state: State = {}
@@ -50,9 +63,16 @@ class _GatedCore(Core):
             if index:
                 x = functional.dropout(x, self.dropout, self.training)
             names = [f"{name}.{index}" for name in self.state_names]
-            x, *after = layer(x, *(state[name] for name in names), lengths)
+            x, *after = layer(x, *(state[name] for name in names), lengths, **self._keeps(x))
             new_state.update(zip(names, after, strict=True))
         return x, new_state
+
+    def _keeps(self, x: Tensor) -> dict[str, Tensor | None]:
+        """Share of each new state of a layer that zoneout lets through."""
+        return {
+            f"{name}_keep": share_let_through(zoneout, x, self.hidden_size, self.training)
+            for name, zoneout in self.zoneout.items()
+        }
 
 
 class GatedLSTM(_GatedCore):
@@ -82,9 +102,18 @@ class GatedLSTM(_GatedCore):
             (r0mainK/ur-lstm) does; `none` gives it none, as later code of the paper's author
             (state-spaces/s4) does.
         train_forget_bias: Whether the forget bias is trained, as in the former, or frozen, as in the latter.
+        master_downsize: Units, beside each other, that share one unit of a master gate (`M`, `CM`, `OM`,
+            `UM`); `hidden_size` is a multiple of it.
         layer_norm: Normalises each gate's and the candidate's pre-activation by itself, before all biases.
+        hidden_zoneout: Probability that a unit of the hidden state keeps its previous value, in training; in
+            evaluation every unit mixes old and new in that proportion.
+        cell_zoneout: The same for the cell. The new hidden state is computed from the new cell before it.
 
-    Source: Gu et al. 2020, sections 2 and 3.
+    Raises:
+        ValueError: There is no such gate, a chrono gate has no length, or a master cannot be downsized so.
+
+    Source: Gu et al. 2020, sections 2 and 3; Shen et al. 2019, section 4, for `master_downsize`; Krueger et
+    al. 2017, section 3, for zoneout.
 
     Example:
         >>> core = GatedLSTM(8, 32, gate="UR")
@@ -107,16 +136,26 @@ class GatedLSTM(_GatedCore):
         chrono_length: int | None = None,
         refine_bias: Literal["tied", "none"] = "tied",
         train_forget_bias: bool = True,
+        master_downsize: int = 1,
         layer_norm: bool = False,
+        hidden_zoneout: float = 0.0,
+        cell_zoneout: float = 0.0,
     ) -> None:
         design = GateDesign(
-            gate, coupled_input_gate, forget_bias, chrono_length, refine_bias, train_forget_bias
+            gate,
+            coupled_input_gate,
+            forget_bias,
+            chrono_length,
+            refine_bias,
+            train_forget_bias,
+            master_downsize,
         )
         stack: list[nn.Module] = [
             GatedLSTMLayer(hidden_size if layer else input_size, hidden_size, design, layer_norm=layer_norm)
             for layer in range(layers)
         ]
-        super().__init__(input_size, hidden_size, dropout, stack)
+        zoneout = {"hidden": hidden_zoneout, "cell": cell_zoneout}
+        super().__init__(input_size, hidden_size, dropout, stack, zoneout)
 
     @classmethod
     def from_settings(cls, settings: GatedLSTMSettings, input_size: int) -> "GatedLSTM":
@@ -145,6 +184,11 @@ class GatedGRU(_GatedCore):
         chrono_length: T, the longest time lag to expect; chrono gates need it.
         refine_bias: `tied` gives the refine gate minus the update gate's bias, `none` gives it none.
         train_forget_bias: Whether the update gate's bias is trained or frozen.
+        master_downsize: Units that share one unit of a master gate, as in `GatedLSTM`.
+        zoneout: Probability that a unit keeps its previous value, as in `GatedLSTM`.
+
+    Raises:
+        ValueError: As `GatedLSTM`.
 
     Source: Gu et al. 2020 name UR-GRU; their text could not be read, see `rmem_cli/ops/gates/README.md`.
     """
@@ -163,13 +207,17 @@ class GatedGRU(_GatedCore):
         chrono_length: int | None = None,
         refine_bias: Literal["tied", "none"] = "tied",
         train_forget_bias: bool = True,
+        master_downsize: int = 1,
+        zoneout: float = 0.0,
     ) -> None:
-        design = GateDesign(gate, True, forget_bias, chrono_length, refine_bias, train_forget_bias)
+        design = GateDesign(
+            gate, True, forget_bias, chrono_length, refine_bias, train_forget_bias, master_downsize
+        )
         stack: list[nn.Module] = [
             GatedGRULayer(hidden_size if layer else input_size, hidden_size, design)
             for layer in range(layers)
         ]
-        super().__init__(input_size, hidden_size, dropout, stack)
+        super().__init__(input_size, hidden_size, dropout, stack, {"hidden": zoneout})
 
     @classmethod
     def from_settings(cls, settings: GatedGRUSettings, input_size: int) -> "GatedGRU":

@@ -19,6 +19,7 @@ from rmem_cli.models.state import MEMORY, State
 from rmem_cli.ops.attention import masks
 from rmem_cli.ops.attention.masks import Layout, Rules
 from rmem_cli.ops.attention.positions import Turns, rotary_turns
+from rmem_cli.ops.autocast import single_precision
 from rmem_cli.ops.product.dispatch import Linear
 
 WRITTEN = "written"
@@ -202,6 +203,7 @@ class PreNormRMT(Core):
         if state is None:
             memory = x.new_zeros(x.shape[0], self.memory_tokens, self.output_size)
         else:
+            self.check_state(state, x.shape[0])
             memory = state[MEMORY]
         if lengths is not None:
             lengths = lengths.to(x.device)
@@ -227,6 +229,7 @@ class PreNormRMT(Core):
     def _embedded(self, x: Tensor) -> Tensor:
         if self.projection is not None:
             x = self.projection(x)
+        x = single_precision(x)
         if self.positions is not None:
             if x.shape[1] > len(self.positions):
                 raise ValueError(f"a segment of {x.shape[1]} steps; segment_length is {len(self.positions)}")

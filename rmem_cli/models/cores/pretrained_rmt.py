@@ -84,6 +84,8 @@ class PretrainedRMT(Core):
     ) -> tuple[Tensor, State]:
         """Read one segment; see `Core.forward`."""
         rows, time, _ = x.shape
+        if state is not None:
+            self.check_state(state, rows)
         memory = self.memory.expand(rows, -1, -1) if state is None else state[MEMORY]
         start, separator = self.marks.expand(rows, -1, -1).chunk(2, dim=1)
         sequence = torch.cat([start, memory, separator, x, separator], dim=1)

@@ -192,6 +192,8 @@ class RMT(Core):
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Read one segment; see `Core.forward`."""
+        if state is not None:
+            self.check_state(state, x.shape[0])
         if lengths is not None:
             lengths = lengths.to(x.device)
         memory = self._memory_before(state, x.shape[0])

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import Activation, KernelInitializer, RUMSettings
+from rmem_cli.models.cores.zoneout import share_let_through
 from rmem_cli.models.initializers import KERNEL_INITIALIZERS
 from rmem_cli.models.state import State
 from rmem_cli.ops.rotation import dispatch
@@ -25,7 +26,8 @@ class RUM(Core):
     Args:
         input_size: Width of the inputs.
         hidden_size: Units of each layer.
-        layers: Number of layers, each reading the hidden states of the one below.
+        layers: Number of layers, each reading the hidden states of the one below; `num_layers`, as torch
+            calls it, is the same.
         dropout: Probability of dropping an output between two layers, in training.
         lambda_: 1 accumulates the rotations in an associative memory of `hidden_size` squared, 0 does not.
         eta: Norm to which every new hidden state is scaled; None leaves it free ("time normalization").
@@ -45,6 +47,13 @@ class RUM(Core):
         input_initializer: Of the kernel of the embedded input, likewise.
         bias_initial: First value of the biases of target and gate.
         eps: Length up to which a vector counts as zero.
+        batch_first: Whether inputs and outputs are `[batch, time, ...]`, or `[time, batch, ...]`, which is
+            torch's default. States have the batch first in either case.
+        device: Of the weights.
+        dtype: Of the weights.
+
+    Raises:
+        ValueError: An option has no such value.
 
     Source: Dangovski et al. 2019, section 3. Where it departs from the published code: rotations are defined
     where the two vectors are parallel, opposite or zero; the associative memory can be carried; all options
@@ -76,11 +85,18 @@ class RUM(Core):
         input_initializer: KernelInitializer = "xavier",
         bias_initial: float = 1.0,
         eps: float = 1e-12,
+        num_layers: int | None = None,
+        batch_first: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         _check_choice("lambda_", lambda_, (0, 1))
         _check_choice("activation", activation, get_args(Activation))
         _check_choice("layer_norm", layer_norm, ("none", "before_gate", "after_gate"))
+        if num_layers is not None and layers not in (1, num_layers):
+            raise ValueError(f"layers is {layers} and num_layers, another name of it, is {num_layers}")
+        layers = layers if num_layers is None else num_layers
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.output_size = hidden_size + int(track_angle)
@@ -95,6 +111,8 @@ class RUM(Core):
         for layer in stack:
             layer.initialize(kernel_initializer, input_initializer, bias_initial, trainable_rotation)
         self.layers = nn.ModuleList(stack)
+        self.batch_first = batch_first
+        self.to(device=device, dtype=dtype)
 
     @classmethod
     def from_settings(cls, settings: RUMSettings, input_size: int) -> "RUM":
@@ -119,18 +137,25 @@ class RUM(Core):
     def forward(
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Read one segment; see `Core.forward`."""
+        """Read one segment; see `Core.forward`, and `batch_first`."""
+        if not self.batch_first:
+            y, after = self._read(x.transpose(0, 1), state, lengths)
+            return y.transpose(0, 1), after
+        return self._read(x, state, lengths)
+
+    def _read(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """`x [batch, time, input_size]`."""
         if state is None:
             state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
+        self.check_state(state, x.shape[0])
         new_state: State = {}
         active = None if lengths is None else _active(lengths, x)
         outputs, cosines = x, x.new_empty(0)
         for index, layer in enumerate(self.layers):
             inputs = functional.dropout(outputs, self.dropout, self.training) if index else outputs
             memory = state.get(f"memory.{index}")
-            outputs, hidden, memory, cosines = layer(
-                inputs, state[f"hidden.{index}"], memory, self._keep(x), active
-            )
+            keep = share_let_through(self.zoneout, x, self.hidden_size, self.training)
+            outputs, hidden, memory, cosines = layer(inputs, state[f"hidden.{index}"], memory, keep, active)
             new_state[f"hidden.{index}"] = hidden
             if memory is not None:
                 new_state[f"memory.{index}"] = memory
@@ -141,13 +166,6 @@ class RUM(Core):
     def op_paths(self) -> dict[str, str]:
         """In which form the rotation runs."""
         return {"rotation": dispatch.form(next(self.parameters()))}
-
-    def _keep(self, x: Tensor) -> Tensor | None:
-        """Share of each new state that zoneout lets through."""
-        if self.zoneout == 0:
-            return None
-        keep = torch.full((*x.shape[:2], self.hidden_size), 1 - self.zoneout, device=x.device, dtype=x.dtype)
-        return torch.bernoulli(keep) if self.training else keep
 
 
 class _RUMLayer(nn.Module):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rmem_cli.models.state import State
+from rmem_cli.ops.autocast import single_precision
 
 COUNT = "cached"
 
@@ -79,9 +80,10 @@ class SegmentCache:
         batch, time = new[0].shape[:2]
         added = torch.full((batch,), time, device=new[0].device) if lengths is None else lengths
         before = torch.zeros_like(added) if state is None else state[COUNT]
+        kept = [single_precision(each.detach()) for each in new]
         after: State = {
-            name: self._last(None if state is None else state[name], positions.detach(), lengths)
-            for name, positions in zip(self.names, new, strict=True)
+            name: self._last(None if state is None else state[name], positions, lengths)
+            for name, positions in zip(self.names, kept, strict=True)
         }
         after[COUNT] = (before + added).clamp(max=self.length)
         return after

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.config import GRUSettings, LSTMSettings, RNNSettings
 from rmem_cli.models.state import State
+from rmem_cli.ops.autocast import in_single_precision
 
 Hidden = Tensor | tuple[Tensor, ...]
 
@@ -33,12 +34,14 @@ class _TorchCore(Core):
         shape = (batch, self.module.num_layers, self.module.hidden_size)
         return {name: torch.zeros(shape, device=device, dtype=dtype) for name in self.state_names}
 
+    @in_single_precision
     def forward(
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Read one segment; see `Core.forward`."""
         if state is None:
             state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
+        self.check_state(state, x.shape[0])
         before = tuple(state[name].transpose(0, 1).contiguous() for name in self.state_names)
         hidden = before if len(before) > 1 else before[0]
         if lengths is None or lengths.is_meta:  # a tensor without values: as if all steps counted

@@ -21,6 +21,7 @@ from rmem_cli.models.cores.segment_cache import Cached, SegmentCache
 from rmem_cli.models.state import State
 from rmem_cli.ops.attention import dispatch, masks
 from rmem_cli.ops.attention.masks import Layout, Rules
+from rmem_cli.ops.autocast import single_precision
 from rmem_cli.ops.feed_forward import fast as feed_forward
 from rmem_cli.ops.product.dispatch import Linear, linear
 
@@ -190,6 +191,8 @@ class TransformerXL(Core):
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Read one segment; see `Core.forward`."""
+        if state is not None:
+            self.check_state(state, x.shape[0])
         if lengths is not None:
             lengths = lengths.to(x.device)
         cached = self.cache.read(state)
@@ -229,6 +232,7 @@ class ScaledInputs(nn.Module):
         """See the class."""
         if self.projection is not None:
             x = self.projection(x)
+        x = single_precision(x)
         return x if self.factor == 1 else x * self.factor
 
 

@@ -18,7 +18,7 @@ class URLSTM(nn.Module):
     """An LSTM with uniform gate initialisation and refine gates, called as `torch.nn.LSTM` is.
 
     Inputs, outputs and states have the same shapes, unbatched and packed ones among them. Only the weights
-    differ: one matrix and one bias for all gates, a forget bias, and no projection of the hidden state.
+    differ: one matrix and one bias for all gates, and a forget bias.
 
     Args:
         input_size: Width of the inputs.
@@ -28,6 +28,7 @@ class URLSTM(nn.Module):
         batch_first: Whether inputs and outputs are `[batch, time, ...]`, not `[time, batch, ...]`.
         dropout: Probability of dropping an output between two layers, in training.
         bidirectional: Whether each layer also reads backwards.
+        proj_size: 0; the hidden state is not projected.
         device: Of the weights.
         dtype: Of the weights.
         gate: Which gate; this and the arguments after it are those of
@@ -40,7 +41,7 @@ class URLSTM(nn.Module):
         layer_norm: Whether pre-activations are normalised.
 
     Raises:
-        ValueError: There is no such gate, or a chrono gate has no length.
+        ValueError: There is no such gate, a chrono gate has no length, or `proj_size` is not 0.
 
     Source: Gu et al. 2020.
 
@@ -60,6 +61,7 @@ class URLSTM(nn.Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
@@ -72,6 +74,11 @@ class URLSTM(nn.Module):
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
+        if proj_size:
+            raise ValueError(
+                f"proj_size is {proj_size}; it must be 0: URLSTM does not project its hidden state"
+            )
+        self.proj_size = proj_size
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -111,6 +118,7 @@ class URLSTM(nn.Module):
             lstm.batch_first,
             lstm.dropout,
             lstm.bidirectional,
+            lstm.proj_size,
             weights[0][0].device,
             weights[0][0].dtype,
             gate="-",
@@ -125,6 +133,9 @@ class URLSTM(nn.Module):
                 _copy(biases[0] + biases[1], layer.get_parameter("bias"))
         return module.train(lstm.training)
 
+    def flatten_parameters(self) -> None:
+        """Nothing: there is no copy of the weights that could be out of order, as cuDNN has one."""
+
     def forward(
         self, x: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
@@ -137,6 +148,9 @@ class URLSTM(nn.Module):
         Returns:
             The last layer's hidden states, `[time, batch, directions x hidden]` in the form of `x`, and the
             states after the sequence in the form of `hx`.
+
+        Raises:
+            ValueError: `hx` is that of another module, or of other rows.
         """
         if isinstance(x, PackedSequence):
             return self._packed(x, hx)
@@ -167,6 +181,7 @@ class URLSTM(nn.Module):
         if hx is None:
             zeros = x.new_zeros(len(self.layers), x.shape[0], self.hidden_size)
             hx = (zeros, zeros)
+        self._check_states(hx, x.shape[0])
         hiddens, cells = [], []
         for index in range(self.num_layers):
             if index:
@@ -180,6 +195,16 @@ class URLSTM(nn.Module):
                 cells.append(cell)
             x = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
         return _BatchResult(x, torch.stack(hiddens), torch.stack(cells))
+
+    def _check_states(self, hx: tuple[Tensor, Tensor], batch: int) -> None:
+        shape = (len(self.layers), batch, self.hidden_size)
+        given = [tuple(each.shape) for each in hx]
+        if given != [shape, shape]:
+            raise ValueError(
+                f"the states are not those of this URLSTM and {batch} rows: they have "
+                f"{' and '.join(str(list(each)) for each in given)}; hidden state and cell must both have "
+                f"{list(shape)}, layers x directions, batch and hidden"
+            )
 
 
 class _BatchResult(NamedTuple):

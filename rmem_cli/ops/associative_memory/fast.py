@@ -3,20 +3,24 @@
 import torch
 from torch import Tensor
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.associative_memory.reference import EPS
 
 
+@autocast.in_single_precision
 def features(x: Tensor, order: int) -> Tensor:
     """See `reference.features`."""
     both = torch.cat([x, -x], dim=-1).relu()
     return torch.cat([both * both.roll(shift, dims=-1) for shift in range(1, order + 1)], dim=-1)
 
 
+@autocast.in_single_precision
 def read(memory: Tensor, normalizer: Tensor, queries: Tensor) -> Tensor:
     """See `reference.read`."""
     return (queries @ memory) / (queries @ normalizer.unsqueeze(-1) + EPS)
 
 
+@autocast.in_single_precision
 def write(
     memory: Tensor,
     normalizer: Tensor,

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.attention import fast, heads, native
 from rmem_cli.ops.native import build
 
@@ -12,6 +13,7 @@ def form(*tensors: Tensor) -> str:
     return "native" if build.usable("attention", *tensors) else "fast"
 
 
+@autocast.in_lower_precision
 def relative_attention(
     projected: Tensor,
     cached: Tensor | None,
@@ -47,6 +49,7 @@ def relative_attention(
     return heads.merge(fast.relative_attention(queries, keys, values, *positions, blocked, dropout))
 
 
+@autocast.in_lower_precision
 def attention(
     projected: Tensor, cached: Tensor | None, count: int, blocked: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:

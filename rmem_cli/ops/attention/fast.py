@@ -4,12 +4,15 @@ The README beside this file derives the formulas; `reference.py` holds the equat
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from rmem_cli.ops import autocast
+from rmem_cli.ops.differentiation import recorded_gradients
 
 
 def relative_attention(
@@ -25,7 +28,7 @@ def relative_attention(
     """Attention by content and distance; arguments and result are those of `reference.relative_attention`.
 
     With one row of zeros after the `keys` rows of `distances` (and one zero after the biases), it is
-    `reference.published_relative_attention`. It has no second derivative.
+    `reference.published_relative_attention`.
     """
     attended: Tensor = _RelativeAttention.apply(  # type: ignore[no-untyped-call]
         queries, keys, values, distances, content_bias, distance_bias, blocked, dropout
@@ -51,26 +54,21 @@ class _RelativeAttention(torch.autograd.Function):
         blocked: Tensor | None,
         dropout: float,
     ) -> Tensor:
-        scale = 1 / math.sqrt(queries.shape[-1])
-        scaled = queries * scale
-        by_content = scaled + (content_bias * scale)[:, None, None]
-        products = torch.bmm(scaled.flatten(1, 2), distances.mT)
-        by_distance = relative_shift(products.view(*queries.shape[:3], -1), keys.shape[2])
-        scores = torch.baddbmm(by_distance.flatten(0, 1), by_content.flatten(0, 1), keys.flatten(0, 1).mT)
-        added = relative_shift(_repeated(distance_bias * scale, queries.shape[2]), keys.shape[2]).unsqueeze(1)
-        if blocked is not None:
-            added = added + torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -torch.inf)
-        scores.view(by_distance.shape).add_(added)
-        probabilities = scores.softmax(-1)
+        probabilities = _probabilities(queries, keys, distances, content_bias, distance_bias, blocked)
         kept = functional.dropout(torch.ones_like(probabilities), dropout) if dropout else None
-        ctx.save_for_backward(scaled, by_content, keys, values, distances, probabilities, kept)
-        weights = probabilities if kept is None else probabilities * kept
-        return torch.bmm(weights, values.flatten(0, 1)).view(queries.shape)
+        inputs = (queries, keys, values, distances, content_bias, distance_bias)
+        ctx.save_for_backward(*inputs, blocked, probabilities, kept)
+        return _attended(probabilities, kept, values)
 
     @staticmethod
-    @once_differentiable
+    @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        scaled, by_content, keys, values, distances, probabilities, kept = ctx.saved_tensors
+        *inputs, blocked, probabilities, kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            form = partial(_relative_attention_recorded, blocked=blocked, kept=kept)
+            return *recorded_gradients(form, inputs, (gradient,)), None, None
+        queries, keys, values, distances, content_bias, _ = inputs
+        scaled, by_content = _scaled(queries, content_bias)
         gradient = gradient.flatten(0, 1)
         weights = probabilities if kept is None else probabilities * kept
         of_values = torch.bmm(weights.mT, gradient)
@@ -99,6 +97,55 @@ class _RelativeAttention(torch.autograd.Function):
         )
 
 
+def _scaled(queries: Tensor, content_bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The queries over the root of their size, without and with the content bias."""
+    scale = 1 / math.sqrt(queries.shape[-1])
+    scaled = queries * scale
+    return scaled, scaled + (content_bias * scale)[:, None, None]
+
+
+def _probabilities(
+    queries: Tensor,
+    keys: Tensor,
+    distances: Tensor,
+    content_bias: Tensor,
+    distance_bias: Tensor,
+    blocked: Tensor | None,
+) -> Tensor:
+    """`[heads * batch, queries, keys]`."""
+    scaled, by_content = _scaled(queries, content_bias)
+    products = torch.bmm(scaled.flatten(1, 2), distances.mT)
+    by_distance = relative_shift(products.view(*queries.shape[:3], -1), keys.shape[2])
+    scores = torch.baddbmm(by_distance.flatten(0, 1), by_content.flatten(0, 1), keys.flatten(0, 1).mT)
+    biases = distance_bias * (1 / math.sqrt(queries.shape[-1]))
+    added = relative_shift(_repeated(biases, queries.shape[2]), keys.shape[2]).unsqueeze(1)
+    if blocked is not None:
+        added = added + torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -torch.inf)
+    scores.view(by_distance.shape).add_(added)
+    return scores.softmax(-1)
+
+
+def _attended(probabilities: Tensor, kept: Tensor | None, values: Tensor) -> Tensor:
+    """What the values give, `[heads, batch, queries, size]`; `kept` is what dropout multiplied by."""
+    weights = probabilities if kept is None else probabilities * kept
+    return torch.bmm(weights, values.flatten(0, 1)).view(*values.shape[:2], -1, values.shape[3])
+
+
+def _relative_attention_recorded(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    distances: Tensor,
+    content_bias: Tensor,
+    distance_bias: Tensor,
+    blocked: Tensor | None,
+    kept: Tensor | None,
+) -> tuple[Tensor]:
+    """What `_RelativeAttention` gives, as torch can differentiate it."""
+    probabilities = _probabilities(queries, keys, distances, content_bias, distance_bias, blocked)
+    return (_attended(probabilities, kept, values),)
+
+
 def _repeated(rows: Tensor, count: int) -> Tensor:
     """`[heads, width]` to `[heads, count, width]`, each row in memory as often as it stands there."""
     return rows.unsqueeze(1).expand(-1, count, -1).contiguous()
@@ -120,10 +167,15 @@ def relative_shift(products: Tensor, keys: int) -> Tensor:
     return shifted.view(*leading, queries, width - 1)[..., :keys]
 
 
+@autocast.in_lower_precision
 def attention(
     queries: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
-    """Attention by content alone; arguments as in `relative_attention`."""
+    """Attention by content alone; arguments as in `relative_attention`.
+
+    Torch's fused kernels refuse second derivatives; `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)` has
+    them.
+    """
     if blocked is None:
         return functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
     # The fused kernels want a mask of two axes or of four.

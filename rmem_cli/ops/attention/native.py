@@ -75,6 +75,7 @@ def _backward_shapes(
     cached: Tensor | None,
     distances: Tensor,
     content_bias: Tensor,
+    distance_bias: Tensor,
     blocked: Tensor | None,
     kept: Tensor,
 ) -> tuple[Tensor, ...]:
@@ -91,5 +92,6 @@ def _backward_shapes(
 
 def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
     raise RuntimeError(
-        "the native relative attention has no second derivatives; RMEM_NATIVE=off chooses the PyTorch form"
+        "the native relative attention has no second derivatives; "
+        "RMEM_NATIVE=off chooses the PyTorch form, which has"
     )

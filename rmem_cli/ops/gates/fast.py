@@ -6,12 +6,14 @@ instead of a dozen per step, and only the gates, the cells and the hidden states
 this file derives the backward pass; `reference.py` holds the equations that all of this equals.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from rmem_cli.ops import autocast
+from rmem_cli.ops.differentiation import recorded_gradients
 from rmem_cli.ops.gates.options import (
     GateOptions,
     Gates,
@@ -22,6 +24,8 @@ from rmem_cli.ops.gates.options import (
     gru_blocks,
     layer_norm,
     lstm_blocks,
+    steps_of,
+    with_whole_masters,
 )
 
 # Steps whose local derivatives are computed together in the backward pass: few enough to stay in the cache.
@@ -34,39 +38,66 @@ def refine_gate(forget: Tensor, refine: Tensor) -> Tensor:
     return torch.addcmul(square, refine, forget - square, value=2)
 
 
+def let_through(old: Tensor, new: Tensor, keep: Tensor | None) -> Tensor:
+    """The state after zoneout, of which `keep` is the share of the new one."""
+    return new if keep is None else torch.lerp(old, new, keep)
+
+
+def shared_cumax(x: Tensor, downsize: int) -> Tensor:
+    """Cumax of an ordered master, each of whose units stands `downsize` times beside itself."""
+    if downsize == 1:
+        return cumax(x)
+    return cumax(x[..., ::downsize]).repeat_interleave(downsize, dim=-1)
+
+
 def gated_lstm(
-    x: Tensor, hidden: Tensor, cell: Tensor, weights: GateWeights, options: GateOptions
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    weights: GateWeights,
+    options: GateOptions,
+    hidden_keep: Tensor | None = None,
+    cell_keep: Tensor | None = None,
 ) -> LSTMStates:
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
     x = x.transpose(0, 1)
-    bias = all_biases(weights, options, lstm_blocks(options))
+    blocks = lstm_blocks(options)
+    weights = with_whole_masters(weights, options, blocks)
+    bias = all_biases(weights, options, blocks)
     if options.activation == "cumax" or weights.gain is not None:
-        states = _stepwise(x, hidden, cell, weights, bias, options)
-    else:
         matrices = (weights.input, weights.recurrent)
-        states = _Recurrence.apply(x, hidden, cell, *matrices, bias, options)  # type: ignore[no-untyped-call]
+        states = _stepwise(x, hidden, cell, *matrices, bias, weights.gain, options, hidden_keep, cell_keep)
+    else:
+        operands = (x, hidden, cell, weights.input, weights.recurrent, bias, options, hidden_keep, cell_keep)
+        states = _Recurrence.apply(*operands)  # type: ignore[no-untyped-call]
     hiddens, cells = states
     return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
 
 
-def gated_gru(x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOptions) -> Tensor:
+@autocast.in_single_precision
+def gated_gru(
+    x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOptions, hidden_keep: Tensor | None = None
+) -> Tensor:
     """One layer of a gated GRU over a sequence; arguments and result are those of `reference.gated_gru`."""
     blocks = gru_blocks(options)
     size = hidden.shape[-1]
+    weights = with_whole_masters(weights, options, blocks)
     projected = _project(x.transpose(0, 1), weights.input, all_biases(weights, options, blocks))
     recurrent = weights.recurrent.t()
     gate_bias = recurrent.new_zeros(recurrent.shape[1] - size)
     candidate_bias = weights.candidate_bias if weights.candidate_bias is not None else gate_bias[:size]
     recurrent_bias = torch.cat([gate_bias, candidate_bias])
     hiddens = []
-    for gates_x, candidate_x in zip(*(part.unbind(0) for part in _last_block(projected, size)), strict=True):
+    from_inputs = (part.unbind(0) for part in _last_block(projected, size))
+    for gates_x, candidate_x, keep in zip(*from_inputs, steps_of(hidden_keep, len(projected)), strict=True):
         gates_h, candidate_h = _last_block(torch.addmm(recurrent_bias, hidden, recurrent), size)
         joined = gates_x + gates_h
         opened = dict(zip(blocks[:-1], torch.sigmoid(joined).chunk(len(blocks) - 1, dim=-1), strict=True))
         if options.activation == "cumax":
-            opened["forget"] = cumax(joined[:, :size])
+            opened["forget"] = shared_cumax(joined[:, :size], options.master_downsize)
         candidate = torch.tanh(torch.addcmul(candidate_x, opened["reset"], candidate_h))
-        hidden = torch.lerp(candidate, hidden, _effective_forget_gate(opened, options))
+        new_hidden = torch.lerp(candidate, hidden, _effective_forget_gate(opened, options))
+        hidden = let_through(hidden, new_hidden, keep)
         hiddens.append(hidden)
     return torch.stack(hiddens).transpose(0, 1)
 
@@ -83,21 +114,32 @@ def _last_block(joined: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _stepwise(
-    x: Tensor, hidden: Tensor, cell: Tensor, weights: GateWeights, bias: Tensor, options: GateOptions
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor,
+    gain: Tensor | None,
+    options: GateOptions,
+    hidden_keep: Tensor | None,
+    cell_keep: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Gates that are not a function of their own pre-activation alone: differentiated automatically."""
+    """The steps of an LSTM of any gates, differentiated automatically; everything is time first."""
     blocks = lstm_blocks(options)
-    gain = None if weights.gain is None else weights.gain.view(len(blocks), -1)
-    projected = _project(x, weights.input, bias if gain is None else torch.zeros_like(bias))
-    recurrent = weights.recurrent.t()
+    gain = None if gain is None else gain.view(len(blocks), -1)
+    projected = _project(x, input_weight, bias if gain is None else torch.zeros_like(bias))
+    recurrent = recurrent_weight.t()
     hiddens, cells = [], []
-    for projected_t in projected.unbind(0):
+    keeps = steps_of(hidden_keep, len(projected)), steps_of(cell_keep, len(projected))
+    for projected_t, hidden_keep_t, cell_keep_t in zip(projected.unbind(0), *keeps, strict=True):
         joined = torch.addmm(projected_t, hidden, recurrent)
         if gain is not None:
             joined = layer_norm(joined, gain) + bias
         gates = _opened(dict(zip(blocks, joined.chunk(len(blocks), dim=-1), strict=True)), options)
-        cell = _new_cell(gates, cell, options)
-        hidden = gates["output"] * torch.tanh(cell)
+        new_cell = _new_cell(gates, cell, options)
+        hidden = let_through(hidden, gates["output"] * torch.tanh(new_cell), hidden_keep_t)
+        cell = let_through(cell, new_cell, cell_keep_t)
         hiddens.append(hidden)
         cells.append(cell)
     return torch.stack(hiddens), torch.stack(cells)
@@ -108,9 +150,9 @@ def _opened(z: Gates, options: GateOptions) -> Gates:
         block: torch.tanh(each) if block == "candidate" else torch.sigmoid(each) for block, each in z.items()
     }
     if options.activation == "cumax":
-        gates["forget"] = cumax(z["forget"])
+        gates["forget"] = shared_cumax(z["forget"], options.master_downsize)
         if not options.coupled:
-            gates["input"] = 1 - cumax(z["input"])
+            gates["input"] = 1 - shared_cumax(z["input"], options.master_downsize)
     return gates
 
 
@@ -152,32 +194,44 @@ class _Recurrence(torch.autograd.Function):
         recurrent_weight: Tensor,
         bias: Tensor,
         options: GateOptions,
+        hidden_keep: Tensor | None,
+        cell_keep: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         blocks, size = lstm_blocks(options), hidden.shape[-1]
         gates = _project(x, input_weight, bias)
         recurrent = recurrent_weight.t()
         hiddens, cells = [hidden], [cell]
-        for joined in gates.unbind(0):
+        keeps = steps_of(hidden_keep, len(gates)), steps_of(cell_keep, len(gates))
+        for joined, hidden_keep_t, cell_keep_t in zip(gates.unbind(0), *keeps, strict=True):
             joined.addmm_(hidden, recurrent)
             joined[:, : -2 * size].sigmoid_()
             joined[:, -2 * size : -size].tanh_()
             joined[:, -size:].sigmoid_()
             opened = dict(zip(blocks, joined.chunk(len(blocks), dim=1), strict=True))
-            cell = _new_cell(opened, cell, options)
-            hidden = opened["output"] * torch.tanh(cell)
+            new_cell = _new_cell(opened, cell, options)
+            hidden = let_through(hidden, opened["output"] * torch.tanh(new_cell), hidden_keep_t)
+            cell = let_through(cell, new_cell, cell_keep_t)
             hiddens.append(hidden)
             cells.append(cell)
         all_hidden, all_cells = torch.stack(hiddens), torch.stack(cells)
         ctx.options = options
-        ctx.save_for_backward(x, gates, all_hidden, all_cells, input_weight, recurrent_weight)
+        inputs = (x, hiddens[0], cells[0], input_weight, recurrent_weight, bias)
+        ctx.save_for_backward(*inputs, gates, all_hidden, all_cells, hidden_keep, cell_keep)
         return all_hidden[1:], all_cells[1:]
 
     @staticmethod
-    @once_differentiable
+    @autocast.as_it_is
     def backward(ctx: Any, hidden_grads: Tensor, cell_grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, gates, hiddens, cells, input_weight, recurrent_weight = ctx.saved_tensors
+        *inputs, gates, hiddens, cells, hidden_keep, cell_keep = ctx.saved_tensors
+        keeps = (hidden_keep, cell_keep)
+        if torch.is_grad_enabled():
+            form = partial(
+                _stepwise, gain=None, options=ctx.options, hidden_keep=hidden_keep, cell_keep=cell_keep
+            )
+            return *recorded_gradients(form, inputs, (hidden_grads, cell_grads)), None, None, None
+        x, _, _, input_weight, recurrent_weight, _ = inputs
         gate_grads, hidden_grad, cell_grad = _gate_gradients(
-            gates, cells, recurrent_weight, hidden_grads, cell_grads, ctx.options
+            gates, cells, recurrent_weight, hidden_grads, cell_grads, ctx.options, *keeps
         )
         flat = gate_grads.flatten(0, 1)
         x_grad = None
@@ -186,7 +240,7 @@ class _Recurrence(torch.autograd.Function):
         # Transposed first: a product with few rows is much faster than one with few columns.
         input_grad = (x.flatten(0, 1).t() @ flat).t()
         recurrent_grad = (hiddens[:-1].flatten(0, 1).t() @ flat).t()
-        return x_grad, hidden_grad, cell_grad, input_grad, recurrent_grad, flat.sum(0), None
+        return x_grad, hidden_grad, cell_grad, input_grad, recurrent_grad, flat.sum(0), None, None, None
 
 
 def _gate_gradients(
@@ -196,6 +250,8 @@ def _gate_gradients(
     hidden_grads: Tensor,
     cell_grads: Tensor,
     options: GateOptions,
+    hidden_keep: Tensor | None,
+    cell_keep: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of all pre-activations `[time, batch, k hidden]`, of the first hidden state and the first
     cell.
@@ -207,6 +263,8 @@ def _gate_gradients(
         hidden_grads: Gradients that the hidden states get from outside, `[time, batch, hidden]`.
         cell_grads: Those that the cells get.
         options: The form of the gates.
+        hidden_keep: What zoneout lets through of the hidden states, `[batch, time, hidden]`.
+        cell_keep: And of the cells.
     """
     time, size = len(gates), cells.shape[-1]
     gradients = torch.empty_like(gates)
@@ -214,20 +272,30 @@ def _gate_gradients(
     hidden_before = [zero, *hidden_grads.unbind(0)]
     cell_before = [zero, *cell_grads.unbind(0)]
     hidden_grad, cell_grad = hidden_before[-1], cell_before[-1]
+    hidden_keeps, cell_keeps = steps_of(hidden_keep, time), steps_of(cell_keep, time)
     for end in range(time, 0, -_CHUNK):
         start = max(0, end - _CHUNK)
         factors = _by_block(gradients[start:end], size)
         kept, through_hidden = _local_derivatives(
-            _by_block(gates[start:end], size), cells[start : end + 1], factors, options
+            _by_block(gates[start:end], size), cells[start : end + 1], factors, options, cell_keep is not None
         )
         for step in reversed(range(start, end)):
             factor = factors[step - start]
+            hidden_grad, past_hidden = _parted(hidden_grad, hidden_before[step], hidden_keeps[step])
+            cell_grad, past_cell = _parted(cell_grad, cell_before[step], cell_keeps[step])
             cell_grad = torch.addcmul(cell_grad, hidden_grad, through_hidden[step - start])
             factor[:, :-1].mul_(cell_grad.unsqueeze(1))
             factor[:, -1].mul_(hidden_grad)
-            hidden_grad = torch.addmm(hidden_before[step], gradients[step], recurrent_weight)
-            cell_grad = torch.addcmul(cell_before[step], cell_grad, kept[step - start])
+            hidden_grad = torch.addmm(past_hidden, gradients[step], recurrent_weight)
+            cell_grad = torch.addcmul(past_cell, cell_grad, kept[step - start])
     return gradients, hidden_grad, cell_grad
+
+
+def _parted(grad: Tensor, grad_before: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The gradient of a new state from that of the state after zoneout, and the old state's with the rest."""
+    if keep is None:
+        return grad, grad_before
+    return keep * grad, torch.addcmul(grad_before, 1 - keep, grad)
 
 
 def _by_block(joined: Tensor, size: int) -> Tensor:
@@ -235,7 +303,7 @@ def _by_block(joined: Tensor, size: int) -> Tensor:
 
 
 def _local_derivatives(
-    gates: Tensor, cells: Tensor, factors: Tensor, options: GateOptions
+    gates: Tensor, cells: Tensor, factors: Tensor, options: GateOptions, zoned: bool
 ) -> tuple[Tensor, Tensor]:
     """The derivatives within each of some steps, which do not depend on other steps' gradients.
 
@@ -245,6 +313,7 @@ def _local_derivatives(
         factors: Is filled with the derivatives by the pre-activations: of the new cell, and in the last
             block, the output gate's, of the new hidden state. As `gates`.
         options: The form of the gates.
+        zoned: Whether zoneout acts on the cells: those after the steps are then not the new ones.
 
     Returns:
         The derivatives of the new cell by the old one, and of the hidden state by the new cell.
@@ -261,6 +330,6 @@ def _local_derivatives(
         gate = gates[:, :, block]
         slope = 1 - gate * gate if is_candidate else gate - gate * gate
         torch.mul(derivative, slope, out=factors[:, :, block])
-    squashed, output = torch.tanh(cells[1:]), gates[:, :, -1]
+    squashed, output = torch.tanh(after.detach() if zoned else cells[1:]), gates[:, :, -1]
     torch.mul(squashed, output - output * output, out=factors[:, :, -1])
     return kept, output * (1 - squashed * squashed)

@@ -10,23 +10,39 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from rmem_cli.ops.gates.options import GateOptions, GateWeights, LSTMStates, all_biases, lstm_blocks
+from rmem_cli.ops.gates.options import (
+    GateOptions,
+    GateWeights,
+    LSTMStates,
+    all_biases,
+    lstm_blocks,
+    with_whole_masters,
+)
 
 _AUXILIARIES = ("none", "master", "refine")
 
 
 def gated_lstm(
-    x: Tensor, hidden: Tensor, cell: Tensor, weights: GateWeights, options: GateOptions
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    weights: GateWeights,
+    options: GateOptions,
+    hidden_keep: Tensor | None = None,
+    cell_keep: Tensor | None = None,
 ) -> LSTMStates:
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
-    bias = all_biases(weights, options, lstm_blocks(options))
+    blocks = lstm_blocks(options)
+    weights = with_whole_masters(weights, options, blocks)
+    bias = all_biases(weights, options, blocks)
     operands = [x.transpose(0, 1), hidden, cell, weights.input, weights.recurrent, bias]
     keep = torch.is_grad_enabled() and any(
         each is not None and each.requires_grad for each in (*operands, weights.gain)
     )
     gain = None if weights.gain is None else weights.gain.contiguous()
+    keeps = (None if each is None else each.transpose(0, 1).contiguous() for each in (hidden_keep, cell_keep))
     hiddens, cells, *_ = torch.ops.rmem.gated_lstm(
-        *(each.contiguous() for each in operands), gain, *_form(options), keep
+        *(each.contiguous() for each in operands), gain, *keeps, *_form(options), keep
     )
     return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
 
@@ -40,8 +56,9 @@ def register() -> None:
     register_flop_formula(torch.ops.rmem.gated_lstm_backward)(_backward_flops)
 
 
-def _form(options: GateOptions) -> tuple[int, bool, bool]:
-    return _AUXILIARIES.index(options.auxiliary), options.coupled, options.activation == "cumax"
+def _form(options: GateOptions) -> tuple[int, bool, bool, int]:
+    ordered = options.activation == "cumax"
+    return _AUXILIARIES.index(options.auxiliary), options.coupled, ordered, options.master_downsize
 
 
 def _forward_shapes(
@@ -52,18 +69,22 @@ def _forward_shapes(
     recurrent_weight: Tensor,
     bias: Tensor,
     gain: Tensor | None,
+    hidden_keep: Tensor | None,
+    cell_keep: Tensor | None,
     auxiliary: int,
     coupled: bool,
     ordered: bool,
+    master_downsize: int,
     keep: bool,
 ) -> tuple[Tensor, ...]:
     time, batch, _ = x.shape
     rows, size = recurrent_weight.shape
     states = [x.new_empty(time, batch, size) for _ in range(2)]
     if not keep:
-        return (*states, *(x.new_empty(0) for _ in range(3)))
+        return (*states, x.new_empty(0), x.new_empty(0, batch, size), x.new_empty(0), x.new_empty(0))
     normals = time if gain is not None else 0
-    kept = [(time, batch, rows), (normals, batch, rows), (normals, batch, rows // size)]
+    zoned = time if cell_keep is not None else 0
+    kept = [(time, batch, rows), (zoned, batch, size), (normals, batch, rows), (normals, batch, rows // size)]
     return (*states, *(x.new_empty(shape) for shape in kept))
 
 
@@ -87,14 +108,18 @@ def _backward_shapes(
     input_weight: Tensor,
     recurrent_weight: Tensor,
     gain: Tensor | None,
+    hidden_keep: Tensor | None,
+    cell_keep: Tensor | None,
     hiddens: Tensor,
     cells: Tensor,
     gates: Tensor,
+    new_cells: Tensor,
     normal: Tensor,
     scales: Tensor,
     auxiliary: int,
     coupled: bool,
     ordered: bool,
+    master_downsize: int,
     want_x: bool,
     want_weights: bool,
 ) -> tuple[Tensor, ...]:
@@ -112,5 +137,5 @@ def _backward_shapes(
 
 def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
     raise RuntimeError(
-        "the native gated LSTM has no second derivatives; RMEM_NATIVE=off chooses the PyTorch form"
+        "the native gated LSTM has no second derivatives; RMEM_NATIVE=off chooses the PyTorch form, which has"
     )

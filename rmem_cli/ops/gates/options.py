@@ -1,5 +1,6 @@
 """What distinguishes one gated recurrence from another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,17 +22,22 @@ class GateOptions:
         coupled: Whether the input gate is one minus the effective forget gate, or a gate of its own.
         refine_bias: Whether the forget bias enters the refine gate with the opposite sign (`tied`) or not at
             all (`none`).
+        master_downsize: Units, beside each other, that share one unit of a master gate; `hidden` is a
+            multiple of it, and without a master it is 1.
     """
 
     activation: Literal["sigmoid", "cumax"] = "sigmoid"
     auxiliary: Literal["none", "master", "refine"] = "none"
     coupled: bool = True
     refine_bias: Literal["tied", "none"] = "tied"
+    master_downsize: int = 1
 
 
 class GateWeights(NamedTuple):
     """Weights of one layer; the `k` blocks of `hidden` rows stand in the order of `lstm_blocks`,
     `gru_blocks`.
+
+    The block of a master gate has `hidden / master_downsize` rows, and its forget bias as many units.
 
     Attributes:
         input: `[k hidden, input]`, multiplies the input.
@@ -73,6 +79,35 @@ def gru_blocks(options: GateOptions) -> tuple[str, ...]:
     return (*_with_auxiliary("forget", options.auxiliary != "none"), "reset", "candidate")
 
 
+def block_sizes(blocks: tuple[str, ...], options: GateOptions, size: int) -> list[int]:
+    """Rows of each block: `size`, and a share of it where a gate is a downsized master."""
+    masters = ("forget", "input") if options.auxiliary == "master" else ()
+    return [size // options.master_downsize if block in masters else size for block in blocks]
+
+
+def with_whole_masters(weights: GateWeights, options: GateOptions, blocks: tuple[str, ...]) -> GateWeights:
+    """Weights of the same gates whose blocks all have `hidden` rows: those of a master are repeated.
+
+    Repeated rows have the same pre-activation, and a layer norm keeps it so, which has the same mean and
+    deviation. Cumax does not: it must still sum over one of the rows each.
+    """
+    if options.master_downsize == 1:
+        return weights
+    size = weights.recurrent.shape[1]
+    sizes = block_sizes(blocks, options, size)
+
+    def whole(joined: Tensor) -> Tensor:
+        return torch.cat(
+            [block.repeat_interleave(size // len(block), 0) for block in joined.split_with_sizes(sizes)]
+        )
+
+    by_block = {name: getattr(weights, name) for name in ("input", "recurrent", "bias", "gain")}
+    weights = weights._replace(**{name: whole(each) for name, each in by_block.items() if each is not None})
+    if weights.forget_bias is None:
+        return weights
+    return weights._replace(forget_bias=weights.forget_bias.repeat_interleave(options.master_downsize))
+
+
 def all_biases(weights: GateWeights, options: GateOptions, blocks: tuple[str, ...]) -> Tensor:
     """The biases of all blocks, the forget bias among them: `[k hidden]`."""
     rows = weights.recurrent.shape[0]
@@ -83,6 +118,11 @@ def all_biases(weights: GateWeights, options: GateOptions, blocks: tuple[str, ..
     if options.auxiliary == "refine" and options.refine_bias == "tied":
         apart["forget_auxiliary"] = -weights.forget_bias
     return bias + torch.cat(list(apart.values()))
+
+
+def steps_of(keep: Tensor | None, time: int) -> Sequence[Tensor | None]:
+    """What zoneout lets through at each of `time` steps, `[batch, hidden]`; None for everything."""
+    return [None] * time if keep is None else keep.unbind(1)
 
 
 def _with_auxiliary(gate: str, wanted: bool) -> tuple[str, ...]:

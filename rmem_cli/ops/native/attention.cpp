@@ -490,9 +490,11 @@ class PairGradients {
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 // Gradients of the projected, the cached (empty if there is none), the distances and the two biases.
+// The distance bias is not read: it is there so that a derivative by it alone is refused as well.
 Gradients relative_attention_backward(const Tensor& gradient, const Tensor& projected, const optional<Tensor>& cached,
                                       const Tensor& distances, const Tensor& content_bias,
-                                      const optional<Tensor>& blocked, const Tensor& kept) {
+                                      const Tensor& /*distance_bias*/, const optional<Tensor>& blocked,
+                                      const Tensor& kept) {
   const Sizes sizes(projected, cached, distances);
   check(projected, cached, distances, content_bias, blocked, sizes);
   check_sizes("gradient", gradient, {sizes.batch, sizes.queries, sizes.features()});
@@ -551,7 +553,7 @@ class DifferentiableAttention : public torch::autograd::Function<DifferentiableA
     const auto [attended, kept] = operation<&relative_attention>("rmem::relative_attention")
         .call(projected, cached, distances, content_bias, distance_bias, blocked, keep);
     context->save_for_backward(
-        {projected, cached.value_or(Tensor()), distances, content_bias, blocked.value_or(Tensor()), kept});
+        {projected, cached.value_or(Tensor()), distances, content_bias, distance_bias, blocked.value_or(Tensor()), kept});
     context->saved_data["want_cached"] = wants_gradient(cached);
     context->set_materialize_grads(false);
     context->mark_non_differentiable({kept});
@@ -565,7 +567,8 @@ class DifferentiableAttention : public torch::autograd::Function<DifferentiableA
     const RecordIfAsked recording;
     const auto [projected, cached, distances, content_bias, distance_bias] =
         operation<&relative_attention_backward>("rmem::relative_attention_backward")
-            .call(grads[0].contiguous(), saved[0], present(saved[1]), saved[2], saved[3], present(saved[4]), saved[5]);
+            .call(grads[0].contiguous(), saved[0], present(saved[1]), saved[2], saved[3], saved[4], present(saved[5]),
+                  saved[6]);
     const bool want_cached = context->saved_data["want_cached"].toBool();
     return {projected, want_cached ? cached : none, distances, content_bias, distance_bias, none, none};
   }
@@ -592,7 +595,7 @@ TORCH_LIBRARY_FRAGMENT(rmem, library) {
       "Tensor distance_bias, Tensor? blocked, bool keep) -> (Tensor, Tensor)");
   library.def(
       "relative_attention_backward(Tensor gradient, Tensor projected, Tensor? cached, Tensor distances, "
-      "Tensor content_bias, Tensor? blocked, Tensor kept) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "Tensor content_bias, Tensor distance_bias, Tensor? blocked, Tensor kept) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(rmem, CPU, library) {

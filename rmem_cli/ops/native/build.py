@@ -1,7 +1,8 @@
 """Builds the C++ sources beside this file, once for each machine, and loads them as torch operations.
 
 A finished library is moved to its place in one step, under a lock: several processes that start at once build
-it once, and one that is killed while building leaves nothing that the next could mistake for a library.
+it once, and one that is killed while building leaves nothing that the next could mistake for a library. Its
+hash stands beside it: one that was damaged since would end the process that loads it, and is built again.
 """
 
 import functools
@@ -9,8 +10,10 @@ import hashlib
 import importlib
 import logging
 import os
+import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +25,9 @@ import filelock
 import torch
 
 from rmem_cli.errors import UsageError
+from rmem_cli.files import sha256_of
 from rmem_cli.paths import native_root
+from rmem_cli.visible import visible
 
 FAMILIES = ("gates", "rotation", "attention", "product")
 _MODES = ("auto", "on", "off")
@@ -34,6 +39,7 @@ _CPU_FLAGS = {
     "AVX512": ["-mtune=native", "-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],
     "AVX2": ["-mtune=native", "-mavx2", "-mfma"],
 }
+_COMPILER_SECONDS = 60
 _log = logging.getLogger("rmem")
 
 
@@ -66,7 +72,8 @@ def status(family: str) -> Status:
     try:
         return Status(True, str(_loaded(family)))
     except (_CannotBuildError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        lines = visible(str(error)).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
         if mode == "on":
             raise UsageError(f"RMEM_NATIVE=on, but the native {family} cannot be had: {reason}") from error
         _log.warning("native %s not used: %s; the PyTorch form gives the same numbers", family, reason)
@@ -106,12 +113,33 @@ def _mode() -> str:
 @functools.cache
 def _loaded(family: str) -> Path:
     """Load the library of an op family, which can be done once in a process; returns its file."""
-    library = native_root() / f"{family}-{_identity(family)}" / f"{_module(family)}.so"
-    if not library.exists():
-        _build_once(family, library)
+    try:
+        root = native_root()
+    except UsageError as error:
+        raise _CannotBuildError(str(error)) from error
+    library = root / f"{family}-{_identity(family)}" / f"{_module(family)}.so"
+    if not _is_whole(library):
+        try:
+            _build_once(family, library)
+        except _CannotBuildError as error:
+            if library.exists():
+                raise _CannotBuildError(f"{library} is not as it was built, and {error}") from error
+            raise
     torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     importlib.import_module(f"rmem_cli.ops.{family}.native").register()
     return library
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether a library is there, as it was built."""
+    try:
+        return _hash_file(library).read_text(encoding="ascii") == sha256_of(library)
+    except (OSError, ValueError):
+        return False
+
+
+def _hash_file(library: Path) -> Path:
+    return library.with_name(f"{library.name}.sha256")
 
 
 def _module(family: str) -> str:
@@ -123,7 +151,7 @@ def _identity(family: str) -> str:
     digest = hashlib.sha256()
     for source in _sources(_SOURCES / f"{family}.cpp"):
         digest.update(source.read_bytes())
-    digest.update(repr((torch.__version__, sys.platform, os.uname().machine, _flags())).encode())
+    digest.update(repr((torch.__version__, sys.platform, platform.machine(), _flags())).encode())
     return digest.hexdigest()[:16]
 
 
@@ -154,29 +182,42 @@ def _build_once(family: str, library: Path) -> None:
     root = library.parent.parent
     try:
         root.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(root / f"{family}.lock"):
+            if not _is_whole(library):
+                _build(family, library)
     except OSError as error:
-        why = f"{root} cannot be made ({error.strerror}); name another folder in RMEM_NATIVE_CACHE"
+        why = f"{root} cannot be written ({error.strerror}); name another folder in RMEM_NATIVE_CACHE"
         raise _CannotBuildError(why) from error
-    with filelock.FileLock(root / f"{family}.lock"):
-        if library.exists():
-            return
-        for abandoned in root.glob(f"{family}.building-*"):
-            shutil.rmtree(abandoned, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{family}.building-", dir=root))
-        try:
-            _compile(family, folder)
-            shutil.rmtree(library.parent, ignore_errors=True)
-            folder.replace(library.parent)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _build(family: str, library: Path) -> None:
+    root = library.parent.parent
+    for abandoned in root.glob(f"{family}.building-*"):
+        _remove(abandoned)
+    folder = Path(tempfile.mkdtemp(prefix=f"{family}.building-", dir=root))
+    try:
+        _compile(family, folder)
+        built = folder / library.name
+        _hash_file(built).write_text(sha256_of(built), encoding="ascii")
+        _remove(library.parent)
+        folder.replace(library.parent)
+    finally:
+        _remove(folder)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file in its place."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _compile(family: str, folder: Path) -> None:
     from torch.utils import cpp_extension
 
     compiler = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]
-    if shutil.which(compiler) is None:
-        raise _CannotBuildError(f"no C++ compiler ({compiler}) was found; install one, or set CXX")
+    _check_compiler(compiler)
     with _ninja_on_path():
         if shutil.which("ninja") is None:
             raise _CannotBuildError("ninja was not found; `pip install 'rmem[native]'` brings it")
@@ -190,8 +231,27 @@ def _compile(family: str, folder: Path) -> None:
                 with_cuda=False,
                 is_python_module=False,
             )
-        except (RuntimeError, ImportError) as error:
+        except (RuntimeError, ImportError, subprocess.SubprocessError) as error:
             raise _CannotBuildError(_first_error(str(error))) from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise _CannotBuildError(f"what was built cannot be loaded ({error})") from error
+
+
+def _check_compiler(compiler: str) -> None:
+    if shutil.which(compiler) is None:
+        raise _CannotBuildError(f"no C++ compiler ({compiler}) was found; install one, or set CXX")
+    if not any(_ends_well([compiler, option]) for option in ("-v", "--version")):
+        raise _CannotBuildError(f"the C++ compiler ({compiler}) does not run; install another, or set CXX")
+
+
+def _ends_well(command: list[str]) -> bool:
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_COMPILER_SECONDS)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
 
 
 def _first_error(output: str) -> str:

@@ -17,7 +17,9 @@
 #include "product.h"
 #include "team.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 namespace rmem {
@@ -33,15 +35,17 @@ struct Form {
   Auxiliary auxiliary;
   bool coupled;
   bool ordered;
+  int64_t master_downsize;
 
   int64_t forget_blocks() const { return auxiliary == Auxiliary::none ? 1 : 2; }
   int64_t input_blocks() const { return coupled ? 0 : auxiliary == Auxiliary::master ? 2 : 1; }
   int64_t blocks() const { return forget_blocks() + input_blocks() + 2; }
 };
 
-Form form_of(int64_t auxiliary, bool coupled, bool ordered) {
+Form form_of(int64_t auxiliary, bool coupled, bool ordered, int64_t master_downsize) {
   TORCH_CHECK(auxiliary >= 0 && auxiliary <= 2, "auxiliary is ", auxiliary, "; it must be 0, 1 or 2");
-  return {static_cast<Auxiliary>(auxiliary), coupled, ordered};
+  TORCH_CHECK(master_downsize > 0, "master_downsize is ", master_downsize, "; it must be positive");
+  return {static_cast<Auxiliary>(auxiliary), coupled, ordered, master_downsize};
 }
 
 // Steps after which the threads meet, to work on large products together.
@@ -162,15 +166,32 @@ void cumulate_backward(const T* shares, T* grad, int64_t size, bool from_one) {
   for (int64_t unit = 0; unit < size; ++unit) grad[unit] = shares[unit] * (grad[unit] - mean);
 }
 
+// Gives each of the units that share one of a downsized ordered master the sum up to the last of them.
+template <typename T>
+void share(T* gate, int64_t size, int64_t sharers) {
+  for (int64_t end = sharers; end <= size; end += sharers) std::fill_n(gate + end - sharers, sharers, gate[end - 1]);
+}
+
+// From the gradients of shared sums to those of the sums, in place.
+template <typename T>
+void share_backward(T* grad, int64_t size, int64_t sharers) {
+  for (int64_t end = sharers; end <= size; end += sharers) {
+    const T sum = std::accumulate(grad + end - sharers, grad + end, T(0));
+    std::fill_n(grad + end - sharers, sharers, T(0));
+    grad[end - 1] = sum;
+  }
+}
+
 template <typename T, Auxiliary auxiliary, bool coupled, bool ordered>
 struct Cell {
   static constexpr bool has_auxiliary = auxiliary != Auxiliary::none;
   static constexpr bool has_input_auxiliary = !coupled && auxiliary == Auxiliary::master;
   using V = Vector<T>;
 
-  // Units that it computes, all of them if they are ordered, and how far apart the blocks of a row begin.
-  int64_t size, apart;
-  Form form{auxiliary, coupled, ordered};
+  // Units that it computes, all of them if they are ordered; how far apart the blocks of a row begin; and how many
+  // units share one of a master.
+  int64_t size, apart, master_downsize;
+  Form form{auxiliary, coupled, ordered, master_downsize};
   // Ordered gates of the row at hand, forget and input: sums over units do not fit a vector.
   std::vector<T> ordered_forget = std::vector<T>(ordered ? size : 0);
   std::vector<T> ordered_input = std::vector<T>(ordered && !coupled ? size : 0);
@@ -249,6 +270,10 @@ struct Cell {
         store(grads.input_auxiliary * slope(gates.input_auxiliary), grad.input_auxiliary + first, count);
     });
     if constexpr (ordered) {
+      if (master_downsize > 1) {
+        share_backward(grad.forget, size, master_downsize);
+        if constexpr (!coupled) share_backward(grad.input, size, master_downsize);
+      }
       cumulate_backward(at.forget, grad.forget, size, false);
       if constexpr (!coupled) cumulate_backward(at.input, grad.input, size, true);
     }
@@ -259,6 +284,9 @@ struct Cell {
   void order(const Places& at) {
     cumulate(at.forget, ordered_forget.data(), size, false);
     if constexpr (!coupled) cumulate(at.input, ordered_input.data(), size, true);
+    if (master_downsize == 1) return;
+    share(ordered_forget.data(), size, master_downsize);
+    if constexpr (!coupled) share(ordered_input.data(), size, master_downsize);
   }
 };
 
@@ -267,9 +295,9 @@ template <typename T, typename Body>
 void with_cell(const Form& form, int64_t size, int64_t apart, Body&& body) {
   const auto with_order = [&](auto auxiliary, auto coupled) {
     if (form.ordered) {
-      body(Cell<T, auxiliary.value, coupled.value, true>{size, apart});
+      body(Cell<T, auxiliary.value, coupled.value, true>{size, apart, form.master_downsize});
     } else {
-      body(Cell<T, auxiliary.value, coupled.value, false>{size, apart});
+      body(Cell<T, auxiliary.value, coupled.value, false>{size, apart, form.master_downsize});
     }
   };
   const auto with_coupling = [&](auto auxiliary) {
@@ -284,6 +312,38 @@ void with_cell(const Form& form, int64_t size, int64_t apart, Body&& body) {
     case Auxiliary::master: return with_coupling(std::integral_constant<Auxiliary, Auxiliary::master>{});
     case Auxiliary::refine: return with_coupling(std::integral_constant<Auxiliary, Auxiliary::refine>{});
   }
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Zoneout
+
+// Shares of the new states that it lets through, [time, batch, hidden] each; null for all of them.
+template <typename T>
+struct Keeps {
+  const T *hidden, *cell;
+
+  Keeps(const optional<Tensor>& hidden_keep, const optional<Tensor>& cell_keep)
+      : hidden(hidden_keep ? hidden_keep->const_data_ptr<T>() : nullptr),
+        cell(cell_keep ? cell_keep->const_data_ptr<T>() : nullptr) {}
+};
+
+// The state after zoneout, which may lie in the place of the new one. Shares of zero and one choose to the bit.
+template <typename T>
+void let_through(const T* before, const T* now, const T* keep, T* after, int64_t size) {
+  each_vector<T>(size, [&](int64_t first, int64_t count) {
+    const Vector<T> share = load(keep + first, count), rest = Vector<T>(1) - share;
+    store(share * load(now + first, count) + rest * load(before + first, count), after + first, count);
+  });
+}
+
+// From the gradient of the state after zoneout to that of the new one, in place; `rest` is that of the one before.
+template <typename T>
+void let_through_backward(const T* keep, T* grad, T* rest, int64_t size) {
+  each_vector<T>(size, [&](int64_t first, int64_t count) {
+    const Vector<T> share = load(keep + first, count), whole = load(grad + first, count);
+    store(share * whole, grad + first, count);
+    store((Vector<T>(1) - share) * whole, rest + first, count);
+  });
 }
 
 // ---------------------------------------------------------------------------------------------------------
@@ -351,7 +411,8 @@ struct Sizes {
 
 // What both passes are given.
 void check(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
-           const Tensor& recurrent_weight, const optional<Tensor>& gain, const Form& form, const Sizes& sizes) {
+           const Tensor& recurrent_weight, const optional<Tensor>& gain, const optional<Tensor>& hidden_keep,
+           const optional<Tensor>& cell_keep, const Form& form, const Sizes& sizes) {
   TORCH_CHECK(sizes.time > 0, "a sequence has no step");
   check_sizes("input", x, {sizes.time, sizes.batch, sizes.input});
   check_sizes("recurrent weight", recurrent_weight, {form.blocks() * sizes.hidden, sizes.hidden});
@@ -359,8 +420,13 @@ void check(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tens
   check_sizes("hidden state", hidden, {sizes.batch, sizes.hidden});
   check_sizes("cell", cell, {sizes.batch, sizes.hidden});
   check_sizes("gain", gain, {sizes.row()});
+  check_sizes("share of the hidden states", hidden_keep, {sizes.time, sizes.batch, sizes.hidden});
+  check_sizes("share of the cells", cell_keep, {sizes.time, sizes.batch, sizes.hidden});
+  TORCH_CHECK(sizes.hidden % form.master_downsize == 0, "master_downsize ", form.master_downsize,
+              " does not divide the ", sizes.hidden, " units");
   check_contiguous({x, hidden, cell, input_weight, recurrent_weight});
-  if (gain) check_contiguous(*gain);
+  for (const auto& each : {gain, hidden_keep, cell_keep})
+    if (each) check_contiguous(*each);
 }
 
 // The recurrent weights of a forward step, laid out for the parts that the threads take: as one matrix, or, by
@@ -399,16 +465,18 @@ Team team_of(const Sizes& sizes, const Form& form, bool normalised) {
   return Team(sizes.batch, sizes.hidden, large && !form.ordered && !normalised, panel_columns<T>);
 }
 
-using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 // Hidden states and cells after every step; and, if they are to be kept, what the gradient needs: the gates
-// [time, batch, row], and with layer norm the normalised pre-activations and their scales.
+// [time, batch, row], with zoneout the cells before it, and with layer norm the normalised pre-activations and
+// their scales.
 Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
                    const Tensor& recurrent_weight, const Tensor& bias, const optional<Tensor>& gain,
-                   int64_t auxiliary, bool coupled, bool ordered, bool keep) {
-  const Form form = form_of(auxiliary, coupled, ordered);
+                   const optional<Tensor>& hidden_keep, const optional<Tensor>& cell_keep, int64_t auxiliary,
+                   bool coupled, bool ordered, int64_t master_downsize, bool keep) {
+  const Form form = form_of(auxiliary, coupled, ordered, master_downsize);
   const Sizes sizes(x, recurrent_weight, form);
-  check(x, hidden, cell, input_weight, recurrent_weight, gain, form, sizes);
+  check(x, hidden, cell, input_weight, recurrent_weight, gain, hidden_keep, cell_keep, form, sizes);
   check_sizes("bias", bias, {sizes.row()});
   check_contiguous(bias);
   const auto& options = x.options();
@@ -417,6 +485,7 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
   Tensor hiddens = uninitialised({sizes.time, sizes.batch, sizes.hidden}, options);
   Tensor cells = uninitialised({sizes.time, sizes.batch, sizes.hidden}, options);
   Tensor gates = uninitialised({kept, sizes.batch, sizes.row()}, options);
+  const Tensor new_cells = uninitialised({keep && cell_keep ? sizes.time : 0, sizes.batch, sizes.hidden}, options);
   Tensor normal = uninitialised({normals, sizes.batch, sizes.row()}, options);
   Tensor scales = uninitialised({normals, sizes.batch, sizes.blocks}, options);
 
@@ -425,6 +494,9 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
     Team team = team_of<T>(sizes, form, gain.has_value());
     const RecurrentProduct<T> recurrent(recurrent_weight, sizes, team.by_units());
     const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
+    const Keeps<T> keeps(hidden_keep, cell_keep);
+    // Without gradients, zoneout may put the cells in their own place.
+    T* computed = (new_cells.size(0) ? new_cells : cells).mutable_data_ptr<T>();
     const int64_t state = sizes.batch * sizes.hidden;
     for (int64_t first = 0; first < sizes.time; first += chunk_steps) {
       const int64_t steps = std::min(chunk_steps, sizes.time - first), place = keep ? first : 0;
@@ -449,10 +521,15 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
                 normalise(gate_row, normal.mutable_data_ptr<T>() + index * sizes.row(),
                           scales.mutable_data_ptr<T>() + index * sizes.blocks, gains, sizes.blocks, sizes.hidden);
               }
-              const int64_t unit = row * sizes.hidden + part.unit;
+              const int64_t unit = row * sizes.hidden + part.unit, index = now * state + unit;
+              T* hidden_now = hiddens.mutable_data_ptr<T>() + index;
               recurrence.forward(gate_row + part.unit, bias.const_data_ptr<T>() + part.unit, cell_before + unit,
-                                 cells.mutable_data_ptr<T>() + now * state + unit,
-                                 hiddens.mutable_data_ptr<T>() + now * state + unit);
+                                 computed + index, hidden_now);
+              if (keeps.hidden)
+                let_through(hidden_before + unit, hidden_now, keeps.hidden + index, hidden_now, part.units);
+              if (keeps.cell)
+                let_through(cell_before + unit, computed + index, keeps.cell + index,
+                            cells.mutable_data_ptr<T>() + index, part.units);
             }
             team.meet(part);
           }
@@ -461,7 +538,7 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
     }
   });
   if (!keep) gates = at::empty({0}, options), normal = at::empty({0}, options), scales = at::empty({0}, options);
-  return {hiddens, cells, gates, normal, scales};
+  return {hiddens, cells, gates, new_cells, normal, scales};
 }
 
 // The gradient of all states, which may lie in memory in any way, or nothing.
@@ -506,16 +583,21 @@ using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tens
 Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optional<Tensor>& cell_grads,
                              const Tensor& x, const Tensor& hidden, const Tensor& cell,
                              const Tensor& input_weight, const Tensor& recurrent_weight,
-                             const optional<Tensor>& gain, const Tensor& hiddens, const Tensor& cells,
-                             const Tensor& gates, const Tensor& normal, const Tensor& scales, int64_t auxiliary,
-                             bool coupled, bool ordered, bool want_x, bool want_weights) {
-  const Form form = form_of(auxiliary, coupled, ordered);
+                             const optional<Tensor>& gain, const optional<Tensor>& hidden_keep,
+                             const optional<Tensor>& cell_keep, const Tensor& hiddens, const Tensor& cells,
+                             const Tensor& gates, const Tensor& new_cells, const Tensor& normal, const Tensor& scales,
+                             int64_t auxiliary, bool coupled, bool ordered, int64_t master_downsize, bool want_x,
+                             bool want_weights) {
+  const Form form = form_of(auxiliary, coupled, ordered, master_downsize);
   const Sizes sizes(x, recurrent_weight, form);
-  check(x, hidden, cell, input_weight, recurrent_weight, gain, form, sizes);
-  check_contiguous({hiddens, cells, gates, normal, scales});
+  check(x, hidden, cell, input_weight, recurrent_weight, gain, hidden_keep, cell_keep, form, sizes);
+  check_contiguous({hiddens, cells, gates, new_cells, normal, scales});
   const auto& options = x.options();
   Tensor hidden_grad = at::zeros({sizes.batch, sizes.hidden}, options);
   Tensor cell_grad = at::zeros({sizes.batch, sizes.hidden}, options);
+  // What the states before a step get of them by zoneout.
+  const Tensor hidden_rest = at::zeros({sizes.batch, sizes.hidden}, options);
+  const Tensor cell_rest = at::zeros({cell_keep ? sizes.batch : 0, sizes.hidden}, options);
   Tensor x_grad = want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options);
   // Of all weights in one product, transposed: one with few columns would take as long as one with many.
   Tensor weight_grads = uninitialised({want_weights ? sizes.joined() : 0, sizes.row()}, options).zero_();
@@ -532,10 +614,13 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
     const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.row(), sizes.hidden, sizes.hidden, 1,
                                     recurrent_weight.nbytes());
     const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
+    const Keeps<T> keeps(hidden_keep, cell_keep);
+    const T* computed = (keeps.cell ? new_cells : cells).const_data_ptr<T>();
     const StateGradients<T> of_hidden(hidden_grads), of_cell(cell_grads);
     const int64_t state = sizes.batch * sizes.hidden;
     T* carried = hidden_grad.mutable_data_ptr<T>();
     T* carried_cell = cell_grad.mutable_data_ptr<T>();
+    T *rest = hidden_rest.mutable_data_ptr<T>(), *rest_cell = cell_rest.mutable_data_ptr<T>();
     for (int64_t end_step = sizes.time; end_step > 0; end_step -= std::min(chunk_steps, end_step)) {
       const int64_t steps = std::min(chunk_steps, end_step), first = end_step - steps;
       team.run([&](const Part& part) {
@@ -553,18 +638,23 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
               join(hidden_before, x.const_data_ptr<T>() + now * sizes.batch * sizes.input, part, sizes,
                    joined.mutable_data_ptr<T>() + step * sizes.batch * sizes.joined());
             for (int64_t row = part.row; row < part.row + part.rows; ++row) {
-              const int64_t index = now * sizes.batch + row, unit = row * sizes.hidden + part.unit;
+              const int64_t index = now * sizes.batch + row;
+              const int64_t unit = row * sizes.hidden + part.unit, place = now * state + unit;
               T* grad_row = rows + row * sizes.row();
+              if (keeps.hidden)
+                let_through_backward(keeps.hidden + place, carried + unit, rest + unit, part.units);
+              if (keeps.cell)
+                let_through_backward(keeps.cell + place, carried_cell + unit, rest_cell + unit, part.units);
               recurrence.backward(gates.const_data_ptr<T>() + index * sizes.row() + part.unit, cell_before + unit,
-                                  cells.const_data_ptr<T>() + now * state + unit, carried + unit, carried_cell + unit,
-                                  grad_row + part.unit);
+                                  computed + place, carried + unit, carried_cell + unit, grad_row + part.unit);
               if (gains)
                 normalise_backward(grad_row, normal.const_data_ptr<T>() + index * sizes.row(),
                                    scales.const_data_ptr<T>() + index * sizes.blocks, gains,
                                    gain_grads.mutable_data_ptr<T>() + row * sizes.row(),
                                    scaled_bias_grads.mutable_data_ptr<T>() + row * sizes.row(), sizes.blocks,
                                    sizes.hidden);
-              std::fill_n(carried + unit, part.units, T(0));
+              copy(rest + unit, part.units, carried + unit);
+              if (keeps.cell) add(rest_cell + unit, carried_cell + unit, part.units);
             }
             team.meet(part);
             recurrent.accumulate(rows + part.row * sizes.row(), sizes.row(), part.rows,
@@ -599,22 +689,27 @@ class DifferentiableGatedLSTM : public torch::autograd::Function<DifferentiableG
  public:
   static Variables forward(Context* context, const Tensor& x, const Tensor& hidden, const Tensor& cell,
                            const Tensor& input_weight, const Tensor& recurrent_weight, const Tensor& bias,
-                           const optional<Tensor>& gain, int64_t auxiliary, bool coupled, bool ordered, bool keep) {
+                           const optional<Tensor>& gain, const optional<Tensor>& hidden_keep,
+                           const optional<Tensor>& cell_keep, int64_t auxiliary, bool coupled, bool ordered,
+                           int64_t master_downsize, bool keep) {
     const at::AutoDispatchBelowADInplaceOrView below;
-    const auto [hiddens, cells, gates, normal, scales] = operation<&gated_lstm>("rmem::gated_lstm")
-        .call(x, hidden, cell, input_weight, recurrent_weight, bias, gain, auxiliary, coupled, ordered, keep);
-    context->save_for_backward({x, hidden, cell, input_weight, recurrent_weight, gain.value_or(Tensor()), hiddens,
-                                cells, gates, normal, scales});
+    const auto [hiddens, cells, gates, new_cells, normal, scales] = operation<&gated_lstm>("rmem::gated_lstm")
+        .call(x, hidden, cell, input_weight, recurrent_weight, bias, gain, hidden_keep, cell_keep, auxiliary, coupled,
+              ordered, master_downsize, keep);
+    context->save_for_backward({x, hidden, cell, input_weight, recurrent_weight, gain.value_or(Tensor()),
+                                hidden_keep.value_or(Tensor()), cell_keep.value_or(Tensor()), hiddens, cells, gates,
+                                new_cells, normal, scales});
     context->saved_data["auxiliary"] = auxiliary;
     context->saved_data["coupled"] = coupled;
     context->saved_data["ordered"] = ordered;
+    context->saved_data["master_downsize"] = master_downsize;
     context->saved_data["want_x"] = x.requires_grad();
     context->saved_data["want_weights"] =
         input_weight.requires_grad() || recurrent_weight.requires_grad() || bias.requires_grad();
     // Zeros in the place of a gradient that nobody gave would be as large as the sequence.
     context->set_materialize_grads(false);
-    context->mark_non_differentiable({gates, normal, scales});
-    return {hiddens, cells, gates, normal, scales};
+    context->mark_non_differentiable({gates, new_cells, normal, scales});
+    return {hiddens, cells, gates, new_cells, normal, scales};
   }
 
   static Variables backward(Context* context, const Variables& grads) {
@@ -626,8 +721,9 @@ class DifferentiableGatedLSTM : public torch::autograd::Function<DifferentiableG
     const auto [x, hidden, cell, input_weight, recurrent_weight, bias, gain_grad] =
         operation<&gated_lstm_backward>("rmem::gated_lstm_backward")
             .call(present(grads[0]), present(grads[1]), saved[0], saved[1], saved[2], saved[3], saved[4], gain,
-                  saved[6], saved[7], saved[8], saved[9], saved[10], data["auxiliary"].toInt(),
-                  data["coupled"].toBool(), data["ordered"].toBool(), want_x, want_weights);
+                  present(saved[6]), present(saved[7]), saved[8], saved[9], saved[10], saved[11], saved[12], saved[13],
+                  data["auxiliary"].toInt(), data["coupled"].toBool(), data["ordered"].toBool(),
+                  data["master_downsize"].toInt(), want_x, want_weights);
     const auto given = [](bool wanted, const Tensor& grad) { return wanted ? grad : Tensor(); };
     const Tensor none;
     return {given(want_x, x),
@@ -640,16 +736,21 @@ class DifferentiableGatedLSTM : public torch::autograd::Function<DifferentiableG
             none,
             none,
             none,
+            none,
+            none,
+            none,
             none};
   }
 };
 
 Forward differentiable_gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
                                   const Tensor& recurrent_weight, const Tensor& bias, const optional<Tensor>& gain,
-                                  int64_t auxiliary, bool coupled, bool ordered, bool keep) {
-  const auto results = DifferentiableGatedLSTM::apply(x, hidden, cell, input_weight, recurrent_weight, bias, gain,
-                                                      auxiliary, coupled, ordered, keep);
-  return {results[0], results[1], results[2], results[3], results[4]};
+                                  const optional<Tensor>& hidden_keep, const optional<Tensor>& cell_keep,
+                                  int64_t auxiliary, bool coupled, bool ordered, int64_t master_downsize, bool keep) {
+  const auto results =
+      DifferentiableGatedLSTM::apply(x, hidden, cell, input_weight, recurrent_weight, bias, gain, hidden_keep,
+                                     cell_keep, auxiliary, coupled, ordered, master_downsize, keep);
+  return {results[0], results[1], results[2], results[3], results[4], results[5]};
 }
 
 }  // namespace
@@ -658,12 +759,13 @@ Forward differentiable_gated_lstm(const Tensor& x, const Tensor& hidden, const T
 TORCH_LIBRARY_FRAGMENT(rmem, library) {
   library.def(
       "gated_lstm(Tensor x, Tensor hidden, Tensor cell, Tensor input_weight, Tensor recurrent_weight, Tensor bias, "
-      "Tensor? gain, int auxiliary, bool coupled, bool ordered, bool keep) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "Tensor? gain, Tensor? hidden_keep, Tensor? cell_keep, int auxiliary, bool coupled, bool ordered, "
+      "int master_downsize, bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   library.def(
       "gated_lstm_backward(Tensor? hidden_grads, Tensor? cell_grads, Tensor x, Tensor hidden, Tensor cell, "
-      "Tensor input_weight, Tensor recurrent_weight, Tensor? gain, Tensor hiddens, Tensor cells, Tensor gates, "
-      "Tensor normal, Tensor scales, int auxiliary, bool coupled, bool ordered, bool want_x, bool want_weights) "
+      "Tensor input_weight, Tensor recurrent_weight, Tensor? gain, Tensor? hidden_keep, Tensor? cell_keep, "
+      "Tensor hiddens, Tensor cells, Tensor gates, Tensor new_cells, Tensor normal, Tensor scales, int auxiliary, "
+      "bool coupled, bool ordered, int master_downsize, bool want_x, bool want_weights) "
       "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 

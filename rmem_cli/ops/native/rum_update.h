@@ -223,7 +223,9 @@ class Update {
     });
     if (!form_.eta) return;
     const T length = std::sqrt(total_of(square));
-    scale_ = length <= T(form_.eps) ? T(0) : T(*form_.eta) / length;
+    short_ = length < T(form_.eps);
+    const T divisor = short_ ? T(form_.eps) : length;
+    scale_ = divisor > T(0) ? T(*form_.eta) / divisor : T(0);
   }
 
   void evaluate_gate(const T* raw) {
@@ -250,9 +252,10 @@ class Update {
       gate_norm_.backward(grad, &gate_normal_[0], gate_scale_, norm_grads);
   }
 
-  // Of scaling to the length eta; `along` is the product of the gradient with the unscaled vector.
+  // Of scaling to the length eta; `along` is the product of the gradient with the unscaled vector. A vector shorter than
+  // eps is scaled as if it were that long, so that its own length plays no part.
   void scale_backward(T along) {
-    const T eta(*form_.eta), share = along * (scale_ / eta) * (scale_ / eta);
+    const T eta(*form_.eta), share = short_ ? T(0) : along * (scale_ / eta) * (scale_ / eta);
     each_vector<T>(size_, [&](int64_t first, int64_t count) {
       const V across = load(&mixed_grad_[first], count) - V(share) * load(&mixed_[first], count);
       store(V(scale_) * across, &mixed_grad_[first], count);
@@ -267,6 +270,7 @@ class Update {
   std::vector<T> gate_ = row(), open_ = row();                         // the gate; its sigmoid
   std::vector<T> candidate_normal_ = row(), gate_normal_ = row();
   T candidate_scale_ = 1, gate_scale_ = 1, scale_ = 1;  // of the norms, and to the length eta
+  bool short_ = false;                                  // the vector is shorter than eps
 
   std::vector<T> row() const { return std::vector<T>(size_); }
 };

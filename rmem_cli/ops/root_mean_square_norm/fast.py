@@ -8,12 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from rmem_cli.ops import autocast
+from rmem_cli.ops.differentiation import recorded_gradients
+from rmem_cli.ops.root_mean_square_norm import reference
 
+
+@autocast.in_single_precision
 def normalize(x: Tensor, gain: Tensor) -> Tensor:
-    """The norm; arguments as in `reference.normalize`. On the CPU it has no second derivative."""
+    """The norm; arguments as in `reference.normalize`."""
     if x.device.type != "cpu":
         return functional.rms_norm(x, gain.shape, gain)
     y: Tensor = _Normalize.apply(x, gain)  # type: ignore[no-untyped-call]
@@ -34,9 +38,12 @@ class _Normalize(torch.autograd.Function):
         return (x * inverse).mul_(gain)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return gradients(gradient, *ctx.saved_tensors)
+    @autocast.as_it_is
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, inverse, gain = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return recorded_gradients(lambda *inputs: (reference.normalize(*inputs),), (x, gain), (gradient,))
+        return gradients(gradient, x, inverse, gain)
 
 
 def gradients(gradient: Tensor, x: Tensor, inverse: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from rmem_cli.ops import autocast
 from rmem_cli.ops.native import build
 from rmem_cli.ops.rotation import fast, native
 from rmem_cli.ops.rotation.options import RUMOptions, RUMResult, RUMWeights
@@ -12,6 +13,7 @@ def form(*tensors: Tensor) -> str:
     return "native" if build.usable("rotation", *tensors) else "fast"
 
 
+@autocast.in_single_precision
 def rum(
     x: Tensor,
     hidden: Tensor,

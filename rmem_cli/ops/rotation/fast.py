@@ -14,8 +14,8 @@ from rmem_cli.ops.rotation.options import ACTIVATIONS, RUMOptions, RUMResult, RU
 from rmem_cli.ops.rotation.rotate import (
     Direction,
     Rotate,
-    Unit,
     direction_of,
+    normalized,
     rotate,
     rotation_components,
     rotation_of,
@@ -111,7 +111,7 @@ class _Step:
             gate = self._gate(torch.addmm(inputs.gate, hidden, self.gate_kernel))
             new = torch.lerp(new, hidden, gate)
         if self.options.eta is not None:
-            new = self.options.eta * Unit.apply(new, self.options.eps)  # type: ignore[no-untyped-call]
+            new = self.options.eta * normalized(new, self.options.eps)
         return new if inputs.keep is None else torch.lerp(hidden, new, inputs.keep)
 
     def _gate(self, gate: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
+
+from rmem_cli.ops import autocast
+from rmem_cli.ops.differentiation import recorded_gradients
 
 # Steps between two copies of the memory, which bound the rounding that taking back accumulates.
 _STEPS_BETWEEN_COPIES = 256
@@ -36,7 +38,7 @@ class AssociativeMemory:
 
     def __init__(self, initial: Tensor) -> None:
         self._tape = _Tape(initial, recording=torch.is_grad_enabled())
-        self._order: Tensor = _Begin.apply(initial, self._tape)  # type: ignore[no-untyped-call]
+        self._memory: Tensor = _Begin.apply(initial, self._tape)  # type: ignore[no-untyped-call]
 
     def turn(self, columns: Tensor, right: Tensor, h: Tensor) -> Tensor:
         """Multiply the memory by a rotation from the right, and a vector by the memory.
@@ -50,12 +52,12 @@ class AssociativeMemory:
             The new memory times `h`, `[batch, n]`.
         """
         rotated: Tensor
-        rotated, self._order = _Turn.apply(self._order, self._tape, columns, right, h)  # type: ignore[no-untyped-call]
+        rotated, self._memory = _Turn.apply(self._memory, self._tape, columns, right, h)  # type: ignore[no-untyped-call]
         return rotated
 
     def value(self) -> Tensor:
         """The memory after the last step, `[batch, n, n]`."""
-        memory: Tensor = _End.apply(self._order, self._tape)  # type: ignore[no-untyped-call]
+        memory: Tensor = _End.apply(self._memory, self._tape)  # type: ignore[no-untyped-call]
         return memory
 
 
@@ -105,6 +107,11 @@ class _Tape:
         while self.position > position:
             self.take_back()
 
+    def add(self, gradient: Tensor | None) -> None:
+        """In a backward pass, add what else the memory at this step is given as its gradient."""
+        if gradient is not None:
+            self.gradient.add_(gradient)
+
     def take_back(self) -> tuple[Tensor, Tensor]:
         """Undo the last step; returns the gradients of the two factors of its update."""
         self.position -= 1
@@ -129,19 +136,30 @@ class _Tape:
         self.gradient = torch.zeros_like(self.memory)
 
 
+def _stand_in(memory: Tensor) -> Tensor:
+    """What torch knows of a memory after a step: its shape, and zeros; the numbers are on the tape.
+
+    Its gradient is there as well (None for torch), but where that is recorded.
+    """
+    return memory.new_zeros(()).expand(memory.shape)
+
+
 class _Begin(Function):
-    """The start of a chain of scalars that makes the backward pass visit the steps in reverse order."""
+    """The start of a chain of stand-ins that makes the backward pass visit the steps in reverse order."""
 
     @staticmethod
     def forward(ctx: Any, initial: Tensor, tape: _Tape) -> Tensor:
         ctx.tape = tape
-        return initial.new_zeros(())
+        ctx.set_materialize_grads(False)
+        return _stand_in(initial)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, order_gradient: Tensor) -> tuple[Tensor, None]:
-        del order_gradient
+    @autocast.as_it_is
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None]:
+        if torch.is_grad_enabled():
+            return gradient, None
         ctx.tape.rewind(0)
+        ctx.tape.add(gradient)
         return ctx.tape.gradient.clone(), None
 
 
@@ -150,42 +168,58 @@ class _Turn(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, order: Tensor, tape: _Tape, columns: Tensor, right: Tensor, h: Tensor
+        ctx: Any, memory: Tensor, tape: _Tape, columns: Tensor, right: Tensor, h: Tensor
     ) -> tuple[Tensor, Tensor]:
         rotated = tape.advance(columns, right, h)
         ctx.tape = tape
         ctx.position = tape.position
-        ctx.save_for_backward(h)
-        return rotated, order.clone()
+        ctx.save_for_backward(memory, columns, right, h)
+        ctx.set_materialize_grads(False)
+        return rotated, _stand_in(memory)
 
     @staticmethod
-    @once_differentiable
+    @autocast.as_it_is
     def backward(
-        ctx: Any, gradient: Tensor, order_gradient: Tensor
-    ) -> tuple[Tensor, None, Tensor, Tensor, Tensor]:
+        ctx: Any, gradient: Tensor | None, memory_gradient: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         tape: _Tape = ctx.tape
-        h, gradient = ctx.saved_tensors[0].unsqueeze(-2), gradient.unsqueeze(-1)
+        memory, columns, right, h = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            tape.rewind(ctx.position - 1)
+            inputs = (tape.memory + memory, columns, right, h)
+            of_memory, *others = recorded_gradients(_turned, inputs, (gradient, memory_gradient))
+            return of_memory, None, *others
         tape.rewind(ctx.position)
+        tape.add(memory_gradient)
+        gradient = (torch.zeros_like(h) if gradient is None else gradient).unsqueeze(-1)
         h_gradient = (tape.memory.mT @ gradient).squeeze(-1)
-        tape.gradient.baddbmm_(gradient, h)
+        tape.gradient.baddbmm_(gradient, h.unsqueeze(-2))
         left_gradient, right_gradient = tape.take_back()
         columns_gradient = tape.memory.mT @ left_gradient
-        return order_gradient, None, columns_gradient, right_gradient, h_gradient
+        return None, None, columns_gradient, right_gradient, h_gradient
+
+
+def _turned(memory: Tensor, columns: Tensor, right: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """What `AssociativeMemory.turn` gives and the memory after it, as torch can differentiate them."""
+    after = torch.baddbmm(memory, memory @ columns, right)
+    return (after @ h.unsqueeze(-1)).squeeze(-1), after
 
 
 class _End(Function):
     """The memory after the last step."""
 
     @staticmethod
-    def forward(ctx: Any, order: Tensor, tape: _Tape) -> Tensor:
-        del order
+    def forward(ctx: Any, memory: Tensor, tape: _Tape) -> Tensor:
+        del memory
         ctx.tape = tape
         ctx.position = tape.position
         return tape.finish()
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    @autocast.as_it_is
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
+        if torch.is_grad_enabled():
+            return gradient, None
         ctx.tape.rewind(ctx.position)
-        ctx.tape.gradient.add_(gradient)
-        return gradient.new_zeros(()), None
+        ctx.tape.add(gradient)
+        return None, None

@@ -182,5 +182,6 @@ def _backward_shapes(
 
 def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
     raise RuntimeError(
-        "the native rotational unit of memory has no second derivatives; RMEM_NATIVE=off chooses PyTorch's"
+        "the native rotational unit of memory has no second derivatives; "
+        "RMEM_NATIVE=off chooses the PyTorch form, which has"
     )

@@ -3,12 +3,15 @@
 The README beside this file derives the formulas; `reference.py` holds the equations that they equal.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
+
+from rmem_cli.ops import autocast
+from rmem_cli.ops.differentiation import recorded_gradients
 
 
 class Direction(NamedTuple):
@@ -47,6 +50,7 @@ class Rotation(NamedTuple):
         return torch.stack([self.u, self.w], dim=-1), torch.stack([p, q], dim=-2)
 
 
+@autocast.in_single_precision
 def rotate(x: Tensor, y: Tensor, h: Tensor, eps: float = 1e-12) -> Tensor:
     """Turn `h` by the rotation that takes the direction of `x` to that of `y`, in O(n).
 
@@ -73,6 +77,7 @@ def rotate(x: Tensor, y: Tensor, h: Tensor, eps: float = 1e-12) -> Tensor:
     return rotated
 
 
+@autocast.in_single_precision
 def rotation_operator(x: Tensor, y: Tensor, eps: float = 1e-12) -> Tensor:
     """The matrix `[..., n, n]` of the rotation from `x` to `y`; see `rotate`."""
     x, y = torch.broadcast_tensors(x, y)  # type: ignore[no-untyped-call]
@@ -80,6 +85,7 @@ def rotation_operator(x: Tensor, y: Tensor, eps: float = 1e-12) -> Tensor:
     return torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) + columns @ rows
 
 
+@autocast.in_single_precision
 def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tensor, Tensor, Tensor]:
     """The plane of the rotation from `x` to `y` (`[..., n]` each), and the rotation in it.
 
@@ -92,9 +98,12 @@ def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tenso
     x, y = torch.broadcast_tensors(x, y)  # type: ignore[no-untyped-call]
     direction = direction_of(x, eps)
     u, w, versine, _ = rotation_of(direction, y, eps)
-    sine = _norm(w)
-    undefined = sine <= _negligible(w)
-    v = torch.where(undefined, direction.fixed, w / torch.where(undefined, 1.0, sine))
+    length = _norm(w.detach())
+    undefined = length <= _negligible(w)
+    # A norm of zero has no second derivative, even where nothing is made of it.
+    sine = _norm(torch.where(undefined, 1.0, w))
+    v = torch.where(undefined, direction.fixed, w / sine)
+    sine = torch.where(undefined, length, sine)
     nonzero = direction.nonzero & (_norm(y) > eps)
     cosine = versine + 1
     plane = torch.cat([cosine, -sine, sine, cosine], dim=-1)
@@ -113,11 +122,20 @@ def rotation_of(direction: Direction, y: Tensor, eps: float) -> Rotation:
     return Rotation(direction.unit, w, versine, k)
 
 
+def normalized(x: Tensor, eps: float) -> Tensor:
+    """`x [..., n]` over its length, or over `eps` where that is more, as in the published cell."""
+    short = _norm(x.detach()) < eps
+    # Half of eps: a vector as long as eps has a direction here.
+    unit: Tensor = Unit.apply(x, eps / 2)  # type: ignore[no-untyped-call]
+    # An eps of zero is more than no length.
+    return torch.where(short, x / (eps or 1.0), unit)
+
+
 class _PlaneParts(NamedTuple):
     """What the gradient of a rotation needs to know about it; see `_plane_backward`."""
 
     u: Tensor
-    y_unit: Tensor
+    y: Tensor
     cosine: Tensor
     k: Tensor
     scale: Tensor
@@ -132,7 +150,17 @@ def _plane(
     norm = _norm(y)
     zero = ~u_nonzero | (norm <= eps)
     scale = norm.reciprocal_().masked_fill_(zero, 0.0)
-    y_unit = y * scale
+    w, versine, k, cosine, opposite = _plane_of_units(u, y * scale, fixed, zero)
+    return w, versine, k, _PlaneParts(u, y, cosine, k, scale, zero, opposite)
+
+
+def _plane_of_units(
+    u: Tensor, y_unit: Tensor, fixed: Tensor, zero: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """`w`, `versine` and `k`, the cosine, and whether the two are opposite; `y_unit` is 0 where `zero`.
+
+    Torch can differentiate it: no branch that is not taken divides by zero.
+    """
     cosine = _dot(u, y_unit)
     # Taken away twice: once leaves rounding along u where little else is left.
     w = torch.addcmul(y_unit, cosine, u, value=-1)
@@ -141,17 +169,24 @@ def _plane(
     obtuse = cosine < 0
     opposite = obtuse & (square <= _negligible(w) ** 2)
     w = torch.where(opposite, _negligible(w) * fixed, w)
-    square.masked_fill_(opposite, _negligible(w) ** 2)
-    versine = (cosine - 1).masked_fill_(zero, 0.0)
-    k = torch.where(obtuse, versine / square, (-1 - cosine).reciprocal_())
-    return w, versine, k, _PlaneParts(u, y_unit, cosine, k, scale, zero, opposite)
+    square = square.masked_fill(opposite, _negligible(w) ** 2)
+    versine = (cosine - 1).masked_fill(zero, 0.0)
+    k = torch.where(obtuse, versine, 1.0) / torch.where(obtuse, square, -1 - cosine)
+    return w, versine, k, cosine, opposite
+
+
+def _plane_recorded(u: Tensor, y: Tensor, zero: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """`w`, `versine` and `k` as torch can differentiate them."""
+    y_unit = _unit_recorded(y, eps).masked_fill(zero, 0.0)
+    return _plane_of_units(u, y_unit, _fixed_orthogonal(u), zero)[:3]
 
 
 def _plane_backward(
     parts: _PlaneParts, w_gradient: Tensor, versine_gradient: Tensor, k_gradient: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of `u` and `y` from those of `w` (overwritten), `versine` and `k`, without a division."""
-    u, y_unit, cosine, k, scale, zero, opposite = parts
+    u, y, cosine, k, scale, zero, opposite = parts
+    y_unit = y * scale
     # Where the vectors are opposite, w and k are constants.
     w_gradient = w_gradient.masked_fill_(opposite, 0.0)
     cosine_gradient = versine_gradient.masked_fill(zero, 0.0) - _dot(u, w_gradient)
@@ -170,14 +205,21 @@ class _Plane(Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         w, versine, k, parts = _plane(u, u_nonzero, fixed, y, eps)
         ctx.save_for_backward(*parts)
+        ctx.eps = eps
         return w, versine, k
 
     @staticmethod
-    @once_differentiable
+    @autocast.as_it_is
     def backward(
         ctx: Any, w_gradient: Tensor, versine_gradient: Tensor, k_gradient: Tensor
-    ) -> tuple[Tensor, None, None, Tensor, None]:
+    ) -> tuple[Tensor | None, ...]:
         parts = _PlaneParts(*ctx.saved_tensors)
+        if torch.is_grad_enabled():
+            form = partial(_plane_recorded, zero=parts.zero, eps=ctx.eps)
+            of_u, of_y = recorded_gradients(
+                form, (parts.u, parts.y), (w_gradient, versine_gradient, k_gradient)
+            )
+            return of_u, None, None, of_y, None
         u_gradient, y_gradient = _plane_backward(parts, w_gradient.clone(), versine_gradient, k_gradient)
         return u_gradient, None, None, y_gradient, None
 
@@ -191,20 +233,21 @@ class Rotate(Function):
     ) -> tuple[Tensor, Tensor]:
         """Apply to `u`, its `nonzero` and `fixed` of a `Direction`, and to `y` and `h`, `[..., n]`."""
         w, versine, k, parts = _plane(u, u_nonzero, fixed, y, eps)
-        uh, wh = _dot(u, h), _dot(w, h)
-        along_u = torch.addcmul(-wh, versine, uh)
-        along_w = torch.addcmul(uh, k, wh)
-        ctx.save_for_backward(*parts, w, versine, h, uh, wh, along_u, along_w)
-        return torch.addcmul(torch.addcmul(h, u, along_u), w, along_w), versine
+        rotated, *along = _turned(u, w, versine, k, h)
+        ctx.save_for_backward(*parts, w, versine, h, *along)
+        ctx.eps = eps
+        return rotated, versine
 
     @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any, gradient: Tensor, versine_gradient: Tensor
-    ) -> tuple[Tensor, None, None, Tensor, Tensor, None]:
+    @autocast.as_it_is
+    def backward(ctx: Any, gradient: Tensor, versine_gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of `u`, `y` and `h`."""
         parts = _PlaneParts(*ctx.saved_tensors[:7])
         w, versine, h, uh, wh, along_u, along_w = ctx.saved_tensors[7:]
+        if torch.is_grad_enabled():
+            form = partial(_rotated_recorded, zero=parts.zero, eps=ctx.eps)
+            of_u, of_y, of_h = recorded_gradients(form, (parts.u, parts.y, h), (gradient, versine_gradient))
+            return of_u, None, None, of_y, of_h, None
         u, k = parts.u, parts.k
         to_along_u, to_along_w = _dot(u, gradient), _dot(w, gradient)
         to_uh = torch.addcmul(to_along_w, versine, to_along_u)
@@ -217,6 +260,22 @@ class Rotate(Function):
         return u_gradient.add_(u_direct), None, None, y_gradient, h_gradient, None
 
 
+def _turned(
+    u: Tensor, w: Tensor, versine: Tensor, k: Tensor, h: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """`h` turned, and what lies of it along `u` and `w`, before and as it is added."""
+    uh, wh = _dot(u, h), _dot(w, h)
+    along_u = torch.addcmul(-wh, versine, uh)
+    along_w = torch.addcmul(uh, k, wh)
+    return torch.addcmul(torch.addcmul(h, u, along_u), w, along_w), uh, wh, along_u, along_w
+
+
+def _rotated_recorded(u: Tensor, y: Tensor, h: Tensor, zero: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """What `Rotate` gives, as torch can differentiate it."""
+    w, versine, k = _plane_recorded(u, y, zero, eps)
+    return _turned(u, w, versine, k, h)[0], versine
+
+
 class Unit(Function):
     """A vector scaled to length one; zero, with zero gradient, where it is no longer than `eps`."""
 
@@ -226,15 +285,27 @@ class Unit(Function):
         norm = _norm(x)
         zero = norm <= eps
         scale = norm.reciprocal_().masked_fill_(zero, 0.0)
-        unit = x * scale
-        ctx.save_for_backward(unit, scale)
-        return unit
+        ctx.save_for_backward(x, scale)
+        ctx.eps = eps
+        return x * scale
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    @autocast.as_it_is
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
         """Gradient of `x`."""
-        return _unit_backward(gradient, *ctx.saved_tensors), None
+        x, scale = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            (of_x,) = recorded_gradients(lambda x: (_unit_recorded(x, ctx.eps),), (x,), (gradient,))
+            return of_x, None
+        return _unit_backward(gradient, x * scale, scale), None
+
+
+def _unit_recorded(x: Tensor, eps: float) -> Tensor:
+    """What `Unit` gives, as torch can differentiate it."""
+    zero = _norm(x) <= eps
+    # A norm of zero has no second derivative, even where nothing is made of it.
+    safe = torch.where(zero, 1.0, x)
+    return (safe / _norm(safe)).masked_fill(zero, 0.0)
 
 
 def _unit_backward(gradient: Tensor, unit: Tensor, scale: Tensor) -> Tensor:

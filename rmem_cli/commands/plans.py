@@ -1,0 +1,163 @@
+"""What `rmem train --dry-run` says: the time of all runs, then a line for each row."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rmem_cli.recipe import RunSpec
+    from rmem_cli.training.plan import Plan
+    from rmem_cli.training.run import Machine
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        spec: The first of them.
+        seeds: Of all.
+        plan: Of each.
+    """
+
+    spec: "RunSpec"
+    seeds: list[int]
+    plan: "Plan"
+
+    @property
+    def seconds(self) -> float:
+        """Time of all seeds, one after the other."""
+        return len(self.seeds) * self.plan.seconds
+
+
+Refused = dict[str, dict[str, None]]  # why some rows cannot be planned, to their names
+
+
+def planned_rows(
+    specs: "Sequence[RunSpec]", machine: "Machine", *, measure: bool
+) -> tuple[list[PlannedRow], Refused]:
+    """The plan of each row, and the rows that cannot be planned.
+
+    Args:
+        specs: Runs.
+        machine: Where they would be computed.
+        measure: Whether to time a few steps of each before.
+
+    Raises:
+        DataError: There are runs, and none of them can be planned.
+        OutOfMemoryError: The same, for memory.
+    """
+    import torch
+
+    from rmem_cli.errors import DataError
+    from rmem_cli.training.memory import OutOfMemoryError
+    from rmem_cli.training.plan import plan_of
+
+    torch.set_num_threads(machine.threads)
+    device = torch.device(machine.device)
+    rows: dict[tuple[str, str, str, str], list[RunSpec]] = defaultdict(list)
+    for spec in specs:
+        rows[spec.experiment, spec.row, spec.cell, spec.scale].append(spec)
+    planned, refused = [], defaultdict[str, dict[str, None]](dict)
+    for runs in rows.values():
+        try:
+            if measure:
+                _measure(runs[0], device)
+            planned.append(PlannedRow(runs[0], [run.seed for run in runs], plan_of(runs[0], device)))
+        except (DataError, OutOfMemoryError) as error:
+            kind = type(error)
+            refused[str(error)][f"{runs[0].experiment} {runs[0].row}"] = None
+    if refused and not planned:
+        raise kind("\n".join(_reasons(refused)))
+    return planned, dict(refused)
+
+
+def _measure(spec: "RunSpec", device: object) -> None:
+    from rmem_cli.training.plan import measure_steps
+
+    typer.echo(f"timing steps of {_name(spec)}", err=True)
+    if not measure_steps(spec, device):  # type: ignore[arg-type]
+        typer.echo(f"{_name(spec)}: a step takes too long to be timed, or its steps differ", err=True)
+
+
+def tell_refused(refused: Refused) -> None:
+    """Say which rows cannot be planned, and why."""
+    for line in _reasons(refused):
+        typer.echo(line, err=True)
+
+
+def _reasons(refused: Refused) -> list[str]:
+    return [f"cannot plan {', '.join(rows)}: {reason}" for reason, rows in refused.items()]
+
+
+def print_rows(rows: Sequence[PlannedRow], machine: "Machine") -> None:
+    """The time of all, then a line for each row."""
+    from rmem_cli.report.wording import duration
+
+    if not rows:
+        return
+    runs = sum(len(row.seeds) for row in rows)
+    total = duration(sum(row.seconds for row in rows))
+    typer.echo(
+        f"{runs} run{'s' * (runs > 1)}, one after the other: about {total} on {machine.device}, "
+        f"{machine.threads} thread{'s' * (machine.threads > 1)}"
+    )
+    for row in rows:
+        plan, seeds = row.plan, len(row.seeds)
+        each = f" each, {duration(row.seconds)} in all" if seeds > 1 else ""
+        typer.echo(
+            f"{_name(row.spec)}: {seeds} seed{'s' * (seeds > 1)}, {plan.parameters:,} parameters, "
+            f"{plan.steps:,} steps of {plan.batch_size}, about {plan.memory_mb:,.0f} MB, "
+            f"{duration(plan.seconds)}{each} ({_basis(plan)})"
+        )
+    typer.echo(
+        "estimated: from the operations of a step, at the pace of small steps of its kind of core here; "
+        "measured: steps like these were timed here (--measure times a few). Evaluations come on top; memory "
+        "is that of the model's numbers, beside some 400 MB of any process",
+        err=True,
+    )
+
+
+def print_json(rows: Sequence[PlannedRow], refused: Refused, machine: "Machine") -> None:
+    """The same as one document; `rmem train --help` lists its fields."""
+    from rmem_cli.json_text import json_text
+
+    found = [
+        {
+            "experiment": row.spec.experiment,
+            "row": row.spec.row,
+            "cell": row.spec.cell,
+            "scale": row.spec.scale,
+            "seeds": row.seeds,
+            "parameters": row.plan.parameters,
+            "steps": row.plan.steps,
+            "batch_size": row.plan.batch_size,
+            "memory_mb": row.plan.memory_mb,
+            "seconds_per_step": row.plan.seconds_per_step,
+            "seconds": row.plan.seconds,
+            "basis": _basis(row.plan),
+        }
+        for row in rows
+    ]
+    document = {
+        "device": machine.device,
+        "threads": machine.threads,
+        "seconds": sum(row.seconds for row in rows),
+        "rows": found,
+        "refused": [{"rows": list(names), "reason": reason} for reason, names in refused.items()],
+    }
+    typer.echo(json_text(document))
+
+
+def _basis(plan: "Plan") -> str:
+    return "measured" if plan.is_measured else "estimated"
+
+
+def _name(spec: "RunSpec") -> str:
+    from rmem_cli.visible import one_line
+
+    cell = f" {one_line(spec.cell)}" if spec.cell else ""
+    return f"{spec.experiment} {spec.row}{cell} ({spec.scale})"

@@ -1,0 +1,80 @@
+"""What others wrote in recipes and results is shown as text: it moves no cursor and hides nothing."""
+
+import json
+
+import pytest
+
+HIDDEN = "\x1b[31m\x07\u202e\u2066\x9b\u200f\ufeff\U000e0041"
+ESCAPED = r"\x1b[31m\x07\u202e\u2066\x9b\u200f\ufeff\U000e0041"
+FOREIGN = f"A[bold red]b[/] {HIDDEN}"
+RECIPE = """\
+name: small
+title: {foreign}
+paper: rum2019
+summary: {foreign}
+task: {{kind: copying_memory, length: 3, symbols: 2, alphabet: 3}}
+model: {{core: {{kind: gru, hidden_size: 4}}}}
+optimizer: {{kind: adam, lr: 0.01}}
+train: {{steps: 4, batch_size: 4}}
+eval: [{{name: test, split: test, examples: 8, metrics: [loss]}}]
+seeds: [1]
+rows: [{{id: gru, title: {foreign}, notes: [{foreign}]}}]
+scales: {{smoke: {{train.steps: 2}}}}
+notes: [{foreign}]
+origin: {{train: {foreign}}}
+"""
+COMMANDS = [
+    ["list"],
+    ["list", "--json"],
+    ["show", "small"],
+    ["show", "small", "--json"],
+    ["validate", "small"],
+    *(["report", "small", "--format", form] for form in ("terminal", "markdown", "csv", "json")),
+    *(["report", "small", "--grid", "--format", form] for form in ("terminal", "markdown", "csv", "json")),
+]
+
+
+@pytest.fixture
+def foreign(tmp_path, monkeypatch):
+    """A recipe, and a result, that others wrote."""
+    monkeypatch.chdir(tmp_path)
+    text = RECIPE.format(foreign=json.dumps(FOREIGN[:-1]).replace("{", "{{")[:-1] + '\\U000e0041"')
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "small.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_command_prints_what_others_hid(rmem, foreign, command):
+    ended = rmem(*command)
+    assert ended.code == 0
+    assert not set(HIDDEN.replace("[31m", "")) & set(ended.out + ended.err)
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "small"], ["report", "small"]], ids=" ".join)
+def test_it_is_spelled_out_and_markup_means_itself(rmem, foreign, command):
+    out = rmem(*command).out
+    assert ESCAPED in out
+    assert "A[bold red]b[/]" in out
+
+
+@pytest.mark.parametrize("command", [["list", "--json"], ["show", "small", "--json"]], ids=" ".join)
+def test_json_has_the_text_itself_in_escapes(rmem, foreign, command):
+    assert FOREIGN in json.dumps(json.loads(rmem(*command).out), ensure_ascii=False).replace(
+        "\\u001b", "\x1b"
+    ).replace("\\u0007", "\x07")
+
+
+def test_a_message_about_a_recipe_shows_what_is_hidden(rmem, foreign, tmp_path):
+    (tmp_path / "bad.yaml").write_text('name: bad\n"\\e[31mkey\\u202e": 1\n', encoding="utf-8")
+    ended = rmem("validate", "bad.yaml")
+    assert ended.code == 2
+    assert r"\x1b[31mkey\u202e: unknown key" in ended.err
+    assert not {"\x1b", "\u202e"} & set(ended.err)
+
+
+def test_a_matrix_cell_is_shown_in_plans_and_progress(rmem, foreign, tmp_path):
+    path = tmp_path / "recipes" / "small.yaml"
+    path.write_text(path.read_text() + 'matrix: {task.length: ["\\e[31m\\u202e"]}\n')
+    ended = rmem("validate", "small")
+    assert ended.code == 2
+    assert not {"\x1b", "\u202e"} & set(ended.err)

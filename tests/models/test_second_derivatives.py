@@ -1,0 +1,54 @@
+"""A product of a core's Hessian with a vector is what finite differences of its gradient give."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
+from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.rmt import RMT
+from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.cores.transformer_xl import TransformerXL
+from rmem_cli.ops.native import build
+
+# Otherwise some gradients are weakened or held back, and those of no function.
+WHOLE = {"embedding_gradient": 1.0, "next_write_gradient": True}
+CORES = {
+    "rum, lambda 0": lambda: RUM(3, 5, eta=1.0),
+    "rum, lambda 1": lambda: RUM(3, 5, lambda_=1, layers=2),
+    "gated lstm": lambda: GatedLSTM(3, 5, layers=2),
+    "gated gru": lambda: GatedGRU(3, 5),
+    "transformer-xl": lambda: TransformerXL(8, 8, layers=2, heads=2),
+    "rmt": lambda: RMT(8, 8, memory_tokens=2, heads=2, layers=2),
+    "associative rmt": lambda: RMT(8, 8, memory_tokens=2, heads=2, memory_kind="associative"),
+    "pre-norm rmt": lambda: PreNormRMT(8, 8, memory_tokens=2, heads=2, layers=2, segment_length=4, **WHOLE),
+}
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_a_hessian_vector_product_is_right(name, monkeypatch):
+    monkeypatch.setattr(build, "available", lambda family: False)
+    torch.manual_seed(0)
+    core = CORES[name]().double()
+    x = torch.randn(2, 4, core.input_size, dtype=torch.float64)
+    weights = [each for each in core.parameters() if each.requires_grad]
+    directions = [torch.randn_like(each) for each in weights]
+
+    def gradients(create_graph=False):
+        first, state = core(x)
+        second, _ = core(x, state)
+        loss = first.square().sum() + second.sum()
+        return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
+
+    def moved(step):
+        with torch.no_grad():
+            for weight, direction in zip(weights, directions, strict=True):
+                weight.add_(step * direction)
+        return gradients()
+
+    with sdpa_kernel(SDPBackend.MATH):
+        along = sum((a * b).sum() for a, b in zip(gradients(create_graph=True), directions, strict=True))
+        product = torch.autograd.grad(along, weights, materialize_grads=True)
+        ahead, behind = moved(1e-6), moved(-2e-6)
+    slopes = [(a - b) / 2e-6 for a, b in zip(ahead, behind, strict=True)]
+    torch.testing.assert_close(list(product), slopes, rtol=1e-6, atol=1e-6)
