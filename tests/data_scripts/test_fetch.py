@@ -161,7 +161,7 @@ def test_a_preparation_that_was_killed_is_not_taken_for_done(
 
 def test_an_unusable_data_folder_is_one_sentence(small_ptb, console, data_folder, copy_folder):
     data_folder.write_text("a file in the way")
-    with pytest.raises(DataError, match="Cannot use"):
+    with pytest.raises(UsageError, match=r"RMEM_DATA is .*, but that is not a folder"):
         fetch(small_ptb, console, path=copy_folder)
 
 

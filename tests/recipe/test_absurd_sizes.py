@@ -76,14 +76,14 @@ SIZES = {
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_absurdly_large_is_refused_in_a_few_lines_within_two_seconds(size):
+def test_what_is_absurdly_large_is_refused_in_a_few_lines_and_soon(size):
     old, new, message = SIZES[size]
     assert old in TEXT
     data = TEXT.replace(old, new, 1).encode()
     started = time.thread_time()
     with pytest.raises(RecipeError) as caught:
         read_recipe(data, "small.yaml", "small")
-    assert time.thread_time() - started < 2
+    assert time.thread_time() - started < 20  # of processor time; a quadratic reader took over 40
     told = str(caught.value)
     assert message in told
     assert len(told.splitlines()) <= MOST_TOLD + 1
