@@ -84,11 +84,12 @@ def check_segment(segment: Batch, like: Batch, symbols: int, classes: int) -> No
             raise ValueError(f"{name} are not symbols")
 
 
-def check_numbers(name: str, saved: Any, own: Mapping[str, Any]) -> None:
-    """As many numbers of the same names and types, none of them undefined."""
+def check_numbers(name: str, saved: Any, own: Mapping[str, Any], most: int) -> None:
+    """As many numbers of the same names and types, none undefined; whole ones count up to `most`."""
     _check_names(name, saved, own)
     for key, value in saved.items():
-        if type(value) is not type(own[key]) or math.isnan(value):
+        possible = type(value) is type(own[key]) and not math.isnan(value)
+        if not possible or (type(value) is int and not 0 <= value <= most):
             raise ValueError(f"{name} {key} is not a number that it can be")
 
 

@@ -256,6 +256,8 @@ def change_segment(make):
 
 
 FORGED_SEGMENTS = {
+    "a schedule that was reduced less than never": put("schedule", "reductions", -1),
+    "a schedule that was reduced more often than there were steps": put("schedule", "reductions", 1000),
     "a state of other shapes": put("state", "h", torch.zeros(3, 1, 8)),
     "no state where one is carried": put("state", None),
     "more segments": lambda _, state: state["backprop"]["past"].extend(state["backprop"]["past"] * 2),

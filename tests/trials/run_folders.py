@@ -128,7 +128,9 @@ def damage_bytes(path: Path, source: random.Random) -> str:
 
 def damage_value(value: Any, source: random.Random) -> Any:
     """Another value in the place of one."""
-    others: list[Any] = [None, "x", -1, 10**9, 2.5, float("nan"), [], {}, torch.zeros(2, 3), True]
+    others: list[Any] = [None, "x", -1, 10**9, float("nan"), [], {}, torch.zeros(2, 3), True]
+    if not isinstance(value, float):  # a number that could be the right one cannot be told from it
+        others.append(2.5)
     if isinstance(value, torch.Tensor):
         others += [
             value.double(),
