@@ -9,6 +9,7 @@ from rmem_cli.recipe.document import Node, read_value
 from rmem_cli.recipe.problems import Place, Problem, RecipeError, closest
 
 SECTIONS = ("task", "model", "optimizer", "schedule", "train", "eval", "seeds", "matrix")
+EVERY_PROTOCOL = ("eval", "*")
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Override:
     """One field to change.
 
     Attributes:
-        path: The parts of the dotted path; a protocol of `eval` is addressed by its name.
+        path: The parts of the dotted path; a protocol of `eval` is addressed by its name, every one by `*`.
         node: The new value.
         place: Where the path was written.
     """
@@ -98,7 +99,8 @@ def apply_overrides(
 ) -> tuple[Node, list[Dropped]]:
     """Apply one layer of overrides; their order in the file does not matter.
 
-    Whole replacements come before changes inside them, and a kind before the fields of that kind.
+    Whole replacements come before changes inside them, a kind before the fields of that kind, and every
+    protocol (`eval.*`) before a named one.
 
     Args:
         tree: The experiment so far.
@@ -109,12 +111,17 @@ def apply_overrides(
         The new tree, and the fields dropped by changes of a kind.
     """
     dropped: list[Dropped] = []
-    for override in sorted(overrides, key=lambda o: (len(o.path), o.path[-1] != "kind")):
+    for override in sorted(overrides, key=_precedence):
         try:
             tree = _assign(tree, (), override, dropped)
         except RecipeError as error:
             problems += error.problems
     return tree, dropped
+
+
+def _precedence(override: Override) -> tuple[int, bool, bool]:
+    path = override.path
+    return len(path), path[-1] != "kind", path[:2] != EVERY_PROTOCOL
 
 
 def _assign(node: Node, walked: tuple[str, ...], override: Override, dropped: list[Dropped]) -> Node:
@@ -135,8 +142,13 @@ def _assign(node: Node, walked: tuple[str, ...], override: Override, dropped: li
 
 
 def _assign_protocol(node: Node, name: str, override: Override, dropped: list[Dropped]) -> Node:
-    """The list of protocols with the one of this name changed."""
+    """The list of protocols with the one of this name changed, or all of them."""
     names = [item.fields["name"].value if "name" in item.fields else None for item in node.items]
+    if override.path[:2] == EVERY_PROTOCOL:
+        if len(override.path) == 2:
+            raise override.problem("* stands for every protocol; name the field to change in each of them")
+        items = [_assign(item, ("eval", name), override, dropped) for item in node.items]
+        return Node(items, node.place, layer=node.layer)
     if name not in names:
         known = [str(known) for known in names if known]
         raise override.problem(f"no evaluation protocol is called {name!r}; {closest(name, known)}")

@@ -120,6 +120,24 @@ def test_every_result_that_was_up_to_date_still_is(store: ResultStore, recipes: 
     assert locked - {key for recipe in recipes for key in up_to_date_keys(recipe, store)} == set()
 
 
+def test_what_has_no_result_draws_its_generated_examples_by_number(
+    store: ResultStore, recipes: list[Recipe]
+) -> None:
+    with_results = {(row.experiment, row.row) for name in store.experiments() for row in store.read(name)}
+    by_batch = [
+        (spec.experiment, spec.scale, spec.row)
+        for recipe in recipes
+        for scale in recipe.scales
+        for resolved in recipe.resolve(scale, [row.id for row in recipe.rows_at(scale)])
+        for spec in resolved.specs(recipe.name)[:1]
+        if spec.settings.task.generated and not getattr(spec.settings.task, "prepared", False)
+        if (recipe.name, spec.row) not in with_results
+        for draws in (*spec.settings.eval, spec.settings.train.validation)
+        if draws is not None and draws.examples_drawn != "by_number"
+    ]
+    assert by_batch == []
+
+
 def _key(line: Line) -> tuple[str, ...]:
     return tuple(line[name] for name in RESULT_KEY)
 

@@ -61,6 +61,17 @@ def test_a_protocol_is_addressed_by_its_name(recipe: Recipe) -> None:
     assert spec.protocol_task(spec.protocol("test")) == spec.settings.task
 
 
+def test_a_star_addresses_every_protocol_and_a_name_goes_before_it(recipe: Recipe) -> None:
+    for sets in (
+        ("eval.long.batch_size=7", "eval.*.batch_size=5"),
+        ("eval.*.batch_size=5", "eval.long.batch_size=7"),
+    ):
+        spec = one(recipe, "rum", "cpu", *sets)
+        assert [protocol.batch_size for protocol in spec.settings.eval] == [5, 7]
+    spec = one(recipe, "rum", "cpu", "eval.*.task.length=60")
+    assert [protocol.task for protocol in spec.settings.eval] == [{"length": 60}, {"length": 60}]
+
+
 def test_changing_only_the_kind_keeps_what_is_common_and_records_what_is_dropped(recipe: Recipe) -> None:
     resolved = recipe.resolve(rows=["lstm"])[0]
     assert core(resolved.specs("x")[0]) == {
@@ -247,6 +258,8 @@ def test_a_field_of_the_matrix_cannot_be_set_to_one_value(text: str, read: Read,
             "eval.tset.examples=4",
             "--set eval.tset.examples=4: no evaluation protocol is called 'tset'; did you mean 'test'?",
         ),
+        ("eval.*=4", "--set eval.*=4: * stands for every protocol; name the field to change in each of them"),
+        ("eval.*.exmples=4", "--set eval.*.exmples=4: unknown key; did you mean 'examples'?"),
         ("eval.long.task.length=5", "--set eval.long.task.length=5: must be a multiple of 2, not 5"),
         ("model.core.hidden_size=-5", "--set model.core.hidden_size=-5: must be greater than 0, not -5"),
         (
