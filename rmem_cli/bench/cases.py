@@ -11,7 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.cores.gated_layers import GateDesign, GatedLSTMLayer
+from rmem_cli.models.config import EmbeddingSettings
+from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
+from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings, RUMSettings
 from rmem_cli.models.cores.rum import RUM
 from rmem_cli.models.sequence import SequenceModel, build_model
 from rmem_cli.ops.attention import fast as fast_attention
@@ -24,7 +26,7 @@ from rmem_cli.ops.native import build
 from rmem_cli.ops.rotation import fast as fast_rotation
 from rmem_cli.ops.rotation import native as native_rotation
 from rmem_cli.ops.rotation import reference as reference_rotation
-from rmem_cli.recipe.registry import BACKPROP, CORES, ENCODERS
+from rmem_cli.recipe.registry import BACKPROP
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.training.backprop import TrainingStep, build_backprop
 
@@ -144,25 +146,29 @@ def _check_forms(forms: list[str]) -> None:
             raise UsageError(f"no case has a form {form!r}; there are {', '.join(known)}")
 
 
+def _lstm_settings(gate: Any, coupled: bool, hidden_size: int) -> GatedLSTMSettings:
+    return GatedLSTMSettings(hidden_size=hidden_size, gate=gate, coupled_input_gate=coupled)
+
+
 def _lstm_step(gate: Any, coupled: bool, size: Size, form: str) -> Step:
     x = torch.randn(size.batch, size.time, size.inputs)
     if form == _TORCH:
         module = nn.LSTM(size.inputs, size.hidden, batch_first=True)
         return partial(_gradients, module, lambda: module(x)[0])
-    layer = GatedLSTMLayer(size.inputs, size.hidden, GateDesign(gate, coupled))
+    layer = GatedLSTMLayer(size.inputs, _lstm_settings(gate, coupled, size.hidden))
     zero = torch.zeros(size.batch, size.hidden)
     run = _GATES[form].gated_lstm
     return partial(_gradients, layer, lambda: run(x, zero, zero, layer.weights(), layer.options).hidden)
 
 
 def _lstm_flops(gate: Any, coupled: bool, size: Size) -> float:
-    rows = len(GatedLSTMLayer(1, 1, GateDesign(gate, coupled)).blocks) * size.hidden
+    rows = len(GatedLSTMLayer(1, _lstm_settings(gate, coupled, 1)).blocks) * size.hidden
     return size.time * size.batch * rows * (6.0 * size.hidden + 4.0 * size.inputs)
 
 
 def _rum_step(lambda_: Any, size: Size, form: str) -> Step:
     x = torch.randn(size.batch, size.time, size.inputs)
-    rum = RUM(size.inputs, size.hidden, lambda_=lambda_)
+    rum = RUM(size.inputs, RUMSettings(hidden_size=size.hidden, **{"lambda": lambda_}))
     layer: Any = rum.layers[0]
     state = rum.initial_state(size.batch)
     operands = x, state["hidden.0"], state.get("memory.0")
@@ -230,8 +236,8 @@ def _segments_step(core: dict[str, Any], size: Size, form: str) -> Step:
 
 def _language_model(core: dict[str, Any], size: Size) -> SequenceModel:
     core = core | {"hidden_size": size.hidden, "segment_length": _SEGMENT_LENGTH}
-    encoder = ENCODERS.settings("embedding")(kind="embedding", size=size.hidden)  # type: ignore[call-arg]
-    settings = ModelSettings(encoder=encoder, core=CORES.settings(core["kind"])(**core))
+    encoder = EmbeddingSettings(size=size.hidden)
+    settings = ModelSettings.model_validate({"encoder": encoder, "core": core})
     model = build_model(settings, _SYMBOLS, _SYMBOLS)
     return model.train()
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rmem_cli.data_scripts.dataset import Dataset
-    from rmem_cli.tasks.config import TaskSettings
 
 _MOST_LISTED = 8
 
@@ -174,7 +173,7 @@ def _recipes_by_data_set() -> dict[str, list[str]]:
             runs = load_recipe(name).runs()
         except UsageError:
             continue
-        tasks = [cast("TaskSettings", run.settings.task) for run in runs]
+        tasks = [run.settings.task for run in runs]
         for data_set in sorted({data_set for task in tasks for data_set, _ in task.data_sets()}):
             users.setdefault(data_set, []).append(name)
     return users

@@ -85,11 +85,9 @@ def _published(resolved: "Resolved") -> list[str]:
 
 def _train_hash(spec: "RunSpec") -> tuple[str | None, str]:
     """The hash, or None and why there is none: it covers the data, which may not be here yet."""
-    from typing import cast
-
-    from rmem_cli.tasks.config import TaskSettings
+    from rmem_cli.data.identity import data_hash
 
     try:
-        return spec.train_hash(cast("TaskSettings", spec.settings.task).data_hash()), ""
+        return spec.train_hash(data_hash(spec.settings.task.data_sets())), ""
     except DataError as error:
         return None, str(error)

@@ -116,14 +116,9 @@ def _tell_unprepared(specs: "list[RunSpec]") -> None:
     from rmem_cli.data.known_sizes import UNPREPARED
     from rmem_cli.data.prepared import open_prepared
 
-    for name, form in sorted({each for spec in specs for each in _data_sets(spec)}):
+    for name, form in sorted({each for spec in specs for each in spec.settings.task.data_sets()}):
         if open_prepared(name, form).data_hash == UNPREPARED:
             typer.echo(f"{name} ({form}) is not here; its known size will do for a plan", err=True)
-
-
-def _data_sets(spec: "RunSpec") -> list[tuple[str, str]]:
-    sets: list[tuple[str, str]] = spec.settings.task.data_sets()  # type: ignore[attr-defined]
-    return sets
 
 
 def _print_tables(

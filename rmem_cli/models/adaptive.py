@@ -1,6 +1,5 @@
 """Adaptive input and softmax: frequent symbols get wide vectors, rare ones narrow vectors or later turns."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -21,21 +20,27 @@ class ClusterTables(nn.Module):
     Args:
         symbols: How many symbols there are, the most frequent first.
         size: Width of the vectors of the first cluster.
-        cutoffs: First symbol of every cluster but the first.
-        divisor: See above.
-        initial_std: Standard deviation of the first values.
+        settings: Cutoffs, divisor and first values.
+        where: What the recipe calls the cutoffs.
 
     Raises:
-        ValueError: The cutoffs do not rise, or leave no symbol to the last cluster.
+        UsageError: The last cluster has no symbol.
     """
 
     def __init__(
-        self, symbols: int, size: int, cutoffs: Sequence[int], divisor: int, initial_std: float
+        self,
+        symbols: int,
+        size: int,
+        settings: AdaptiveEmbeddingSettings | AdaptiveSoftmaxSettings,
+        where: str,
     ) -> None:
         super().__init__()
+        cutoffs, divisor = settings.cutoffs, settings.divisor
+        if cutoffs and cutoffs[-1] >= symbols:
+            raise UsageError(
+                f"{where} are {list(cutoffs)}, and there are {symbols:,} symbols; the last must be below that"
+            )
         self.ends = (0, *cutoffs, symbols)
-        if any(start >= end for start, end in pairwise(self.ends)):
-            raise ValueError(f"cutoffs {list(cutoffs)} must rise, and stay below the {symbols} symbols")
         self.divisor = divisor
         self.widths = [size // divisor**cluster for cluster in range(self.clusters)]
         shapes = [(symbols, size)]
@@ -43,7 +48,9 @@ class ClusterTables(nn.Module):
             shapes = [
                 (end - start, width) for (start, end), width in zip(self.spans(), self.widths, strict=True)
             ]
-        self.tables = nn.ParameterList(torch.empty(shape).normal_(std=initial_std) for shape in shapes)
+        self.tables = nn.ParameterList(
+            torch.empty(shape).normal_(std=settings.initial_std) for shape in shapes
+        )
 
     @property
     def clusters(self) -> int:
@@ -66,42 +73,24 @@ class AdaptiveEmbedding(nn.Module):
 
     Args:
         symbols: How many symbols there are, the most frequent first.
-        size: Width of the vectors.
-        embedding_size: Width of the table of the most frequent symbols; None: `size`.
-        cutoffs: First symbol of every cluster but the first.
-        divisor: Tables get this many times narrower from cluster to cluster; 1 makes them one table.
-        initial_std: Standard deviation of the tables' first values.
-        projection_std: Standard deviation of the linear maps' first values.
+        settings: All options.
+
+    Raises:
+        UsageError: The last cluster has no symbol.
 
     Source: Baevski and Auli 2019; options and initialisation of the code of Dai et al. 2019. There, the
     vectors are also multiplied by the root of `size`: here the core does that, to whatever encoder.
     """
 
-    def __init__(
-        self,
-        symbols: int,
-        size: int,
-        *,
-        embedding_size: int | None = None,
-        cutoffs: Sequence[int] = (),
-        divisor: int = 1,
-        initial_std: float = 0.02,
-        projection_std: float = 0.01,
-    ) -> None:
+    def __init__(self, symbols: int, settings: AdaptiveEmbeddingSettings) -> None:
         super().__init__()
-        self.output_size = size
-        width = size if embedding_size is None else embedding_size
-        self.tables = ClusterTables(symbols, width, cutoffs, divisor, initial_std)
-        widths = self.tables.widths if divisor > 1 else [width] * (width != size)
+        self.output_size = size = settings.size
+        width = settings.width_of_table
+        self.tables = ClusterTables(symbols, width, settings, "model.encoder.cutoffs")
+        widths = self.tables.widths if settings.divisor > 1 else [width] * (width != size)
         self.projections = nn.ParameterList(
-            torch.empty(size, width).normal_(std=projection_std) for width in widths
+            torch.empty(size, width).normal_(std=settings.projection_std) for width in widths
         )
-
-    @classmethod
-    def from_settings(cls, settings: AdaptiveEmbeddingSettings, symbols: int) -> "AdaptiveEmbedding":
-        """The encoder that a recipe describes."""
-        fields = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
-        return cls(symbols, **fields)
 
     def projection(self, cluster: int) -> Tensor | None:
         """The map `[size, width]` of a cluster; None if its vectors are as wide as they should be."""
@@ -132,16 +121,12 @@ class AdaptiveSoftmax(nn.Module):
     Args:
         input_size: Width of the core's outputs.
         classes: How many classes there are, the most frequent first.
-        encoder: The embedding whose tables, cutoffs and divisor it shares; None: it has its own.
-        size: Width of its own first table; None: `input_size`.
-        cutoffs: Its own cutoffs.
-        divisor: Its own divisor.
-        tie_projections: Whether each cluster shares the encoder's linear map too; those left out do not.
-        initial_std: Standard deviation of its tables' first values.
-        projection_std: Standard deviation of its linear maps' first values.
+        settings: All options.
+        encoder: The model's; where the settings tie the head to it, tables, cutoffs and divisor are shared.
 
     Raises:
-        ValueError: The encoder has not as many symbols as there are classes.
+        UsageError: The last cluster has no class; or the head is tied to an encoder that is not adaptive, or
+            has not as many symbols as there are classes.
 
     Source: Grave et al. 2017; options and initialisation of the code of Dai et al. 2019, which counts the
     clusters' own logits backwards (cluster i has the i-th from the end) and returns losses out of order.
@@ -151,56 +136,30 @@ class AdaptiveSoftmax(nn.Module):
         self,
         input_size: int,
         classes: int,
-        *,
-        encoder: AdaptiveEmbedding | None = None,
-        size: int | None = None,
-        cutoffs: Sequence[int] = (),
-        divisor: int = 1,
-        tie_projections: Sequence[bool] = (),
-        initial_std: float = 0.02,
-        projection_std: float = 0.01,
+        settings: AdaptiveSoftmaxSettings,
+        encoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.own = None
-        if encoder is None:
-            self.own = ClusterTables(classes, size or input_size, cutoffs, divisor, initial_std)
-        elif encoder.tables.ends[-1] != classes:
-            raise ValueError(
-                f"the {encoder.tables.ends[-1]} symbols of the encoder are not the {classes} classes"
-            )
         # In a tuple, so that the encoder's weights are registered once, with the encoder.
-        self._encoder: tuple[AdaptiveEmbedding, ...] = () if encoder is None else (encoder,)
+        self._encoder: tuple[AdaptiveEmbedding, ...] = ()
+        if settings.tied:
+            self._encoder = (_tied_to(encoder, classes),)
+        else:
+            size = settings.size or input_size
+            self.own = ClusterTables(classes, size, settings, "model.head.cutoffs")
         tables = self.tables
-        self._tied = [*tie_projections, *[False] * tables.clusters][: tables.clusters]
+        self._tied = [*settings.tie_projections, *[False] * tables.clusters][: tables.clusters]
         self.projections = nn.ParameterDict()
         for cluster, width in enumerate(tables.widths):
             needed = tables.divisor > 1 or width != input_size
-            if needed and (encoder is None or not self._tied[cluster]):
-                first = torch.empty(input_size, width).normal_(std=projection_std)
+            if needed and not (self._encoder and self._tied[cluster]):
+                first = torch.empty(input_size, width).normal_(std=settings.projection_std)
                 self.projections[str(cluster)] = nn.Parameter(first)
         self.bias = nn.Parameter(torch.zeros(classes))
         self.cluster_weight = nn.Parameter(torch.empty(tables.clusters - 1, tables.widths[0]))
-        nn.init.normal_(self.cluster_weight, std=initial_std)
+        nn.init.normal_(self.cluster_weight, std=settings.initial_std)
         self.cluster_bias = nn.Parameter(torch.zeros(tables.clusters - 1))
-
-    @classmethod
-    def from_settings(
-        cls, settings: AdaptiveSoftmaxSettings, input_size: int, classes: int, encoder: nn.Module
-    ) -> "AdaptiveSoftmax":
-        """The head that a recipe describes.
-
-        Raises:
-            UsageError: It is tied, and the encoder is not adaptive.
-        """
-        names = set(type(settings).model_fields) - {"kind", "tied"}
-        fields = {name: getattr(settings, name) for name in names}
-        if not settings.tied:
-            return cls(input_size, classes, **fields)
-        if not isinstance(encoder, AdaptiveEmbedding):
-            raise UsageError(
-                "a tied adaptive head needs an adaptive encoder; set model.encoder.kind to adaptive"
-            )
-        return cls(input_size, classes, encoder=encoder, **fields)
 
     @property
     def tables(self) -> ClusterTables:
@@ -252,6 +211,19 @@ class AdaptiveSoftmax(nn.Module):
         else:
             projection = self.projections.get(str(cluster))
         return y if projection is None else product(y, projection)
+
+
+def _tied_to(encoder: nn.Module | None, classes: int) -> AdaptiveEmbedding:
+    """The encoder that a head shares its tables with."""
+    if not isinstance(encoder, AdaptiveEmbedding):
+        raise UsageError("a tied adaptive head needs an adaptive encoder; set model.encoder.kind to adaptive")
+    symbols = encoder.tables.ends[-1]
+    if symbols != classes:
+        raise UsageError(
+            f"a tied adaptive head shares the vectors of {symbols:,} symbols with the encoder, and the task "
+            f"has {classes:,} classes; set model.head.tied to false, or leave model.head out"
+        )
+    return encoder
 
 
 def _rows_between(symbols: Tensor, start: int, end: int) -> Tensor:

@@ -1,30 +1,12 @@
-"""Settings of encoders and heads."""
+"""Settings of encoders and heads; see each implementation for the mathematics."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rmem_cli.recipe.settings import Component
-
-
-class EncoderSettings(Component):
-    """What every encoder declares.
-
-    Attributes:
-        reads: Whether it reads symbols, or features: several numbers at each step.
-    """
-
-    reads: ClassVar[Literal["symbols", "features"]] = "symbols"
-
-
-class HeadSettings(Component):
-    """What every head declares.
-
-    Attributes:
-        predicts: Whether it predicts classes or numbers.
-    """
-
-    predicts: ClassVar[Literal["classes", "numbers"]] = "classes"
+from rmem_cli.recipe.kinds import EncoderSettings, HeadSettings
 
 
 class OneHotSettings(EncoderSettings):
@@ -120,9 +102,28 @@ class RegressionSettings(HeadSettings):
     kind: Literal["regression"] = "regression"
 
 
+def check_clusters(cutoffs: Sequence[int], divisor: int, width: int | None) -> None:
+    """Raise ValueError where a cluster would have no symbol, or vectors of no width (None: any width)."""
+    if any(first >= second for first, second in pairwise(cutoffs)):
+        raise ValueError(f"cutoffs {list(cutoffs)} must rise, for each begins a cluster")
+    narrowest = divisor ** len(cutoffs)
+    if width is not None and width < narrowest:
+        raise ValueError(
+            f"divisor {divisor} leaves no width to the last of {len(cutoffs) + 1} clusters, whose vectors "
+            f"are {narrowest} times narrower than {width}; make it smaller"
+        )
+
+
 class AdaptiveEmbeddingSettings(EncoderSettings):
-    """Vectors that may be narrower for rarer symbols; `rmem_cli.models.adaptive.AdaptiveEmbedding` explains
-    each field.
+    """A learned vector for each symbol; rarer ones may have narrower ones that a linear map widens.
+
+    Attributes:
+        size: Width of the vectors.
+        embedding_size: Width of the table of the most frequent symbols; None: `size`.
+        cutoffs: First symbol of every cluster but the first.
+        divisor: Tables get this many times narrower from cluster to cluster; 1 makes them one table.
+        initial_std: Standard deviation of the tables' first values.
+        projection_std: Standard deviation of the linear maps' first values.
     """
 
     implementation: ClassVar[str] = "rmem_cli.models.adaptive:AdaptiveEmbedding"
@@ -135,12 +136,28 @@ class AdaptiveEmbeddingSettings(EncoderSettings):
     initial_std: PositiveFloat = 0.02
     projection_std: PositiveFloat = 0.01
 
+    @property
+    def width_of_table(self) -> int:
+        """Width of the table of the most frequent symbols, given or by default."""
+        return self.size if self.embedding_size is None else self.embedding_size
+
+    @model_validator(mode="after")
+    def _clusters_have_symbols_and_width(self) -> Self:
+        check_clusters(self.cutoffs, self.divisor, self.width_of_table)
+        return self
+
 
 class AdaptiveSoftmaxSettings(HeadSettings):
-    """A softmax in clusters; `rmem_cli.models.adaptive.AdaptiveSoftmax` explains each field.
+    """A softmax over the most frequent classes and the other clusters, and one within each cluster.
 
     Attributes:
         tied: Whether tables, cutoffs and divisor are those of the encoder, which must be adaptive.
+        size: Width of its own first table; None: as wide as the core's outputs.
+        cutoffs: First class of every cluster of its own but the first.
+        divisor: Its own tables get this many times narrower from cluster to cluster.
+        tie_projections: Whether each cluster shares the encoder's linear map too; those left out do not.
+        initial_std: Standard deviation of its tables' first values.
+        projection_std: Standard deviation of its linear maps' first values.
     """
 
     implementation: ClassVar[str] = "rmem_cli.models.adaptive:AdaptiveSoftmax"
@@ -160,4 +177,9 @@ class AdaptiveSoftmaxSettings(HeadSettings):
             raise ValueError("size, cutoffs and divisor are the encoder's where tied is true; leave them out")
         if not self.tied and any(self.tie_projections):
             raise ValueError("tie_projections needs tied to be true")
+        return self
+
+    @model_validator(mode="after")
+    def _clusters_have_symbols_and_width(self) -> Self:
+        check_clusters(self.cutoffs, self.divisor, self.size)
         return self

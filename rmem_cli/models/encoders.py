@@ -19,18 +19,14 @@ class OneHot(nn.Module):
 
     Args:
         symbols: How many symbols there are; the width of the vectors.
+        settings: Nothing but the kind.
     """
 
-    def __init__(self, symbols: int) -> None:
+    def __init__(self, symbols: int, settings: OneHotSettings) -> None:
+        del settings
         super().__init__()
         self.output_size = symbols
         self.register_buffer("_dtype", torch.empty(0), persistent=False)
-
-    @classmethod
-    def from_settings(cls, settings: OneHotSettings, symbols: int) -> "OneHot":
-        """The encoder that a recipe describes."""
-        del settings  # it has no fields but its kind
-        return cls(symbols)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time]` whole numbers to `[batch, time, symbols]`."""
@@ -43,21 +39,15 @@ class Embedding(nn.Module):
 
     Args:
         symbols: How many symbols there are.
-        size: Width of the vectors.
-        initializer: `normal` (standard deviation 1) or `orthogonal`.
+        settings: All options.
     """
 
-    def __init__(self, symbols: int, size: int, initializer: str = "normal") -> None:
+    def __init__(self, symbols: int, settings: EmbeddingSettings) -> None:
         super().__init__()
-        self.output_size = size
-        self.table = nn.Embedding(symbols, size)
-        if initializer == "orthogonal":
+        self.output_size = settings.size
+        self.table = nn.Embedding(symbols, settings.size)
+        if settings.initializer == "orthogonal":
             orthogonal_(self.table.weight)
-
-    @classmethod
-    def from_settings(cls, settings: EmbeddingSettings, symbols: int) -> "Embedding":
-        """The encoder that a recipe describes."""
-        return cls(symbols, settings.size, settings.initializer)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time]` whole numbers to `[batch, time, size]`."""
@@ -70,17 +60,13 @@ class Features(nn.Module):
 
     Args:
         features: How many each step has.
+        settings: Nothing but the kind.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, settings: FeaturesSettings) -> None:
+        del settings
         super().__init__()
         self.output_size = features
-
-    @classmethod
-    def from_settings(cls, settings: FeaturesSettings, features: int) -> "Features":
-        """The encoder that a recipe describes."""
-        del settings  # it has no fields but its kind
-        return cls(features)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time, features]` to the same."""
@@ -92,18 +78,13 @@ class LinearEncoder(nn.Module):
 
     Args:
         features: How many each step has.
-        size: Width of what it gives.
+        settings: All options.
     """
 
-    def __init__(self, features: int, size: int) -> None:
+    def __init__(self, features: int, settings: LinearEncoderSettings) -> None:
         super().__init__()
-        self.output_size = size
-        self.linear = Linear(features, size)
-
-    @classmethod
-    def from_settings(cls, settings: LinearEncoderSettings, features: int) -> "LinearEncoder":
-        """The encoder that a recipe describes."""
-        return cls(features, settings.size)
+        self.output_size = settings.size
+        self.linear = Linear(features, settings.size)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time, features]` to `[batch, time, size]`."""

@@ -14,47 +14,25 @@ class LinearHead(nn.Module):
     Args:
         input_size: Width of the core's outputs.
         classes: How many classes there are.
-        hidden_size: Units of a layer of rectified linear units before the logits; None: no such layer.
-        initializer: Of the kernel: `uniform` (torch's own), `xavier` or `orthogonal`.
-        bias_initial: First value of the biases; None keeps torch's own initialisation.
-        dropout: Probability of dropping a unit of the hidden layer, in training.
+        settings: All options.
+        encoder: Of the model; it shares nothing with it.
     """
 
     def __init__(
-        self,
-        input_size: int,
-        classes: int,
-        initializer: str = "uniform",
-        bias_initial: float | None = None,
-        *,
-        hidden_size: int | None = None,
-        dropout: float = 0.0,
+        self, input_size: int, classes: int, settings: LinearHeadSettings, encoder: nn.Module | None = None
     ) -> None:
         super().__init__()
-        self.dropout = dropout
+        del encoder
+        hidden_size = settings.hidden_size
+        self.dropout = settings.dropout
         self.hidden = None if hidden_size is None else Linear(input_size, hidden_size)
         self.linear = Linear(hidden_size or input_size, classes)
-        if initializer == "xavier":
+        if settings.initializer == "xavier":
             nn.init.xavier_uniform_(self.linear.weight)
-        elif initializer == "orthogonal":
+        elif settings.initializer == "orthogonal":
             orthogonal_(self.linear.weight)
-        if bias_initial is not None:
-            nn.init.constant_(self.linear.bias, bias_initial)
-
-    @classmethod
-    def from_settings(
-        cls, settings: LinearHeadSettings, input_size: int, classes: int, encoder: nn.Module
-    ) -> "LinearHead":
-        """The head that a recipe describes."""
-        del encoder  # it shares nothing with it
-        return cls(
-            input_size,
-            classes,
-            settings.initializer,
-            settings.bias_initial,
-            hidden_size=settings.hidden_size,
-            dropout=settings.dropout,
-        )
+        if settings.bias_initial is not None:
+            nn.init.constant_(self.linear.bias, settings.bias_initial)
 
     def logits(self, y: Tensor) -> Tensor:
         """`[..., input_size]` to `[..., classes]`."""
@@ -75,19 +53,17 @@ class Regression(nn.Module):
 
     Args:
         input_size: Width of the core's outputs.
+        classes: 1, for there is one number.
+        settings: Nothing but the kind.
+        encoder: Of the model; it shares nothing with it.
     """
 
-    def __init__(self, input_size: int) -> None:
+    def __init__(
+        self, input_size: int, classes: int, settings: RegressionSettings, encoder: nn.Module | None = None
+    ) -> None:
         super().__init__()
+        del classes, settings, encoder
         self.linear = Linear(input_size, 1)
-
-    @classmethod
-    def from_settings(
-        cls, settings: RegressionSettings, input_size: int, classes: int, encoder: nn.Module
-    ) -> "Regression":
-        """The head that a recipe describes."""
-        del settings, classes, encoder  # there is one number, and nothing to choose
-        return cls(input_size)
 
     def prediction(self, y: Tensor) -> Tensor:
         """`[..., input_size]` to `[...]`."""

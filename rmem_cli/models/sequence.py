@@ -14,7 +14,7 @@ from rmem_cli.models.encoders import Embedding, Features, LinearEncoder, OneHot
 from rmem_cli.models.heads import LinearHead, Regression
 from rmem_cli.models.memory_loss import MemoryLoss
 from rmem_cli.models.state import MEMORY, State, put, reset
-from rmem_cli.recipe.registry import ENCODERS, HEADS, import_object
+from rmem_cli.recipe.registry import ENCODERS, HEADS, build, import_object
 from rmem_cli.recipe.schema import ModelSettings
 
 Encoder = OneHot | Embedding | AdaptiveEmbedding | Features | LinearEncoder
@@ -161,11 +161,9 @@ def build_model(
     """
     encoder_settings = settings.encoder or ENCODERS.settings(default_encoder)(kind=default_encoder)
     head_settings = settings.head or HEADS.settings(default_head)(kind=default_head)
-    encoder = import_object(encoder_settings.implementation).from_settings(encoder_settings, symbols)
-    core = import_object(settings.core.implementation).from_settings(settings.core, encoder.output_size)
-    head = import_object(head_settings.implementation).from_settings(
-        head_settings, core.output_size, classes, encoder
-    )
+    encoder = build(encoder_settings, symbols)
+    core = build(settings.core, encoder.output_size)
+    head = import_object(head_settings.implementation)(core.output_size, classes, head_settings, encoder)
     return SequenceModel(
         encoder,
         core,

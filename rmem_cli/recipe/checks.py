@@ -4,16 +4,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
 
-from rmem_cli.recipe.components import Path
+from rmem_cli.recipe.kinds import CoreSettings, TaskSettings
 from rmem_cli.recipe.problems import closest
 from rmem_cli.recipe.registry import ENCODERS, HEADS
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
 from rmem_cli.recipe.settings import Component
 
+Path = tuple[str | int, ...]
 Found = Iterator[tuple[Path, str]]
 
+_EMPTY = "the task has nothing in the split {split!r} with these settings; take another split"
 _NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the data; leave it out"
 
 
@@ -21,7 +22,7 @@ _NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the d
 class Parts:
     """The sections of a run; None where one is not valid by itself."""
 
-    task: Component | None
+    task: TaskSettings | None
     model: ModelSettings | None
     optimizer: Component | None
     schedule: Component | None
@@ -29,28 +30,19 @@ class Parts:
     eval: list[EvalProtocol | None]
 
 
-class _Task(Protocol):
-    """What every task's settings class declares; tasks are above recipes in the import order."""
-
-    metrics: tuple[str, ...]
-    generated: bool
-    feeds_back: bool
-    encoder: str
-    head: str
-
-
-def check_parts(parts: Parts, task_settings: type[Component] | None) -> Found:
+def check_parts(parts: Parts, task: type[TaskSettings] | None) -> Found:
     """Everything that is wrong between valid sections, as path and message.
 
     Args:
         parts: The sections.
-        task_settings: The settings class of the task, known even where the task's fields are not valid.
+        task: The settings class of the task, known even where the task's fields are not valid.
     """
-    task = cast("_Task | None", task_settings)
     if task is not None and parts.model is not None:
         yield from _check_model(task, parts.model)
+        yield from _check_causal(task, parts.model.core, ("model", "core"))
     if parts.train is not None and parts.model is not None:
         yield from _check_published(parts.train.backprop, parts.model.core)
+        yield from _check_pieces(parts.train.backprop, parts.model.core)
     if parts.train is not None:
         yield from _check_duration(task, parts.train)
         yield from _check_validation(task, parts)
@@ -60,7 +52,34 @@ def check_parts(parts: Parts, task_settings: type[Component] | None) -> Found:
             yield from _check_protocol(task, parts.train, protocol, index)
 
 
-def _check_model(task: _Task, model: ModelSettings) -> Found:
+def check_evaluated(
+    parts: Parts, protocol: EvalProtocol, task: Component | None, core: Component | None
+) -> Found:
+    """Everything that is wrong with what a protocol changes, as path below it and message.
+
+    Args:
+        parts: The sections of the run.
+        protocol: One of its protocols.
+        task: The task with its changes; None if it is not valid.
+        core: The core with its changes, likewise.
+    """
+    if isinstance(core, CoreSettings) and parts.model is not None:
+        own, free = parts.model.core, core.free_in_evaluation()
+        for name, field in type(core).model_fields.items():
+            called = field.alias or name
+            if getattr(core, name) != getattr(own, name) and called not in free & own.free_in_evaluation():
+                changeable = ", ".join(sorted(free)) or "nothing"
+                yield (
+                    ("core", called),
+                    f"decides the weights, which are trained; can be changed: {changeable}",
+                )
+        if parts.task is not None:
+            yield from _check_causal(type(parts.task), core, ("core",))
+    if isinstance(task, TaskSettings) and protocol.split in task.empty_splits():
+        yield ("split",), _EMPTY.format(split=protocol.split)
+
+
+def _check_model(task: type[TaskSettings], model: ModelSettings) -> Found:
     """Encoder and head must be of the same sort as those that the task has by default."""
     for name, registry, sort in (("encoder", ENCODERS, "reads"), ("head", HEADS, "predicts")):
         wanted = getattr(registry.settings(getattr(task, name)), sort)
@@ -69,6 +88,54 @@ def _check_model(task: _Task, model: ModelSettings) -> Found:
             fitting = [kind for kind in registry.kinds() if getattr(registry.settings(kind), sort) == wanted]
             message = f"{sort} {given}, and the task needs one that {sort} {wanted}: {', '.join(fitting)}"
             yield ("model", name, "kind"), message
+    yield from _check_tied(task, model)
+    yield from _check_memory_loss(task, model)
+
+
+def _check_tied(task: type[TaskSettings], model: ModelSettings) -> Found:
+    """What a head that shares the encoder's tables asks of it."""
+    if not getattr(model.head, "tied", False):
+        return
+    encoder = model.encoder
+    if (task.encoder if encoder is None else encoder.kind) != "adaptive":
+        yield ("model", "head", "tied"), "needs an adaptive encoder; set model.encoder.kind to adaptive"
+    elif any(getattr(model.head, "tie_projections", [])):
+        size, width = getattr(encoder, "size", None), model.core.output_size
+        if size != width:
+            yield (
+                ("model", "head", "tie_projections"),
+                f"needs outputs of the core, which have {width} units, as wide as the encoder's vectors, "
+                f"which have {size}; make them equal, or leave it out",
+            )
+
+
+def _check_memory_loss(task: type[TaskSettings], model: ModelSettings) -> Found:
+    if model.memory_loss is None:
+        return
+    head = HEADS.settings(task.head) if model.head is None else type(model.head)
+    if getattr(head, "predicts", "classes") != "classes":
+        yield ("model", "memory_loss"), "needs a head that predicts classes; leave it out"
+    if not getattr(model.core, "memory_tokens", 0) or getattr(model.core, "memory_kind", "") == "associative":
+        yield (
+            ("model", "memory_loss"),
+            "needs a core whose memory tokens go from segment to segment, such as rmt with memory_tokens",
+        )
+
+
+def _check_causal(task: type[TaskSettings], core: CoreSettings, path: Path) -> Found:
+    if task.predicts_future and core.reads_ahead:
+        where = (*path, "causal") if "causal" in type(core).model_fields else (*path, "kind")
+        yield where, "reads the whole segment at once, and the task asks for what comes later in it"
+
+
+def _check_pieces(backprop: Component, core: CoreSettings) -> Found:
+    """Pieces that back-propagation cuts must not be longer than the core can read."""
+    length, longest = getattr(backprop, "segment_length", None), core.longest_segment
+    if length is not None and longest is not None and length > longest:
+        yield (
+            ("train", "backprop", "segment_length"),
+            f"is {length}, and the core's absolute positions reach {longest} steps; make it no larger",
+        )
 
 
 def _check_published(backprop: Component, core: Component) -> Found:
@@ -78,7 +145,7 @@ def _check_published(backprop: Component, core: Component) -> Found:
             yield ("train", "backprop", option), "needs a core with memory_tokens, such as rmt; leave it out"
 
 
-def _check_duration(task: _Task | None, train: TrainSettings) -> Found:
+def _check_duration(task: type[TaskSettings] | None, train: TrainSettings) -> Found:
     if train.steps is None and train.epochs is None:
         yield ("train",), "needs either steps or epochs"
     if train.steps is not None and train.epochs is not None:
@@ -93,7 +160,7 @@ def _check_duration(task: _Task | None, train: TrainSettings) -> Found:
         yield ("train", "epochs"), "a task that generates its examples has no epochs; give steps"
 
 
-def _check_validation(task: _Task | None, parts: Parts) -> Found:
+def _check_validation(task: type[TaskSettings] | None, parts: Parts) -> Found:
     train = parts.train
     assert train is not None  # noqa: S101  the caller checked
     if train.validation is not None and task is not None:
@@ -107,6 +174,8 @@ def _check_validation(task: _Task | None, parts: Parts) -> Found:
             )
         if train.validation.examples_drawn != "by_batch" and not task.generated:
             yield ("train", "validation", "examples_drawn"), _NOT_DRAWN
+        if parts.task is not None and train.validation.split in parts.task.empty_splits():
+            yield ("train", "validation", "split"), _EMPTY.format(split=train.validation.split)
     for path, what in _users_of_validation(parts):
         if train.validation is None:
             yield path, f"{what} needs train.validation"
@@ -137,7 +206,7 @@ def _check_names(protocols: list[EvalProtocol | None]) -> Found:
 
 
 def _check_protocol(
-    task: _Task | None, train: TrainSettings | None, protocol: EvalProtocol, index: int
+    task: type[TaskSettings] | None, train: TrainSettings | None, protocol: EvalProtocol, index: int
 ) -> Found:
     if task is not None:
         for place, metric in enumerate(protocol.metrics):
@@ -153,5 +222,5 @@ def _check_protocol(
         yield ("eval", index, "checkpoint"), "there is a best checkpoint only with train.validation"
 
 
-def _unknown_metric(metric: str, task: _Task) -> str:
+def _unknown_metric(metric: str, task: type[TaskSettings]) -> str:
     return f"the task has no metric {metric!r}; {closest(metric, task.metrics)}"

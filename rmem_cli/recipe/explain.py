@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from rmem_cli.json_text import json_text
-from rmem_cli.recipe.components import Path
+from rmem_cli.recipe.checks import Path
 from rmem_cli.recipe.document import Node, parse_scalar
 from rmem_cli.recipe.fields import fields_of
 from rmem_cli.recipe.recipe import Recipe

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rmem_cli.recipe.components import COMPONENTS
+from rmem_cli.recipe.components import registry_at
 from rmem_cli.recipe.document import Node, read_value
 from rmem_cli.recipe.problems import Place, Problem, RecipeError, closest
 
@@ -162,7 +162,7 @@ def _assign_protocol(node: Node, name: str, override: Override, dropped: list[Dr
 
 def _keep_common(node: Node, path: tuple[str, ...], kind: Any, dropped: list[Dropped]) -> Node:
     """A component without the fields that another kind does not share with it."""
-    registry = COMPONENTS.get(path)
+    registry = registry_at(path)
     old = node.fields.get("kind")
     if registry is None or old is None or old.value == kind or kind not in registry.kinds():
         return node

@@ -8,6 +8,16 @@ from rmem_cli.recipe.problems import closest
 from rmem_cli.recipe.settings import Component
 
 
+def build(settings: Component, *arguments: Any) -> Any:
+    """The object that a component's settings describe.
+
+    Args:
+        settings: Of a kind whose implementation takes its settings behind other arguments.
+        arguments: What stands before them, such as the width of the inputs of a core.
+    """
+    return import_object(settings.implementation)(*arguments, settings)
+
+
 def import_object(location: str) -> Any:
     """Import "package.module:name" and return the named object."""
     module, _, name = location.partition(":")
@@ -45,16 +55,16 @@ class Registry:
 CORES = Registry(
     "core",
     {
-        "rnn": "rmem_cli.models.cores.config:RNNSettings",
-        "lstm": "rmem_cli.models.cores.config:LSTMSettings",
-        "gru": "rmem_cli.models.cores.config:GRUSettings",
-        "rum": "rmem_cli.models.cores.config:RUMSettings",
-        "gated_lstm": "rmem_cli.models.cores.config:GatedLSTMSettings",
-        "gated_gru": "rmem_cli.models.cores.config:GatedGRUSettings",
-        "transformer_xl": "rmem_cli.models.cores.config:TransformerXLSettings",
-        "rmt": "rmem_cli.models.cores.config:RMTSettings",
-        "prenorm_rmt": "rmem_cli.models.cores.config:PreNormRMTSettings",
-        "pretrained_rmt": "rmem_cli.models.cores.config:PretrainedRMTSettings",
+        "rnn": "rmem_cli.models.cores.recurrent_config:RNNSettings",
+        "lstm": "rmem_cli.models.cores.recurrent_config:LSTMSettings",
+        "gru": "rmem_cli.models.cores.recurrent_config:GRUSettings",
+        "rum": "rmem_cli.models.cores.recurrent_config:RUMSettings",
+        "gated_lstm": "rmem_cli.models.cores.recurrent_config:GatedLSTMSettings",
+        "gated_gru": "rmem_cli.models.cores.recurrent_config:GatedGRUSettings",
+        "transformer_xl": "rmem_cli.models.cores.transformer_config:TransformerXLSettings",
+        "rmt": "rmem_cli.models.cores.transformer_config:RMTSettings",
+        "prenorm_rmt": "rmem_cli.models.cores.transformer_config:PreNormRMTSettings",
+        "pretrained_rmt": "rmem_cli.models.cores.transformer_config:PretrainedRMTSettings",
     },
 )
 ENCODERS = Registry(

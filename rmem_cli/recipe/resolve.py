@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, NonNegativeInt
 
@@ -11,6 +11,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.recipe.addresses import Address
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.hashing import canonical, digest
+from rmem_cli.recipe.kinds import CoreSettings, TaskSettings
 from rmem_cli.recipe.matrix import Cell, cells
 from rmem_cli.recipe.overrides import Dropped, Override, apply_overrides
 from rmem_cli.recipe.problems import Problem, closest
@@ -18,6 +19,7 @@ from rmem_cli.recipe.schema import EvalProtocol, RunSettings
 from rmem_cli.recipe.settings import Component, Settings
 from rmem_cli.recipe.validation import build_settings, validate, with_default_kinds
 
+AnyComponent = TypeVar("AnyComponent", bound=Component)
 PAPER = "paper"
 CUSTOM = "custom"
 
@@ -80,16 +82,16 @@ class RunSpec:
             )
         return protocols[name]
 
-    def protocol_task(self, protocol: EvalProtocol) -> Component:
+    def protocol_task(self, protocol: EvalProtocol) -> TaskSettings:
         """The task's settings with the changes of one protocol."""
         return changed(self.settings.task, protocol.task)
 
-    def protocol_core(self, protocol: EvalProtocol) -> Component:
+    def protocol_core(self, protocol: EvalProtocol) -> CoreSettings:
         """The core's settings with the changes of one protocol."""
         return changed(self.settings.model.core, protocol.core)
 
 
-def changed(component: Component, fields: dict[str, Any]) -> Component:
+def changed(component: AnyComponent, fields: dict[str, Any]) -> AnyComponent:
     """A component with some of its fields changed, as an evaluation or a stage says."""
     values = {**component.model_dump(by_alias=True), **fields}
     return type(component).model_validate(values, by_alias=True, by_name=False)

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from rmem_cli.recipe.settings import Component, Settings
+from rmem_cli.recipe.kinds import Backprop, Core, Encoder, Head, Optimizer, Schedule, Task
+from rmem_cli.recipe.settings import Settings
 
 Drawn = Literal["by_batch", "by_number"]
+Steps = Annotated[int, Field(gt=0, le=10**12)]  # at a million a second, eleven days
 
 
 class MemoryLossSettings(Settings):
@@ -33,9 +35,9 @@ class ModelSettings(Settings):
         memory_loss: What memory tokens are to predict, for cores that have some; None: nothing.
     """
 
-    encoder: SerializeAsAny[Component] | None = None
-    core: SerializeAsAny[Component]
-    head: SerializeAsAny[Component] | None = None
+    encoder: Encoder | None = None
+    core: Core
+    head: Head | None = None
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     output_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     memory_loss: MemoryLossSettings | None = None
@@ -74,7 +76,7 @@ class StageSettings(Settings):
         task: Fields of the task that differ.
     """
 
-    steps: PositiveInt
+    steps: Steps
     task: dict[str, Any] = Field(min_length=1)
 
 
@@ -105,14 +107,14 @@ class TrainSettings(Settings):
 
     unhashed: ClassVar[frozenset[str]] = frozenset({"log_every", "checkpoint_every"})
 
-    steps: PositiveInt | None = None
+    steps: Steps | None = None
     epochs: PositiveFloat | None = None
     batch_size: Annotated[int, Field(gt=0, le=1_000_000)]
     eval_every: PositiveInt | None = None
     validation: ValidationSettings | None = None
     loss: Literal["mean", "sum_over_time"] = "mean"
     clip_norm: PositiveFloat | None = None
-    backprop: SerializeAsAny[Component]
+    backprop: Backprop
     stages: list[StageSettings] = Field(default_factory=list)
     restart: bool = False
     early_stopping: EarlyStoppingSettings | None = None
@@ -160,9 +162,9 @@ class EvalProtocol(Settings):
 class RunSettings(Settings):
     """Everything that decides the numbers of one run, but the seed and the data."""
 
-    task: SerializeAsAny[Component]
+    task: Task
     model: ModelSettings
-    optimizer: SerializeAsAny[Component]
-    schedule: SerializeAsAny[Component]
+    optimizer: Optimizer
+    schedule: Schedule
     train: TrainSettings
     eval: list[EvalProtocol]

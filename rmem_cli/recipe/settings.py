@@ -1,8 +1,13 @@
 """Base classes of everything a recipe can set."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+if TYPE_CHECKING:
+    from rmem_cli.recipe.registry import Registry
+
+LARGEST = 3.4e38  # of numbers of 32 bits, which models compute in
 
 
 class Settings(BaseModel):
@@ -13,17 +18,27 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
+    @model_validator(mode="after")
+    def _numbers_fit_into_32_bits(self) -> Self:
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, float) and not abs(value) <= LARGEST:
+                raise ValueError(f"{field.alias or name} is {value:g}; numbers here go up to {LARGEST:g}")
+        return self
+
 
 class Component(Settings):
     """A part of an experiment that is chosen by its `kind` (a core, a task, an optimizer, ...).
 
     Attributes:
+        registry: The kinds of its sort; see `rmem_cli.recipe.kinds`.
         kind: The name in the recipe; a subclass fixes it with a `Literal`.
         implementation: Where the class behind these settings is, as "module:Class". It is imported only when
             the component is built, so that recipes are read without torch.
         common: Fields that keep their value when a recipe changes nothing but the kind.
     """
 
+    registry: ClassVar["Registry"]
     kind: str
     implementation: ClassVar[str]
     common: ClassVar[frozenset[str]] = frozenset()

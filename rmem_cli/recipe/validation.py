@@ -1,13 +1,14 @@
 """From a tree of nodes to validated settings, with every problem at its place."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from rmem_cli.errors import UsageError
-from rmem_cli.recipe.checks import Parts, check_parts
-from rmem_cli.recipe.components import COMPONENTS, Path
+from rmem_cli.recipe.checks import Parts, Path, check_evaluated, check_parts
+from rmem_cli.recipe.components import components
 from rmem_cli.recipe.document import Node
+from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.messages import describe, sentence
 from rmem_cli.recipe.problems import MOST_TOLD, Place, Problem
 from rmem_cli.recipe.registry import Registry
@@ -97,23 +98,28 @@ class _Builder:
         missing = [name for name in RunSettings.model_fields if name not in self.tree.fields]
         for name in missing:
             self.add((name,), "is missing")
-        components = {path: self.component(path, registry) for path, registry in COMPONENTS.items()}
+        found = {path: self.component(path, sort.registry) for path, sort in components().items()}
+        task, core = found[("task",)], found[("model", "core")]
         parts = Parts(
-            task=components[("task",)],
-            schedule=components[("schedule",)],
-            model=self.section(ModelSettings, "model", components),
-            optimizer=components[("optimizer",)],
-            train=self.section(TrainSettings, "train", components),
+            task=task if isinstance(task, TaskSettings) else None,
+            schedule=found[("schedule",)],
+            model=self.section(ModelSettings, "model", found),
+            optimizer=found[("optimizer",)],
+            train=self.section(TrainSettings, "train", found),
             eval=self.protocols(),
         )
-        for path, message in check_parts(parts, self.kinds.get(("task",))):
+        kind_of_task = self.kinds.get(("task",))
+        for path, message in check_parts(parts, cast("type[TaskSettings] | None", kind_of_task)):
             self.add(path, message)
         for index, protocol in enumerate(parts.eval):
             if protocol is not None:
-                self.changes(parts.task, ("eval", index, "task"), protocol.task)
-                self.changes(components[("model", "core")], ("eval", index, "core"), protocol.core)
+                at = ("eval", index)
+                changed_task = self.changes(task, (*at, "task"), protocol.task)
+                changed_core = self.changes(core, (*at, "core"), protocol.core)
+                for path, message in check_evaluated(parts, protocol, changed_task, changed_core):
+                    self.add((*at, *path), message)
         for index, stage in enumerate(parts.train.stages if parts.train is not None else ()):
-            self.changes(parts.task, ("train", "stages", index, "task"), stage.task)
+            self.changes(task, ("train", "stages", index, "task"), stage.task)
         return None if self.problems else RunSettings(**vars(parts))
 
     def component(self, path: Path, registry: Registry) -> Component | None:
@@ -138,17 +144,17 @@ class _Builder:
         return self.validate(self.kinds[path], node.plain(), path)
 
     def section(
-        self, model: type[AnySettings], name: str, components: dict[Path, Component | None]
+        self, model: type[AnySettings], name: str, found: dict[Path, Component | None]
     ) -> AnySettings | None:
         """A section that holds components: they are validated already, or stand-ins if they are wrong."""
         node = self.tree.fields.get(name)
         if node is None:
             return None
         values = node.plain()
-        for path, component in components.items():
+        for path, component in found.items():
             below = find(self.tree, path)
-            if path[0] == name and len(path) == 2 and below is not None and below.value is not None:
-                values[path[1]] = component or Component.model_construct(kind="invalid")
+            if path[0] == name and below is not None and below.value is not None:
+                values[path[1]] = component or _stand_in(path)
         return self.validate(model, values, (name,))
 
     def protocols(self) -> list[EvalProtocol | None]:
@@ -164,16 +170,16 @@ class _Builder:
             for index, item in enumerate(node.items)
         ]
 
-    def changes(self, component: Component | None, path: Path, fields: dict[str, Any]) -> None:
-        """Check the fields of the task or the core that a protocol or a stage changes."""
+    def changes(self, component: Component | None, path: Path, fields: dict[str, Any]) -> Component | None:
+        """The task or the core with the fields that a protocol or a stage changes; None if it is wrong."""
         if component is None or not fields:
-            return
+            return component
         if "kind" in fields:
             where = "an evaluation" if path[0] == "eval" else "a stage"
             self.add((*path, "kind"), f"the kind of the {path[-1]} cannot differ in {where}; remove it")
-            return
+            return None
         values = {**component.model_dump(by_alias=True), **fields}
-        self.validate(type(component), values, path)
+        return self.validate(type(component), values, path)
 
     def validate(self, model: type[AnySettings], values: Any, path: Path) -> AnySettings | None:
         try:
@@ -202,6 +208,11 @@ class _Builder:
             if above is not None:
                 return above.fields["kind"].place if "kind" in above.fields else above.place
         return self.tree.place
+
+
+def _stand_in(path: Path) -> Component:
+    """What takes the place of a component that is wrong, so that the section around it can be checked."""
+    return components()[path].model_construct(kind="invalid")
 
 
 def _with_kind(node: Node, name: str, kind: str) -> Node:

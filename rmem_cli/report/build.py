@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import cast
 
 from rmem_cli.published.store import find_table, load_paper
 from rmem_cli.recipe import Recipe
@@ -31,7 +30,6 @@ from rmem_cli.report.tally import tally
 from rmem_cli.report.verdict import Outcome, Verdict
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow
-from rmem_cli.tasks.config import TaskSettings
 
 _SOLVED = 0.99  # of a generated task, where the recipe has no rule
 _FOLDS = (
@@ -213,7 +211,7 @@ class _Builder:
         rule = self.recipe.solved
         if rule is not None:
             return rule if rule.metric == place.metric and place.split == "test" else None
-        task = cast(TaskSettings, entry.spec.settings.task)  # which all kinds of tasks derive from
+        task = entry.spec.settings.task
         is_share = metric(place.metric).unit == "fraction" and task.generated
         return SolvedRule(metric=place.metric, at=_SOLVED) if is_share else None
 

@@ -1,7 +1,6 @@
 """What is reached without the ability that a task asks for, as lines beside the models."""
 
 from dataclasses import replace
-from typing import cast
 
 from rmem_cli.recipe import Recipe, RunSpec
 from rmem_cli.report.footnotes import Footnotes
@@ -10,7 +9,6 @@ from rmem_cli.report.selection import Entry
 from rmem_cli.report.statistics import half_width
 from rmem_cli.report.table import Line, Ours
 from rmem_cli.results.metrics import Metric
-from rmem_cli.tasks.config import TaskSettings
 
 _NO_BETTER = "not surely better than {name}: no sign that answers are kept with their questions"
 Groups = list[tuple[dict[str, float], list[str]]]  # scale to value, and the titles of the rows it is for
@@ -99,7 +97,7 @@ def _baselines(spec: RunSpec, place: Place) -> dict[str, float]:
     protocol = place.protocol_of(spec)
     if protocol is None:
         return {}
-    task = cast(TaskSettings, spec.protocol_task(protocol))  # which all kinds of tasks derive from
+    task = spec.protocol_task(protocol)
     baselines = task.baselines(protocol.split)
     return {name: values[place.metric] for name, values in baselines.items() if place.metric in values}
 
@@ -107,6 +105,6 @@ def _baselines(spec: RunSpec, place: Place) -> dict[str, float]:
 def _plateaus(place: Place, entries: dict[str, dict[str, Entry]], footnotes: Footnotes) -> tuple[int, ...]:
     if place.metric != "loss":
         return ()
-    tasks = [cast(TaskSettings, entry.spec.settings.task) for at in entries.values() for entry in at.values()]
+    tasks = [entry.spec.settings.task for at in entries.values() for entry in at.values()]
     texts = dict.fromkeys(text for task in tasks if (text := task.plateaus()))
     return tuple(footnotes.add(text) for text in texts)

@@ -8,10 +8,8 @@ other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
-from rmem_cli.models.cores.config import RMTSettings
-from rmem_cli.recipe import Recipe, RunSpec
+from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.registry import CORES, TASKS
 from rmem_cli.report.joined import Joined, join
 from rmem_cli.report.measured import measure
@@ -20,7 +18,6 @@ from rmem_cli.report.selection import Entry
 from rmem_cli.report.table import Ours
 from rmem_cli.results.metrics import Metric, metric
 from rmem_cli.results.row import ResultRow
-from rmem_cli.tasks.config import TaskSettings
 
 
 @dataclass(frozen=True)
@@ -112,15 +109,6 @@ def build_core_grid(
     return CoreGrid(CORES.kinds(), lines)
 
 
-def core_of(spec: RunSpec) -> str:
-    """The core that a run is counted under: its kind, but a run of `rmt` without memory is one of
-    `transformer_xl`, which it then equals.
-    """
-    core = spec.settings.model.core
-    is_transformer_xl = isinstance(core, RMTSettings) and core.memory_tokens == 0
-    return "transformer_xl" if is_transformer_xl else core.kind
-
-
 def _lines(recipe: Recipe, joined: Joined) -> list[GridLine]:
     measured = {key[0] for key in joined.results}
     scales = [scale for scale in joined.plan if scale in measured] or list(joined.plan)
@@ -142,13 +130,13 @@ def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> G
     at_place = entries_at(place, {scale: planned})
     x_name, x = place_x(place, at_place) or ("", None)
     kind = metric(place.metric)
-    task = cast(TaskSettings, planned[0].spec.settings.task)  # which all kinds of tasks derive from
+    task = planned[0].spec.settings.task
     found: dict[str, list[Best]] = {}
     for at_scale in at_place.values():
         spec, seeds = at_scale[scale].spec, at_scale[scale].seeds
         if results := joined.results.get(place.key(scale, spec.row)):
             best = Best(spec.row, spec.title, 0, measure(results, len(seeds)))
-            found.setdefault(core_of(spec), []).append(best)
+            found.setdefault(spec.settings.model.core.equal_kind, []).append(best)
     return GridLine(
         experiment=recipe.name,
         title=recipe.title,

@@ -4,12 +4,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import cast
 
 from rmem_cli.recipe.hashing import digest
 from rmem_cli.report.selection import Entry, Key
 from rmem_cli.results.row import ResultRow
-from rmem_cli.tasks.config import TaskSettings
 
 
 def pool_folds(
@@ -43,7 +41,7 @@ def _find_folds(planned: Iterable[Entry]) -> list[list[Entry]]:
     alike: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in planned:
         settings = entry.spec.settings
-        task = cast(TaskSettings, settings.task).across_folds()  # which all kinds of tasks derive from
+        task = settings.task.across_folds()
         if task is not None:
             alike[entry.spec.row, digest(settings.model_copy(update={"task": task}))].append(entry)
     return [folds for folds in alike.values() if len(folds) > 1]

@@ -19,10 +19,11 @@ class Adding(GeneratedTask[Tensor]):
         markers    0   1   0   0   1   0
         target                        1.0
 
+    Values are uniform in [0, 1); each step of a half is as likely to be marked as any other of that half, of
+    which the second has one step more if the length is odd.
+
     Args:
-        length: Steps of the sequence, at least 2. Values are uniform in [0, 1); each step of a half is as
-            likely to be marked as any other of that half, of which the second has one step more if the
-            length is odd.
+        settings: All options.
 
     Source: Hochreiter and Schmidhuber 1997, in the form of Arjovsky et al. 2016, section 4.2.
     """
@@ -30,13 +31,8 @@ class Adding(GeneratedTask[Tensor]):
     symbols = 2
     classes = 1
 
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    @classmethod
-    def from_settings(cls, settings: AddingSettings) -> "Adding":
-        """The task that a recipe describes."""
-        return cls(settings.length)
+    def __init__(self, settings: AddingSettings) -> None:
+        self.length = settings.length
 
     def draw(self, count: int, seed: int, split: str, number: int) -> Tensor:
         """See `GeneratedTask.draw`; `[count, length, 2]` values and markers."""

@@ -30,8 +30,6 @@ class AlgorithmicTask(GeneratedTask[Tensor]):
     Source: Bulatov et al. 2022, section 4 and appendix A.
     """
 
-    predicts_future = True
-
     def __init__(
         self, draw_rows: Draw, symbols: int, answer_length: int, prepared: Algorithmic | None = None
     ) -> None:

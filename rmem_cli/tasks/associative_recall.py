@@ -25,29 +25,24 @@ class AssociativeRecall(GeneratedTask[Tensor]):
 
     Loss and accuracy count the last step only.
 
+    Every key from 1 to `length / 2` occurs once, in random order; digits are independent and uniform; the key
+    asked for is uniform over the keys.
+
     Args:
-        length: Twice the number of pairs. Every key from 1 to `length / 2` occurs once, in random order;
-            digits are independent and uniform; the key asked for is uniform over the keys.
-        training_examples: How many examples are drawn for training, to be read again in every pass; None:
-            every step draws its own.
+        settings: All options.
 
     Source: Dangovski et al. 2017 (arXiv v1), section 4.2; the published code trains on 100,000 fixed
     examples.
     """
 
-    def __init__(self, length: int, training_examples: int | None = None) -> None:
-        self.pairs = length // 2
+    def __init__(self, settings: AssociativeRecallSettings) -> None:
+        self.pairs = settings.length // 2
         self.training_set: TrainingSet[Tensor] | None = None
-        if training_examples is not None:
-            draw = partial(self.draw, training_examples, split="training set", number=0)
-            self.training_set = TrainingSet(training_examples, draw)
+        if settings.training_examples is not None:
+            draw = partial(self.draw, settings.training_examples, split="training set", number=0)
+            self.training_set = TrainingSet(settings.training_examples, draw)
         self.symbols = 1 + self.pairs + DIGITS
         self.classes = DIGITS
-
-    @classmethod
-    def from_settings(cls, settings: AssociativeRecallSettings) -> "AssociativeRecall":
-        """The task that a recipe describes."""
-        return cls(settings.length, settings.training_examples)
 
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
         """See `Task.training_batch`."""

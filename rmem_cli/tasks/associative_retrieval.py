@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from rmem_cli.data.algorithmic import Algorithmic, open_algorithmic
-from rmem_cli.data_scripts.associative_retrieval import PAIRS, VOCABULARY, retrieval_rows
+from rmem_cli.data.algorithmic import open_algorithmic
+from rmem_cli.data_scripts.associative_retrieval import VOCABULARY, retrieval_rows
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.config import AssociativeRetrievalSettings
 
@@ -20,15 +20,9 @@ class AssociativeRetrieval(AlgorithmicTask):
     from each other. (`associative_recall` is the task of the RUM papers.)
 
     Args:
-        pairs: How many there are.
-        prepared: The prepared set, if the examples are from there.
+        settings: All options.
     """
 
-    def __init__(self, pairs: int = PAIRS, prepared: Algorithmic | None = None) -> None:
-        super().__init__(partial(retrieval_rows, pairs=pairs), len(VOCABULARY), 1, prepared)
-
-    @classmethod
-    def from_settings(cls, settings: AssociativeRetrievalSettings) -> "AssociativeRetrieval":
-        """The task that a recipe describes."""
+    def __init__(self, settings: AssociativeRetrievalSettings) -> None:
         prepared = open_algorithmic("associative_retrieval", "pairs4") if settings.prepared else None
-        return cls(settings.pairs, prepared)
+        super().__init__(partial(retrieval_rows, pairs=settings.pairs), len(VOCABULARY), 1, prepared)

@@ -25,13 +25,11 @@ class Task(ABC):
         symbols: How many input symbols there are; how many features a step has if inputs are numbers.
         classes: How many classes the targets have; 1 if they are numbers.
         carries_state: Whether the state after a training batch is the state before the next one.
-        predicts_future: Whether targets are later inputs, which rules out cores that are not causal.
     """
 
     symbols: int
     classes: int
     carries_state: bool = False
-    predicts_future: bool = False
 
     @abstractmethod
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:

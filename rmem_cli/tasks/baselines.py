@@ -1,6 +1,9 @@
 """What a model reaches on a task without the ability that the task asks for."""
 
+import csv
 import math
+from functools import cache
+from importlib.resources import files
 
 OCCURRED = "knowing which answers occurred, not where"
 
@@ -36,3 +39,17 @@ def plateaus(loss: float, symbols: int) -> str:
     """
     rests = ", ".join(f"{loss * (symbols - kept) / symbols:.4f}" for kept in range(1, symbols))
     return f"a loss rests where some of the {symbols} symbols are kept: from one on, {rests}"
+
+
+@cache
+def unigrams() -> dict[tuple[str, str, str], tuple[float, float]]:
+    """Loss in nats and accuracy of the unigram model on texts, by (data set, form, split).
+
+    They were computed from the texts by `rmem_cli.data.unigram`, and stand in a table so that a report says
+    the same wherever it is made.
+    """
+    text = files("rmem_cli.tasks").joinpath("unigrams.csv").read_text(encoding="utf-8")
+    return {
+        (row["dataset"], row["form"], row["split"]): (float(row["loss"]), float(row["accuracy"]))
+        for row in csv.DictReader(text.splitlines())
+    }

@@ -7,14 +7,12 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from rmem_cli.data.prepared import open_prepared
-from rmem_cli.data.unigram import unigram
-from rmem_cli.errors import DataError
-from rmem_cli.recipe.settings import Component
-from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count, plateaus
+from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count, plateaus, unigrams
 
 # Of one image; here, so that a recipe is checked without its data.
 PIXELS = {"mnist": 28 * 28, "cifar10": 32 * 32}
+IMAGES = {"mnist": 60_000, "cifar10": 50_000}  # to train on
 # Texts whose documents `rmem_cli.data.documents` finds, word by word.
 WITH_DOCUMENTS = ("wikitext2", "wikitext103")
 
@@ -28,59 +26,6 @@ def _no_path(text: str) -> str:
 
 
 PreparedName = Annotated[str, AfterValidator(_no_path)]
-
-
-class TaskSettings(Component):
-    """What every task declares.
-
-    Attributes:
-        metrics: Names of the metrics it can be evaluated by.
-        generated: Whether examples are made from the seed (any number of them) instead of read from data.
-        feeds_back: Whether an answer is the next input, so that a model can go on from its own answers.
-        encoder: Kind of encoder where a recipe names none.
-        head: Kind of head where a recipe names none.
-    """
-
-    metrics: ClassVar[tuple[str, ...]]
-    generated: ClassVar[bool]
-    feeds_back: ClassVar[bool] = False
-    encoder: ClassVar[str] = "one_hot"
-    head: ClassVar[str] = "linear"
-
-    def chance(self, split: str) -> dict[str, float]:
-        """Metric to the value that a model without memory reaches on a split, where it is known exactly."""
-        del split
-        return {}
-
-    def baselines(self, split: str) -> dict[str, dict[str, float]]:
-        """What is reached without the ability that the task asks for: what that is, to metric to value.
-
-        Beside chance, where a model may do better and yet not know which answer belongs to which question.
-        """
-        chance = self.chance(split)
-        return {"chance": chance} if chance else {}
-
-    def plateaus(self) -> str:
-        """Where a loss rests that counts each symbol by itself, in words; empty for other tasks."""
-        return ""
-
-    def across_folds(self) -> Self | None:
-        """These settings whichever fold is tested, if no two folds test the same example; None otherwise."""
-        return None
-
-    def data_sets(self) -> list[tuple[str, str]]:
-        """Prepared data sets that the task reads, as (name, form)."""
-        return []
-
-    def data_hash(self) -> str:
-        """Identity of the data that the task reads; empty if it makes its own.
-
-        Raises:
-            DataError: A data set is missing or damaged.
-        """
-        hashes = [open_prepared(name, form).data_hash for name, form in self.data_sets()]
-        # Those of partial data end in "-partial"; put last, they make the whole end so.
-        return "-".join(sorted(hashes, key=lambda each: each.endswith("-partial")))
 
 
 class CopyingMemorySettings(TaskSettings):
@@ -234,6 +179,18 @@ class ImageSequenceSettings(TaskSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _some_images_are_left(self) -> Self:
+        if self.held_out >= IMAGES[self.dataset]:
+            raise ValueError(
+                f"held_out is {self.held_out:,} of {IMAGES[self.dataset]:,} training images; lower it"
+            )
+        return self
+
+    def empty_splits(self) -> frozenset[str]:
+        """See `TaskSettings.empty_splits`."""
+        return frozenset() if self.held_out else frozenset({"valid"})
+
     def data_sets(self) -> list[tuple[str, str]]:
         """The images."""
         return [(self.dataset, "images")]
@@ -287,6 +244,7 @@ class LanguageModelSettings(TaskSettings):
     implementation: ClassVar[str] = "rmem_cli.tasks.language_model:LanguageModel"
     metrics: ClassVar[tuple[str, ...]] = ("bpc", "perplexity", "loss", "accuracy")
     generated: ClassVar[bool] = False
+    predicts_future: ClassVar[bool] = True
     common: ClassVar[frozenset[str]] = frozenset({"segment_length"})
 
     kind: Literal["language_model"] = "language_model"
@@ -306,14 +264,11 @@ class LanguageModelSettings(TaskSettings):
         return self
 
     def chance(self, split: str) -> dict[str, float]:
-        """The unigram model of the training text, if the text is here."""
-        try:
-            found = unigram(self.dataset, self.form, split)
-        except DataError:
-            found = None
-        if found is None:
+        """The unigram model of the training text, where it is known."""
+        known = unigrams().get((self.dataset, self.form, split))
+        if known is None:
             return {}
-        loss, accuracy = found
+        loss, accuracy = known
         return {
             "loss": loss,
             "bpc": loss / math.log(2),
@@ -360,6 +315,10 @@ class DocumentClassificationSettings(TaskSettings):
         """Those of any fold, where all of it is tested."""
         return self.model_copy(update={"fold": 0}) if self.whole_fold else None
 
+    def empty_splits(self) -> frozenset[str]:
+        """See `TaskSettings.empty_splits`."""
+        return frozenset({"valid"}) if self.whole_fold else frozenset()
+
     def data_sets(self) -> list[tuple[str, str]]:
         """The articles, as pieces or as they are."""
         form = "pieces" if self.backbone is None else "articles"
@@ -377,6 +336,7 @@ class AlgorithmicSettings(TaskSettings):
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "exact_match", "loss")
     generated: ClassVar[bool] = True
     feeds_back: ClassVar[bool] = True
+    predicts_future: ClassVar[bool] = True
 
     prepared: bool = False
 
@@ -401,7 +361,7 @@ class _RepeatingSettings(AlgorithmicSettings):
     common: ClassVar[frozenset[str]] = frozenset({"length", "alphabet", "prepared"})
 
     length: PositiveInt
-    alphabet: PositiveInt = 10
+    alphabet: int = Field(default=10, gt=0, le=254)  # symbols are bytes, and two of them stand for others
 
     def chance(self, split: str) -> dict[str, float]:
         """One of the symbols, each as likely as the other."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.tasks.config import CopyLastTenSettings
+from rmem_cli.tasks.config import CopyingMemorySettings, CopyLastTenSettings
 from rmem_cli.tasks.copying_memory import CopyingMemory
 
 
@@ -23,19 +23,13 @@ class CopyLastTen(CopyingMemory):
         targets                   4 1 7
 
     Args:
-        length: The time lag, steps between the last symbol and the first step of the answer; a sequence has
-            `length + 20` steps.
+        settings: All options; a sequence has `length + 20` steps.
 
     Source: Gu et al. 2020, section 4.1; the loss is that of the re-implementation r0mainK/ur-lstm.
     """
 
-    def __init__(self, length: int) -> None:
-        super().__init__(length)
-
-    @classmethod
-    def from_settings(cls, settings: CopyLastTenSettings) -> "CopyLastTen":  # type: ignore[override]
-        """The task that a recipe describes."""
-        return cls(settings.length)
+    def __init__(self, settings: CopyLastTenSettings) -> None:
+        super().__init__(CopyingMemorySettings(length=settings.length))
 
     def batch(self, examples: Tensor) -> Batch:
         """See `GeneratedTask.batch`."""

@@ -18,19 +18,12 @@ class Copy(AlgorithmicTask):
         targets         4 1 7 4 1 7
 
     Args:
-        length: How many symbols are to be copied.
-        alphabet: How many different symbols there are.
-        prepared: The prepared set, if the examples are from there.
+        settings: All options.
     """
 
-    def __init__(self, length: int, alphabet: int = 10, prepared: Algorithmic | None = None) -> None:
-        draw = partial(copy_rows, length=length, alphabet=alphabet)
-        super().__init__(draw, FIRST + alphabet, 2 * length, prepared)
-
-    @classmethod
-    def from_settings(cls, settings: CopySettings) -> "Copy":
-        """The task that a recipe describes."""
-        return cls(settings.length, settings.alphabet, _prepared(settings))
+    def __init__(self, settings: CopySettings) -> None:
+        draw = partial(copy_rows, length=settings.length, alphabet=settings.alphabet)
+        super().__init__(draw, FIRST + settings.alphabet, 2 * settings.length, _prepared(settings))
 
 
 class Reverse(AlgorithmicTask):
@@ -42,19 +35,12 @@ class Reverse(AlgorithmicTask):
         targets         7 1 4
 
     Args:
-        length: How many symbols are to be reversed.
-        alphabet: How many different symbols there are.
-        prepared: The prepared set, if the examples are from there.
+        settings: All options.
     """
 
-    def __init__(self, length: int, alphabet: int = 10, prepared: Algorithmic | None = None) -> None:
-        draw = partial(reverse_rows, length=length, alphabet=alphabet)
-        super().__init__(draw, FIRST + alphabet, length, prepared)
-
-    @classmethod
-    def from_settings(cls, settings: ReverseSettings) -> "Reverse":
-        """The task that a recipe describes."""
-        return cls(settings.length, settings.alphabet, _prepared(settings))
+    def __init__(self, settings: ReverseSettings) -> None:
+        draw = partial(reverse_rows, length=settings.length, alphabet=settings.alphabet)
+        super().__init__(draw, FIRST + settings.alphabet, settings.length, _prepared(settings))
 
 
 def _prepared(settings: CopySettings | ReverseSettings) -> Algorithmic | None:

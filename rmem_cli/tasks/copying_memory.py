@@ -23,26 +23,21 @@ class CopyingMemory(GeneratedTask[Tensor]):
         inputs    4 1 7 . . . . * . . .
         targets   . . . . . . . . 4 1 7
 
+    Symbols are 1, 2, ...; 0 is the blank, `alphabet + 1` the marker.
+
     Args:
-        length: Steps between the last symbol and the first step of the answer.
-        symbols: How many symbols are repeated.
-        alphabet: How many different symbols there are: 1, 2, ...; 0 is the blank, `alphabet + 1` the marker.
+        settings: All options.
 
     Source: Dangovski et al. 2019, section 4.1. The published TensorFlow code draws all training examples in
     advance; here every step draws its own.
     """
 
-    def __init__(self, length: int, symbols: int = 10, alphabet: int = 8) -> None:
-        self.length = length
-        self.copied = symbols
-        self.alphabet = alphabet
-        self.symbols = alphabet + 2
-        self.classes = alphabet + 1
-
-    @classmethod
-    def from_settings(cls, settings: CopyingMemorySettings) -> "CopyingMemory":
-        """The task that a recipe describes."""
-        return cls(settings.length, settings.symbols, settings.alphabet)
+    def __init__(self, settings: CopyingMemorySettings) -> None:
+        self.length = settings.length
+        self.copied = settings.symbols
+        self.alphabet = settings.alphabet
+        self.symbols = settings.alphabet + 2
+        self.classes = settings.alphabet + 1
 
     def draw(self, count: int, seed: int, split: str, number: int) -> Tensor:
         """See `GeneratedTask.draw`; `[count, symbols]` that are to be repeated."""

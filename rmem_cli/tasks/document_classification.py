@@ -30,41 +30,25 @@ class DocumentClassification(Task):
     function of the seed and the number of the pass; those that do not fill a batch are left out of it.
 
     Args:
-        documents: The symbols of each document; the last one ends it.
-        labels: Class of each.
-        rows: Split to the documents that it has.
-        symbols: How many symbols there are.
-        segment_length: Symbols of a segment.
-        segments: Most segments of a document.
+        settings: All options.
+
+    Raises:
+        DataError: The documents, or the tokenizer of the backbone, are missing or damaged.
     """
 
-    def __init__(
-        self,
-        documents: list[np.ndarray],
-        labels: np.ndarray,
-        rows: dict[str, np.ndarray],
-        symbols: int,
-        segment_length: int,
-        segments: int,
-    ) -> None:
-        self.documents = [in_segments(each, segment_length, segments) for each in documents]
-        self.labels = torch.from_numpy(labels.astype(np.int64))
-        self.rows = rows
-        self.symbols = symbols
-        self.classes = 2
+    classes = 2
 
-    @classmethod
-    def from_settings(cls, settings: DocumentClassificationSettings) -> "DocumentClassification":
-        """The task that a recipe describes."""
+    def __init__(self, settings: DocumentClassificationSettings) -> None:
         [(_, form)] = settings.data_sets()
         articles = open_hyperpartisan(form)
         if settings.backbone is None:
-            symbols, documents = articles.symbols(settings.fold), articles.pieces(settings.fold)
+            self.symbols, documents = articles.symbols(settings.fold), articles.pieces(settings.fold)
         else:
             tokenizer = open_tokenizer(settings.backbone)
-            symbols, documents = tokenizer.size, _encoded(articles, tokenizer)
-        rows = _rows(articles, settings)
-        return cls(documents, articles.labels, rows, symbols, settings.segment_length, settings.segments)
+            self.symbols, documents = tokenizer.size, _encoded(articles, tokenizer)
+        self.documents = [in_segments(each, settings.segment_length, settings.segments) for each in documents]
+        self.labels = torch.from_numpy(articles.labels.astype(np.int64))
+        self.rows = _rows(articles, settings)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the documents.

@@ -1,7 +1,7 @@
 """Memorize, detect and memorize, reasoning: facts somewhere in a long text, and a question at its end."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,31 +48,22 @@ class FactsInText(GeneratedTask[Sequence[_Example]]):
     In evaluation an example comes segment by segment, the state going on, so that its length costs no memory.
 
     Args:
-        corpus: The text, prepared.
-        questions: Those of bAbI that go with the form, for `train` and `test`; a tenth of the former are for
-            validation, as bAbI has none for it.
-        form: `memorize`, `detect_and_memorize` or `reasoning`.
-        segments: Length of an example, in segments.
-        segment_length: Length of a segment, in symbols.
+        settings: All options; of bAbI's training questions a tenth are for validation, as it has none for it.
 
     Raises:
+        DataError: Text or questions are missing or damaged.
         UsageError: A segment is too short for facts and question.
 
     Source: Bulatov et al. 2023, section 4. There the text is from QuALITY, and the model starts from BERT.
     """
 
-    def __init__(
-        self,
-        corpus: Prepared,
-        questions: Mapping[str, Sequence[Question]],
-        form: str,
-        segments: int,
-        segment_length: int,
-    ) -> None:
-        self.corpus = corpus
-        self.form = form
-        self.segments = segments
-        self.segment_length = segment_length
+    def __init__(self, settings: FactsInTextSettings) -> None:
+        self.corpus = corpus = open_prepared(settings.dataset, settings.form)
+        babi = Babi(settings.babi_task, settings.questions)
+        questions = _questions(settings.babi_task, settings.questions, babi.prepared.data_hash)
+        self.form = settings.kind
+        self.segments = settings.segments
+        self.segment_length = settings.segment_length
         everything = [each for split in questions.values() for each in split]
         texts = {text for each in everything for text in (*each.story, each.question)}
         known = _with_new_symbols(corpus, texts)
@@ -87,14 +78,6 @@ class FactsInText(GeneratedTask[Sequence[_Example]]):
             "test": questions["test"],
         }
         self._check_room(everything)
-
-    @classmethod
-    def from_settings(cls, settings: FactsInTextSettings) -> "FactsInText":
-        """The task that a recipe describes."""
-        corpus = open_prepared(settings.dataset, settings.form)
-        babi = Babi(settings.babi_task, settings.questions)
-        questions = _questions(settings.babi_task, settings.questions, babi.prepared.data_hash)
-        return cls(corpus, questions, settings.kind, settings.segments, settings.segment_length)
 
     def batch(self, examples: Sequence[_Example]) -> Batch:
         """See `GeneratedTask.batch`."""

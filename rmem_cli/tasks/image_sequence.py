@@ -1,12 +1,11 @@
 """Images read as sequences of pixels: sequential MNIST, permuted MNIST, sequential CIFAR-10."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
 
-from rmem_cli.data.images import Images, open_images
+from rmem_cli.data.images import open_images
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
@@ -28,28 +27,20 @@ class ImageSequence(Task):
     function of the seed and the number of the pass; images that do not fill a batch are left out of it.
 
     Args:
-        images: The prepared images.
-        pixels_per_step: Pixels of one step.
-        permutation_seed: What the order of the pixels derives from: one order for every image of every split
-            and every run, whatever the seed of the run. None: row by row, each from the left.
-        held_out: How many images at the end of the training split are the split `valid`.
-        permutation: `bit_reversal` for the order of that name (see `bit_reversal`), which needs no seed.
+        settings: All options. The order of the pixels is one for every image of every split and every run,
+            whatever the seed of the run.
 
     Raises:
+        DataError: The images are missing or damaged.
         UsageError: All training images are held out.
 
     Source: Le et al. 2015, section 4.2 (pixel by pixel, and permuted); Gu et al. 2020, appendix D (by
     reversed bits).
     """
 
-    def __init__(
-        self,
-        images: Images,
-        pixels_per_step: int = 1,
-        permutation_seed: int | None = None,
-        held_out: int = 5000,
-        permutation: Literal["bit_reversal"] | None = None,
-    ) -> None:
+    def __init__(self, settings: ImageSequenceSettings) -> None:
+        images = open_images(settings.dataset)
+        held_out, pixels_per_step = settings.held_out, settings.pixels_per_step
         shape = images.split("train")[0].shape
         self.images = images
         self.training_images: int = shape[0] - held_out
@@ -62,23 +53,11 @@ class ImageSequence(Task):
         self.symbols = pixels_per_step * (shape[3] if len(shape) > 3 else 1)
         self.classes = len(images.classes)
         self.pixel_order = torch.arange(self.pixels)
-        if permutation_seed is not None:
-            source = generator(permutation_seed, "pixel order")
+        if settings.permutation_seed is not None:
+            source = generator(settings.permutation_seed, "pixel order")
             self.pixel_order = torch.randperm(self.pixels, generator=source)
-        elif permutation == "bit_reversal":
+        elif settings.permutation == "bit_reversal":
             self.pixel_order = torch.tensor(bit_reversal(self.pixels))
-
-    @classmethod
-    def from_settings(cls, settings: ImageSequenceSettings) -> "ImageSequence":
-        """The task that a recipe describes."""
-        images = open_images(settings.dataset)
-        return cls(
-            images,
-            settings.pixels_per_step,
-            settings.permutation_seed,
-            settings.held_out,
-            settings.permutation,
-        )
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the images.

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rmem_cli.data.documents import document_starts
-from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.data.prepared import open_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
@@ -27,45 +27,25 @@ class LanguageModel(Task):
     size of one gives the exact value for the whole text.
 
     Args:
-        text: The prepared text.
-        segment_length: Symbols of each column in one batch.
-        carried: Whether the state goes on from one batch to the next, or every batch starts afresh: what a
-            memory of earlier segments is worth shows in the difference.
-        reset_at_documents: Whether the state starts afresh with each document: like the first symbol of the
-            text, that of a document is predicted from an end of line alone.
+        settings: All options. Where the state is reset at documents, the first symbol of each is predicted
+            from an end of line alone, like that of the text.
+
+    Raises:
+        DataError: The text is missing or damaged.
 
     Source: Dangovski et al. 2019, section 4.4; the published code evaluates in the same way, but leaves out
     the end of the text that does not fill a segment. Gu et al. 2020, appendix D, reset at articles.
     """
 
     carries_state = True
-    predicts_future = True
 
-    def __init__(
-        self,
-        text: Prepared,
-        segment_length: int,
-        *,
-        carried: bool = True,
-        reset_at_documents: bool = False,
-    ) -> None:
-        self.text = text
-        self.segment_length = segment_length
-        self.carried = carried
-        self.reset_at_documents = reset_at_documents
+    def __init__(self, settings: LanguageModelSettings) -> None:
+        self.text = open_prepared(settings.dataset, settings.form)
+        self.segment_length = settings.segment_length
+        self.carried = settings.carried
+        self.reset_at_documents = settings.reset_at_documents
         self._documents: dict[str, np.ndarray] = {}
-        self.symbols = self.classes = len(text.vocabulary)
-
-    @classmethod
-    def from_settings(cls, settings: LanguageModelSettings) -> "LanguageModel":
-        """The task that a recipe describes."""
-        text = open_prepared(settings.dataset, settings.form)
-        return cls(
-            text,
-            settings.segment_length,
-            carried=settings.carried,
-            reset_at_documents=settings.reset_at_documents,
-        )
+        self.symbols = self.classes = len(self.text.vocabulary)
 
     @property
     def first_symbol(self) -> int:

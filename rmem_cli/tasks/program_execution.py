@@ -38,10 +38,7 @@ class ProgramExecution(GeneratedTask[Sequence[Written]]):
     Each of their operations works on the result of the one before.
 
     Args:
-        length: Most digits of a number.
-        nesting: How many operations a program combines.
-        curriculum: `baseline`, `naive`, `mix` or `combined`; see `ProgramExecutionSettings`.
-        stage_steps: Training steps of a stage of the naive curriculum.
+        settings: All options.
 
     Source: Zaremba and Sutskever 2014, sections 3 to 5. There, the naive curriculum goes on when training
     stops to improve; here it goes on after a number of steps, so that a batch is a function of its step.
@@ -50,18 +47,11 @@ class ProgramExecution(GeneratedTask[Sequence[Written]]):
     symbols = len(SYMBOLS) + 1
     classes = len(CLASSES)
 
-    def __init__(
-        self, length: int, nesting: int, curriculum: str = "baseline", stage_steps: int | None = None
-    ) -> None:
-        self.length = length
-        self.nesting = nesting
-        self.curriculum = curriculum
-        self.stage_steps = stage_steps
-
-    @classmethod
-    def from_settings(cls, settings: ProgramExecutionSettings) -> "ProgramExecution":
-        """The task that a recipe describes."""
-        return cls(settings.length, settings.nesting, settings.curriculum, settings.stage_steps)
+    def __init__(self, settings: ProgramExecutionSettings) -> None:
+        self.length = settings.length
+        self.nesting = settings.nesting
+        self.curriculum: str = settings.curriculum
+        self.stage_steps = settings.stage_steps
 
     def draw(self, count: int, seed: int, split: str, number: int) -> Sequence[Written]:
         """See `GeneratedTask.draw`."""

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from rmem_cli.data.algorithmic import Algorithmic, open_algorithmic
+from rmem_cli.data.algorithmic import open_algorithmic
 from rmem_cli.data_scripts.quadratic import ANSWER_LENGTH, BLOCK, VOCABULARY, draw_equations, encode
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.config import QuadraticEquationsSettings
@@ -22,16 +22,12 @@ class QuadraticEquations(AlgorithmicTask):
     step of the part before; the published code leaves that one out.
 
     Args:
-        prepared: The prepared set, if the examples are from there.
+        settings: All options.
     """
 
-    def __init__(self, prepared: Algorithmic | None = None) -> None:
+    def __init__(self, settings: QuadraticEquationsSettings) -> None:
+        prepared = open_algorithmic("quadratic", "steps") if settings.prepared else None
         super().__init__(_draw, len(VOCABULARY), ANSWER_LENGTH, prepared)
-
-    @classmethod
-    def from_settings(cls, settings: QuadraticEquationsSettings) -> "QuadraticEquations":
-        """The task that a recipe describes."""
-        return cls(open_algorithmic("quadratic", "steps") if settings.prepared else None)
 
     def counted(self, targets: torch.Tensor) -> torch.Tensor:
         """All but the padding."""

@@ -13,7 +13,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import SequenceModel, StepResult
 from rmem_cli.models.state import MEMORY, State, detach, reset
-from rmem_cli.recipe.registry import import_object
+from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.settings import Component
 from rmem_cli.seeding import seed_dropout
 from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
@@ -116,13 +116,14 @@ class BackPropagation(ABC):
 
 
 class Full(BackPropagation):
-    """The gradient of the whole batch, through all of its segments."""
+    """The gradient of the whole batch, through all of its segments.
 
-    @classmethod
-    def from_settings(cls, settings: FullSettings) -> "Full":
-        """The form that a recipe describes."""
-        del settings  # it has no fields but its kind
-        return cls()
+    Args:
+        settings: Nothing but the kind.
+    """
+
+    def __init__(self, settings: FullSettings) -> None:
+        del settings
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
         segments = wanted.batch.split(wanted.model.core.segment_length)
@@ -133,18 +134,12 @@ class Truncated(BackPropagation):
     """The gradient within pieces of a batch; the state goes from piece to piece without one.
 
     Args:
-        segment_length: Steps of one segment.
-        segments: Segments of one piece.
+        settings: Length of a segment, and segments of a piece.
     """
 
-    def __init__(self, segment_length: int, segments: int) -> None:
-        self.segment_length = segment_length
-        self.segments = segments
-
-    @classmethod
-    def from_settings(cls, settings: TruncatedSettings) -> "Truncated":
-        """The form that a recipe describes."""
-        return cls(settings.segment_length, settings.segments)
+    def __init__(self, settings: TruncatedSettings) -> None:
+        self.segment_length = settings.segment_length
+        self.segments = settings.segments
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
         return _piecewise(wanted, wanted.batch.split(self.segment_length), self.segments)
@@ -172,32 +167,17 @@ class Sliding(BackPropagation):
     trained to be remembered for longer than `depth` segments, whatever the length of a text.
 
     Args:
-        depth: How many segments are run again.
-        all_losses: Whether their losses count as well, or the newest alone.
-        published_restart: Whether segments are run again as by the published code. The first of them then
-            starts from the newest memory instead of the one before it, which the code assigns to an attribute
-            that nothing reads; and each finds the cache that was before it then, where by default it finds
-            what the run before it has left. The default is the paper's: one forward pass through the last
-            segments with the weights of now, which alone is what evaluation computes.
-
-    Raises:
-        UsageError: `published_restart`, and the core has no memory tokens.
+        settings: All options. By default, segments are run again as in the paper: one forward pass through
+            the last segments with the weights of now, which alone is what evaluation computes.
 
     Source: Bulatov et al. 2022, section 4, and the published training loop for language models.
     """
 
-    def __init__(self, depth: int, *, all_losses: bool = False, published_restart: bool = False) -> None:
-        self.depth = depth
-        self.all_losses = all_losses
-        self.published_restart = published_restart
+    def __init__(self, settings: SlidingSettings) -> None:
+        self.depth = settings.depth
+        self.all_losses = settings.all_losses
+        self.published_restart = settings.published_restart
         self._past: list[_Past] = []
-
-    @classmethod
-    def from_settings(cls, settings: SlidingSettings) -> "Sliding":
-        """The form that a recipe describes."""
-        return cls(
-            settings.depth, all_losses=settings.all_losses, published_restart=settings.published_restart
-        )
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
         model, state = wanted.model, wanted.state
@@ -252,30 +232,16 @@ class Replay(BackPropagation):
     is seeded anew for each segment, so both passes drop the same units.
 
     Args:
-        segment_length: Steps of one segment; None takes the core's own.
-        segments: The gradient stops after this many segments; None: nowhere.
-        published_caches: Whether the first pass runs without caches: the published code leaves them out
-            there, and so takes the gradient of another function than it evaluates.
+        settings: All options.
 
     Source: Wu et al. 2020 (Memformer), algorithm 1. The last segment, which the first pass needs no state
     from, is run once.
     """
 
-    def __init__(
-        self,
-        segment_length: int | None = None,
-        segments: int | None = None,
-        *,
-        published_caches: bool = False,
-    ) -> None:
-        self.segment_length = segment_length
-        self.segments = segments
-        self.published_caches = published_caches
-
-    @classmethod
-    def from_settings(cls, settings: ReplaySettings) -> "Replay":
-        """The form that a recipe describes."""
-        return cls(settings.segment_length, settings.segments, published_caches=settings.published_caches)
+    def __init__(self, settings: ReplaySettings) -> None:
+        self.segment_length = settings.segment_length
+        self.segments = settings.segments
+        self.published_caches = settings.published_caches
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
         model = wanted.model
@@ -325,7 +291,7 @@ class Replay(BackPropagation):
 
 def build_backprop(settings: Component) -> BackPropagation:
     """The form of back-propagation that a recipe describes."""
-    form: BackPropagation = import_object(settings.implementation).from_settings(settings)
+    form: BackPropagation = build(settings)
     return form
 
 

@@ -4,24 +4,22 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from rmem_cli.recipe.settings import Component
+from rmem_cli.recipe.kinds import BackpropSettings, OptimizerSettings, ScheduleSettings
 
 
-class OptimizerSettings(Component):
-    """What every optimizer has.
+class DecayedSettings(OptimizerSettings):
+    """An optimizer with weight decay.
 
     Attributes:
-        lr: Learning rate before the schedule.
         weight_decay: As torch's optimizer of the same name defines it.
     """
 
     common: ClassVar[frozenset[str]] = frozenset({"lr", "weight_decay"})
 
-    lr: PositiveFloat
     weight_decay: NonNegativeFloat = 0.0
 
 
-class SGDSettings(OptimizerSettings):
+class SGDSettings(DecayedSettings):
     """`torch.optim.SGD`."""
 
     implementation: ClassVar[str] = "rmem_cli.training.optimizers:sgd"
@@ -37,7 +35,7 @@ class SGDSettings(OptimizerSettings):
         return self
 
 
-class RMSpropSettings(OptimizerSettings):
+class RMSpropSettings(DecayedSettings):
     """`torch.optim.RMSprop`: accumulator from zero, eps outside the root."""
 
     implementation: ClassVar[str] = "rmem_cli.training.optimizers:rmsprop"
@@ -48,7 +46,7 @@ class RMSpropSettings(OptimizerSettings):
     eps: PositiveFloat = 1e-8
 
 
-class TFRMSpropSettings(OptimizerSettings):
+class TFRMSpropSettings(DecayedSettings):
     """RMSProp as TensorFlow 1 defines it: accumulator from one, eps inside the root."""
 
     implementation: ClassVar[str] = "rmem_cli.training.optimizers:tf_rmsprop"
@@ -59,7 +57,7 @@ class TFRMSpropSettings(OptimizerSettings):
     eps: PositiveFloat = 1e-10
 
 
-class AdamSettings(OptimizerSettings):
+class AdamSettings(DecayedSettings):
     """`torch.optim.Adam`."""
 
     implementation: ClassVar[str] = "rmem_cli.training.optimizers:adam"
@@ -70,7 +68,7 @@ class AdamSettings(OptimizerSettings):
     eps: PositiveFloat = 1e-8
 
 
-class AdamWSettings(OptimizerSettings):
+class AdamWSettings(DecayedSettings):
     """`torch.optim.AdamW`: weight decay apart from the gradient."""
 
     implementation: ClassVar[str] = "rmem_cli.training.optimizers:adamw"
@@ -82,7 +80,7 @@ class AdamWSettings(OptimizerSettings):
     eps: PositiveFloat = 1e-8
 
 
-class AdagradSettings(OptimizerSettings):
+class AdagradSettings(DecayedSettings):
     """`torch.optim.Adagrad`.
 
     Attributes:
@@ -96,8 +94,8 @@ class AdagradSettings(OptimizerSettings):
     eps: PositiveFloat = 1e-10
 
 
-class ScheduleSettings(Component):
-    """What every schedule has.
+class WarmedUpSettings(ScheduleSettings):
+    """A schedule with a warm-up.
 
     Attributes:
         warmup_steps: Steps over which the learning rate first rises linearly from zero.
@@ -108,7 +106,7 @@ class ScheduleSettings(Component):
     warmup_steps: NonNegativeInt = 0
 
 
-class ConstantSettings(ScheduleSettings):
+class ConstantSettings(WarmedUpSettings):
     """The learning rate stays as it is (after the warm-up, if there is one)."""
 
     implementation: ClassVar[str] = "rmem_cli.training.schedules:Constant"
@@ -116,7 +114,7 @@ class ConstantSettings(ScheduleSettings):
     kind: Literal["constant"] = "constant"
 
 
-class LinearSettings(ScheduleSettings):
+class LinearSettings(WarmedUpSettings):
     """A straight line from the learning rate to `min_lr` at the last step."""
 
     implementation: ClassVar[str] = "rmem_cli.training.schedules:Linear"
@@ -125,7 +123,7 @@ class LinearSettings(ScheduleSettings):
     min_lr: NonNegativeFloat = 0.0
 
 
-class CosineSettings(ScheduleSettings):
+class CosineSettings(WarmedUpSettings):
     """Half a cosine from the learning rate to `min_lr` at the last step.
 
     Attributes:
@@ -141,7 +139,7 @@ class CosineSettings(ScheduleSettings):
     spans_warmup: bool = False
 
 
-class InverseSqrtSettings(ScheduleSettings):
+class InverseSqrtSettings(WarmedUpSettings):
     """Proportional to 1/sqrt(step), equal to the learning rate at the end of the warm-up."""
 
     implementation: ClassVar[str] = "rmem_cli.training.schedules:InverseSqrt"
@@ -150,7 +148,7 @@ class InverseSqrtSettings(ScheduleSettings):
     warmup_steps: PositiveInt
 
 
-class StepSettings(ScheduleSettings):
+class StepSettings(WarmedUpSettings):
     """Multiplied by `factor` at each of the steps named."""
 
     implementation: ClassVar[str] = "rmem_cli.training.schedules:Step"
@@ -160,7 +158,7 @@ class StepSettings(ScheduleSettings):
     factor: PositiveFloat = 0.1
 
 
-class PlateauSettings(ScheduleSettings):
+class PlateauSettings(WarmedUpSettings):
     """Multiplied by `factor` when the validation metric has not improved for `patience` evaluations.
 
     Attributes:
@@ -180,7 +178,7 @@ class PlateauSettings(ScheduleSettings):
     threshold: NonNegativeFloat = 0.0
 
 
-class FullSettings(Component):
+class FullSettings(BackpropSettings):
     """The gradient of the whole batch, however many segments it has."""
 
     implementation: ClassVar[str] = "rmem_cli.training.backprop:Full"
@@ -188,7 +186,7 @@ class FullSettings(Component):
     kind: Literal["full"] = "full"
 
 
-class TruncatedSettings(Component):
+class TruncatedSettings(BackpropSettings):
     """The gradient stops after every `segments` segments of `segment_length` steps.
 
     Attributes:
@@ -203,14 +201,16 @@ class TruncatedSettings(Component):
     segments: PositiveInt = 1
 
 
-class SlidingSettings(Component):
+class SlidingSettings(BackpropSettings):
     """The gradient of each segment's loss goes through the `depth` segments before it, which are run again.
 
     Attributes:
         depth: How many segments are run again.
         all_losses: Whether their losses count as well, or the newest alone.
-        published_restart: Whether they are run again as by the published code: the first of them starts from
-            the newest memory, and each finds the cache that was before it then.
+        published_restart: Whether segments are run again as by the published code. The first of them then
+            starts from the newest memory instead of the one before it, which the code assigns to an attribute
+            that nothing reads; and each finds the cache that was before it then, where by default it finds
+            what the run before it has left. It needs a core with memory tokens.
     """
 
     implementation: ClassVar[str] = "rmem_cli.training.backprop:Sliding"
@@ -221,13 +221,14 @@ class SlidingSettings(Component):
     published_restart: bool = False
 
 
-class ReplaySettings(Component):
+class ReplaySettings(BackpropSettings):
     """The gradient of the whole batch, with the activations of one segment at a time.
 
     Attributes:
         segment_length: Steps of one segment; None takes the core's own.
         segments: The gradient stops after this many segments; None: nowhere.
-        published_caches: Whether the first pass runs without caches, as in the published code.
+        published_caches: Whether the first pass runs without caches: the published code leaves them out
+            there, and so takes the gradient of another function than it evaluates.
     """
 
     implementation: ClassVar[str] = "rmem_cli.training.backprop:Replay"

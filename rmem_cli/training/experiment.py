@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from rich.console import Console
 
+from rmem_cli.data.identity import data_hash
 from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, RunsFailedError
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
@@ -81,7 +82,7 @@ def failed_runs(specs: Iterable[RunSpec]) -> list[RunSpec]:
 
 
 def _is_done(spec: RunSpec, store: ResultStore, rerun: Rerun) -> bool:
-    train_hash = spec.train_hash(spec.settings.task.data_hash())  # type: ignore[attr-defined]
+    train_hash = spec.train_hash(data_hash(spec.settings.task.data_sets()))
     if rerun == "all":
         return False
     accepted = {"ok"} if rerun == "failed" else {"ok", *_FAILED_EXIT_CODES}

@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
 from rmem_cli.models.sequence import SequenceModel, build_model
 from rmem_cli.models.state import State
-from rmem_cli.recipe.registry import import_object
+from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.schema import RunSettings, TrainSettings, ValidationSettings
 from rmem_cli.results.metrics import metric
 from rmem_cli.seeding import derive_seed
@@ -82,30 +82,21 @@ def saved_counters(saved: Mapping[str, Any], total_steps: int) -> Counters:
 
 def build_task(settings: RunSettings) -> Task:
     """The task that a recipe describes; opens its data."""
-    task: Task = import_object(settings.task.implementation).from_settings(settings.task)
+    task: Task = build(settings.task)
     return task
 
 
 def build_task_model(settings: RunSettings, task: Task) -> SequenceModel:
     """The model of a run; its weights come from torch's global generator."""
-    defaults = settings.task.encoder, settings.task.head  # type: ignore[attr-defined]
+    defaults = settings.task.encoder, settings.task.head
     return build_model(settings.model, task.symbols, task.classes, *defaults)
 
 
 def build_seeded_model(settings: RunSettings, task: Task, seed: int, device: torch.device) -> SequenceModel:
-    """The model of a run, its first weights a function of the seed.
-
-    Raises:
-        UsageError: The core sees the future that the task asks for.
-    """
+    """The model of a run, its first weights a function of the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
         model = build_task_model(settings, task)
-    if task.predicts_future and not model.core.causal:
-        raise UsageError(
-            f"core {settings.model.core.kind!r} reads the whole segment at once, and task "
-            f"{settings.task.kind!r} asks for what comes later in it; choose a causal core"
-        )
     return model.to(device, DTYPES[settings.train.dtype])
 
 
@@ -156,7 +147,7 @@ class Training:
         """A new optimizer and schedule: for the whole run, or for one stage if each has its own."""
         trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(self.settings.optimizer, trainable)
-        base_lr: float = self.settings.optimizer.lr  # type: ignore[attr-defined]
+        base_lr: float = self.settings.optimizer.lr
         self._first_step = stage.first if self.train.restart else 0
         steps = stage.steps if self.train.restart else self.total
         self.schedule = build_schedule(self.settings.schedule, base_lr, steps)
@@ -348,7 +339,7 @@ class Training:
         self.save("last")
 
     def _validation_values(self, validation: ValidationSettings) -> Mapping[str, float]:
-        names: dict[str, Any] = dict.fromkeys([*self.settings.task.metrics, validation.metric])  # type: ignore[attr-defined]
+        names: dict[str, Any] = dict.fromkeys([*self.settings.task.metrics, validation.metric])
         totals = evaluate(
             self.model,
             self.task,

@@ -11,10 +11,11 @@ import torch
 from torch.fx.experimental import _config as meta_config
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.cores.config import CoreSettings, TransformerXLSettings
+from rmem_cli.models.cores.layered_config import LayeredSettings
+from rmem_cli.models.cores.transformer_config import TransformerXLSettings
 from rmem_cli.models.sequence import SequenceModel, build_model
+from rmem_cli.recipe.kinds import CoreSettings, OptimizerSettings
 from rmem_cli.recipe.schema import ModelSettings
-from rmem_cli.recipe.settings import Component
 from rmem_cli.training.config import AdamSettings
 from rmem_cli.training.cost import Cost, Walks, update_cost
 from rmem_cli.training.optimizers import build_optimizer
@@ -40,13 +41,13 @@ class Pace:
         return cost.flops * self.per_flop + cost.calls * self.per_call + cost.traffic * self.per_byte
 
 
-def pace_of(core: Component, op_paths: dict[str, str], dtype: torch.dtype, device: torch.device) -> Pace:
+def pace_of(core: CoreSettings, op_paths: dict[str, str], dtype: torch.dtype, device: torch.device) -> Pace:
     """The pace of steps of a kind of core, measured once for each machine."""
-    kind = core if isinstance(core, CoreSettings) else TransformerXLSettings(hidden_size=64)
+    kind = core if isinstance(core, LayeredSettings) else TransformerXLSettings(hidden_size=64)
     return _pace(type(kind), _variant(kind), tuple(sorted(op_paths.items())), dtype, device)
 
 
-def _variant(core: CoreSettings) -> tuple[tuple[str, Any], ...]:
+def _variant(core: LayeredSettings) -> tuple[tuple[str, Any], ...]:
     """What makes steps of one kind of core differ in more than their counts."""
     fields = core.model_dump(by_alias=True)
     return tuple(
@@ -56,7 +57,7 @@ def _variant(core: CoreSettings) -> tuple[tuple[str, Any], ...]:
 
 @cache
 def _pace(
-    kind: type[CoreSettings],
+    kind: type[LayeredSettings],
     variant: tuple[tuple[str, Any], ...],
     op_paths: tuple[tuple[str, str], ...],
     dtype: torch.dtype,
@@ -72,7 +73,7 @@ def _pace(
 
 
 def _measured(
-    kind: type[CoreSettings], variant: dict[str, Any], dtype: torch.dtype, device: torch.device
+    kind: type[LayeredSettings], variant: dict[str, Any], dtype: torch.dtype, device: torch.device
 ) -> list[float]:
     sizes = _ATTENTION if "heads" in kind.model_fields else _RECURRENT
     taken = [
@@ -82,7 +83,7 @@ def _measured(
     return fitted([cost for cost, _ in taken], [seconds for _, seconds in taken])
 
 
-def _sized(kind: type[CoreSettings], variant: dict[str, Any], hidden: int, time: int) -> CoreSettings:
+def _sized(kind: type[LayeredSettings], variant: dict[str, Any], hidden: int, time: int) -> LayeredSettings:
     values = variant | {
         "kind": kind.model_fields["kind"].default,
         "hidden_size": hidden,
@@ -98,7 +99,7 @@ def _sized(kind: type[CoreSettings], variant: dict[str, Any], hidden: int, time:
 
 
 def _small_step(
-    core: CoreSettings, batch_size: int, time: int, dtype: torch.dtype, device: torch.device
+    core: LayeredSettings, batch_size: int, time: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Cost, float]:
     """The cost of a training step, and how long it takes at best."""
     settings = ModelSettings(core=core)
@@ -127,7 +128,7 @@ def _taken(
     return clock(device) - started
 
 
-def _counted(model: SequenceModel, batch: Batch, optimizer: Component) -> Cost:
+def _counted(model: SequenceModel, batch: Batch, optimizer: OptimizerSettings) -> Cost:
     meta = torch.device("meta")
     model = model.to(meta)
     with meta_config.patch(  # type: ignore[attr-defined]

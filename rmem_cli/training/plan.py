@@ -4,17 +4,16 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import cast
 
 import torch
 from torch.fx.experimental import _config as meta_config
 
+from rmem_cli.data.identity import data_hash
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.config import TaskSettings
 from rmem_cli.training.backprop import TrainingStep, build_backprop
 from rmem_cli.training.cost import Cost, Walks, cost_of_step, weight_bytes
 from rmem_cli.training.loop import DTYPES, build_seeded_model, build_task, build_task_model, total_steps
@@ -77,7 +76,7 @@ def plan_of(spec: RunSpec, device: torch.device) -> Plan:
         count = _count_few_layers if _layers(settings) > _MANY_LAYERS else _count
         costs = count(settings, task, list(zip(batches, [stage.task for stage in stages], strict=True)))
     op_paths = model.core.op_paths()
-    key = step_key(settings, _data_hash(settings), op_paths, device)
+    key = step_key(settings, data_hash(settings.task.data_sets()), op_paths, device)
     timed = None if train.stages else known(key)
     if timed:
         per_step = timed[0]
@@ -152,7 +151,7 @@ def keep_rate(
         seconds: Of each step, by `rates.clock`; of fewer than four, nothing is kept.
     """
     if len(seconds) > _LEAST_STEPS and not settings.train.stages:
-        key = step_key(settings, _data_hash(settings), model.core.op_paths(), device)
+        key = step_key(settings, data_hash(settings.task.data_sets()), model.core.op_paths(), device)
         keep(key, [median(seconds[1:])])
 
 
@@ -188,10 +187,6 @@ def _drawn(task: Task, settings: RunSettings) -> tuple[Batch, float]:
         if taken[0] > 0.1:
             break
     return batch, min(taken)
-
-
-def _data_hash(settings: RunSettings) -> str:
-    return cast(TaskSettings, settings.task).data_hash()
 
 
 def _without_memory(settings: RunSettings, task: Task) -> SequenceModel:

@@ -6,9 +6,10 @@ from typing import Literal
 
 import torch
 
+from rmem_cli.data.identity import data_hash
 from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.recipe.registry import import_object
+from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
 from rmem_cli.recipe.settings import Component
@@ -145,13 +146,13 @@ def _model(trained: Trained, protocol: EvalProtocol, task: Task) -> SequenceMode
 
 
 def _task(settings: Component) -> Task:
-    task: Task = import_object(settings.implementation).from_settings(settings)
+    task: Task = build(settings)
     return task
 
 
 def _row(trained: Trained, protocol: EvalProtocol, name: str, totals: Totals | None, step: int) -> ResultRow:
     spec, environment = trained.spec, trained.environment
-    data_hash: str = spec.settings.task.data_hash()  # type: ignore[attr-defined]
+    hash_of_data = data_hash(spec.settings.task.data_sets())
     return ResultRow(
         experiment=spec.experiment,
         row=spec.row,
@@ -178,9 +179,9 @@ def _row(trained: Trained, protocol: EvalProtocol, name: str, totals: Totals | N
         rmem_version=environment.rmem_version,
         git_commit=environment.git_commit,
         git_dirty=environment.git_dirty,
-        train_hash=spec.train_hash(data_hash),
+        train_hash=spec.train_hash(hash_of_data),
         eval_hash=spec.eval_hash(protocol),
-        data_hash=data_hash,
+        data_hash=hash_of_data,
         status=trained.outcome,
         time=timestamp(),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from rmem_cli.data.identity import data_hash
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.sequence import SequenceModel
@@ -182,7 +183,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
 
 
 def _train_hash(spec: RunSpec) -> str:
-    return spec.train_hash(spec.settings.task.data_hash())  # type: ignore[attr-defined]
+    return spec.train_hash(data_hash(spec.settings.task.data_sets()))
 
 
 def _finished_counters(folder: RunFolder, total: int) -> Counters:

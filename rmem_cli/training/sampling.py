@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from rmem_cli.data.identity import data_hash
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import SequenceModel
@@ -131,7 +132,7 @@ def open_language_model(
     """
     run = f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed})"
     task = _language_model(spec, run)
-    path = run_path(spec, spec.train_hash(spec.settings.task.data_hash()), runs_root())  # type: ignore[attr-defined]
+    path = run_path(spec, spec.train_hash(data_hash(spec.settings.task.data_sets())), runs_root())
     names = ("best", "last") if checkpoint is None else (checkpoint,)
     loaded = ((name, load_checkpoint(path, name)) for name in names)
     found = next(((name, each[0]) for name, each in loaded if each is not None), None)

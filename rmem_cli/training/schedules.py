@@ -4,19 +4,19 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 
+from rmem_cli.recipe.kinds import ScheduleSettings
 from rmem_cli.recipe.registry import import_object
-from rmem_cli.recipe.settings import Component
 from rmem_cli.training.config import (
     CosineSettings,
     InverseSqrtSettings,
     LinearSettings,
     PlateauSettings,
-    ScheduleSettings,
     StepSettings,
+    WarmedUpSettings,
 )
 
 
-def build_schedule(settings: Component, base_lr: float, total_steps: int) -> "Schedule":
+def build_schedule(settings: ScheduleSettings, base_lr: float, total_steps: int) -> "Schedule":
     """The schedule that the settings describe.
 
     Args:
@@ -37,9 +37,9 @@ class Schedule(ABC):
         total_steps: Optimizer steps of the whole run.
     """
 
-    settings: ScheduleSettings
+    settings: WarmedUpSettings
 
-    def __init__(self, settings: ScheduleSettings, base_lr: float, total_steps: int) -> None:
+    def __init__(self, settings: WarmedUpSettings, base_lr: float, total_steps: int) -> None:
         self.settings = settings
         self.base_lr = base_lr
         self.total_steps = total_steps

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rmem_cli.errors import UsageError
-from rmem_cli.recipe.registry import import_object
+from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.resolve import changed
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.tasks.base import Task
@@ -40,7 +40,7 @@ def build_stages(settings: RunSettings, task: Task, total_steps: int) -> list[St
     first = 0
     for number, stage in enumerate(settings.train.stages):
         easier = changed(settings.task, stage.task)
-        its_task: Task = import_object(easier.implementation).from_settings(easier)
+        its_task: Task = build(easier)
         if (its_task.symbols, its_task.classes) != (task.symbols, task.classes):
             raise UsageError(
                 f"stage {number} changes the task to one of {its_task.symbols} symbols and "

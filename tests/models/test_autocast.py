@@ -8,8 +8,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rmem_cli import RUM, URLSTM, RecurrentMemoryTransformer, rotate
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.recurrent_config import (
+    GatedGRUSettings,
+    GatedLSTMSettings,
+    GRUSettings,
+    LSTMSettings,
+    RNNSettings,
+)
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import GRU, LSTM, RNN
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.ops.native import build
 
@@ -17,21 +25,33 @@ LONG = {"layers": 2, "heads": 2, "segment_length": 5, "cache_length": 4}
 CORES = {
     "rum, lambda 0": lambda: RUM(16, 16, layer_norm="before_gate"),
     "rum, lambda 1": lambda: RUM(16, 16, lambda_=1, layers=2, eta=1.0, activation="tanh"),
-    "gated lstm": lambda: GatedLSTM(16, 16, layers=2),
-    "ordered lstm": lambda: GatedLSTM(16, 16, gate="OR", layer_norm=True),
-    "gated gru": lambda: GatedGRU(16, 16, layers=2),
-    "rnn": lambda: RNN(16, 16),
-    "lstm": lambda: LSTM(16, 16),
-    "gru": lambda: GRU(16, 16),
-    "transformer-xl": lambda: TransformerXL(16, 16, **LONG),
-    "pre-norm transformer-xl": lambda: TransformerXL(8, 16, pre_norm=True, **LONG),
-    "learned distances": lambda: TransformerXL(16, 16, position_encoding="relative_learned", **LONG),
-    "absolute places": lambda: TransformerXL(16, 16, position_encoding="absolute_learned", **LONG),
-    "rmt": lambda: RMT(16, 16, memory_tokens=2, **LONG),
-    "published rmt": lambda: RMT(16, 16, memory_tokens=2, published_shift=True, **LONG),
-    "associative rmt": lambda: RMT(16, 16, memory_tokens=2, memory_kind="associative", **LONG),
-    "pre-norm rmt": lambda: PreNormRMT(16, 16, memory_tokens=2, **LONG),
-    "residual streams": lambda: PreNormRMT(16, 16, memory_tokens=2, residual_streams=2, **LONG),
+    "gated lstm": lambda: GatedLSTM(16, GatedLSTMSettings(hidden_size=16, layers=2)),
+    "ordered lstm": lambda: GatedLSTM(16, GatedLSTMSettings(hidden_size=16, gate="OR", layer_norm=True)),
+    "gated gru": lambda: GatedGRU(16, GatedGRUSettings(hidden_size=16, layers=2)),
+    "rnn": lambda: RNN(16, RNNSettings(hidden_size=16)),
+    "lstm": lambda: LSTM(16, LSTMSettings(hidden_size=16)),
+    "gru": lambda: GRU(16, GRUSettings(hidden_size=16)),
+    "transformer-xl": lambda: TransformerXL(16, TransformerXLSettings(hidden_size=16, **LONG)),
+    "pre-norm transformer-xl": lambda: TransformerXL(
+        8, TransformerXLSettings(hidden_size=16, pre_norm=True, **LONG)
+    ),
+    "learned distances": lambda: TransformerXL(
+        16, TransformerXLSettings(hidden_size=16, position_encoding="relative_learned", **LONG)
+    ),
+    "absolute places": lambda: TransformerXL(
+        16, TransformerXLSettings(hidden_size=16, position_encoding="absolute_learned", **LONG)
+    ),
+    "rmt": lambda: RMT(16, RMTSettings(hidden_size=16, memory_tokens=2, **LONG)),
+    "published rmt": lambda: RMT(
+        16, RMTSettings(hidden_size=16, memory_tokens=2, published_shift=True, **LONG)
+    ),
+    "associative rmt": lambda: RMT(
+        16, RMTSettings(hidden_size=16, memory_tokens=2, memory_kind="associative", **LONG)
+    ),
+    "pre-norm rmt": lambda: PreNormRMT(16, PreNormRMTSettings(hidden_size=16, memory_tokens=2, **LONG)),
+    "residual streams": lambda: PreNormRMT(
+        16, PreNormRMTSettings(hidden_size=16, memory_tokens=2, residual_streams=2, **LONG)
+    ),
 }
 
 
@@ -133,7 +153,7 @@ def test_a_model_of_public_modules_trains(form):
 
 
 def test_double_precision_stays(form):
-    core = GatedLSTM(4, 6).double()
+    core = GatedLSTM(4, GatedLSTMSettings(hidden_size=6)).double()
     x = torch.randn(2, 3, 4, dtype=torch.float64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y, state = core(x)

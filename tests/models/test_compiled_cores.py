@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rmem_cli.models.cores.rmt import RMT
-from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.cores.transformer_config import RMTSettings
+from rmem_cli.modules.rum import RUM
 from rmem_cli.training.run import compile_core
 
 
@@ -21,7 +22,10 @@ def gradients(core, x):
     "make",
     [
         lambda: RUM(3, 5, lambda_=1),
-        lambda: RMT(8, 8, memory_tokens=2, heads=2, head_size=4, inner_size=8, segment_length=4),
+        lambda: RMT(
+            8,
+            RMTSettings(hidden_size=8, memory_tokens=2, heads=2, head_size=4, inner_size=8, segment_length=4),
+        ),
     ],
     ids=["rum", "rmt"],
 )

@@ -6,29 +6,42 @@ import torch
 from rmem_cli import RUM
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.recurrent_config import (
+    GatedGRUSettings,
+    GatedLSTMSettings,
+    GRUSettings,
+    LSTMSettings,
+    RNNSettings,
+)
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import GRU, LSTM, RNN
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.state import detach, reset, select
 
 CORES = {
-    "rnn": lambda: RNN(3, 5, layers=2),
-    "lstm": lambda: LSTM(3, 5, layers=2),
-    "gru": lambda: GRU(3, 5),
+    "rnn": lambda: RNN(3, RNNSettings(hidden_size=5, layers=2)),
+    "lstm": lambda: LSTM(3, LSTMSettings(hidden_size=5, layers=2)),
+    "gru": lambda: GRU(3, GRUSettings(hidden_size=5)),
     "rum lambda 0": lambda: RUM(3, 5, layers=2, eta=1.0),
     "rum lambda 1": lambda: RUM(3, 5, layers=2, lambda_=1),
     "rum with everything": lambda: RUM(
         3, 5, lambda_=1, layer_norm="before_gate", zoneout=0.3, track_angle=True, input_bias=False
     ),
-    "UR-LSTM": lambda: GatedLSTM(3, 5, layers=2, gate="UR"),
+    "UR-LSTM": lambda: GatedLSTM(3, GatedLSTMSettings(hidden_size=5, layers=2, gate="UR")),
     "OM-LSTM with everything": lambda: GatedLSTM(
-        3, 5, layers=2, gate="OM", coupled_input_gate=False, layer_norm=True
+        3, GatedLSTMSettings(hidden_size=5, layers=2, gate="OM", coupled_input_gate=False, layer_norm=True)
     ),
     "OM-LSTM with zoneout": lambda: GatedLSTM(
-        3, 6, layers=2, gate="OM", master_downsize=3, hidden_zoneout=0.1, cell_zoneout=0.4
+        3,
+        GatedLSTMSettings(
+            hidden_size=6, layers=2, gate="OM", master_downsize=3, hidden_zoneout=0.1, cell_zoneout=0.4
+        ),
     ),
-    "UR-GRU": lambda: GatedGRU(3, 5, layers=2, gate="UR"),
-    "UM-GRU with zoneout": lambda: GatedGRU(3, 6, layers=2, gate="UM", master_downsize=2, zoneout=0.2),
+    "UR-GRU": lambda: GatedGRU(3, GatedGRUSettings(hidden_size=5, layers=2, gate="UR")),
+    "UM-GRU with zoneout": lambda: GatedGRU(
+        3, GatedGRUSettings(hidden_size=6, layers=2, gate="UM", master_downsize=2, zoneout=0.2)
+    ),
 }
 EVERY_CORE = pytest.mark.parametrize("name", CORES)
 
@@ -127,7 +140,7 @@ def test_lstm_equals_torch():
 
 
 def test_the_forget_bias_of_an_lstm_is_what_was_asked_for():
-    core = LSTM(3, 5, layers=2, forget_bias=1.5)
+    core = LSTM(3, LSTMSettings(hidden_size=5, layers=2, forget_bias=1.5))
     for layer in range(2):
         both = getattr(core.module, f"bias_ih_l{layer}") + getattr(core.module, f"bias_hh_l{layer}")
         torch.testing.assert_close(both[5:10], torch.full((5,), 1.5))
@@ -191,7 +204,7 @@ def test_kernels_start_as_asked_for(initializer):
 
 
 def test_a_wrong_option_of_rum_is_refused_by_name():
-    with pytest.raises(ValueError, match="activation is 'gelu'"):
+    with pytest.raises(ValueError, match=r"^activation must be 'relu', .*, not the text 'gelu'"):
         RUM(3, 5, activation="gelu")
 
 
@@ -227,10 +240,12 @@ def test_a_row_without_steps_has_zeros_for_outputs_and_the_gradient_of_its_state
 
 ALL_CORES = {
     **CORES,
-    "transformer-xl": lambda: TransformerXL(3, 8, cache_length=4),
-    "rmt": lambda: RMT(3, 8, memory_tokens=2),
-    "associative rmt": lambda: RMT(3, 8, memory_tokens=2, memory_kind="associative"),
-    "pre-norm rmt": lambda: PreNormRMT(3, 8, memory_tokens=2, segment_length=7, cache_length=4),
+    "transformer-xl": lambda: TransformerXL(3, TransformerXLSettings(hidden_size=8, cache_length=4)),
+    "rmt": lambda: RMT(3, RMTSettings(hidden_size=8, memory_tokens=2)),
+    "associative rmt": lambda: RMT(3, RMTSettings(hidden_size=8, memory_tokens=2, memory_kind="associative")),
+    "pre-norm rmt": lambda: PreNormRMT(
+        3, PreNormRMTSettings(hidden_size=8, memory_tokens=2, segment_length=7, cache_length=4)
+    ),
 }
 
 

@@ -5,8 +5,13 @@ import torch
 from pydantic import ValidationError
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.config import LinearEncoderSettings, LinearHeadSettings
-from rmem_cli.models.cores.config import GRUSettings
+from rmem_cli.models.config import (
+    FeaturesSettings,
+    LinearEncoderSettings,
+    LinearHeadSettings,
+    RegressionSettings,
+)
+from rmem_cli.models.cores.recurrent_config import GRUSettings
 from rmem_cli.models.cores.torch_rnn import GRU
 from rmem_cli.models.encoders import Features, LinearEncoder
 from rmem_cli.models.heads import LinearHead, Regression
@@ -38,7 +43,11 @@ def test_settings_choose_a_linear_map_of_the_features():
 
 
 def test_the_loss_of_a_number_is_its_squared_error():
-    model = SequenceModel(Features(2), GRU(2, 5), Regression(5))
+    model = SequenceModel(
+        Features(2, FeaturesSettings()),
+        GRU(2, GRUSettings(hidden_size=5)),
+        Regression(5, 1, RegressionSettings()),
+    )
     batch = batch_of_numbers()
     weight = torch.zeros(3, 4)
     weight[:, -1] = 0.5
@@ -55,7 +64,7 @@ def test_a_hidden_layer_of_the_head_is_rectified():
     y = torch.randn(2, 5)
     hidden = (y @ head.hidden.weight.T + head.hidden.bias).clamp(min=0)
     torch.testing.assert_close(head.logits(y), hidden @ head.linear.weight.T + head.linear.bias)
-    assert LinearHead(5, 4).hidden is None
+    assert LinearHead(5, 4, LinearHeadSettings()).hidden is None
 
 
 def test_dropout_of_the_hidden_layer_acts_in_training_alone():
@@ -81,9 +90,9 @@ def test_dropout_of_a_hidden_layer_that_is_not_there_is_refused():
 def test_dropout_around_the_core_acts_in_training_alone(input_dropout, output_dropout):
     torch.manual_seed(0)
     model = SequenceModel(
-        LinearEncoder(2, 5),
-        GRU(5, 50),
-        Regression(50),
+        LinearEncoder(2, LinearEncoderSettings(size=5)),
+        GRU(5, GRUSettings(hidden_size=50)),
+        Regression(50, 1, RegressionSettings()),
         input_dropout=input_dropout,
         output_dropout=output_dropout,
     )

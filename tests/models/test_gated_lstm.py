@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rmem_cli import URLSTM
-from rmem_cli.models.cores.config import GatedGRUSettings, GatedLSTMSettings, GateName
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
+from rmem_cli.models.cores.recurrent_config import GatedGRUSettings, GatedLSTMSettings, GateName
 
 NAMES = get_args(GateName)
 EVERY_GATE = pytest.mark.parametrize("gate", NAMES)
@@ -24,7 +24,7 @@ SHAPES = pytest.mark.parametrize(
 def core(gate, **options):
     torch.manual_seed(0)
     length = 50 if gate.startswith("C") else None
-    return GatedLSTM(3, 6, gate=gate, chrono_length=length, **options).double()
+    return GatedLSTM(3, GatedLSTMSettings(hidden_size=6, gate=gate, chrono_length=length, **options)).double()
 
 
 def normal(seed, *shape):
@@ -141,7 +141,7 @@ def test_every_named_gate_is_its_own_function(gate, coupled):
 def first_gates(gate, size, **options):
     """How much of a cell of ones stays in a step from zero input and hidden state: the gates themselves."""
     torch.manual_seed(0)
-    layer = GatedLSTM(3, size, gate=gate, **options).double()
+    layer = GatedLSTM(3, GatedLSTMSettings(hidden_size=size, gate=gate, **options)).double()
     zero = torch.zeros(1, size, dtype=torch.float64)
     _, state = layer(torch.zeros(1, 1, 3).double(), {"hidden.0": zero, "cell.0": zero + 1})
     return state["cell.0"][0].detach()
@@ -185,7 +185,7 @@ def test_the_forget_bias_is_trained_or_frozen(trained):
 def test_the_gated_gru_with_a_standard_gate_equals_torch():
     torch.manual_seed(0)
     theirs = nn.GRU(3, 5, batch_first=True, dtype=torch.float64)
-    ours = GatedGRU(3, 5, gate="-", forget_bias=0.0).double()
+    ours = GatedGRU(3, GatedGRUSettings(hidden_size=5, gate="-", forget_bias=0.0)).double()
     layer = ours.layers[0]
     with torch.no_grad():
         reset, update, candidate = (torch.arange(5) + 5 * block for block in range(3))
@@ -223,7 +223,7 @@ def test_every_variant_takes_a_step_on_the_meta_device(gate, coupled, layer_norm
 
 @EVERY_GATE
 def test_every_gated_gru_takes_a_step(gate):
-    ours = GatedGRU(3, 6, gate=gate, chrono_length=20)
+    ours = GatedGRU(3, GatedGRUSettings(hidden_size=6, gate=gate, chrono_length=20))
     y, _ = ours(torch.randn(2, 4, 3))
     y.sum().backward()
     assert y.isfinite().all()
@@ -244,7 +244,8 @@ ZONED = pytest.mark.parametrize(
 def zoned_and_plain(kind, size, zoneout):
     """A core with zoneout, the same without it, and the probability by the name of the state."""
     torch.manual_seed(0)
-    zoned, plain = kind(3, size, **zoneout).double(), kind(3, size).double()
+    settings = GatedGRUSettings if kind is GatedGRU else GatedLSTMSettings
+    zoned, plain = (kind(3, settings(hidden_size=size, **each)).double() for each in (zoneout, {}))
     plain.load_state_dict(zoned.state_dict())
     by_state = {name.removesuffix("zoneout").rstrip("_") or "hidden": z for name, z in zoneout.items()}
     return zoned, plain, {f"{name}.0": z for name, z in by_state.items()}
@@ -282,7 +283,7 @@ def test_zoneout_keeps_units_as_they_are_in_training(kind, zoneout):
 def test_units_kept_by_zoneout_change_from_step_to_step_and_layer_to_layer():
     torch.manual_seed(0)
     shares = []
-    ours = GatedLSTM(3, 400, layers=2, hidden_zoneout=0.5)
+    ours = GatedLSTM(3, GatedLSTMSettings(hidden_size=400, layers=2, hidden_zoneout=0.5))
     for layer in ours.layers:
         layer.register_forward_pre_hook(
             lambda _, __, kwargs: shares.append(kwargs["hidden_keep"]), with_kwargs=True
@@ -295,7 +296,11 @@ def test_units_kept_by_zoneout_change_from_step_to_step_and_layer_to_layer():
 
 
 def test_without_zoneout_nothing_is_drawn():
-    for ours in (GatedLSTM(3, 6), GatedGRU(3, 6), GatedLSTM(3, 6, hidden_zoneout=0.5).eval()):
+    for ours in (
+        GatedLSTM(3, GatedLSTMSettings(hidden_size=6)),
+        GatedGRU(3, GatedGRUSettings(hidden_size=6)),
+        GatedLSTM(3, GatedLSTMSettings(hidden_size=6, hidden_zoneout=0.5)).eval(),
+    ):
         before = torch.get_rng_state()
         ours(torch.randn(1, 2, 3, generator=torch.Generator()))
         assert torch.equal(torch.get_rng_state(), before)
@@ -303,7 +308,7 @@ def test_without_zoneout_nothing_is_drawn():
 
 def test_with_zoneout_the_state_of_a_row_is_that_after_its_end():
     torch.manual_seed(0)
-    ours = GatedLSTM(3, 6, hidden_zoneout=0.3, cell_zoneout=0.5)
+    ours = GatedLSTM(3, GatedLSTMSettings(hidden_size=6, hidden_zoneout=0.3, cell_zoneout=0.5))
     y, state = ours(torch.randn(3, 5, 3), None, torch.tensor([5, 2, 4]))
     for row, length in enumerate((5, 2, 4)):
         assert torch.equal(state["hidden.0"][row], y[row, length - 1])
@@ -355,10 +360,8 @@ def test_masters_that_cannot_be_downsized_are_refused():
             kind(hidden_size=100, gate="UM", master_downsize=16)
         with pytest.raises(ValidationError, match="master_downsize"):
             kind(hidden_size=6, gate="UM", master_downsize=0)
-    with pytest.raises(ValueError, match="no multiple of master_downsize 4, as 8 is"):
-        GatedLSTM(3, 6, gate="OM", master_downsize=4)
-    with pytest.raises(ValueError, match="master_downsize is 0"):
-        GatedGRU(3, 6, gate="OM", master_downsize=0)
+    with pytest.raises(ValueError, match=r"^hidden_size 6 is no multiple of master_downsize 4, as 8 is$"):
+        URLSTM(3, 6, gate="OM", master_downsize=4)
 
 
 @pytest.mark.parametrize("zoneout", [-0.1, 1.0])
@@ -374,11 +377,11 @@ def test_a_zoneout_that_is_no_probability_below_one_is_refused(zoneout):
 
 def test_a_recipe_builds_what_it_describes():
     settings = GatedLSTMSettings(hidden_size=6, layers=2, gate="C", chrono_length=30, refine_bias="none")
-    assert GatedLSTM.from_settings(settings, 3).layers[1].forget_bias.shape == (6,)
-    assert GatedGRU.from_settings(GatedGRUSettings(hidden_size=6), 3).output_size == 6
+    assert GatedLSTM(3, settings).layers[1].forget_bias.shape == (6,)
+    assert GatedGRU(3, GatedGRUSettings(hidden_size=6)).output_size == 6
     options = {"hidden_size": 6, "gate": "UM", "master_downsize": 3}
-    lstm = GatedLSTM.from_settings(GatedLSTMSettings(**options, hidden_zoneout=0.05, cell_zoneout=0.5), 3)
-    gru = GatedGRU.from_settings(GatedGRUSettings(**options, zoneout=0.1), 3)
+    lstm = GatedLSTM(3, GatedLSTMSettings(**options, hidden_zoneout=0.05, cell_zoneout=0.5))
+    gru = GatedGRU(3, GatedGRUSettings(**options, zoneout=0.1))
     assert (lstm.zoneout, gru.zoneout) == ({"hidden": 0.05, "cell": 0.5}, {"hidden": 0.1})
     assert lstm.layers[0].forget_bias.shape == gru.layers[0].forget_bias.shape == (2,)
 
@@ -391,8 +394,12 @@ def test_a_chrono_gate_without_a_length_is_refused():
 
 
 def test_a_gate_that_is_not_there_is_refused_by_name():
-    with pytest.raises(ValueError, match="gate is 'UX'"):
+    with pytest.raises(ValueError, match=r"^gate must be '-', .* or 'UR', not the text 'UX'"):
         URLSTM(3, 6, gate="UX")
+    with pytest.raises(TypeError, match=r"^gaet unknown key; did you mean 'gate'\?$"):
+        URLSTM(3, 6, gaet="UR")
+    with pytest.raises(TypeError, match="no option of URLSTM"):
+        URLSTM(3, 6, cell_zoneout=0.1)
 
 
 def test_urlstm_has_the_rest_of_torch_s_interface():

@@ -4,13 +4,16 @@ import pytest
 import torch
 from torch import nn
 
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings
 from rmem_cli.models.cores.rmt import RMT
-from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.initializers import KERNEL_INITIALIZERS
+from rmem_cli.modules.rum import RUM
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +52,13 @@ def test_an_orthogonal_kernel_is_what_torch_draws_on_one_thread():
     [
         lambda: RUM(64, 256),
         lambda: RUM(64, 256, kernel_initializer="two_half_orthogonal", input_initializer="orthogonal"),
-        lambda: GatedLSTM(64, 256),
-        lambda: RMT(64, 256, memory_tokens=4, heads=4),
-        lambda: PreNormRMT(64, 256, memory_tokens=4, heads=4, segment_length=8),
-        lambda: Embedding(300, 256, initializer="orthogonal"),
-        lambda: LinearHead(256, 300, initializer="orthogonal"),
+        lambda: GatedLSTM(64, GatedLSTMSettings(hidden_size=256)),
+        lambda: RMT(64, RMTSettings(hidden_size=256, memory_tokens=4, heads=4)),
+        lambda: PreNormRMT(
+            64, PreNormRMTSettings(hidden_size=256, memory_tokens=4, heads=4, segment_length=8)
+        ),
+        lambda: Embedding(300, EmbeddingSettings(size=256, initializer="orthogonal")),
+        lambda: LinearHead(256, 300, LinearHeadSettings(initializer="orthogonal")),
     ],
     ids=["rum", "published rum", "gated lstm", "rmt", "pre-norm rmt", "embedding", "head"],
 )

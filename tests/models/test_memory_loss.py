@@ -5,11 +5,13 @@ import torch
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.cores.config import GRUSettings, PreNormRMTSettings, RMTSettings
+from rmem_cli.models.cores.recurrent_config import GRUSettings
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings
 from rmem_cli.models.memory_loss import MemoryLoss
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.schema import MemoryLossSettings, ModelSettings
 from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated
+from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
 
 SYMBOLS, SIZE, LENGTH = 5, 6, 4
 RMT = RMTSettings(hidden_size=SIZE, heads=2, memory_tokens=2, segment_length=LENGTH)
@@ -58,7 +60,12 @@ def by_hand(model, batch, weight, symbol, cut=None):
 @pytest.mark.parametrize("core", [RMT, PRENORM], ids=lambda core: core.kind)
 @pytest.mark.parametrize(
     ("form", "cut"),
-    [(Full(), None), (Replay(), None), (Truncated(LENGTH, 2), 2), (Replay(segments=2), 2)],
+    [
+        (Full(FullSettings()), None),
+        (Replay(ReplaySettings()), None),
+        (Truncated(TruncatedSettings(segment_length=LENGTH, segments=2)), 2),
+        (Replay(ReplaySettings(segments=2)), 2),
+    ],
     ids=["full", "replay", "truncated", "replay of pieces"],
 )
 def test_its_gradient_is_exact_in_every_form(core, form, cut):
@@ -72,7 +79,7 @@ def test_its_gradient_is_exact_in_every_form(core, form, cut):
 
 def test_sliding_counts_it_with_the_losses_that_count():
     model, batch = build(loss=MemoryLossSettings(weight=0.3, symbol=2)), make_batch(1)
-    gradient, found = gradients(Sliding(1), model, batch)
+    gradient, found = gradients(Sliding(SlidingSettings(depth=1)), model, batch)
     loss, expected = by_hand(model, batch, 0.3, 2)
     assert gradient.loss == pytest.approx(loss, rel=1e-12)
     for one, other in zip(found, expected, strict=True):

@@ -6,7 +6,7 @@ import torch
 from rmem_cli.data.pretrained import open_pretrained, open_tokenizer
 from rmem_cli.errors import DataError
 from rmem_cli.models.config import PretrainedEmbeddingSettings
-from rmem_cli.models.cores.config import PretrainedRMTSettings
+from rmem_cli.models.cores.transformer_config import PretrainedRMTSettings
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.tasks.config import DocumentClassificationSettings
@@ -69,7 +69,7 @@ def test_symbols_that_do_not_count_change_nothing(model):
 def test_articles_are_read_in_the_symbols_of_the_backbone(backbone, write_articles):
     write_articles(form="articles")
     settings = DocumentClassificationSettings(segment_length=40, segments=1, backbone=backbone)
-    task = DocumentClassification.from_settings(settings)
+    task = DocumentClassification(settings)
     tokenizer = open_tokenizer(backbone)
     assert task.symbols == tokenizer.size == len(WORDS)
     assert task.documents[0].tolist() == [*tokenizer.encode("Title 0 calm report said word0"), tokenizer.end]

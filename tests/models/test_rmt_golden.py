@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from rmem_cli.models.cores.rmt import RMT
+from rmem_cli.models.cores.transformer_config import RMTSettings
 
 # RMEM_GOLDEN names another folder of vectors of the same kind.
 GOLDEN = Path(os.environ.get("RMEM_GOLDEN", Path(__file__).parent.parent / "golden"))
@@ -66,7 +67,7 @@ def our_name(name):
 def build(path):
     """The model with the published weights, its table of words, and the file."""
     golden = load(path)
-    core = RMT(16, 16, **options_of(path.stem, golden)).double()
+    core = RMT(16, RMTSettings(hidden_size=16, **options_of(path.stem, golden))).double()
     weights = {
         our_name(name.removeprefix("param.")): value
         for name, value in golden.items()

@@ -9,11 +9,14 @@ import torch
 from torch.nn import functional
 
 from rmem_cli.models.batch import Batch
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.training.backprop import Full, Replay, TrainingStep
+from rmem_cli.training.config import FullSettings, ReplaySettings
 
 # RMEM_GOLDEN names another folder of vectors of the same kind.
 GOLDEN = Path(os.environ.get("RMEM_GOLDEN", Path(__file__).parent.parent / "golden"))
@@ -74,8 +77,10 @@ def options_of(stem, golden):
 def build(path, **options):
     """The model with the published weights, and the file."""
     golden = load(path)
-    core = PreNormRMT(16, 16, **{**options_of(path.stem, golden), **options})
-    model = SequenceModel(Embedding(13, 16), core, LinearHead(16, 13)).double()
+    core = PreNormRMT(16, PreNormRMTSettings(hidden_size=16, **{**options_of(path.stem, golden), **options}))
+    model = SequenceModel(
+        Embedding(13, EmbeddingSettings(size=16)), core, LinearHead(16, 13, LinearHeadSettings())
+    ).double()
     model.load_state_dict(renamed(golden, "param."))
     return model, golden
 
@@ -161,13 +166,13 @@ def whole(golden):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_replay_equals_the_published_replay_by_option(path):
     model, golden = build(path)
-    form = Replay(published_caches=True)
+    form = Replay(ReplaySettings(published_caches=True))
     gradient = form.gradient(model, whole(golden), None, "mean", TrainingStep(0, 0))
     assert_loss_and_gradients(model, golden, "replay_", torch.tensor(gradient.loss, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("form", [Full(), Replay()], ids=["full", "replay"])
+@pytest.mark.parametrize("form", [Full(FullSettings()), Replay(ReplaySettings())], ids=["full", "replay"])
 def test_full_and_replayed_gradients_are_those_of_the_function_itself(path, form):
     model, golden = build(path)
     gradient = form.gradient(model, whole(golden), None, "mean", TrainingStep(0, 0))

@@ -6,9 +6,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.recurrent_config import GatedGRUSettings, GatedLSTMSettings
 from rmem_cli.models.cores.rmt import RMT
-from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
+from rmem_cli.modules.rum import RUM
 from rmem_cli.ops.native import build
 
 # Otherwise some gradients are weakened or held back, and those of no function.
@@ -16,12 +18,16 @@ WHOLE = {"embedding_gradient": 1.0, "next_write_gradient": True}
 CORES = {
     "rum, lambda 0": lambda: RUM(3, 5, eta=1.0),
     "rum, lambda 1": lambda: RUM(3, 5, lambda_=1, layers=2),
-    "gated lstm": lambda: GatedLSTM(3, 5, layers=2),
-    "gated gru": lambda: GatedGRU(3, 5),
-    "transformer-xl": lambda: TransformerXL(8, 8, layers=2, heads=2),
-    "rmt": lambda: RMT(8, 8, memory_tokens=2, heads=2, layers=2),
-    "associative rmt": lambda: RMT(8, 8, memory_tokens=2, heads=2, memory_kind="associative"),
-    "pre-norm rmt": lambda: PreNormRMT(8, 8, memory_tokens=2, heads=2, layers=2, segment_length=4, **WHOLE),
+    "gated lstm": lambda: GatedLSTM(3, GatedLSTMSettings(hidden_size=5, layers=2)),
+    "gated gru": lambda: GatedGRU(3, GatedGRUSettings(hidden_size=5)),
+    "transformer-xl": lambda: TransformerXL(8, TransformerXLSettings(hidden_size=8, layers=2, heads=2)),
+    "rmt": lambda: RMT(8, RMTSettings(hidden_size=8, memory_tokens=2, heads=2, layers=2)),
+    "associative rmt": lambda: RMT(
+        8, RMTSettings(hidden_size=8, memory_tokens=2, heads=2, memory_kind="associative")
+    ),
+    "pre-norm rmt": lambda: PreNormRMT(
+        8, PreNormRMTSettings(hidden_size=8, memory_tokens=2, heads=2, layers=2, segment_length=4, **WHOLE)
+    ),
 }
 
 

@@ -8,8 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.config import AdaptiveSoftmaxSettings, EmbeddingSettings, LinearHeadSettings
-from rmem_cli.models.cores.config import GRUSettings
+from rmem_cli.models.config import (
+    AdaptiveSoftmaxSettings,
+    EmbeddingSettings,
+    LinearHeadSettings,
+    OneHotSettings,
+)
+from rmem_cli.models.cores.recurrent_config import GRUSettings
 from rmem_cli.models.cores.torch_rnn import GRU
 from rmem_cli.models.encoders import Embedding, OneHot
 from rmem_cli.models.heads import LinearHead
@@ -75,7 +80,11 @@ def test_steps_without_weight_in_front_and_behind_cost_no_logits_and_change_no_g
 
 
 def test_parameters_are_counted_frozen_ones_included():
-    model = SequenceModel(Embedding(4, 3), GRU(3, 6), LinearHead(6, 4))
+    model = SequenceModel(
+        Embedding(4, EmbeddingSettings(size=3)),
+        GRU(3, GRUSettings(hidden_size=6)),
+        LinearHead(6, 4, LinearHeadSettings()),
+    )
     expected = 4 * 3 + (3 * 6 * (3 + 6) + 6 * 6) + (6 * 4 + 4)
     assert model.parameter_count() == expected
     model.encoder.table.weight.requires_grad_(False)
@@ -83,13 +92,13 @@ def test_parameters_are_counted_frozen_ones_included():
 
 
 def test_one_hot_vectors_have_the_type_of_the_model():
-    assert OneHot(3).double()(torch.tensor([[2]])).tolist() == [[[0.0, 0.0, 1.0]]]
-    assert OneHot(3).double()(torch.tensor([[2]])).dtype == torch.float64
-    assert not list(OneHot(3).state_dict())
+    assert OneHot(3, OneHotSettings()).double()(torch.tensor([[2]])).tolist() == [[[0.0, 0.0, 1.0]]]
+    assert OneHot(3, OneHotSettings()).double()(torch.tensor([[2]])).dtype == torch.float64
+    assert not list(OneHot(3, OneHotSettings()).state_dict())
 
 
 def test_logits_of_zero_give_a_uniform_loss():
-    head = LinearHead(6, 5)
+    head = LinearHead(6, 5, LinearHeadSettings())
     torch.nn.init.zeros_(head.linear.weight)
     torch.nn.init.zeros_(head.linear.bias)
     nll = head.nll(torch.randn(2, 3, 6), torch.zeros(2, 3, dtype=torch.long))

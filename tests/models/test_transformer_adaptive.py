@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from rmem_cli.models.config import AdaptiveEmbeddingSettings, AdaptiveSoftmaxSettings, OneHotSettings
-from rmem_cli.models.cores.config import RMTSettings
+from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.schema import ModelSettings
 
@@ -31,12 +32,20 @@ TIES = pytest.mark.parametrize("ties", [None, [], [False, True, True], [True, Tr
 def pair(options, ties):
     """An encoder and a head, tied unless `ties` is None."""
     torch.manual_seed(0)
-    encoder = AdaptiveEmbedding(SYMBOLS, 8, initial_std=0.5, projection_std=0.5, **options).double()
+    encoder = AdaptiveEmbedding(
+        SYMBOLS, AdaptiveEmbeddingSettings(size=8, initial_std=0.5, projection_std=0.5, **options)
+    ).double()
     if ties is None:
         own = {name: value for name, value in options.items() if name != "embedding_size"}
-        head = AdaptiveSoftmax(8, SYMBOLS, size=options.get("embedding_size"), initial_std=0.5, **own)
+        head = AdaptiveSoftmax(
+            8,
+            SYMBOLS,
+            AdaptiveSoftmaxSettings(tied=False, size=options.get("embedding_size"), initial_std=0.5, **own),
+        )
     else:
-        head = AdaptiveSoftmax(8, SYMBOLS, encoder=encoder, tie_projections=ties, initial_std=0.5)
+        head = AdaptiveSoftmax(
+            8, SYMBOLS, AdaptiveSoftmaxSettings(tie_projections=ties, initial_std=0.5), encoder
+        )
     head = head.double()
     torch.nn.init.normal_(head.bias)
     torch.nn.init.normal_(head.cluster_bias)
@@ -106,8 +115,12 @@ def test_a_tied_head_without_an_adaptive_encoder_is_refused():
 
 
 def test_cutoffs_that_leave_nothing_to_a_cluster_are_refused():
-    with pytest.raises(ValueError, match="stay below the 5 symbols"):
-        AdaptiveEmbedding(5, 8, cutoffs=[3, 5])
+    with pytest.raises(ValidationError, match="must rise"):
+        AdaptiveEmbeddingSettings(size=8, cutoffs=[3, 3])
+    with pytest.raises(ValidationError, match="leaves no width to the last of 3 clusters"):
+        AdaptiveEmbeddingSettings(size=8, cutoffs=[3, 5], divisor=3)
+    with pytest.raises(UsageError, match=r"model.encoder.cutoffs are \[3, 5\], and there are 5 symbols"):
+        AdaptiveEmbedding(5, AdaptiveEmbeddingSettings(size=8, cutoffs=[3, 5]))
 
 
 # parameters, symbols, hidden size, layers, heads, head size, inner size, cutoffs

@@ -7,6 +7,7 @@ import torch
 
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.rmt import RMT
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.state import detach
 
@@ -16,6 +17,7 @@ BASE = {
     RMT: {"layers": 2, "heads": 2, "memory_tokens": 2, "published_shift": False},
     PreNormRMT: {"layers": 2, "heads": 2, "head_size": 4, "memory_tokens": 2, "segment_length": TIME},
 }
+SETTINGS = {TransformerXL: TransformerXLSettings, RMT: RMTSettings, PreNormRMT: PreNormRMTSettings}
 CACHED = {"cache_length": 3}
 ON = (False, True)
 ENCODINGS = [
@@ -124,7 +126,8 @@ EVERY_CORE = pytest.mark.parametrize("core", BASE, ids=lambda core: core.__name_
 
 def make(core, options, seed=0):
     torch.manual_seed(seed)
-    made = core(SIZE, SIZE, **{**BASE[core], **options}).double().eval()
+    settings = SETTINGS[core](hidden_size=SIZE, **{**BASE[core], **options})
+    made = core(SIZE, settings).double().eval()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.6)  # so that everything matters
     return made
@@ -295,8 +298,10 @@ def test_dropout_differs_between_draws_and_not_in_evaluation(core):
 
 def test_several_residual_streams_start_as_one():
     torch.manual_seed(0)
-    several = PreNormRMT(SIZE, SIZE, **BASE[PreNormRMT], residual_streams=4).double()
-    one = PreNormRMT(SIZE, SIZE, **BASE[PreNormRMT]).double()
+    several = PreNormRMT(
+        SIZE, PreNormRMTSettings(hidden_size=SIZE, **BASE[PreNormRMT], residual_streams=4)
+    ).double()
+    one = PreNormRMT(SIZE, PreNormRMTSettings(hidden_size=SIZE, **BASE[PreNormRMT])).double()
     one.load_state_dict(
         {name: value for name, value in several.state_dict().items() if "residuals" not in name}
     )
@@ -304,13 +309,15 @@ def test_several_residual_streams_start_as_one():
 
 
 def test_memory_starts_independent_or_shared():
-    assert not torch.equal(*RMT(SIZE, SIZE, memory_tokens=2).memory)
-    assert torch.equal(*RMT(SIZE, SIZE, memory_tokens=2, memory_initializer="shared").memory)
+    assert not torch.equal(*RMT(SIZE, RMTSettings(hidden_size=SIZE, memory_tokens=2)).memory)
+    assert torch.equal(
+        *RMT(SIZE, RMTSettings(hidden_size=SIZE, memory_tokens=2, memory_initializer="shared")).memory
+    )
 
 
 def test_an_associative_memory_is_without_effect_at_first():
     torch.manual_seed(0)
-    core = RMT(SIZE, SIZE, layers=2, heads=2, **ASSOCIATIVE).double()
+    core = RMT(SIZE, RMTSettings(hidden_size=SIZE, layers=2, heads=2, **ASSOCIATIVE)).double()
     x = inputs()
     first, state = core(x)
     assert set(state) == {f"{name}.{layer}" for name in ("associative", "normalizer") for layer in range(2)}
@@ -321,7 +328,7 @@ def test_an_associative_memory_is_without_effect_at_first():
 
 def test_weights_start_as_published():
     torch.manual_seed(0)
-    core = RMT(4, 40, memory_tokens=2, layers=1, heads=4)
+    core = RMT(4, RMTSettings(hidden_size=40, memory_tokens=2, layers=1, heads=4))
     layer = core.stack.layers[0]
     for parameter in (layer.inner.weight, core.stack.positions.maps[0].weight, core.inputs.projection.weight):
         assert 0.015 < parameter.std() < 0.025
@@ -333,17 +340,20 @@ def test_weights_start_as_published():
 
 def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match="set head_size"):
-        TransformerXL(6, 6, heads=4)
+        TransformerXL(6, TransformerXLSettings(hidden_size=6, heads=4))
     with pytest.raises(ValueError, match="cache_length above 0"):
-        RMT(6, 6, memory_tokens=2, same_length=True)
-    with pytest.raises(ValueError, match="at least 1, at the end"):
-        RMT(6, 6, **ASSOCIATIVE, memory_at_end=False)
+        RMT(6, RMTSettings(hidden_size=6, memory_tokens=2, same_length=True))
+    with pytest.raises(ValueError, match="needs memory_tokens, which write it"):
+        RMT(6, RMTSettings(hidden_size=6, **ASSOCIATIVE, memory_at_end=False))
     with pytest.raises(ValueError, match="segment_length"):
-        PreNormRMT(6, 6, memory_tokens=2)
+        PreNormRMT(6, PreNormRMTSettings(hidden_size=6, memory_tokens=2))
     for encoding in ENCODINGS[1:]:
         with pytest.raises(ValueError, match="segment_length"):
-            RMT(6, 6, memory_tokens=2, position_encoding=encoding["position_encoding"])
-    absolute = TransformerXL(6, 6, **ENCODINGS[2])
+            RMT(
+                6,
+                RMTSettings(hidden_size=6, memory_tokens=2, position_encoding=encoding["position_encoding"]),
+            )
+    absolute = TransformerXL(6, TransformerXLSettings(hidden_size=6, **ENCODINGS[2]))
     with pytest.raises(ValueError, match="2 steps longer"):
         absolute(torch.zeros(1, TIME + 2, 6))
 
@@ -363,7 +373,7 @@ def test_learned_positions_that_equal_the_sinusoids_give_the_same(options, learn
     one, other = (make(RMT, CACHED | options | each) for each in (learned, sinusoids))
     shared = {name: value for name, value in other.state_dict().items() if "positions" not in name}
     one.load_state_dict(shared, strict=False)
-    given = other.stack.positions(one.stack.design.longest, inputs())
+    given = other.stack.positions(one.stack.positions.longest, inputs())
     with torch.no_grad():
         for layer, positions in enumerate(given):
             (fill_distances if relative else fill_places)(one.stack.positions, layer, positions)
@@ -375,7 +385,7 @@ def test_learned_positions_that_equal_the_sinusoids_give_the_same(options, learn
 
 
 def fill_distances(learned, layer, positions):
-    first = learned.form.longest.keys - 1 - learned.back
+    first = learned.longest.keys - 1 - learned.back
     rows = slice(first, first + learned.distances.shape[2])
     table, content_bias, distance_bias = positions.relative
     learned.distances[layer] = table[:, rows]
@@ -400,7 +410,12 @@ def test_a_state_keeps_no_more_alive_than_itself(core):
 
 @pytest.mark.parametrize("cache_length", [0, 3])
 def test_prenorm_layers_hold_keys_and_values_for_a_cache_alone(cache_length):
-    core = PreNormRMT(8, 8, memory_tokens=2, layers=2, heads=2, segment_length=4, cache_length=cache_length)
+    core = PreNormRMT(
+        8,
+        PreNormRMTSettings(
+            hidden_size=8, memory_tokens=2, layers=2, heads=2, segment_length=4, cache_length=cache_length
+        ),
+    )
     held = []
     core.stack.register_forward_hook(lambda stack, given, outputs: held.extend(outputs[1]))
     core(torch.randn(1, 4, 8))

@@ -14,6 +14,7 @@ from torch import nn
 from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe.registry import TASKS, import_object
+from rmem_cli.tasks.config import CopySettings, QuadraticEquationsSettings, ReverseSettings
 from rmem_cli.tasks.copy_reverse import Copy, Reverse
 from rmem_cli.tasks.quadratic_equations import QuadraticEquations
 from rmem_cli.training.evaluation import evaluate
@@ -35,7 +36,7 @@ EVERY_TASK = pytest.mark.parametrize(("fields", "prepared", "steps", "symbols", 
 
 def build(**fields):
     settings = TASKS.settings(fields["kind"])(**fields)
-    return import_object(settings.implementation).from_settings(settings)
+    return import_object(settings.implementation)(settings)
 
 
 def write(name, form, prepare):
@@ -95,10 +96,10 @@ def test_lengths_vocabularies_and_loss_positions_are_those_published(
 
 @given(length=st.integers(1, 30), alphabet=st.integers(1, 12), seed=st.integers(0, 99))
 def test_copy_wants_the_symbols_twice_and_reverse_wants_them_backwards(length, alphabet, seed):
-    copied = Copy(length, alphabet).training_batch(0, 2, seed)
+    copied = Copy(CopySettings(length=length, alphabet=alphabet)).training_batch(0, 2, seed)
     told = copied.inputs[:, :length]
     assert torch.equal(copied.targets[:, -2 * length :], torch.cat([told, told], 1))
-    turned = Reverse(length, alphabet).training_batch(0, 2, seed)
+    turned = Reverse(ReverseSettings(length=length, alphabet=alphabet)).training_batch(0, 2, seed)
     assert torch.equal(turned.targets[:, -length:], turned.inputs[:, :length].flip(1))
     assert {int(symbol) for symbol in told.flatten()} <= set(range(2, 2 + alphabet))
 
@@ -125,10 +126,10 @@ def test_a_prepared_set_is_read_in_its_order_again_and_again_whatever_the_seed()
 def test_drawn_examples_depend_on_seed_split_and_step():
     def draw(*changes):
         step, seed = {"step": 0, "seed": 1, **dict(changes)}.values()
-        return Copy(9).training_batch(step, 3, seed).inputs
+        return Copy(CopySettings(length=9)).training_batch(step, 3, seed).inputs
 
     assert torch.equal(draw(), draw())
-    evaluated = next(iter(Copy(9).evaluation_batches("test", 3, 3, 1))).inputs
+    evaluated = next(iter(Copy(CopySettings(length=9)).evaluation_batches("test", 3, 3, 1))).inputs
     others = [draw(("step", 1)), draw(("seed", 2)), evaluated]
     assert not any(torch.equal(draw(), other) for other in others)
 
@@ -158,7 +159,7 @@ def test_a_constant_is_at_chance(fields):
 
 
 def test_accuracy_of_equations_counts_characters_and_exact_match_the_whole_answer():
-    task = QuadraticEquations()
+    task = QuadraticEquations(QuadraticEquationsSettings())
     batch = task.training_batch(0, 50, seed=1)
     assert torch.equal(batch.answer, (batch.targets != 0) & (batch.weight > 0))
     pads = evaluate(Told(task.classes, always=0), task, "test", 200, 100, 1)
@@ -168,7 +169,7 @@ def test_accuracy_of_equations_counts_characters_and_exact_match_the_whole_answe
 
 
 def test_the_published_form_leaves_out_the_first_character_of_the_answer():
-    task = QuadraticEquations()
+    task = QuadraticEquations(QuadraticEquationsSettings())
 
     class AllButTheFirst(Told):
         def outputs(self, batch, state):
@@ -185,7 +186,7 @@ def test_the_published_form_leaves_out_the_first_character_of_the_answer():
 
 
 def test_the_first_target_of_an_equation_s_parts_is_where_the_part_before_ends():
-    batch = QuadraticEquations().training_batch(0, 1, seed=2)
+    batch = QuadraticEquations(QuadraticEquationsSettings()).training_batch(0, 1, seed=2)
     text = [VOCABULARY[symbol] for symbol in batch.inputs[0]]
     canonical = "".join(text[30:60]).replace("<pad>", "")
     assert canonical.startswith("x^2")

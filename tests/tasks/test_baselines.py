@@ -27,7 +27,7 @@ def test_the_expected_largest_count_is_that_of_all_sequences(draws, values):
 def test_naming_the_most_frequent_digit_scores_what_the_baseline_says(length, known):
     baseline = AssociativeRecallSettings(length=length).baselines("test")[OCCURRED]["accuracy"]
     assert baseline == pytest.approx(known, abs=5e-5)
-    batch = AssociativeRecall(length).make(20_000, 1, "test", 0)
+    batch = AssociativeRecall(AssociativeRecallSettings(length=length)).make(20_000, 1, "test", 0)
     digits = batch.inputs[:, 1:length:2] - 1 - length // 2
     guesses = digits.mode(dim=1).values
     assert float((guesses == batch.targets[:, -1]).float().mean()) == pytest.approx(baseline, abs=0.012)
@@ -36,7 +36,7 @@ def test_naming_the_most_frequent_digit_scores_what_the_baseline_says(length, kn
 def test_values_of_retrieval_differ_so_that_knowing_them_leaves_a_guess_among_them():
     known = AssociativeRetrievalSettings(pairs=4).baselines("test")[OCCURRED]
     assert known == {"accuracy": 0.25, "exact_match": 0.25, "loss": math.log(4)}
-    batch = AssociativeRetrieval(4).training_batch(0, 500, seed=1)
+    batch = AssociativeRetrieval(AssociativeRetrievalSettings(pairs=4)).training_batch(0, 500, seed=1)
     values = batch.inputs[:, 1:8:2].sort(dim=1).values
     assert bool((values[:, 1:] != values[:, :-1]).all())
 

@@ -15,7 +15,9 @@ from rmem_cli.tasks.copying_memory import CopyingMemory
     length=st.integers(1, 30), symbols=st.integers(1, 12), alphabet=st.integers(1, 9), seed=st.integers(0, 99)
 )
 def test_the_symbols_come_back_after_the_marker(length, symbols, alphabet, seed):
-    batch = CopyingMemory(length, symbols, alphabet).make(3, seed, "train", 0)
+    batch = CopyingMemory(CopyingMemorySettings(length=length, symbols=symbols, alphabet=alphabet)).make(
+        3, seed, "train", 0
+    )
     assert batch.inputs.shape == batch.targets.shape == batch.weight.shape == (3, length + 2 * symbols)
     copied = batch.inputs[:, :symbols]
     assert torch.equal(batch.targets[:, -symbols:], copied)
@@ -29,7 +31,7 @@ def test_the_symbols_come_back_after_the_marker(length, symbols, alphabet, seed)
 
 
 def test_the_paper_s_sizes():
-    task = CopyingMemory(500)
+    task = CopyingMemory(CopyingMemorySettings(length=500))
     batch = task.make(2, 0, "train", 0)
     assert (task.symbols, task.classes, batch.inputs.shape[1]) == (10, 9, 520)
 
@@ -42,7 +44,7 @@ def test_chance_is_the_published_baseline(length, loss):
 
 
 def test_examples_are_a_function_of_seed_split_and_step():
-    task = CopyingMemory(5)
+    task = CopyingMemory(CopyingMemorySettings(length=5))
     same = task.make(4, 1, "train", 7)
     assert torch.equal(task.make(4, 1, "train", 7).inputs, same.inputs)
     for seed, split, step in ((2, "train", 7), (1, "test", 7), (1, "train", 8)):

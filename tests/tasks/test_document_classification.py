@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from rmem_cli.data.hyperpartisan import FOLDS, open_hyperpartisan
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
+from rmem_cli.models.cores.recurrent_config import GRUSettings
 from rmem_cli.models.cores.torch_rnn import GRU
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
@@ -24,14 +26,14 @@ def make_task(fold=0, *, whole_fold=False, segments=3):
     settings = DocumentClassificationSettings(
         fold=fold, whole_fold=whole_fold, segment_length=16, segments=segments
     )
-    return DocumentClassification.from_settings(settings)
+    return DocumentClassification(settings)
 
 
 class Certain(LinearHead):
     """Says one class, whatever it is given."""
 
     def __init__(self, answer):
-        super().__init__(4, 2)
+        super().__init__(4, 2, LinearHeadSettings())
         torch.nn.init.zeros_(self.linear.weight)
         self.linear.bias.data = torch.nn.functional.one_hot(torch.tensor(answer), 2).float()
 
@@ -114,7 +116,7 @@ def test_twins_together_is_another_form_of_the_data_and_no_other_task_moves(back
 def test_twins_together_reads_the_articles_of_its_form(write_articles):
     write_articles(form="pieces-twins")
     settings = DocumentClassificationSettings(twins_together=True, segment_length=16, segments=2)
-    rows = DocumentClassification.from_settings(settings).rows
+    rows = DocumentClassification(settings).rows
     expected = open_hyperpartisan("pieces-twins").split(0)
     assert {split: of.tolist() for split, of in rows.items()} == {
         split: of.tolist() for split, of in expected.items()
@@ -138,7 +140,11 @@ def test_pieces_decode_to_title_and_text(write_articles):
 def test_a_constant_answer_gets_the_share_of_its_class(write_articles, answer):
     write_articles()
     task = make_task(whole_fold=True)
-    model = SequenceModel(Embedding(task.symbols, 4), GRU(4, 4), Certain(answer))
+    model = SequenceModel(
+        Embedding(task.symbols, EmbeddingSettings(size=4)),
+        GRU(4, GRUSettings(hidden_size=4)),
+        Certain(answer),
+    )
     totals = evaluate(model, task, "test", None, 3, seed=1)
     positive = task.labels[torch.from_numpy(task.rows["test"])].float().mean().item()
     assert totals.examples == totals.answers == len(task.rows["test"])

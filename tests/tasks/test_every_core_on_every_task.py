@@ -8,6 +8,7 @@ from rmem_cli.recipe.registry import CORES, TASKS, import_object
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import Full, TrainingStep
+from rmem_cli.training.config import FullSettings
 
 SMALL_TASKS = {
     "copying_memory": {"length": 3},
@@ -48,7 +49,7 @@ def core_settings(request):
 
 
 def task_and_model(task_settings, core_settings):
-    task: Task = import_object(task_settings.implementation).from_settings(task_settings)
+    task: Task = import_object(task_settings.implementation)(task_settings)
     settings = ModelSettings(core=core_settings)
     return task, build_model(settings, task.symbols, task.classes, task_settings.encoder, task_settings.head)
 
@@ -57,7 +58,7 @@ def test_a_step_on_the_cpu_moves_every_weight_that_is_used(task_settings, core_s
     torch.manual_seed(0)
     task, model = task_and_model(task_settings, core_settings)
     batch = task.training_batch(0, BATCH, seed=1)
-    gradient = Full().gradient(model, batch, None, "mean", TrainingStep(1, 0))
+    gradient = Full(FullSettings()).gradient(model, batch, None, "mean", TrainingStep(1, 0))
     assert 0 < gradient.nll_sum < float("inf")
     used = [parameter for parameter in model.parameters() if parameter.grad is not None]
     assert used

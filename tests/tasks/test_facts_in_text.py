@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from rmem_cli.data.babi import words
 from rmem_cli.errors import UsageError
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
+from rmem_cli.models.cores.recurrent_config import LSTMSettings
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import LSTM
+from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
@@ -33,7 +36,7 @@ def build(write_made_up):
         task_settings = TASKS.settings(form)(kind=form, **fields)
         for name, its_form in task_settings.data_sets():
             write_made_up(name, its_form)
-        return import_object(task_settings.implementation).from_settings(task_settings)
+        return import_object(task_settings.implementation)(task_settings)
 
     return build
 
@@ -129,12 +132,24 @@ def test_evaluation_carries_the_state_from_segment_to_segment(build, core):
     torch.manual_seed(0)
     task = build("memorize", 4)
     built = {
-        "lstm": lambda: LSTM(8, 8),
+        "lstm": lambda: LSTM(8, LSTMSettings(hidden_size=8)),
         "rmt": lambda: RMT(
-            8, 8, memory_tokens=2, heads=2, segment_length=LENGTH, memory_at_end=False, causal=False
+            8,
+            RMTSettings(
+                hidden_size=8,
+                memory_tokens=2,
+                heads=2,
+                segment_length=LENGTH,
+                memory_at_end=False,
+                causal=False,
+            ),
         ),
     }[core]()
-    model = SequenceModel(Embedding(task.symbols, 8), built, LinearHead(8, task.classes)).eval()
+    model = SequenceModel(
+        Embedding(task.symbols, EmbeddingSettings(size=8)),
+        built,
+        LinearHead(8, task.classes, LinearHeadSettings()),
+    ).eval()
     totals = evaluate(model, task, "test", 7, 3, seed=1)
     assert (totals.examples, totals.answers, totals.weight) == (7, 7, 7)
     state, nll = None, 0.0
@@ -185,7 +200,7 @@ def test_text_of_characters_takes_facts_of_characters(write_made_up):
     )
     for name, form in task_settings.data_sets():
         write_made_up(name, form)
-    task = import_object(task_settings.implementation).from_settings(task_settings)
+    task = import_object(task_settings.implementation)(task_settings)
     new = sorted(set("".join(task._encoded)) - set("_abcdefg"))
     assert task.symbols == 8 + len(new)
     spelled = {

@@ -64,7 +64,7 @@ def task(kind, write_made_up):
     chosen = TASKS.settings(kind)(kind=kind, **GENERATED[kind])
     for name, form in chosen.data_sets():
         write_made_up(name, form)
-    return import_object(chosen.implementation).from_settings(chosen)
+    return import_object(chosen.implementation)(chosen)
 
 
 def rows(task, examples, batch_size, *, seed=1, split="test", drawn="by_number"):
@@ -127,7 +127,7 @@ def test_a_prepared_set_is_read_in_its_order_either_way():
     content = prepare_reverse({}, length=24, sizes={"train": 9, "valid": 7, "test": 100})
     write_prepared("reverse", "24", content, sources=[], licence="none", citation="none")
     chosen = TASKS.settings("reverse")(kind="reverse", length=24, alphabet=10, prepared=True)
-    task = import_object(chosen.implementation).from_settings(chosen)
+    task = import_object(chosen.implementation)(chosen)
     assert rows(task, 90, 7) == rows(task, 90, 7, drawn="by_batch") == rows(task, 200, 64)[:90]
     assert len(rows(task, 200, 64)) == 100
 

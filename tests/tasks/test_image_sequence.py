@@ -19,7 +19,7 @@ several = settings(
 
 def task_of(dataset="mnist", *, held_out=8, **fields):
     described = ImageSequenceSettings(dataset=dataset, held_out=held_out, **fields)
-    return ImageSequence.from_settings(described)
+    return ImageSequence(described)
 
 
 @pytest.fixture

@@ -9,12 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from rmem_cli.data.prepared import open_prepared
 from rmem_cli.errors import DataError, UsageError
-from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.config import LinearHeadSettings, OneHotSettings
+from rmem_cli.models.cores.recurrent_config import LSTMSettings
 from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.encoders import OneHot
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.modules.rum import RUM
+from rmem_cli.tasks import language_model
 from rmem_cli.tasks.config import LanguageModelSettings
 from rmem_cli.tasks.language_model import LanguageModel
 from rmem_cli.training.evaluation import evaluate
@@ -37,13 +41,21 @@ def text(tmp_path_factory):
             [f"w{symbol}" for symbol in range(VOCABULARY)],
             end_of_line=END_OF_LINE,
         )
-        return write_prepared("made_up", "word", content, sources=[], licence="none", citation="none")
+        written = write_prepared("made_up", "word", content, sources=[], licence="none", citation="none")
+        patch.setattr(
+            language_model,
+            "open_prepared",
+            lambda name, form: written if name == "made_up" else open_prepared(name, form),
+        )
+        yield written
 
 
 def make_model(core=None, dtype=torch.float64):
     torch.manual_seed(0)
-    core = core or LSTM(VOCABULARY, 8)
-    return SequenceModel(OneHot(VOCABULARY), core, LinearHead(8, VOCABULARY)).to(dtype)
+    core = core or LSTM(VOCABULARY, LSTMSettings(hidden_size=8))
+    return SequenceModel(
+        OneHot(VOCABULARY, OneHotSettings()), core, LinearHead(8, VOCABULARY, LinearHeadSettings())
+    ).to(dtype)
 
 
 def counted(batches):
@@ -66,7 +78,7 @@ module_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fix
 @sizes
 @module_fixture
 def test_every_symbol_of_a_split_is_a_target_exactly_once(text, batch_size, segment_length, examples):
-    task = LanguageModel(text, segment_length)
+    task = LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=segment_length))
     split = [int(symbol) for symbol in text.tokens("test")[:examples]]
     batches = list(task.evaluation_batches("test", examples, batch_size, seed=1))
     targets, inputs = counted(batches)
@@ -79,7 +91,7 @@ def test_every_symbol_of_a_split_is_a_target_exactly_once(text, batch_size, segm
 @sizes
 @module_fixture
 def test_columns_are_read_in_order_and_start_afresh_once(text, batch_size, segment_length, examples):
-    task = LanguageModel(text, segment_length)
+    task = LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=segment_length))
     batches = list(task.evaluation_batches("test", examples, batch_size, seed=1))
     assert [bool(batch.fresh.all()) for batch in batches] == [True] + [False] * (len(batches) - 1)
     assert all(batch.inputs.shape[1] == segment_length for batch in batches[:-1])
@@ -93,7 +105,7 @@ def test_columns_are_read_in_order_and_start_afresh_once(text, batch_size, segme
 def test_training_reads_each_column_in_order_and_starts_again_with_each_pass(
     text, batch_size, segment_length
 ):
-    task = LanguageModel(text, segment_length)
+    task = LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=segment_length))
     column = VOCABULARY // batch_size
     if column < segment_length:
         with pytest.raises(UsageError, match=r"lower train\.batch_size or task\.segment_length"):
@@ -117,7 +129,7 @@ def test_training_reads_each_column_in_order_and_starts_again_with_each_pass(
 
 
 def test_the_symbol_before_the_first_is_an_end_of_line(text):
-    task = LanguageModel(text, 5)
+    task = LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=5))
     assert task.training_batch(0, 2, seed=1).inputs[0, 0] == END_OF_LINE
     first = next(iter(task.evaluation_batches("valid", None, 3, seed=1)))
     assert first.inputs[0, 0] == END_OF_LINE
@@ -126,7 +138,14 @@ def test_the_symbol_before_the_first_is_an_end_of_line(text):
 def test_one_column_gives_the_same_loss_for_every_segment_length(text):
     model = make_model(RUM(VOCABULARY, 8, lambda_=1))
     totals = [
-        evaluate(model, LanguageModel(text, length), "test", None, 1, seed=1)
+        evaluate(
+            model,
+            LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=length)),
+            "test",
+            None,
+            1,
+            seed=1,
+        )
         for length in (1, 7, 99, 100, 500)
     ]
     for each in totals:
@@ -140,20 +159,38 @@ def test_one_column_gives_the_loss_of_one_long_pass(text):
     inputs = torch.cat([torch.tensor([END_OF_LINE]), symbols[:-1]])[None]
     y, _ = model.core(model.encoder(inputs))
     expected = model.head.nll(y, symbols[None]).sum().detach()
-    assert evaluate(model, LanguageModel(text, 7), "test", None, 1, seed=1).nll == pytest.approx(
-        float(expected)
-    )
+    assert evaluate(
+        model,
+        LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=7)),
+        "test",
+        None,
+        1,
+        seed=1,
+    ).nll == pytest.approx(float(expected))
 
 
 def test_more_columns_lose_context_but_no_symbol(text):
     model = make_model()
-    one, many = (evaluate(model, LanguageModel(text, 7), "test", None, columns, seed=1) for columns in (1, 9))
+    one, many = (
+        evaluate(
+            model,
+            LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=7)),
+            "test",
+            None,
+            columns,
+            seed=1,
+        )
+        for columns in (1, 9)
+    )
     assert one.examples == many.examples == 100
     assert one.nll != many.nll
 
 
 def test_the_state_carried_over_training_batches_equals_one_long_pass(text):
-    model, task = make_model(), LanguageModel(text, 6)
+    model, task = (
+        make_model(),
+        LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=6)),
+    )
     steps = task.steps_per_epoch(4)
     batches = [
         task.training_batch(step, 4, seed=1).to(torch.device("cpu"), torch.float64) for step in range(steps)
@@ -170,7 +207,10 @@ def test_the_state_carried_over_training_batches_equals_one_long_pass(text):
 
 
 def test_without_a_carried_state_no_batch_knows_the_one_before(text):
-    model, task = make_model(), LanguageModel(text, 6, carried=False)
+    model, task = (
+        make_model(),
+        LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=6, carried=False)),
+    )
     assert all(task.training_batch(step, 4, seed=1).fresh.all() for step in range(3))
     for batch in task.evaluation_batches("test", None, 3, seed=1):
         assert batch.fresh.all()
@@ -179,21 +219,36 @@ def test_without_a_carried_state_no_batch_knows_the_one_before(text):
         for batch in task.evaluation_batches("test", None, 3, seed=1)
     )
     assert evaluate(model, task, "test", None, 3, seed=1).nll == pytest.approx(alone)
-    assert evaluate(model, LanguageModel(text, 6), "test", None, 3, seed=1).nll != pytest.approx(alone)
+    assert evaluate(
+        model,
+        LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=6)),
+        "test",
+        None,
+        3,
+        seed=1,
+    ).nll != pytest.approx(alone)
 
 
 def test_a_uniform_model_needs_log2_of_the_vocabulary_bits(text):
     model = make_model()
     torch.nn.init.zeros_(model.head.linear.weight)
     torch.nn.init.zeros_(model.head.linear.bias)
-    totals = evaluate(model, LanguageModel(text, 7), "test", None, 3, seed=1)
+    totals = evaluate(
+        model,
+        LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=7)),
+        "test",
+        None,
+        3,
+        seed=1,
+    )
     assert totals.metric("bpc") == pytest.approx(math.log2(VOCABULARY), rel=1e-12)
     assert totals.metric("perplexity") == pytest.approx(VOCABULARY)
 
 
 def test_the_task_refuses_models_that_look_ahead_and_carries_its_state(text):
-    task = LanguageModel(text, 7)
-    assert task.predicts_future
+    settings = LanguageModelSettings(dataset="made_up", form="word", segment_length=7)
+    assert settings.predicts_future
+    task = LanguageModel(settings)
     assert task.carries_state
     assert task.symbols == task.classes == VOCABULARY
 
@@ -202,7 +257,17 @@ def test_evaluation_leaves_the_model_as_it_was(text):
     model = make_model(RUM(VOCABULARY, 8, zoneout=0.5), dtype=torch.float32)
     for training in (True, False):
         model.train(training)
-        values = [evaluate(model, LanguageModel(text, 7), "valid", None, 1, seed=1).nll for _ in range(2)]
+        values = [
+            evaluate(
+                model,
+                LanguageModel(LanguageModelSettings(dataset="made_up", form="word", segment_length=7)),
+                "valid",
+                None,
+                1,
+                seed=1,
+            ).nll
+            for _ in range(2)
+        ]
         assert values[0] == values[1]
         assert model.training == training
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -222,6 +287,5 @@ def test_texts_that_do_not_say_where_documents_begin_are_not_reset_there(dataset
 
 
 def test_missing_data_names_the_command_that_gets_it():
-    settings_of_ptb = LanguageModelSettings(dataset="ptb", form="char", segment_length=5)
     with pytest.raises(DataError, match="rmem fetch ptb"):
-        LanguageModel.from_settings(settings_of_ptb)
+        LanguageModel(LanguageModelSettings(dataset="ptb", form="char", segment_length=5))

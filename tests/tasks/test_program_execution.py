@@ -58,7 +58,9 @@ def test_numbers_and_operations_are_as_many_as_asked_for(length, nesting, seed):
 
 @sizes
 def test_targets_follow_the_program_and_the_answer_so_far_is_shown(length, nesting, seed):
-    for program, answer in texts(ProgramExecution(length, nesting).make(3, seed, "test", 0)):
+    for program, answer in texts(
+        ProgramExecution(ProgramExecutionSettings(length=length, nesting=nesting)).make(3, seed, "test", 0)
+    ):
         assert program.endswith(")\n")
         assert f"{printed(program)[:-1]}." == answer
 
@@ -69,7 +71,7 @@ def test_every_operation_occurs():
 
 
 def test_the_naive_curriculum_raises_length_then_nesting():
-    task = ProgramExecution(3, 2, "naive", stage_steps=10)
+    task = ProgramExecution(ProgramExecutionSettings(length=3, nesting=2, curriculum="naive", stage_steps=10))
     stages = [task.difficulty("train", step, Random(0)) for step in range(0, 100, 10)]
     assert stages == [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (3, 2), (3, 2), (3, 2), (3, 2), (3, 2)]
     assert task.difficulty("train", 9, Random(0)) == (1, 1)
@@ -84,12 +86,22 @@ def test_the_naive_curriculum_raises_length_then_nesting():
     ],
 )
 def test_the_levels_of_a_curriculum(curriculum, levels):
-    task, random = ProgramExecution(3, 2, curriculum, stage_steps=10), Random(0)
+    task, random = (
+        ProgramExecution(
+            ProgramExecutionSettings(length=3, nesting=2, curriculum=curriculum, stage_steps=10)
+        ),
+        Random(0),
+    )
     assert {task.difficulty("train", 15, random) for _ in range(200)} == levels
 
 
 def test_the_combined_curriculum_takes_both():
-    task, random = ProgramExecution(3, 2, "combined", stage_steps=10), Random(0)
+    task, random = (
+        ProgramExecution(
+            ProgramExecutionSettings(length=3, nesting=2, curriculum="combined", stage_steps=10)
+        ),
+        Random(0),
+    )
     drawn = [task.difficulty("train", 0, random) for _ in range(600)]
     assert len(set(drawn)) == 6
     assert drawn.count((1, 1)) / 600 == pytest.approx(1 / 2 + 1 / 12, abs=0.06)
@@ -97,7 +109,12 @@ def test_the_combined_curriculum_takes_both():
 
 @pytest.mark.parametrize("curriculum", ["naive", "mix", "combined"])
 def test_evaluation_is_always_on_the_full_difficulty(curriculum):
-    task, random = ProgramExecution(3, 2, curriculum, stage_steps=10), Random(0)
+    task, random = (
+        ProgramExecution(
+            ProgramExecutionSettings(length=3, nesting=2, curriculum=curriculum, stage_steps=10)
+        ),
+        Random(0),
+    )
     assert {task.difficulty(split, 0, random) for split in ("valid", "test") for _ in range(50)} == {(3, 2)}
 
 
@@ -107,7 +124,9 @@ def test_a_curriculum_in_stages_needs_their_length():
 
 
 def test_examples_are_a_function_of_seed_split_and_step():
-    task = ProgramExecution(3, 2, "combined", stage_steps=5)
+    task = ProgramExecution(
+        ProgramExecutionSettings(length=3, nesting=2, curriculum="combined", stage_steps=5)
+    )
     same = task.make(4, 1, "train", 7)
     assert torch.equal(task.make(4, 1, "train", 7).inputs, same.inputs)
     for seed, split, step in ((2, "train", 7), (1, "test", 7), (1, "train", 8)):

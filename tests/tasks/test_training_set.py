@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rmem_cli.tasks.associative_recall import AssociativeRecall
+from rmem_cli.tasks.config import AssociativeRecallSettings
 from rmem_cli.tasks.training_set import TrainingSet
 
 
@@ -42,11 +43,13 @@ def test_lists_of_examples_are_read_likewise():
 
 
 def test_recall_from_a_training_set_repeats_it_and_evaluates_other_examples():
-    task = AssociativeRecall(6, training_examples=8)
+    task = AssociativeRecall(AssociativeRecallSettings(length=6, training_examples=8))
     passes = [task.training_batch(step, 8, seed=1) for step in range(3)]
     rows = [{tuple(row) for row in batch.inputs.tolist()} for batch in passes]
     assert rows[0] == rows[1] == rows[2]
-    anew = AssociativeRecall(6)
-    assert anew.training_batch(0, 8, 1).inputs.equal(AssociativeRecall(6).training_batch(0, 8, 1).inputs)
+    anew = AssociativeRecall(AssociativeRecallSettings(length=6))
+    assert anew.training_batch(0, 8, 1).inputs.equal(
+        AssociativeRecall(AssociativeRecallSettings(length=6)).training_batch(0, 8, 1).inputs
+    )
     tested, usual = (next(iter(each.evaluation_batches("test", 8, 8, 1))) for each in (task, anew))
     assert tested.inputs.equal(usual.inputs)

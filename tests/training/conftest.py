@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rmem_cli.data.identity import data_hash
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.store import ResultStore
 from rmem_cli.training.loop import Training
@@ -114,8 +115,8 @@ class Lab:
         return evaluate_run(spec, self.machine, lambda: False)
 
     def folder(self, spec):
-        data_hash = spec.settings.task.data_hash()
-        return run_path(spec, spec.train_hash(data_hash), Path(os.environ["RMEM_RUNS"]))
+        train_hash = spec.train_hash(data_hash(spec.settings.task.data_sets()))
+        return run_path(spec, train_hash, Path(os.environ["RMEM_RUNS"]))
 
     def curve(self, spec):
         """The learning curve as (step, split, metric, value)."""

@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings, OneHotSettings
+from rmem_cli.models.cores.recurrent_config import GRUSettings, LSTMSettings
 from rmem_cli.models.cores.torch_rnn import GRU, LSTM
 from rmem_cli.models.encoders import Embedding, OneHot
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import detach
+from rmem_cli.modules.rum import RUM
 from rmem_cli.training.backprop import Full, TrainingStep, Truncated, build_backprop, stream
 from rmem_cli.training.config import FullSettings, TruncatedSettings
 
@@ -19,7 +21,11 @@ SYMBOLS = 4
 
 def make_model(core=None):
     torch.manual_seed(0)
-    return SequenceModel(OneHot(SYMBOLS), core or GRU(SYMBOLS, 6), LinearHead(6, SYMBOLS)).double()
+    return SequenceModel(
+        OneHot(SYMBOLS, OneHotSettings()),
+        core or GRU(SYMBOLS, GRUSettings(hidden_size=6)),
+        LinearHead(6, SYMBOLS, LinearHeadSettings()),
+    ).double()
 
 
 def make_batch(batch=3, time=12, fresh=True):
@@ -42,10 +48,10 @@ def assert_equal(found, expected):
 
 def test_full_over_segments_equals_full_over_one():
     model, batch = make_model(RUM(SYMBOLS, 6, lambda_=1)), make_batch()
-    whole, expected = gradients(Full(), model, batch)
+    whole, expected = gradients(Full(FullSettings()), model, batch)
     for length in (1, 5, 12, 99):
         model.core.segment_length = length
-        split, found = gradients(Full(), model, batch)
+        split, found = gradients(Full(FullSettings()), model, batch)
         assert_equal(found, expected)
         assert split.nll_sum == pytest.approx(whole.nll_sum, rel=1e-12)
         assert split.weight_sum == whole.weight_sum
@@ -55,8 +61,8 @@ def test_full_over_segments_equals_full_over_one():
 
 @pytest.mark.parametrize("segments", [1, 2, 3])
 def test_truncated_equals_autograd_with_the_state_detached_between_pieces(segments):
-    model, batch = make_model(LSTM(SYMBOLS, 6)), make_batch()
-    _, found = gradients(Truncated(2, segments), model, batch)
+    model, batch = make_model(LSTM(SYMBOLS, LSTMSettings(hidden_size=6))), make_batch()
+    _, found = gradients(Truncated(TruncatedSettings(segment_length=2, segments=segments)), model, batch)
 
     model.zero_grad()
     state, loss, length = None, 0.0, 2 * segments
@@ -72,8 +78,14 @@ def test_truncated_equals_autograd_with_the_state_detached_between_pieces(segmen
 
 def test_one_piece_as_long_as_the_batch_is_full():
     model, batch = make_model(), make_batch()
-    assert_equal(gradients(Truncated(4, 3), model, batch)[1], gradients(Full(), model, batch)[1])
-    differing = gradients(Truncated(4, 2), model, batch)[1][0] - gradients(Full(), model, batch)[1][0]
+    assert_equal(
+        gradients(Truncated(TruncatedSettings(segment_length=4, segments=3)), model, batch)[1],
+        gradients(Full(FullSettings()), model, batch)[1],
+    )
+    differing = (
+        gradients(Truncated(TruncatedSettings(segment_length=4, segments=2)), model, batch)[1][0]
+        - gradients(Full(FullSettings()), model, batch)[1][0]
+    )
     assert differing.abs().max() > 1e-6
 
 
@@ -81,11 +93,15 @@ def test_one_piece_as_long_as_the_batch_is_full():
 def test_the_gradient_reaches_exactly_as_many_segments_as_asked(segments):
     # The loss is on the last step only, and each symbol of the text has a vector of its own.
     torch.manual_seed(0)
-    model = SequenceModel(Embedding(12, 5), GRU(5, 6), LinearHead(6, 12)).double()
+    model = SequenceModel(
+        Embedding(12, EmbeddingSettings(size=5)),
+        GRU(5, GRUSettings(hidden_size=6)),
+        LinearHead(6, 12, LinearHeadSettings()),
+    ).double()
     weight = torch.zeros(1, 12, dtype=torch.float64)
     weight[0, -1] = 1
     batch = Batch(torch.arange(12)[None], torch.zeros(1, 12, dtype=torch.long), weight, torch.tensor([True]))
-    gradients(Truncated(2, segments), model, batch)
+    gradients(Truncated(TruncatedSettings(segment_length=2, segments=segments)), model, batch)
     reached = model.encoder.table.weight.grad.abs().sum(1) > 0
     # Pieces are counted from the beginning, so the last one may be shorter.
     in_last_piece = (6 - 1) % segments + 1
@@ -95,8 +111,8 @@ def test_the_gradient_reaches_exactly_as_many_segments_as_asked(segments):
 def test_the_state_before_a_batch_is_used_but_gets_no_gradient():
     model = make_model()
     before = {"hidden": torch.ones(3, 1, 6, dtype=torch.float64, requires_grad=True)}
-    with_state, _ = gradients(Full(), model, make_batch(fresh=False), detach(before))
-    without, _ = gradients(Full(), model, make_batch(fresh=False), None)
+    with_state, _ = gradients(Full(FullSettings()), model, make_batch(fresh=False), detach(before))
+    without, _ = gradients(Full(FullSettings()), model, make_batch(fresh=False), None)
     assert with_state.nll_sum != without.nll_sum
     assert before["hidden"].grad is None
     assert not any(value.requires_grad for value in with_state.state.values())
@@ -118,8 +134,8 @@ def test_rows_that_are_fresh_forget_the_state_and_the_others_keep_it():
 
 def test_sum_over_time_is_the_mean_over_rows_alone():
     model, batch = make_model(), make_batch()
-    mean, of_mean = gradients(Full(), model, batch, reduction="mean")
-    total, of_sum = gradients(Full(), model, batch, reduction="sum_over_time")
+    mean, of_mean = gradients(Full(FullSettings()), model, batch, reduction="mean")
+    total, of_sum = gradients(Full(FullSettings()), model, batch, reduction="sum_over_time")
     ratio = float(batch.weight.sum()) / 3
     assert_equal(of_sum, [ratio * gradient for gradient in of_mean])
     assert total.loss == pytest.approx(ratio * mean.loss)
@@ -133,8 +149,10 @@ def test_sum_over_time_is_the_mean_over_rows_alone():
 def test_pieces_together_make_the_loss_of_the_batch():
     model, batch = make_model(), make_batch()
     for reduction in ("mean", "sum_over_time"):
-        whole, _ = gradients(Full(), model, batch, reduction=reduction)
-        pieces, _ = gradients(Truncated(5, 1), model, batch, reduction=reduction)
+        whole, _ = gradients(Full(FullSettings()), model, batch, reduction=reduction)
+        pieces, _ = gradients(
+            Truncated(TruncatedSettings(segment_length=5, segments=1)), model, batch, reduction=reduction
+        )
         assert pieces.loss == pytest.approx(whole.loss, rel=1e-12)
 
 
@@ -144,7 +162,9 @@ def test_what_is_dropped_depends_on_seed_step_and_segment_alone():
 
     def loss(at):
         torch.rand(torch.randint(100, ()))  # what was drawn before makes no difference
-        return gradients(Truncated(4, 1), model, batch, at=at)[0].nll_sum
+        return gradients(Truncated(TruncatedSettings(segment_length=4, segments=1)), model, batch, at=at)[
+            0
+        ].nll_sum
 
     first = loss(AT)
     assert loss(AT) == first
@@ -158,7 +178,11 @@ def test_segments_drop_different_units():
     ones = torch.ones(1, 8, dtype=torch.float64)
     drawn = []
     model.core.register_forward_pre_hook(lambda *_: drawn.append(torch.random.initial_seed()))
-    gradients(Truncated(2, 1), model, Batch(repeated, repeated, ones, torch.tensor([True])))
+    gradients(
+        Truncated(TruncatedSettings(segment_length=2, segments=1)),
+        model,
+        Batch(repeated, repeated, ones, torch.tensor([True])),
+    )
     assert len(set(drawn)) == 4
 
 

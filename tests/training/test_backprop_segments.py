@@ -8,55 +8,72 @@ import torch
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.cores.config import PositionEncoding
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
 from rmem_cli.models.cores.position_encodings import Extent
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings, GRUSettings
 from rmem_cli.models.cores.rmt import RMT
-from rmem_cli.models.cores.rum import RUM
 from rmem_cli.models.cores.torch_rnn import GRU
+from rmem_cli.models.cores.transformer_config import PositionEncoding, PreNormRMTSettings, RMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import MEMORY, detach
+from rmem_cli.modules.rum import RUM
 from rmem_cli.seeding import seed_dropout
 from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, build_backprop, stream
-from rmem_cli.training.config import ReplaySettings, SlidingSettings
+from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
 
 AT = TrainingStep(seed=3, step=5)
 SYMBOLS, SIZE, LENGTH = 5, 6, 4
 CORES = {
     "rmt": lambda dropout: RMT(
-        SIZE, SIZE, memory_tokens=2, layers=2, heads=2, cache_length=6, dropout=dropout, segment_length=LENGTH
+        SIZE,
+        RMTSettings(
+            hidden_size=SIZE,
+            memory_tokens=2,
+            layers=2,
+            heads=2,
+            cache_length=6,
+            dropout=dropout,
+            segment_length=LENGTH,
+        ),
     ),
     "associative_rmt": lambda dropout: RMT(
         SIZE,
-        SIZE,
-        memory_tokens=2,
-        layers=2,
-        heads=2,
-        cache_length=3,
-        dropout=dropout,
-        segment_length=LENGTH,
-        memory_kind="associative",
-        associative_size=3,
+        RMTSettings(
+            hidden_size=SIZE,
+            memory_tokens=2,
+            layers=2,
+            heads=2,
+            cache_length=3,
+            dropout=dropout,
+            segment_length=LENGTH,
+            memory_kind="associative",
+            associative_size=3,
+        ),
     ),
     "prenorm_rmt": lambda dropout: PreNormRMT(
         SIZE,
-        SIZE,
-        memory_tokens=2,
-        layers=2,
-        heads=2,
-        head_size=4,
-        cache_length=3,
-        dropout=dropout,
-        attention_dropout=dropout,
-        segment_length=LENGTH,
-        read_first_memory=False,
+        PreNormRMTSettings(
+            hidden_size=SIZE,
+            memory_tokens=2,
+            layers=2,
+            heads=2,
+            head_size=4,
+            cache_length=3,
+            dropout=dropout,
+            attention_dropout=dropout,
+            segment_length=LENGTH,
+            read_first_memory=False,
+        ),
     ),
     "rum": lambda dropout: RUM(SIZE, SIZE, layers=2, dropout=dropout, lambda_=1),
-    "gated_lstm": lambda dropout: GatedLSTM(SIZE, SIZE, layers=2, dropout=dropout),
-    "gru": lambda dropout: GRU(SIZE, SIZE, layers=2, dropout=dropout),
+    "gated_lstm": lambda dropout: GatedLSTM(
+        SIZE, GatedLSTMSettings(hidden_size=SIZE, layers=2, dropout=dropout)
+    ),
+    "gru": lambda dropout: GRU(SIZE, GRUSettings(hidden_size=SIZE, layers=2, dropout=dropout)),
 }
 EVERY_CORE = pytest.mark.parametrize("name", CORES)
 DROPOUTS = pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -66,7 +83,11 @@ def make_model(name, dropout=0.0):
     torch.manual_seed(0)
     core = CORES[name](dropout)
     core.segment_length = LENGTH
-    model = SequenceModel(Embedding(SYMBOLS, SIZE), core, LinearHead(SIZE, SYMBOLS)).double()
+    model = SequenceModel(
+        Embedding(SYMBOLS, EmbeddingSettings(size=SIZE)),
+        core,
+        LinearHead(SIZE, SYMBOLS, LinearHeadSettings()),
+    ).double()
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.4)
@@ -109,8 +130,8 @@ def test_replay_equals_full(name, dropout, carried):
     model = make_model(name, dropout).train()
     state = state_before(model) if carried else None
     batch = make_batch(fresh=not carried)
-    full, expected = gradients(Full(), model, batch, state)
-    replayed, found = gradients(Replay(), model, batch, state)
+    full, expected = gradients(Full(FullSettings()), model, batch, state)
+    replayed, found = gradients(Replay(ReplaySettings()), model, batch, state)
     assert_equal(found, expected)
     assert replayed.loss == pytest.approx(full.loss, rel=1e-12)
     assert replayed.weight_sum == full.weight_sum
@@ -123,43 +144,59 @@ def test_replay_equals_full(name, dropout, carried):
 @pytest.mark.parametrize("segments", [1, 2, 3])
 def test_replay_of_pieces_equals_truncated(name, segments):
     model, batch = make_model(name, 0.3).train(), make_batch()
-    _, expected = gradients(Truncated(LENGTH, segments), model, batch)
-    assert_equal(gradients(Replay(segments=segments), model, batch)[1], expected)
+    _, expected = gradients(
+        Truncated(TruncatedSettings(segment_length=LENGTH, segments=segments)), model, batch
+    )
+    assert_equal(gradients(Replay(ReplaySettings(segments=segments)), model, batch)[1], expected)
 
 
 def test_replay_with_a_row_that_ends_early_equals_full():
     model, batch = make_model("rmt").train(), make_batch()
     batch = Batch(batch.inputs, batch.targets, batch.weight, batch.fresh, None, torch.tensor([20, 9, 3]))
-    assert_equal(gradients(Replay(), model, batch)[1], gradients(Full(), model, batch)[1])
+    assert_equal(
+        gradients(Replay(ReplaySettings()), model, batch)[1], gradients(Full(FullSettings()), model, batch)[1]
+    )
 
 
 def test_replay_runs_each_segment_twice_and_the_last_once():
     model = make_model("rmt")
     runs = []
     model.core.register_forward_pre_hook(lambda *_: runs.append(torch.is_grad_enabled()))
-    gradients(Replay(), model, make_batch(5))
+    gradients(Replay(ReplaySettings()), model, make_batch(5))
     assert runs == [False] * 4 + [True] * 5
 
 
 @pytest.mark.parametrize("encoding", get_args(PositionEncoding))
 @pytest.mark.parametrize(
     "form",
-    [Full(), Truncated(LENGTH, 2), Replay(), Replay(segments=2), Sliding(1)],
+    [
+        Full(FullSettings()),
+        Truncated(TruncatedSettings(segment_length=LENGTH, segments=2)),
+        Replay(ReplaySettings()),
+        Replay(ReplaySettings(segments=2)),
+        Sliding(SlidingSettings(depth=1)),
+    ],
     ids=lambda form: str(vars(form)),
 )
 def test_what_segments_share_changes_no_gradient(encoding, form, monkeypatch):
     torch.manual_seed(0)
     core = RMT(
         SIZE,
-        SIZE,
-        memory_tokens=2,
-        heads=2,
-        layers=2,
-        cache_length=6,
-        segment_length=LENGTH,
-        position_encoding=encoding,
+        RMTSettings(
+            hidden_size=SIZE,
+            memory_tokens=2,
+            heads=2,
+            layers=2,
+            cache_length=6,
+            segment_length=LENGTH,
+            position_encoding=encoding,
+        ),
     )
-    model = SequenceModel(Embedding(SYMBOLS, SIZE), core, LinearHead(SIZE, SYMBOLS)).double()
+    model = SequenceModel(
+        Embedding(SYMBOLS, EmbeddingSettings(size=SIZE)),
+        core,
+        LinearHead(SIZE, SYMBOLS, LinearHeadSettings()),
+    ).double()
     computed = []
     of_layers = core.stack.positions.of_layers
     monkeypatch.setattr(
@@ -207,7 +244,7 @@ def sliding_by_hand(model, batches, depth, all_losses=False):
 @pytest.mark.parametrize("options", [{}, {"all_losses": True}], ids=str)
 def test_sliding_is_the_gradient_through_the_last_segments(name, depth, options):
     model = make_model(name).train()
-    form, state = Sliding(depth, **options), None
+    form, state = Sliding(SlidingSettings(depth=depth, **options)), None
     batches = [make_batch(1, fresh=number == 0, seed=number) for number in range(5)]
     for batch in batches:
         gradient, found = gradients(form, model, batch, state)
@@ -273,7 +310,16 @@ FORMS_OF_RMT = {
 LOOPED = {
     **{
         name: lambda dropout, options=options: RMT(
-            SIZE, SIZE, memory_tokens=3, layers=2, heads=2, dropout=dropout, segment_length=LENGTH, **options
+            SIZE,
+            RMTSettings(
+                hidden_size=SIZE,
+                memory_tokens=3,
+                layers=2,
+                heads=2,
+                dropout=dropout,
+                segment_length=LENGTH,
+                **options,
+            ),
         )
         for name, options in FORMS_OF_RMT.items()
     },
@@ -293,7 +339,7 @@ def test_the_published_restart_is_the_published_loop_step_by_step(
     model = make_model(name, dropout).train()
     expected = published_passes(model, passes, depth, all_losses, rate=0.5)
     model = make_model(name, dropout).train()
-    form, found = Sliding(depth, all_losses=all_losses, published_restart=True), []
+    form, found = Sliding(SlidingSettings(depth=depth, all_losses=all_losses, published_restart=True)), []
     for segments in passes:
         state = None
         for segment in segments:
@@ -307,7 +353,7 @@ def test_the_published_restart_is_the_published_loop_step_by_step(
 
 def test_a_core_without_memory_tokens_has_no_published_restart():
     model = make_model("gru").train()
-    form = Sliding(1, published_restart=True)
+    form = Sliding(SlidingSettings(depth=1, published_restart=True))
     state = gradients(form, model, make_batch(1), None)[0].state
     with pytest.raises(UsageError, match="the core has none"):
         gradients(form, model, make_batch(1, fresh=False), state)
@@ -317,8 +363,8 @@ def test_sliding_over_the_segments_of_one_batch_equals_one_batch_for_each():
     model = make_model("rmt").train()
     whole = make_batch(4)
     segments = whole.split(LENGTH)
-    together, found = gradients(Sliding(1), model, whole, reduction="sum_over_time")
-    form, state, expected, loss = Sliding(1), None, 0.0, 0.0
+    together, found = gradients(Sliding(SlidingSettings(depth=1)), model, whole, reduction="sum_over_time")
+    form, state, expected, loss = Sliding(SlidingSettings(depth=1)), None, 0.0, 0.0
     for segment in segments:
         gradient, one = gradients(form, model, segment, state, "sum_over_time")
         state, loss = gradient.state, loss + gradient.loss
@@ -331,9 +377,13 @@ def test_sliding_over_the_segments_of_one_batch_equals_one_batch_for_each():
 def test_sliding_reaches_exactly_as_many_segments_back_as_asked(depth):
     torch.manual_seed(0)
     count = 5
-    core = RMT(SIZE, SIZE, memory_tokens=2, layers=2, heads=2, segment_length=LENGTH)
-    model = SequenceModel(Embedding(count * LENGTH, SIZE), core, LinearHead(SIZE, SYMBOLS)).double()
-    form, state = Sliding(depth), None
+    core = RMT(SIZE, RMTSettings(hidden_size=SIZE, memory_tokens=2, layers=2, heads=2, segment_length=LENGTH))
+    model = SequenceModel(
+        Embedding(count * LENGTH, EmbeddingSettings(size=SIZE)),
+        core,
+        LinearHead(SIZE, SYMBOLS, LinearHeadSettings()),
+    ).double()
+    form, state = Sliding(SlidingSettings(depth=depth)), None
     for segment in range(count):
         symbols = torch.arange(segment * LENGTH, (segment + 1) * LENGTH)[None]
         targets, weight = torch.zeros(1, LENGTH, dtype=torch.long), torch.ones(1, LENGTH).double()
@@ -348,15 +398,15 @@ def test_sliding_reaches_exactly_as_many_segments_back_as_asked(depth):
 def test_sliding_goes_on_from_a_saved_state_and_forgets_it_at_a_new_start(options):
     model = make_model("rmt", 0.3).train()
     batches = [make_batch(1, fresh=number == 0, seed=number) for number in range(4)]
-    form, state = Sliding(2, **options), None
+    form, state = Sliding(SlidingSettings(depth=2, **options)), None
     for batch in batches[:3]:
         state = gradients(form, model, batch, state)[0].state
-    resumed = Sliding(2, **options)
+    resumed = Sliding(SlidingSettings(depth=2, **options))
     resumed.load_state_dict(form.state_dict())
     assert_equal(
         gradients(resumed, model, batches[3], state)[1], gradients(form, model, batches[3], state)[1]
     )
-    _, expected = gradients(Sliding(2, **options), model, batches[0], None)
+    _, expected = gradients(Sliding(SlidingSettings(depth=2, **options)), model, batches[0], None)
     assert_equal(gradients(form, model, batches[0], None)[1], expected)
 
 

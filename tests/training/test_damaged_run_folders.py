@@ -368,7 +368,7 @@ def test_the_state_of_every_core_is_one_of_its_model(kind, cache):
     settings = CORES.settings(kind)(
         kind=kind, hidden_size=8, **{name: value for name, value in chosen.items() if name in known}
     )
-    core = import_object(settings.implementation).from_settings(settings, 8)
+    core = import_object(settings.implementation)(8, settings)
     state = None
     for _ in range(3):
         state = detach(core(torch.randn(3, 4, 8), state)[1])

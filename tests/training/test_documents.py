@@ -9,17 +9,22 @@ import torch
 
 from rmem_cli.data.documents import document_starts
 from rmem_cli.models.batch import Batch
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings, GRUSettings
 from rmem_cli.models.cores.rmt import RMT
-from rmem_cli.models.cores.rum import RUM
 from rmem_cli.models.cores.torch_rnn import GRU
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.modules.rum import RUM
+from rmem_cli.tasks.config import LanguageModelSettings
 from rmem_cli.tasks.language_model import LanguageModel
 from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, stream
+from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
 from rmem_cli.training.evaluation import evaluate
 
 AT = TrainingStep(seed=3, step=5)
@@ -27,36 +32,53 @@ WORDS = ["<eos>", "=", "a", "b", "c"]
 SYMBOLS, SIZE, LENGTH, SEGMENTS = len(WORDS), 6, 4, 5
 ATTENTION = {"layers": 2, "heads": 2, "head_size": 4}
 CORES = {
-    "gru": lambda dropout, **_: GRU(SIZE, SIZE, layers=2, dropout=dropout),
+    "gru": lambda dropout, **_: GRU(SIZE, GRUSettings(hidden_size=SIZE, layers=2, dropout=dropout)),
     "rum": lambda dropout, **_: RUM(SIZE, SIZE, layers=2, dropout=dropout, lambda_=1, eta=1.0),
-    "gated_lstm": lambda dropout, **_: GatedLSTM(SIZE, SIZE, layers=2, dropout=dropout),
+    "gated_lstm": lambda dropout, **_: GatedLSTM(
+        SIZE, GatedLSTMSettings(hidden_size=SIZE, layers=2, dropout=dropout)
+    ),
     "transformer_xl": lambda dropout, **length: TransformerXL(
-        SIZE, SIZE, cache_length=3, dropout=dropout, **ATTENTION, **length
+        SIZE, TransformerXLSettings(hidden_size=SIZE, cache_length=3, dropout=dropout, **ATTENTION, **length)
     ),
     "absolute": lambda dropout, **_: TransformerXL(
         SIZE,
-        SIZE,
-        cache_length=3,
-        dropout=dropout,
-        segment_length=LENGTH,
-        position_encoding="absolute_learned",
-        **ATTENTION,
+        TransformerXLSettings(
+            hidden_size=SIZE,
+            cache_length=3,
+            dropout=dropout,
+            segment_length=LENGTH,
+            position_encoding="absolute_learned",
+            **ATTENTION,
+        ),
     ),
     "rmt": lambda dropout, **length: RMT(
-        SIZE, SIZE, memory_tokens=2, cache_length=3, dropout=dropout, **ATTENTION, **length
+        SIZE,
+        RMTSettings(
+            hidden_size=SIZE, memory_tokens=2, cache_length=3, dropout=dropout, **ATTENTION, **length
+        ),
     ),
     "associative_rmt": lambda dropout, **length: RMT(
         SIZE,
-        SIZE,
-        memory_tokens=2,
-        dropout=dropout,
-        memory_kind="associative",
-        associative_size=3,
-        **ATTENTION,
-        **length,
+        RMTSettings(
+            hidden_size=SIZE,
+            memory_tokens=2,
+            dropout=dropout,
+            memory_kind="associative",
+            associative_size=3,
+            **ATTENTION,
+            **length,
+        ),
     ),
     "prenorm_rmt": lambda dropout, **_: PreNormRMT(
-        SIZE, SIZE, memory_tokens=2, cache_length=3, dropout=dropout, segment_length=LENGTH, **ATTENTION
+        SIZE,
+        PreNormRMTSettings(
+            hidden_size=SIZE,
+            memory_tokens=2,
+            cache_length=3,
+            dropout=dropout,
+            segment_length=LENGTH,
+            **ATTENTION,
+        ),
     ),
 }
 EVERY_CORE = pytest.mark.parametrize("name", CORES)
@@ -68,7 +90,11 @@ def make_model(name, dropout=0.0, segment_length=LENGTH):
     torch.manual_seed(0)
     core = CORES[name](dropout, segment_length=segment_length)
     core.segment_length = segment_length
-    model = SequenceModel(Embedding(SYMBOLS, SIZE), core, LinearHead(SIZE, SYMBOLS)).double()
+    model = SequenceModel(
+        Embedding(SYMBOLS, EmbeddingSettings(size=SIZE)),
+        core,
+        LinearHead(SIZE, SYMBOLS, LinearHeadSettings()),
+    ).double()
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.4)
@@ -143,7 +169,7 @@ def test_rows_whose_documents_begin_anywhere_learn_from_each_document_apart(name
     total, ends = read_apart(model, batch, state)
     (total / len(batch.inputs)).backward()
     expected = grads(model)
-    gradient, found = gradients(Full(), model, batch, state)
+    gradient, found = gradients(Full(FullSettings()), model, batch, state)
     assert gradient.nll_sum == pytest.approx(float(total.detach()), rel=1e-12)
     assert_equal(found, expected)
     for key, value in gradient.state.items():
@@ -159,12 +185,12 @@ def test_every_form_of_back_propagation_learns_from_two_documents_as_from_each_a
         for part in (slice(middle), slice(middle, None))
     )
     forms = [
-        Full,
-        Replay,
-        lambda: Truncated(LENGTH, 1),
-        lambda: Truncated(LENGTH, 2),
-        lambda: Replay(segments=2),
-        lambda: Sliding(1),
+        lambda: Full(FullSettings()),
+        lambda: Replay(ReplaySettings()),
+        lambda: Truncated(TruncatedSettings(segment_length=LENGTH, segments=1)),
+        lambda: Truncated(TruncatedSettings(segment_length=LENGTH, segments=2)),
+        lambda: Replay(ReplaySettings(segments=2)),
+        lambda: Sliding(SlidingSettings(depth=1)),
     ]
     for form in forms:
         (one, of_one), (other, of_other) = (gradients(form(), model, each) for each in (first, second))
@@ -178,12 +204,12 @@ def test_every_form_of_back_propagation_learns_from_two_documents_as_from_each_a
 def test_replay_and_deep_sliding_equal_full_where_documents_begin_anywhere(name, dropout):
     model = make_model(name, dropout).train()
     batch = make_batch(*RESETS)
-    _, expected = gradients(Full(), model, batch)
-    assert_equal(gradients(Replay(), model, batch)[1], expected)
+    _, expected = gradients(Full(FullSettings()), model, batch)
+    assert_equal(gradients(Replay(ReplaySettings()), model, batch)[1], expected)
     if not dropout:
-        assert_equal(gradients(Sliding(SEGMENTS), model, batch)[1], expected)
-    _, expected = gradients(Truncated(LENGTH, 2), model, batch)
-    assert_equal(gradients(Replay(segments=2), model, batch)[1], expected)
+        assert_equal(gradients(Sliding(SlidingSettings(depth=SEGMENTS)), model, batch)[1], expected)
+    _, expected = gradients(Truncated(TruncatedSettings(segment_length=LENGTH, segments=2)), model, batch)
+    assert_equal(gradients(Replay(ReplaySettings(segments=2)), model, batch)[1], expected)
 
 
 @EVERY_CORE
@@ -196,7 +222,7 @@ def test_the_gradient_stops_where_the_document_of_a_loss_begins(name):
         inputs = torch.where(torch.arange(SEGMENTS * LENGTH) < begin, 2, 3).expand(3, -1)
         only = torch.zeros_like(weight)
         only[row, -1] = 1
-        gradients(Full(), model, replace(batch, inputs=inputs, weight=only))
+        gradients(Full(FullSettings()), model, replace(batch, inputs=inputs, weight=only))
         assert model.encoder.table.weight.grad[3].abs().sum() > 0
         assert model.encoder.table.weight.grad[2].abs().sum() == 0
 
@@ -205,8 +231,8 @@ def test_the_gradient_stops_where_the_document_of_a_loss_begins(name):
 def test_where_no_document_begins_everything_is_the_same_to_the_bit(name):
     model = make_model(name, 0.3).train()
     batch = make_batch()
-    without, expected = gradients(Full(), model, replace(batch, reset=None))
-    gradient, found = gradients(Full(), model, batch)
+    without, expected = gradients(Full(FullSettings()), model, replace(batch, reset=None))
+    gradient, found = gradients(Full(FullSettings()), model, batch)
     assert gradient.nll_sum == without.nll_sum
     assert all(map(torch.equal, found, expected))
     assert all(torch.equal(gradient.state[key], value) for key, value in without.state.items())
@@ -246,17 +272,33 @@ def test_the_loss_of_a_text_is_that_of_its_documents_read_apart(name, text):
     expected = apart(model, text)
     lengths = [99, *([1, 5, 15] if model.core.stepwise else [])]
     for length in lengths:
-        task = LanguageModel(text, length, reset_at_documents=True)
+        task = LanguageModel(
+            LanguageModelSettings(
+                dataset="wikitext2", form="word", segment_length=length, reset_at_documents=True
+            )
+        )
         totals = evaluate(model, task, "test", None, 1, seed=1)
         assert totals.nll == pytest.approx(expected, rel=1e-12)
         assert totals.weight == totals.examples == len(READ)
-    carried = evaluate(model, LanguageModel(text, 99), "test", None, 1, seed=1)
+    carried = evaluate(
+        model,
+        LanguageModel(LanguageModelSettings(dataset="wikitext2", form="word", segment_length=99)),
+        "test",
+        None,
+        1,
+        seed=1,
+    )
     assert abs(carried.nll - expected) > 1e-3
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_a_batch_says_where_documents_begin_and_nothing_where_none_does(text, batch_size):
-    task, plain = LanguageModel(text, 6, reset_at_documents=True), LanguageModel(text, 6)
+    task, plain = (
+        LanguageModel(
+            LanguageModelSettings(dataset="wikitext2", form="word", segment_length=6, reset_at_documents=True)
+        ),
+        LanguageModel(LanguageModelSettings(dataset="wikitext2", form="word", segment_length=6)),
+    )
     steps = range(task.steps_per_epoch(batch_size))
     batches = [task.training_batch(step, batch_size, seed=1) for step in steps]
     batches += task.evaluation_batches("test", None, batch_size, seed=1)

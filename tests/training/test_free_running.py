@@ -7,14 +7,18 @@ import torch
 from torch import nn
 
 from rmem_cli.models.batch import Batch
+from rmem_cli.models.config import LinearHeadSettings, OneHotSettings
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.recurrent_config import LSTMSettings
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import LSTM
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.encoders import OneHot
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.config import CopySettings
 from rmem_cli.tasks.copy_reverse import Copy
 from rmem_cli.training.backprop import stream
 from rmem_cli.training.evaluation import evaluate
@@ -108,9 +112,13 @@ def test_a_model_that_is_always_right_runs_free_as_with_the_truth():
 
 
 CORES = {
-    "lstm": lambda: LSTM(SYMBOLS, 16),
-    "transformer_xl": lambda: TransformerXL(SYMBOLS, 16, layers=2, heads=2, segment_length=5, cache_length=3),
-    "rmt": lambda: RMT(SYMBOLS, 16, memory_tokens=2, layers=2, heads=2, segment_length=5),
+    "lstm": lambda: LSTM(SYMBOLS, LSTMSettings(hidden_size=16)),
+    "transformer_xl": lambda: TransformerXL(
+        SYMBOLS, TransformerXLSettings(hidden_size=16, layers=2, heads=2, segment_length=5, cache_length=3)
+    ),
+    "rmt": lambda: RMT(
+        SYMBOLS, RMTSettings(hidden_size=16, memory_tokens=2, layers=2, heads=2, segment_length=5)
+    ),
 }
 
 
@@ -130,9 +138,11 @@ def decoded_from_scratch(model, batch):
 @pytest.mark.parametrize("core", CORES)
 def test_free_running_is_greedy_decoding_with_the_state_carried(core):
     torch.manual_seed(0)
-    model = SequenceModel(OneHot(SYMBOLS), CORES[core](), LinearHead(16, SYMBOLS)).eval()
+    model = SequenceModel(
+        OneHot(SYMBOLS, OneHotSettings()), CORES[core](), LinearHead(16, SYMBOLS, LinearHeadSettings())
+    ).eval()
     nn.init.normal_(model.head.linear.weight, std=2)
-    task = Copy(4)
+    task = Copy(CopySettings(length=4))
     batch = next(iter(task.evaluation_batches("test", 40, 40, 1)))
     with torch.no_grad():
         answers = decoded_from_scratch(model, batch)
@@ -152,12 +162,17 @@ READ_WHOLE = {
 }
 BUILT = {
     **{
-        name: lambda options=options: RMT(SYMBOLS, 16, **SHIFTED | options)
+        name: lambda options=options: RMT(SYMBOLS, RMTSettings(hidden_size=16, **SHIFTED | options))
         for name, options in READ_WHOLE.items()
     },
-    "prenorm_rmt": lambda: PreNormRMT(SYMBOLS, 16, memory_tokens=4, layers=2, heads=2, segment_length=5),
+    "prenorm_rmt": lambda: PreNormRMT(
+        SYMBOLS, PreNormRMTSettings(hidden_size=16, memory_tokens=4, layers=2, heads=2, segment_length=5)
+    ),
     "associative": lambda: RMT(
-        SYMBOLS, 16, memory_tokens=4, memory_kind="associative", **SHIFTED | {"published_shift": False}
+        SYMBOLS,
+        RMTSettings(
+            hidden_size=16, memory_tokens=4, memory_kind="associative", **SHIFTED | {"published_shift": False}
+        ),
     ),
     "lstm": CORES["lstm"],
     "transformer_xl": CORES["transformer_xl"],
@@ -185,7 +200,13 @@ class Told(Counting):
 @pytest.mark.parametrize("core", BUILT)
 def test_free_running_of_a_model_that_is_right_equals_teacher_forcing(core, time, due, feed):
     torch.manual_seed(0)
-    model = SequenceModel(OneHot(SYMBOLS), BUILT[core](), LinearHead(16, SYMBOLS)).double().eval()
+    model = (
+        SequenceModel(
+            OneHot(SYMBOLS, OneHotSettings()), BUILT[core](), LinearHead(16, SYMBOLS, LinearHeadSettings())
+        )
+        .double()
+        .eval()
+    )
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.7)
     task = Told(model, time, due)

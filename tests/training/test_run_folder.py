@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rmem_cli import files
 from rmem_cli.errors import DataError, UsageError
-from rmem_cli.models.cores.config import RUMSettings
+from rmem_cli.models.cores.recurrent_config import RUMSettings
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import ModelSettings, RunSettings, TrainSettings
 from rmem_cli.tasks.config import AssociativeRecallSettings

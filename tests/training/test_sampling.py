@@ -4,35 +4,48 @@ import pytest
 import torch
 
 from rmem_cli.models.batch import Batch
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings, LSTMSettings
 from rmem_cli.models.cores.rmt import RMT
-from rmem_cli.models.cores.rum import RUM
 from rmem_cli.models.cores.torch_rnn import LSTM
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.modules.rum import RUM
 from rmem_cli.training.backprop import stream
 from rmem_cli.training.sampling import Reader, draw, generate
 
 SYMBOLS, SIZE, LENGTH, WINDOW = 7, 6, 4, 10
 FORM = {"layers": 2, "heads": 2, "segment_length": LENGTH}
 CORES = {
-    "rmt": lambda: RMT(SIZE, SIZE, memory_tokens=2, cache_length=3, **FORM),
+    "rmt": lambda: RMT(SIZE, RMTSettings(hidden_size=SIZE, memory_tokens=2, cache_length=3, **FORM)),
     "published rmt": lambda: RMT(
-        SIZE, SIZE, memory_tokens=4, cache_length=3, cache_memory=True, published_shift=True, **FORM
+        SIZE,
+        RMTSettings(
+            hidden_size=SIZE, memory_tokens=4, cache_length=3, cache_memory=True, published_shift=True, **FORM
+        ),
     ),
     "associative rmt": lambda: RMT(
-        SIZE, SIZE, memory_tokens=2, memory_kind="associative", associative_size=3, **FORM
+        SIZE,
+        RMTSettings(hidden_size=SIZE, memory_tokens=2, memory_kind="associative", associative_size=3, **FORM),
     ),
-    "prenorm_rmt": lambda: PreNormRMT(SIZE, SIZE, memory_tokens=2, cache_length=5, head_size=4, **FORM),
-    "transformer_xl without segments": lambda: TransformerXL(SIZE, SIZE, layers=2, heads=2, cache_length=6),
+    "prenorm_rmt": lambda: PreNormRMT(
+        SIZE, PreNormRMTSettings(hidden_size=SIZE, memory_tokens=2, cache_length=5, head_size=4, **FORM)
+    ),
+    "transformer_xl without segments": lambda: TransformerXL(
+        SIZE, TransformerXLSettings(hidden_size=SIZE, layers=2, heads=2, cache_length=6)
+    ),
     "rum": lambda: RUM(SIZE, SIZE, lambda_=1),
-    "gated_lstm": lambda: GatedLSTM(SIZE, SIZE, layers=2),
-    "lstm": lambda: LSTM(SIZE, SIZE),
+    "gated_lstm": lambda: GatedLSTM(SIZE, GatedLSTMSettings(hidden_size=SIZE, layers=2)),
+    "lstm": lambda: LSTM(SIZE, LSTMSettings(hidden_size=SIZE)),
     **{
-        kind: lambda kind=kind: RMT(SIZE, SIZE, memory_tokens=2, position_encoding=kind, **FORM)
+        kind: lambda kind=kind: RMT(
+            SIZE, RMTSettings(hidden_size=SIZE, memory_tokens=2, position_encoding=kind, **FORM)
+        )
         for kind in ("absolute_sinusoid", "relative_learned")
     },
 }
@@ -41,7 +54,11 @@ EVERY_CORE = pytest.mark.parametrize("name", CORES)
 
 def make_model(name="rmt"):
     torch.manual_seed(0)
-    model = SequenceModel(Embedding(SYMBOLS, SIZE), CORES[name](), LinearHead(SIZE, SYMBOLS)).double()
+    model = SequenceModel(
+        Embedding(SYMBOLS, EmbeddingSettings(size=SIZE)),
+        CORES[name](),
+        LinearHead(SIZE, SYMBOLS, LinearHeadSettings()),
+    ).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return model.eval()

@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from rmem_cli import RecurrentMemoryTransformer, RecurrentMemoryTransformerWrapper
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.rmt import RMT
-from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.modules.rum import RUM
 from rmem_cli.training.backprop import Full
+from rmem_cli.training.config import FullSettings
 
 
 def make(**options):
@@ -49,7 +52,7 @@ def test_replay_and_full_back_propagation_of_the_wrapper_are_that_of_the_mean_lo
     logits, _ = RecurrentMemoryTransformerWrapper(model).logits(tokens()[:, :-1])
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens()[:, 1:].flatten())
     found = []
-    for backprop in (None, Full()):
+    for backprop in (None, Full(FullSettings())):
         model.zero_grad()
         gradient = RecurrentMemoryTransformerWrapper(model, backprop).backward(tokens(), loss_weight=weight)
         assert gradient.loss == pytest.approx(weight * float(loss))
@@ -96,8 +99,16 @@ def test_the_wrapper_is_a_module_with_the_weights_of_its_model():
 def models():
     torch.manual_seed(0)
     yield make(cache_length=5, dropout=0.5)
-    yield SequenceModel(Embedding(11, 6), RUM(6, 12, lambda_=1), LinearHead(12, 11)).double()
-    yield SequenceModel(Embedding(11, 12), RMT(12, 12, memory_tokens=2), LinearHead(12, 11)).double()
+    yield SequenceModel(
+        Embedding(11, EmbeddingSettings(size=6)),
+        RUM(6, 12, lambda_=1),
+        LinearHead(12, 11, LinearHeadSettings()),
+    ).double()
+    yield SequenceModel(
+        Embedding(11, EmbeddingSettings(size=12)),
+        RMT(12, RMTSettings(hidden_size=12, memory_tokens=2)),
+        LinearHead(12, 11, LinearHeadSettings()),
+    ).double()
 
 
 @pytest.mark.parametrize("model", list(models()), ids=["segments", "steps", "any length"])
@@ -141,8 +152,12 @@ def test_what_cannot_be_generated_from_is_refused(arguments, sentence):
 
 
 def test_a_core_that_reads_what_comes_later_generates_nothing():
-    core = RMT(12, 12, memory_tokens=2, causal=False, segment_length=5)
-    wrapper = RecurrentMemoryTransformerWrapper(SequenceModel(Embedding(11, 12), core, LinearHead(12, 11)))
+    core = RMT(12, RMTSettings(hidden_size=12, memory_tokens=2, causal=False, segment_length=5))
+    wrapper = RecurrentMemoryTransformerWrapper(
+        SequenceModel(
+            Embedding(11, EmbeddingSettings(size=12)), core, LinearHead(12, 11, LinearHeadSettings())
+        )
+    )
     with pytest.raises(ValueError, match="comes later"):
         wrapper.generate(tokens(4), 2)
 

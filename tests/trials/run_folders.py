@@ -27,6 +27,7 @@ import typer
 from rich.console import Console
 from safetensors import torch as safetensors
 
+from rmem_cli.data.identity import data_hash
 from rmem_cli.data.writer import Content, write_prepared
 from rmem_cli.errors import InterruptedRunError, RmemError
 from rmem_cli.recipe import load_recipe
@@ -195,7 +196,9 @@ IGNORED = ("recipe.yaml", "lock")
 
 def trial(spec: RunSpec, stopped: Path, expected: list[tuple[Any, ...]], source: random.Random) -> str:
     """One trial; returns what became of it."""
-    folder = run_path(spec, spec.train_hash(spec.settings.task.data_hash()), Path(os.environ["RMEM_RUNS"]))  # type: ignore[attr-defined]
+    folder = run_path(
+        spec, spec.train_hash(data_hash(spec.settings.task.data_sets())), Path(os.environ["RMEM_RUNS"])
+    )
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(os.environ["RMEM_RESULTS"], ignore_errors=True)
     shutil.copytree(stopped, folder)
@@ -241,7 +244,7 @@ def prepare(root: Path, name: str) -> tuple[RunSpec, Path, list[tuple[Any, ...]]
     try:
         train(spec, stop=lambda: next(calls) == 7)
     except InterruptedRunError:
-        folder = run_path(spec, spec.train_hash(spec.settings.task.data_hash()), root / "runs")  # type: ignore[attr-defined]
+        folder = run_path(spec, spec.train_hash(data_hash(spec.settings.task.data_sets())), root / "runs")
         stopped = root / f"stopped-{name}"
         shutil.copytree(folder, stopped)
     train(spec)

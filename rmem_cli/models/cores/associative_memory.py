@@ -1,55 +1,36 @@
 """The memory of the Associative Recurrent Memory Transformer: a matrix for each layer."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from rmem_cli.models.cores import memory_layout
+from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.state import State
 from rmem_cli.ops.associative_memory import fast
 from rmem_cli.ops.attention.masks import Layout
 from rmem_cli.ops.product.dispatch import Linear
 
 
-class AssociativeDesign(NamedTuple):
-    """The form of the memory.
-
-    Attributes:
-        layers: How many layers have one each.
-        hidden_size: Width of the layers, and of the values.
-        key_size: Width of keys and queries.
-        order: Shifts of the feature map: there are `2 * key_size * order` features.
-        correction: Whether a key that is known adds less to the normalizer.
-    """
-
-    layers: int
-    hidden_size: int
-    key_size: int
-    order: int
-    correction: bool
-
-
 class AssociativeMemory(nn.Module):
     """What the layers' memory tokens leave for all positions of later segments to read.
 
     Args:
-        design: Its form.
+        settings: Of the core; `associative_size` and `associative_order` are those of the feature map.
 
     Source: Rodkin et al. 2024; `rmem_cli/ops/associative_memory/README.md` has the equations.
     """
 
-    def __init__(self, design: AssociativeDesign) -> None:
+    def __init__(self, settings: RMTSettings) -> None:
         super().__init__()
-        self.design = design
-        self.layers = nn.ModuleList(_LayerMaps(design) for _ in range(design.layers))
+        self.settings = settings
+        self.layers = nn.ModuleList(_LayerMaps(settings) for _ in range(settings.layers))
 
     def initial(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
         """Empty: `associative.<layer>` and `normalizer.<layer>`."""
-        rows = 2 * self.design.key_size * self.design.order
-        memory = torch.zeros(batch, rows, self.design.hidden_size, device=device, dtype=dtype)
+        rows = 2 * self.settings.associative_size * self.settings.associative_order
+        memory = torch.zeros(batch, rows, self.settings.hidden_size, device=device, dtype=dtype)
         normalizer = torch.zeros(batch, rows, device=device, dtype=dtype)
-        count = self.design.layers
+        count = self.settings.layers
         return {
             **{f"associative.{layer}": memory for layer in range(count)},
             **{f"normalizer.{layer}": normalizer for layer in range(count)},
@@ -58,13 +39,13 @@ class AssociativeMemory(nn.Module):
     def read(self, layer: int, hidden: Tensor, state: State) -> Tensor:
         """`hidden [batch, places, hidden]` with what the layer's memory holds for each place."""
         maps = self.layers[layer]
-        queries = fast.features(maps.get_submodule("queries")(hidden), self.design.order)
+        queries = fast.features(maps.get_submodule("queries")(hidden), self.settings.associative_order)
         return hidden + fast.read(state[f"associative.{layer}"], state[f"normalizer.{layer}"], queries)
 
     def write(self, layer: int, tokens: Tensor, state: State) -> State:
         """The layer's part of the state after its memory tokens `[batch, tokens, hidden]`."""
         maps = self.layers[layer]
-        keys = fast.features(maps.get_submodule("keys")(tokens), self.design.order)
+        keys = fast.features(maps.get_submodule("keys")(tokens), self.settings.associative_order)
         strengths = maps.get_submodule("strengths")(tokens).sigmoid().squeeze(-1)
         memory, normalizer = f"associative.{layer}", f"normalizer.{layer}"
         new = fast.write(
@@ -73,18 +54,19 @@ class AssociativeMemory(nn.Module):
             keys,
             maps.get_submodule("values")(tokens),
             strengths,
-            self.design.correction,
+            self.settings.associative_correction,
         )
         return {memory: new[0], normalizer: new[1]}
 
 
 class _LayerMaps(nn.Module):
-    def __init__(self, design: AssociativeDesign) -> None:
+    def __init__(self, settings: RMTSettings) -> None:
         super().__init__()
-        self.queries = Linear(design.hidden_size, design.key_size, bias=False)
-        self.keys = Linear(design.hidden_size, design.key_size, bias=False)
-        self.values = Linear(design.hidden_size, design.hidden_size, bias=False)
-        self.strengths = Linear(design.hidden_size, 1)
+        size, key_size = settings.hidden_size, settings.associative_size
+        self.queries = Linear(size, key_size, bias=False)
+        self.keys = Linear(size, key_size, bias=False)
+        self.values = Linear(size, size, bias=False)
+        self.strengths = Linear(size, 1)
         nn.init.zeros_(self.values.weight)  # at first, the memory holds nothing
 
 

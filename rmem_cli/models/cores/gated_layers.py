@@ -1,91 +1,57 @@
 """One layer of a gated LSTM or GRU: its weights, their first values, and one sequence in one direction."""
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from rmem_cli.models.cores.config import GateName, check_master_downsize
+from rmem_cli.models.cores.recurrent_config import GatedGRUSettings, GatedLSTMSettings, GateSettings
 from rmem_cli.ops.gates import dispatch, fast, initial_biases
 from rmem_cli.ops.gates.options import GateOptions, GateWeights, block_sizes, gru_blocks, lstm_blocks
 
 _AUXILIARIES: dict[str, Literal["none", "master", "refine"]] = {"": "none", "M": "master", "R": "refine"}
 
 
-@dataclass(frozen=True)
-class GateDesign:
-    """A gate by its name, its initialisation and its options; `GatedLSTM` explains each field.
+def gate_options(settings: GateSettings, *, coupled: bool) -> GateOptions:
+    """The form of the recurrence that a gate's name and options stand for."""
+    return GateOptions(
+        activation="cumax" if settings.initialisation == "O" else "sigmoid",
+        auxiliary=_AUXILIARIES[settings.gate.strip("-COU")],
+        coupled=coupled,
+        refine_bias=settings.refine_bias,
+        master_downsize=settings.master_downsize,
+    )
 
-    Raises:
-        ValueError: There is no such gate, or a chrono gate has no length.
-    """
 
-    name: GateName = "UR"
-    coupled: bool = True
-    forget_bias: float = 1.0
-    chrono_length: int | None = None
-    refine_bias: Literal["tied", "none"] = "tied"
-    train_forget_bias: bool = True
-    master_downsize: int = 1
-
-    def __post_init__(self) -> None:
-        if self.name not in get_args(GateName):
-            raise ValueError(f"gate is {self.name!r}; it must be one of {', '.join(get_args(GateName))}")
-        if self.refine_bias not in ("tied", "none"):
-            raise ValueError(f"refine_bias is {self.refine_bias!r}; it must be 'tied' or 'none'")
-        if self.initialisation == "C" and self.chrono_length is None:
-            raise ValueError(f"gate {self.name} needs chrono_length, the longest time lag to expect")
-
-    @property
-    def initialisation(self) -> str:
-        """The first axis: C, O, U, or nothing for the standard gate."""
-        return self.name[0] if self.name[0] in "COU" else ""
-
-    @property
-    def options(self) -> GateOptions:
-        """The form of the recurrence."""
-        return GateOptions(
-            activation="cumax" if self.initialisation == "O" else "sigmoid",
-            auxiliary=_AUXILIARIES[self.name.strip("-COU")],
-            coupled=self.coupled,
-            refine_bias=self.refine_bias,
-            master_downsize=self.master_downsize,
-        )
-
-    def fill_(self, bias: Tensor) -> None:
-        """Give a forget bias, one number for each unit of the gate, its first values."""
-        if self.initialisation == "U":
-            initial_biases.uniform_(bias)
-        elif self.initialisation == "C" and self.chrono_length is not None:
-            initial_biases.chrono_(bias, self.chrono_length)
-        else:
-            nn.init.constant_(bias, self.forget_bias)
+def _fill_(bias: Tensor, settings: GateSettings) -> None:
+    """Give a forget bias, one number for each unit of the gate, its first values."""
+    if settings.initialisation == "U":
+        initial_biases.uniform_(bias)
+    elif settings.initialisation == "C" and settings.chrono_length is not None:
+        initial_biases.chrono_(bias, settings.chrono_length)
+    else:
+        nn.init.constant_(bias, settings.forget_bias)
 
 
 class _GatedLayer(nn.Module):
-    """Weights, `[blocks x hidden, ...]`, and the forget bias, which an ordered gate has none of.
-
-    Raises:
-        ValueError: A master is to be downsized that is not there, or to no whole number of units.
-    """
+    """Weights, `[blocks x hidden, ...]`, and the forget bias, which an ordered gate has none of."""
 
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
-        design: GateDesign,
+        settings: GateSettings,
+        options: GateOptions,
         blocks: tuple[str, ...],
         *,
         bias: bool = True,
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
-        check_master_downsize(design.name, hidden_size, design.master_downsize)
+        hidden_size = settings.hidden_size
         self.hidden_size = hidden_size
-        self.options = design.options
+        self.options = options
         self.blocks = blocks
-        self.sizes = block_sizes(blocks, design.options, hidden_size)
+        self.sizes = block_sizes(blocks, options, hidden_size)
         rows = sum(self.sizes)
         self.input_weight = nn.Parameter(torch.empty(rows, input_size))
         self.recurrent_weight = nn.Parameter(torch.empty(rows, hidden_size))
@@ -94,10 +60,10 @@ class _GatedLayer(nn.Module):
         self.forget_bias: nn.Parameter | None = None
         if self.options.activation != "cumax":
             forget_bias = torch.empty(self.sizes[blocks.index("forget")])
-            self.forget_bias = nn.Parameter(forget_bias, requires_grad=design.train_forget_bias)
-        self.initialize(design)
+            self.forget_bias = nn.Parameter(forget_bias, requires_grad=settings.train_forget_bias)
+        self.initialize(settings)
 
-    def initialize(self, design: GateDesign) -> None:
+    def initialize(self, settings: GateSettings) -> None:
         """Weights as in torch, biases zero: at zero input and state, gates open as their name says."""
         bound = self.hidden_size**-0.5
         for weight in (self.input_weight, self.recurrent_weight):
@@ -107,7 +73,7 @@ class _GatedLayer(nn.Module):
         if self.gain is not None:
             nn.init.ones_(self.gain)
         if self.forget_bias is not None:
-            design.fill_(self.forget_bias.data)
+            _fill_(self.forget_bias.data, settings)
 
     def weights(self) -> GateWeights:
         return GateWeights(self.input_weight, self.recurrent_weight, self.bias, self.forget_bias, self.gain)
@@ -122,24 +88,18 @@ class LSTMOutcome(NamedTuple):
 
 
 class GatedLSTMLayer(_GatedLayer):
-    """A layer of a gated LSTM; `GatedLSTM` explains the arguments."""
+    """A layer of a gated LSTM, with the gates' biases or without."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        design: GateDesign,
-        *,
-        bias: bool = True,
-        layer_norm: bool = False,
-    ) -> None:
-        blocks = lstm_blocks(design.options)
-        super().__init__(input_size, hidden_size, design, blocks, bias=bias, layer_norm=layer_norm)
+    def __init__(self, input_size: int, settings: GatedLSTMSettings, *, bias: bool = True) -> None:
+        options = gate_options(settings, coupled=settings.coupled_input_gate)
+        super().__init__(
+            input_size, settings, options, lstm_blocks(options), bias=bias, layer_norm=settings.layer_norm
+        )
 
-    def initialize(self, design: GateDesign) -> None:
+    def initialize(self, settings: GateSettings) -> None:
         """A chrono or uniform input gate of its own starts as one minus the forget gate."""
-        super().initialize(design)
-        if design.coupled or design.initialisation not in ("C", "U"):
+        super().initialize(settings)
+        if self.options.coupled or settings.initialisation not in ("C", "U"):
             return
         if self.bias is not None and self.forget_bias is not None:
             input_bias = self.bias.data.split_with_sizes(self.sizes)[self.blocks.index("input")]
@@ -177,11 +137,12 @@ class GatedLSTMLayer(_GatedLayer):
 
 
 class GatedGRULayer(_GatedLayer):
-    """A layer of a gated GRU; `GatedGRU` explains the arguments."""
+    """A layer of a gated GRU, whose input gate is always one minus the update gate."""
 
-    def __init__(self, input_size: int, hidden_size: int, design: GateDesign) -> None:
-        super().__init__(input_size, hidden_size, design, gru_blocks(design.options))
-        self.candidate_bias = nn.Parameter(torch.zeros(hidden_size))
+    def __init__(self, input_size: int, settings: GatedGRUSettings) -> None:
+        options = gate_options(settings, coupled=True)
+        super().__init__(input_size, settings, options, gru_blocks(options))
+        self.candidate_bias = nn.Parameter(torch.zeros(settings.hidden_size))
 
     def weights(self) -> GateWeights:
         """Those of every gated layer, and the candidate's bias inside the reset gate."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rmem_cli.models.cores.config import PositionEncoding
+from rmem_cli.models.cores.transformer_config import PositionEncoding, TransformerSettings
 from rmem_cli.ops.attention.positions import distances_back, sinusoids
 from rmem_cli.ops.product.dispatch import Linear
 
@@ -53,40 +53,20 @@ class LayerPositions(NamedTuple):
     relative: Relative | None = None
 
 
-class Form(NamedTuple):
-    """Sizes that all encodings need.
-
-    Attributes:
-        layers: How many layers there are.
-        hidden_size: Width of them.
-        heads: Attention heads.
-        head_size: Width of each.
-        clamp: Distances beyond this one count as this one; None for no bound.
-        published_shift: Whether scores of later keys are what the published code's shift leaves there.
-        dropout: Probability of dropping a unit of the sinusoids, in training.
-        longest: The most places that there can be; None: unknown.
-    """
-
-    layers: int
-    hidden_size: int
-    heads: int
-    head_size: int
-    clamp: int | None
-    published_shift: bool
-    dropout: float
-    longest: Extent | None
-
-
 class Positions(nn.Module):
     """An encoding, for all layers at once.
 
     Args:
-        form: Sizes.
+        settings: Of the core.
+        longest: The most places that there can be; None: unknown.
+        published_shift: Whether scores of later keys are what the published code's shift leaves there.
     """
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, settings: TransformerSettings, longest: Extent | None, published_shift: bool) -> None:
         super().__init__()
-        self.form = form
+        self.settings = settings
+        self.longest = longest
+        self.published_shift = published_shift
         self._shared: dict[tuple[object, ...], _Shared] | None = None
 
     @abstractmethod
@@ -110,7 +90,7 @@ class Positions(nn.Module):
         What the segments' backward passes leave in them goes on to the weights at the end. Without effect
         where the sinusoids have dropout, which each segment draws anew.
         """
-        if self._shared is not None or (self.training and self.form.dropout > 0):
+        if self._shared is not None or (self.training and self.settings.dropout > 0):
             yield
             return
         self._shared = {}
@@ -166,25 +146,28 @@ class RelativeSinusoids(Positions):
     Source: Dai et al. 2019, section 3.3 (`attn_type` 0 of the published code).
     """
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        self.content_bias = nn.Parameter(torch.empty(form.heads, form.head_size))
-        self.position_bias = nn.Parameter(torch.empty(form.heads, form.head_size))
-        width = form.heads * form.head_size
-        self.maps = nn.ModuleList(Linear(form.hidden_size, width, bias=False) for _ in range(form.layers))
+    def __init__(self, settings: TransformerSettings, longest: Extent | None, published_shift: bool) -> None:
+        super().__init__(settings, longest, published_shift)
+        heads, size = settings.heads, settings.width_of_head
+        self.content_bias = nn.Parameter(torch.empty(heads, size))
+        self.position_bias = nn.Parameter(torch.empty(heads, size))
+        self.maps = nn.ModuleList(
+            Linear(settings.hidden_size, heads * size, bias=False) for _ in range(settings.layers)
+        )
 
     def of_layers(self, extent: Extent, like: Tensor) -> list[LayerPositions]:
         """See `Positions.of_layers`."""
-        later = 0 if self.form.published_shift else max(extent.later, 1)
-        distances = distances_back(extent.keys, later, self.form.clamp, like.device, like.dtype)
-        features = sinusoids(distances, self.form.hidden_size)
-        features = functional.dropout(features, self.form.dropout, self.training)
-        if self.form.published_shift:
+        later = 0 if self.published_shift else max(extent.later, 1)
+        distances = distances_back(extent.keys, later, self.settings.clamp_length, like.device, like.dtype)
+        features = sinusoids(distances, self.settings.hidden_size)
+        features = functional.dropout(features, self.settings.dropout, self.training)
+        if self.published_shift:
             features = functional.pad(features, (0, 0, 0, 1))
         return [self._of_layer(each, features) for each in self.maps]
 
     def _of_layer(self, layer: nn.Module, features: Tensor) -> LayerPositions:
-        vectors = layer(features).view(-1, self.form.heads, self.form.head_size).transpose(0, 1).contiguous()
+        heads, size = self.settings.heads, self.settings.width_of_head
+        vectors = layer(features).view(-1, heads, size).transpose(0, 1).contiguous()  # [heads, rows, size]
         bias = (vectors @ self.position_bias.unsqueeze(-1)).squeeze(-1)
         return LayerPositions(relative=Relative(vectors, self.content_bias, bias))
 
@@ -195,26 +178,26 @@ class RelativeLearned(Positions):
     Source: the published code's `attn_type` 1, after Shaw et al. 2018.
     """
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        if form.longest is None:
-            raise ValueError("learned distances need a segment_length, which says how many there are")
-        self.back = form.longest.keys - 1
-        self.ahead = 0 if form.published_shift else form.longest.later
-        if form.clamp is not None:
-            self.back, self.ahead = min(self.back, form.clamp), min(self.ahead, form.clamp)
+    def __init__(self, settings: TransformerSettings, longest: Extent | None, published_shift: bool) -> None:
+        super().__init__(settings, longest, published_shift)
+        longest = _known(longest)
+        self.back = longest.keys - 1
+        self.ahead = 0 if published_shift else longest.later
+        if settings.clamp_length is not None:
+            self.back, self.ahead = (min(each, settings.clamp_length) for each in (self.back, self.ahead))
         rows = self.back + 1 + self.ahead
-        self.distances = nn.Parameter(torch.empty(form.layers, form.heads, rows, form.head_size))
-        self.content_bias = nn.Parameter(torch.empty(form.layers, form.heads, form.head_size))
-        self.distance_bias = nn.Parameter(torch.empty(form.layers, form.heads, rows))
+        layers, heads, size = settings.layers, settings.heads, settings.width_of_head
+        self.distances = nn.Parameter(torch.empty(layers, heads, rows, size))
+        self.content_bias = nn.Parameter(torch.empty(layers, heads, size))
+        self.distance_bias = nn.Parameter(torch.empty(layers, heads, rows))
 
     def of_layers(self, extent: Extent, like: Tensor) -> list[LayerPositions]:
         """See `Positions.of_layers`."""
-        later = 0 if self.form.published_shift else max(extent.later, 1)
+        later = 0 if self.published_shift else max(extent.later, 1)
         far = torch.arange(extent.keys - 1, -later - 1, -1, device=like.device)
         rows = self.back - far.clamp(-self.ahead, self.back)
         vectors, biases = self.distances[:, :, rows], self.distance_bias[:, :, rows]
-        if self.form.published_shift:
+        if self.published_shift:
             vectors, biases = functional.pad(vectors, (0, 0, 0, 1)), functional.pad(biases, (0, 1))
         return [
             LayerPositions(relative=Relative(*each))
@@ -225,20 +208,15 @@ class RelativeLearned(Positions):
 class _Absolute(Positions):
     """Places are counted backwards from the last one of a full segment; 0 is the last."""
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        if form.longest is None:
-            raise ValueError("absolute positions need a segment_length, from whose end they are counted")
-        self.longest = form.longest
-
     def numbers(self, extent: Extent) -> range:
         """The number of each place that can be seen."""
-        if extent.queries > self.longest.queries:
-            too_many = extent.queries - self.longest.queries
+        longest = _known(self.longest)
+        if extent.queries > longest.queries:
+            too_many = extent.queries - longest.queries
             raise ValueError(
                 f"a segment {too_many} steps longer than segment_length, which bounds absolute positions"
             )
-        first = self.longest.queries + extent.cached - 1
+        first = longest.queries + extent.cached - 1
         return range(first, first - extent.keys, -1)
 
 
@@ -252,11 +230,11 @@ class AbsoluteSinusoids(_Absolute):
     def of_layers(self, extent: Extent, like: Tensor) -> list[LayerPositions]:
         """See `Positions.of_layers`."""
         numbers = torch.tensor(self.numbers(extent), dtype=like.dtype, device=like.device)
-        if self.form.clamp is not None:
-            numbers = numbers.clamp(max=self.form.clamp)
-        features = sinusoids(numbers, self.form.hidden_size)
-        features = functional.dropout(features, self.form.dropout, self.training)
-        return [LayerPositions(features)] + [LayerPositions()] * (self.form.layers - 1)
+        if self.settings.clamp_length is not None:
+            numbers = numbers.clamp(max=self.settings.clamp_length)
+        features = sinusoids(numbers, self.settings.hidden_size)
+        features = functional.dropout(features, self.settings.dropout, self.training)
+        return [LayerPositions(features)] + [LayerPositions()] * (self.settings.layers - 1)
 
 
 class AbsoluteLearned(_Absolute):
@@ -266,10 +244,12 @@ class AbsoluteLearned(_Absolute):
     vectors, and adds those of the new places on top.
     """
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        rows = self.longest.keys if form.clamp is None else min(self.longest.keys, form.clamp + 1)
-        self.places = nn.Parameter(torch.empty(form.layers, rows, form.hidden_size))
+    def __init__(self, settings: TransformerSettings, longest: Extent | None, published_shift: bool) -> None:
+        super().__init__(settings, longest, published_shift)
+        rows = _known(longest).keys
+        if settings.clamp_length is not None:
+            rows = min(rows, settings.clamp_length + 1)
+        self.places = nn.Parameter(torch.empty(settings.layers, rows, settings.hidden_size))
 
     def of_layers(self, extent: Extent, like: Tensor) -> list[LayerPositions]:
         """See `Positions.of_layers`."""
@@ -277,12 +257,21 @@ class AbsoluteLearned(_Absolute):
         return [LayerPositions(each) for each in self.places[:, rows].unbind()]
 
 
-def build_positions(kind: PositionEncoding, form: Form) -> Positions:
-    """The encoding of a kind."""
+def _known(longest: Extent | None) -> Extent:
+    """What the settings see to: these encodings need a segment_length."""
+    if longest is None:
+        raise ValueError("positions that are counted or learned need a segment_length")
+    return longest
+
+
+def build_positions(
+    settings: TransformerSettings, longest: Extent | None, published_shift: bool
+) -> Positions:
+    """The encoding that a core's settings name; see `Positions`."""
     kinds: dict[PositionEncoding, type[Positions]] = {
         "relative_sinusoid": RelativeSinusoids,
         "relative_learned": RelativeLearned,
         "absolute_sinusoid": AbsoluteSinusoids,
         "absolute_learned": AbsoluteLearned,
     }
-    return kinds[kind](form)
+    return kinds[settings.position_encoding](settings, longest, published_shift)

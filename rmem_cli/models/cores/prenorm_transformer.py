@@ -9,28 +9,12 @@ from torch.nn import functional
 
 from rmem_cli.models.cores.residual_streams import HyperConnection, PlainResidual
 from rmem_cli.models.cores.segment_cache import Cached
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings
 from rmem_cli.ops.attention import fast
 from rmem_cli.ops.attention.positions import Turns, rotate_by
 from rmem_cli.ops.feed_forward import fast as feed_forward
 from rmem_cli.ops.product.dispatch import Linear
 from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
-
-
-@dataclass(frozen=True)
-class Design:
-    """The form of the layers; `rmem_cli.models.cores.prenorm_rmt.PreNormRMT` explains each field."""
-
-    hidden_size: int
-    layers: int
-    heads: int
-    head_size: int
-    inner_size: int
-    feed_forward_dropout: float
-    attention_dropout: float
-    null_key: bool
-    null_after_cache: bool
-    value_residual: bool
-    residual_streams: int
 
 
 @dataclass(frozen=True)
@@ -79,14 +63,14 @@ class PreNormStack(nn.Module):
     """The layers, with the norm behind them.
 
     Args:
-        design: Their form.
+        settings: Of the core.
     """
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, settings: PreNormRMTSettings) -> None:
         super().__init__()
-        self.design = design
-        self.layers = nn.ModuleList(_Layer(design, index) for index in range(design.layers))
-        self.norm = _Norm(design.hidden_size)
+        self.settings = settings
+        self.layers = nn.ModuleList(_Layer(settings, index) for index in range(settings.layers))
+        self.norm = _Norm(settings.hidden_size)
 
     def forward(
         self, x: Tensor, cached: Cached, surroundings: Surroundings, keep: bool
@@ -102,7 +86,7 @@ class PreNormStack(nn.Module):
         Returns:
             `[batch, places, hidden]`, and the new keys and values of each layer, if they are wanted.
         """
-        streams = self.design.residual_streams
+        streams = self.settings.residual_streams
         hidden = x if streams == 1 else x.unsqueeze(-2).expand(-1, -1, streams, -1)
         first_values, news = None, []
         for index, layer in enumerate(self.layers):
@@ -132,11 +116,11 @@ class _Norm(nn.RMSNorm):
 
 
 class _Layer(nn.Module):
-    def __init__(self, design: Design, index: int) -> None:
+    def __init__(self, settings: PreNormRMTSettings, index: int) -> None:
         super().__init__()
-        self.attention = _Attention(design, mixes_values=design.value_residual and index > 0)
-        self.feed_forward = _FeedForward(design)
-        self.residuals = nn.ModuleList(_residual(design, 2 * index + branch) for branch in range(2))
+        self.attention = _Attention(settings, mixes_values=settings.value_residual and index > 0)
+        self.feed_forward = _FeedForward(settings)
+        self.residuals = nn.ModuleList(_residual(settings, 2 * index + branch) for branch in range(2))
 
     def forward(
         self, x: Tensor, cache: Tensor | None, first_values: Tensor | None, surroundings: Surroundings
@@ -154,22 +138,24 @@ class _Layer(nn.Module):
         return x, kept[0], kept[1]
 
 
-def _residual(design: Design, index: int) -> nn.Module:
-    if design.residual_streams == 1:
+def _residual(settings: PreNormRMTSettings, index: int) -> nn.Module:
+    if settings.residual_streams == 1:
         return PlainResidual()
-    return HyperConnection(design.hidden_size, design.residual_streams, index)
+    return HyperConnection(settings.hidden_size, settings.residual_streams, index)
 
 
 class _Attention(nn.Module):
-    def __init__(self, design: Design, mixes_values: bool) -> None:
+    def __init__(self, settings: PreNormRMTSettings, mixes_values: bool) -> None:
         super().__init__()
-        size, width = design.hidden_size, design.heads * design.head_size
-        self.design = design
+        size, width = settings.hidden_size, settings.heads * settings.head_size
+        self.settings = settings
         self.norm = _Norm(size)
         self.queries_keys_values = Linear(size, 3 * width, bias=False)
         self.output = Linear(width, size, bias=False)
-        self.null = nn.Parameter(torch.randn(2, design.heads, design.head_size)) if design.null_key else None
-        self.mixing = Linear(size, design.heads, bias=False) if mixes_values else None
+        self.null = (
+            nn.Parameter(torch.randn(2, settings.heads, settings.head_size)) if settings.null_key else None
+        )
+        self.mixing = Linear(size, settings.heads, bias=False) if mixes_values else None
 
     def forward(
         self, x: Tensor, cache: Tensor | None, first_values: Tensor | None, surroundings: Surroundings
@@ -177,7 +163,8 @@ class _Attention(nn.Module):
         if surroundings.shifted is not None:
             x = surroundings.shifted(x)
         x = self.norm(x)
-        parts = self.queries_keys_values(x).view(*x.shape[:2], 3, self.design.heads, self.design.head_size)
+        heads, head_size = self.settings.heads, self.settings.head_size
+        parts = self.queries_keys_values(x).view(*x.shape[:2], 3, heads, head_size)  # [batch, places, 3, ...]
         # Copies: what the gradient needs is kept, the whole product is not.
         queries, own_keys, own_values = (
             parts[:, :, 0].contiguous(),
@@ -194,7 +181,7 @@ class _Attention(nn.Module):
         if surroundings.turns is not None:
             queries = rotate_by(queries, surroundings.turns[0])
             keys = rotate_by(keys, surroundings.turns[1])
-        dropout = self.design.attention_dropout if self.training else 0.0
+        dropout = self.settings.attention_dropout if self.training else 0.0
         attended = fast.attention(queries, keys, values, surroundings.blocked, dropout)
         output: Tensor = self.output(attended.permute(1, 2, 0, 3).flatten(2))
         return output, own, own_values
@@ -206,18 +193,18 @@ class _Attention(nn.Module):
     def _with_null(self, cache: Tensor | None, own: KeysValues, index: int) -> Tensor:
         parts = [own[index]] if cache is None else [cache[:, :, index], own[index]]
         if self.null is not None:
-            place = len(parts) - 1 if self.design.null_after_cache else 0
+            place = len(parts) - 1 if self.settings.null_after_cache else 0
             parts.insert(place, self.null[index].expand(len(own[index]), 1, -1, -1))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 class _FeedForward(nn.Module):
-    def __init__(self, design: Design) -> None:
+    def __init__(self, settings: PreNormRMTSettings) -> None:
         super().__init__()
-        self.dropout = design.feed_forward_dropout
-        self.norm = _Norm(design.hidden_size)
-        self.inner = Linear(design.hidden_size, 2 * design.inner_size, bias=False)
-        self.outer = Linear(design.inner_size, design.hidden_size, bias=False)
+        self.dropout = settings.dropout
+        self.norm = _Norm(settings.hidden_size)
+        self.inner = Linear(settings.hidden_size, 2 * settings.width_inside, bias=False)
+        self.outer = Linear(settings.width_inside, settings.hidden_size, bias=False)
 
     def forward(self, x: Tensor, shifted: TokenShift | None) -> Tensor:
         if shifted is not None:

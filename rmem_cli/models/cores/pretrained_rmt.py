@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from rmem_cli.data.pretrained import open_pretrained, open_tokenizer
+from rmem_cli.errors import UsageError
 from rmem_cli.models.config import PretrainedEmbeddingSettings
 from rmem_cli.models.cores import memory_layout
 from rmem_cli.models.cores.base import Core
-from rmem_cli.models.cores.config import PretrainedRMTSettings
+from rmem_cli.models.cores.transformer_config import PretrainedRMTSettings
 from rmem_cli.models.state import MEMORY, State
 
 
@@ -33,10 +34,12 @@ class PretrainedRMT(Core):
     around it must fit into the positions that the backbone knows: of 512, with 10 memory tokens, 499 remain.
 
     Args:
-        backbone: The pretrained encoder; its table of symbols is not used, for the inputs are vectors.
-        marks: `[2, hidden]`, vectors of start and separator.
-        memory_tokens: How many there are.
-        segment_length: Steps of one segment.
+        input_size: Width of the inputs: of the encoder's vectors, for its table of symbols is not used.
+        settings: All options.
+
+    Raises:
+        DataError: The backbone is not on this machine.
+        UsageError: It is not as wide as its inputs.
 
     Source: Bulatov et al. 2022, section 4, and booydar/recurrent-memory-transformer, whose released code for
     classification reads the memory back one place too early.
@@ -45,32 +48,22 @@ class PretrainedRMT(Core):
     causal = False
     stepwise = False
 
-    def __init__(self, backbone: nn.Module, marks: Tensor, memory_tokens: int, segment_length: int) -> None:
+    def __init__(self, input_size: int, settings: PretrainedRMTSettings) -> None:
         super().__init__()
-        self.input_size = self.output_size = marks.shape[1]
-        self.segment_length = segment_length
-        self.backbone = backbone
-        self.marks = nn.Parameter(marks.detach().clone())
-        self.memory = nn.Parameter(marks.std() * torch.randn(memory_tokens, marks.shape[1]))
-
-    @classmethod
-    def from_settings(cls, settings: PretrainedRMTSettings, input_size: int) -> "PretrainedRMT":
-        """The core that a recipe describes.
-
-        Raises:
-            DataError: The backbone is not on this machine.
-            ValueError: It is not as wide as its inputs.
-        """
         backbone, tokenizer = open_backbone(settings.backbone), open_tokenizer(settings.backbone)
-        table: Tensor = backbone.get_input_embeddings().weight
+        table: Tensor = backbone.get_input_embeddings().weight  # [symbols, hidden]
         if not table.shape[1] == input_size == settings.hidden_size:
-            raise ValueError(
+            raise UsageError(
                 f"{settings.backbone} has vectors of {table.shape[1]}; model.core.hidden_size is "
                 f"{settings.hidden_size}, and the encoder's vectors have {input_size}"
             )
-        marks = table[[tokenizer.start, tokenizer.end]]
+        marks = table[[tokenizer.start, tokenizer.end]]  # [2, hidden], vectors of start and separator
         backbone.set_input_embeddings(nn.Embedding(1, input_size))
-        return cls(backbone, marks, settings.memory_tokens, settings.segment_length)
+        self.input_size = self.output_size = input_size
+        self.segment_length = settings.segment_length
+        self.backbone = backbone
+        self.marks = nn.Parameter(marks.detach().clone())
+        self.memory = nn.Parameter(marks.std() * torch.randn(settings.memory_tokens, input_size))
 
     def initial_state(
         self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -104,29 +97,24 @@ class PretrainedEmbedding(nn.Module):
     """The table of symbols of a pretrained model.
 
     Args:
-        table: `[symbols, size]`.
+        symbols: How many symbols the task has.
+        settings: Names the model.
+
+    Raises:
+        DataError: The model is not on this machine.
+        UsageError: The task has symbols that it does not know.
     """
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, symbols: int, settings: PretrainedEmbeddingSettings) -> None:
         super().__init__()
+        table: Tensor = open_backbone(settings.backbone).get_input_embeddings().weight
+        if symbols > len(table):
+            raise UsageError(
+                f"{settings.backbone} knows {len(table):,} symbols, and the task has {symbols:,}"
+            )
         self.output_size = table.shape[1]
         self.table = nn.Embedding(*table.shape)
         self.table.load_state_dict({"weight": table})
-
-    @classmethod
-    def from_settings(cls, settings: PretrainedEmbeddingSettings, symbols: int) -> "PretrainedEmbedding":
-        """The encoder that a recipe describes.
-
-        Raises:
-            DataError: The model is not on this machine.
-            ValueError: The task has symbols that it does not know.
-        """
-        table: Tensor = open_backbone(settings.backbone).get_input_embeddings().weight
-        if symbols > len(table):
-            raise ValueError(
-                f"{settings.backbone} knows {len(table):,} symbols, and the task has {symbols:,}"
-            )
-        return cls(table)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time]` whole numbers to `[batch, time, size]`."""

@@ -1,19 +1,18 @@
 """The Recurrent Memory Transformer on Transformer-XL."""
 
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from rmem_cli.models.cores import memory_layout
-from rmem_cli.models.cores.associative_memory import AssociativeDesign, AssociativeMemory, OpenMemory
+from rmem_cli.models.cores.associative_memory import AssociativeMemory, OpenMemory
 from rmem_cli.models.cores.base import Core
-from rmem_cli.models.cores.config import PositionEncoding, RMTSettings
 from rmem_cli.models.cores.memory_layout import Parts
 from rmem_cli.models.cores.position_encodings import Extent
 from rmem_cli.models.cores.segment_cache import SegmentCache
-from rmem_cli.models.cores.transformer_xl import Design, ScaledInputs, TransformerXLStack
+from rmem_cli.models.cores.transformer_config import RMTSettings
+from rmem_cli.models.cores.transformer_xl import ScaledInputs, TransformerXLStack
 from rmem_cli.models.state import MEMORY, State
 from rmem_cli.ops.attention import masks
 from rmem_cli.ops.attention.masks import Layout, Rules
@@ -35,54 +34,14 @@ class RMT(Core):
 
     Args:
         input_size: Width of the inputs; where it differs from the hidden size, a linear map comes first.
-        hidden_size: Width of the layers.
-        memory_tokens: How many there are.
-        layers: Number of layers.
-        heads: Attention heads.
-        head_size: Width of each; None shares the hidden size among them.
-        inner_size: Width between the two maps of a feed-forward part; None for four times the hidden size.
-        dropout: Probability of dropping a unit, in training, in all the places where the published code does.
-        attention_dropout: Probability of dropping an attention probability, in training.
-        segment_length: Steps of one segment; None takes any number.
-        cache_length: Positions of earlier segments that the layers see as well, without gradient.
-        same_length: Whether each token sees as many keys of cache and segment as the cache is long. (In the
-            published code, this option switches off all rules about memory.)
-        clamp_length: Distances beyond this one count as this one; None for no bound.
-        position_encoding: How the order of the places is known; see `TransformerXL`. Memory tokens have
-            places like all others.
-        pre_norm: Whether layer norm comes before attention and feed-forward part, or after the sum.
-        scale_inputs: Whether the inputs, not the memory, are multiplied by the root of the hidden size.
-        initial_std: Standard deviation of the first weights.
-        memory_at_end: Whether memory is written behind the segment; without, what becomes of the read memory
-            goes on. It sees the segment only if nothing is causal: the form for encoders.
-        read_memory_from_cache: Whether memory tokens see the cache.
-        causal: Whether no output depends on later inputs; without, every position sees every other.
-        causal_memory: Whether a memory token is blind to those after it in its own block.
-        cache_memory: Whether memory tokens are cached like tokens of the segment, as in the published code,
-            or only these are.
-        published_shift: Memory blocks are the only place where a key can come after its query. There the
-            published code's relative shift yields scores that belong to other distances, or zero; true
-            reproduces them, false takes the sinusoid of the negative distance.
-        memory_kind: Whether memory tokens are `recurrent`, from segment to segment, or written into an
-            `associative` memory.
-        associative_size: Width of the keys of an associative memory, before they are mapped to features.
-        associative_order: Shifts of the feature map: there are `2 * associative_size * associative_order`
-            features.
-        associative_correction: Whether writing under a key that is known adds less to the normalizer.
-        memory_initializer: Whether the memory tokens of the first segment start as `independent` normal
-            vectors or as one `shared` by all, as in the published code.
-        memory_std: Standard deviation of these vectors.
-
-    Raises:
-        ValueError: The heads do not share the hidden size evenly, `same_length` without a cache, or a
-            position encoding without a segment length; or an associative memory that nothing writes.
+        settings: All options.
 
     Source: Bulatov et al. 2022, section 3, and its published code (booydar/LM-RMT), which `cache_memory`,
     `published_shift` and `memory_initializer="shared"` reproduce to the last digit. Rodkin et al. 2024 for
     the associative memory, there around a pretrained transformer.
 
     Example:
-        >>> core = RMT(32, 32, memory_tokens=4, layers=2, heads=4)
+        >>> core = RMT(32, RMTSettings(hidden_size=32, memory_tokens=4, layers=2, heads=4))
         >>> y, state = core(torch.randn(4, 10, 32))
         >>> y, state = core(torch.randn(4, 10, 32), state)
         >>> state["memory"].shape
@@ -91,92 +50,34 @@ class RMT(Core):
 
     stepwise = False
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        memory_tokens: int,
-        layers: int = 1,
-        heads: int = 1,
-        head_size: int | None = None,
-        inner_size: int | None = None,
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        segment_length: int | None = None,
-        cache_length: int = 0,
-        same_length: bool = False,
-        clamp_length: int | None = None,
-        position_encoding: PositionEncoding = "relative_sinusoid",
-        pre_norm: bool = False,
-        scale_inputs: bool = True,
-        initial_std: float = 0.02,
-        memory_at_end: bool = True,
-        read_memory_from_cache: bool = False,
-        causal: bool = True,
-        causal_memory: bool = False,
-        cache_memory: bool = False,
-        published_shift: bool = False,
-        memory_kind: Literal["recurrent", "associative"] = "recurrent",
-        associative_size: int = 64,
-        associative_order: int = 3,
-        associative_correction: bool = True,
-        memory_initializer: Literal["independent", "shared"] = "independent",
-        memory_std: float = 1.0,
-    ) -> None:
+    def __init__(self, input_size: int, settings: RMTSettings) -> None:
         super().__init__()
-        if same_length and cache_length == 0:
-            raise ValueError("same_length needs a cache_length above 0, which says how long")
-        associative = memory_kind == "associative"
-        if associative and not (memory_at_end and memory_tokens):
-            raise ValueError("an associative memory is written by memory tokens, at least 1, at the end")
+        tokens, size = settings.memory_tokens, settings.hidden_size
+        associative = settings.memory_kind == "associative"
         self.input_size = input_size
-        self.output_size = hidden_size
-        self.segment_length = segment_length
-        self.causal = causal
-        self.memory_tokens = memory_tokens
-        self.read_tokens = 0 if associative else memory_tokens
-        self.written_tokens = memory_tokens if memory_at_end else 0
-        self.cache_memory = cache_memory
+        self.output_size = size
+        self.segment_length = settings.segment_length
+        self.causal = settings.causal
+        self.memory_tokens = tokens
+        self.read_tokens = 0 if associative else tokens
+        self.written_tokens = tokens if settings.memory_at_end else 0
+        self.cache_memory = settings.cache_memory
         self.rules = Rules(
-            window=cache_length if same_length else None,
-            memory_reads_cache=read_memory_from_cache,
-            memory_is_causal=causal_memory,
-            causal=causal,
+            window=settings.cache_length if settings.same_length else None,
+            memory_reads_cache=settings.read_memory_from_cache,
+            memory_is_causal=settings.causal_memory,
+            causal=settings.causal,
         )
-        design = Design(
-            hidden_size=hidden_size,
-            layers=layers,
-            heads=heads,
-            head_size=head_size,
-            inner_size=inner_size,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            clamp_length=clamp_length,
-            pre_norm=pre_norm,
-            position_encoding=position_encoding,
-            longest=None if segment_length is None else self._extent(segment_length, cache_length),
-            published_shift=published_shift,
-            initial_std=initial_std,
-        )
-        self.inputs = ScaledInputs(input_size, hidden_size, scale_inputs, initial_std)
-        self.stack = TransformerXLStack(design)
-        self.cache = SegmentCache(layers, cache_length, (hidden_size,))
-        first = memory_std * torch.randn(1 if memory_initializer == "shared" else memory_tokens, hidden_size)
-        self.memory = nn.Parameter(first.expand(memory_tokens, -1).clone())
-        self.associative = None
-        if associative:
-            self.associative = AssociativeMemory(
-                AssociativeDesign(
-                    layers, hidden_size, associative_size, associative_order, associative_correction
-                )
-            )
-
-    @classmethod
-    def from_settings(cls, settings: RMTSettings, input_size: int) -> "RMT":
-        """The core that a recipe describes."""
-        fields = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
-        return cls(input_size, **fields)
+        self.inputs = ScaledInputs(input_size, settings)
+        longest = None
+        if settings.segment_length is not None:
+            longest = self._extent(settings.segment_length, settings.cache_length)
+        self.stack = TransformerXLStack(settings, longest, published_shift=settings.published_shift)
+        self.cache = SegmentCache(settings.layers, settings.cache_length, (size,))
+        independent = 1 if settings.memory_initializer == "shared" else tokens
+        first = settings.memory_std * torch.randn(independent, size)
+        self.memory = nn.Parameter(first.expand(tokens, -1).clone())
+        self.associative = AssociativeMemory(settings) if associative else None
 
     def initial_state(
         self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

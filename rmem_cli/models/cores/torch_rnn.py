@@ -1,14 +1,15 @@
 """Plain RNN, LSTM and GRU: torch's own modules behind the core interface."""
 
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rmem_cli.models.cores.base import Core
-from rmem_cli.models.cores.config import GRUSettings, LSTMSettings, RNNSettings
+from rmem_cli.models.cores.layered_config import LayeredSettings
+from rmem_cli.models.cores.recurrent_config import GRUSettings, LSTMSettings, RNNSettings
 from rmem_cli.models.state import State
 from rmem_cli.ops.autocast import in_single_precision
 
@@ -68,46 +69,24 @@ def _unless_empty(lengths: Tensor, after: Tensor, before: Tensor) -> Tensor:
     return torch.where((lengths > 0).to(after.device)[:, None], after, before)
 
 
+def _options(settings: LayeredSettings) -> dict[str, Any]:
+    """What all of torch's recurrent modules take; they warn of a dropout that has no place."""
+    dropout = settings.dropout if settings.layers > 1 else 0.0
+    return {"num_layers": settings.layers, "dropout": dropout, "batch_first": True}
+
+
 class RNN(_TorchCore):
     """`torch.nn.RNN`.
 
     Args:
         input_size: Width of the inputs.
-        hidden_size: Units of each layer.
-        layers: Number of layers.
-        dropout: Probability of dropping an output between two layers, in training.
-        nonlinearity: `tanh` or `relu`.
+        settings: All options.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        layers: int = 1,
-        dropout: float = 0.0,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
-    ) -> None:
+    def __init__(self, input_size: int, settings: RNNSettings) -> None:
+        options = _options(settings)
         super().__init__(
-            nn.RNN(
-                input_size,
-                hidden_size,
-                layers,
-                nonlinearity=nonlinearity,
-                dropout=dropout if layers > 1 else 0.0,
-                batch_first=True,
-            )
-        )
-
-    @classmethod
-    def from_settings(cls, settings: RNNSettings, input_size: int) -> "RNN":
-        """The core that a recipe describes."""
-        return cls(
-            input_size,
-            settings.hidden_size,
-            layers=settings.layers,
-            dropout=settings.dropout,
-            nonlinearity=settings.nonlinearity,
+            nn.RNN(input_size, settings.hidden_size, nonlinearity=settings.nonlinearity, **options)
         )
 
 
@@ -116,19 +95,11 @@ class GRU(_TorchCore):
 
     Args:
         input_size: Width of the inputs.
-        hidden_size: Units of each layer.
-        layers: Number of layers.
-        dropout: Probability of dropping an output between two layers, in training.
+        settings: All options.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, layers: int = 1, dropout: float = 0.0) -> None:
-        dropout = dropout if layers > 1 else 0.0
-        super().__init__(nn.GRU(input_size, hidden_size, layers, dropout=dropout, batch_first=True))
-
-    @classmethod
-    def from_settings(cls, settings: GRUSettings, input_size: int) -> "GRU":
-        """The core that a recipe describes."""
-        return cls(input_size, settings.hidden_size, layers=settings.layers, dropout=settings.dropout)
+    def __init__(self, input_size: int, settings: GRUSettings) -> None:
+        super().__init__(nn.GRU(input_size, settings.hidden_size, **_options(settings)))
 
 
 class LSTM(_TorchCore):
@@ -136,38 +107,15 @@ class LSTM(_TorchCore):
 
     Args:
         input_size: Width of the inputs.
-        hidden_size: Units of each layer.
-        layers: Number of layers.
-        dropout: Probability of dropping an output between two layers, in training.
-        forget_bias: First value of the forget gate's bias; None keeps torch's uniform initialisation.
+        settings: All options.
     """
 
     state_names = ("hidden", "cell")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        layers: int = 1,
-        dropout: float = 0.0,
-        forget_bias: float | None = None,
-    ) -> None:
-        dropout = dropout if layers > 1 else 0.0
-        super().__init__(nn.LSTM(input_size, hidden_size, layers, dropout=dropout, batch_first=True))
-        if forget_bias is not None:
-            self._set_forget_bias(forget_bias)
-
-    @classmethod
-    def from_settings(cls, settings: LSTMSettings, input_size: int) -> "LSTM":
-        """The core that a recipe describes."""
-        return cls(
-            input_size,
-            settings.hidden_size,
-            layers=settings.layers,
-            dropout=settings.dropout,
-            forget_bias=settings.forget_bias,
-        )
+    def __init__(self, input_size: int, settings: LSTMSettings) -> None:
+        super().__init__(nn.LSTM(input_size, settings.hidden_size, **_options(settings)))
+        if settings.forget_bias is not None:
+            self._set_forget_bias(settings.forget_bias)
 
     def _set_forget_bias(self, value: float) -> None:
         # torch adds two biases to each gate, in the order input, forget, candidate, output.

@@ -2,7 +2,6 @@
 
 import math
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,82 +9,19 @@ from torch.nn import functional
 
 from rmem_cli.models.cores.associative_memory import OpenMemory
 from rmem_cli.models.cores.base import Core
-from rmem_cli.models.cores.config import PositionEncoding, TransformerXLSettings
 from rmem_cli.models.cores.position_encodings import (
     Extent,
-    Form,
     LayerPositions,
     build_positions,
 )
 from rmem_cli.models.cores.segment_cache import Cached, SegmentCache
+from rmem_cli.models.cores.transformer_config import TransformerSettings, TransformerXLSettings
 from rmem_cli.models.state import State
 from rmem_cli.ops.attention import dispatch, masks
 from rmem_cli.ops.attention.masks import Layout, Rules
 from rmem_cli.ops.autocast import single_precision
 from rmem_cli.ops.feed_forward import fast as feed_forward
 from rmem_cli.ops.product.dispatch import Linear, linear
-
-
-@dataclass(frozen=True)
-class Design:
-    """The form of a Transformer-XL.
-
-    Attributes:
-        hidden_size: Width of the layers.
-        layers: How many there are.
-        heads: Attention heads.
-        head_size: Width of each; None shares the hidden size among them.
-        inner_size: Width between the two maps of a feed-forward part; None for four times the hidden size.
-        dropout: Probability of dropping a unit of the inputs, the position features, what attention and
-            feed-forward parts give, inside of the latter, and of the outputs, in training.
-        attention_dropout: Probability of dropping an attention probability, in training.
-        clamp_length: Distances beyond this one count as this one; None for no bound.
-        pre_norm: Whether layer norm comes before attention and feed-forward part, or after the sum.
-        position_encoding: How the order of what is seen is known.
-        longest: The most places that there can be; None: unknown.
-        published_shift: Whether scores of later keys (only in the memory blocks) are what the published
-            code's shift leaves there, or belong to their distance.
-        initial_std: Standard deviation of the first weights.
-    """
-
-    hidden_size: int
-    layers: int = 1
-    heads: int = 1
-    head_size: int | None = None
-    inner_size: int | None = None
-    dropout: float = 0.0
-    attention_dropout: float = 0.0
-    clamp_length: int | None = None
-    pre_norm: bool = False
-    position_encoding: PositionEncoding = "relative_sinusoid"
-    longest: Extent | None = None
-    published_shift: bool = False
-    initial_std: float = 0.02
-
-    @property
-    def size_of_a_head(self) -> int:
-        """Width of each head."""
-        if self.head_size is not None:
-            return self.head_size
-        if self.hidden_size % self.heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} cannot be shared among {self.heads} heads; set head_size"
-            )
-        return self.hidden_size // self.heads
-
-    @property
-    def form(self) -> Form:
-        """What the position encoding needs to know."""
-        return Form(
-            self.layers,
-            self.hidden_size,
-            self.heads,
-            self.size_of_a_head,
-            self.clamp_length,
-            self.published_shift,
-            self.dropout,
-            self.longest,
-        )
 
 
 class TransformerXL(Core):
@@ -96,90 +32,31 @@ class TransformerXL(Core):
 
     Args:
         input_size: Width of the inputs; where it differs from the hidden size, a linear map comes first.
-        hidden_size: Width of the layers.
-        layers: Number of layers.
-        heads: Attention heads.
-        head_size: Width of each; None shares the hidden size among them.
-        inner_size: Width between the two maps of a feed-forward part; None for four times the hidden size.
-        dropout: Probability of dropping a unit, in training, in all the places where the published code does.
-        attention_dropout: Probability of dropping an attention probability, in training.
-        segment_length: Steps of one segment; None takes any number.
-        cache_length: Positions that are cached.
-        same_length: Whether every position sees as many keys as the cache is long, itself included.
-        clamp_length: Distances beyond this one count as this one; None for no bound.
-        position_encoding: The published code's `attn_type` 0 to 3: `relative_sinusoid` (Dai et al. 2019),
-            `relative_learned` (after Shaw et al. 2018), `absolute_sinusoid` (Vaswani et al. 2017) or
-            `absolute_learned` (Al-Rfou et al. 2019). All but the first need a `segment_length`.
-        pre_norm: Whether layer norm comes before attention and feed-forward part, or after the sum.
-        scale_inputs: Whether the inputs are multiplied by the root of the hidden size.
-        initial_std: Standard deviation of the first weights.
-
-    Raises:
-        ValueError: The heads do not share the hidden size evenly, `same_length` without a cache, or a
-            position encoding without a segment length.
+        settings: All options.
 
     Source: Dai et al. 2019. Options and defaults are those of the published code (kimiyoung/transformer-xl),
     whose time-first layout is batch first here, and whose caches here keep their rows apart, so that each row
     can start afresh or end early.
 
     Example:
-        >>> core = TransformerXL(32, 32, layers=2, heads=4, cache_length=10)
+        >>> core = TransformerXL(32, TransformerXLSettings(hidden_size=32, heads=4, cache_length=10))
         >>> y, state = core(torch.randn(4, 10, 32))
         >>> y, state = core(torch.randn(4, 10, 32), state)
     """
 
     stepwise = False
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        layers: int = 1,
-        heads: int = 1,
-        head_size: int | None = None,
-        inner_size: int | None = None,
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        segment_length: int | None = None,
-        cache_length: int = 0,
-        same_length: bool = False,
-        clamp_length: int | None = None,
-        position_encoding: PositionEncoding = "relative_sinusoid",
-        pre_norm: bool = False,
-        scale_inputs: bool = True,
-        initial_std: float = 0.02,
-    ) -> None:
+    def __init__(self, input_size: int, settings: TransformerXLSettings) -> None:
         super().__init__()
-        if same_length and cache_length == 0:
-            raise ValueError("same_length needs a cache_length above 0, which says how long")
+        cache_length, segment_length = settings.cache_length, settings.segment_length
         self.input_size = input_size
-        self.output_size = hidden_size
+        self.output_size = settings.hidden_size
         self.segment_length = segment_length
-        self.rules = Rules(window=cache_length if same_length else None)
-        design = Design(
-            hidden_size=hidden_size,
-            layers=layers,
-            heads=heads,
-            head_size=head_size,
-            inner_size=inner_size,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            clamp_length=clamp_length,
-            pre_norm=pre_norm,
-            position_encoding=position_encoding,
-            longest=None if segment_length is None else Extent(cache_length, segment_length, 0),
-            initial_std=initial_std,
-        )
-        self.inputs = ScaledInputs(input_size, hidden_size, scale_inputs, initial_std)
-        self.stack = TransformerXLStack(design)
-        self.cache = SegmentCache(layers, cache_length, (hidden_size,))
-
-    @classmethod
-    def from_settings(cls, settings: TransformerXLSettings, input_size: int) -> "TransformerXL":
-        """The core that a recipe describes."""
-        fields = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
-        return cls(input_size, **fields)
+        self.rules = Rules(window=cache_length if settings.same_length else None)
+        self.inputs = ScaledInputs(input_size, settings)
+        longest = None if segment_length is None else Extent(cache_length, segment_length, 0)
+        self.stack = TransformerXLStack(settings, longest)
+        self.cache = SegmentCache(settings.layers, cache_length, (settings.hidden_size,))
 
     def initial_state(
         self, batch: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -215,18 +92,16 @@ class ScaledInputs(nn.Module):
 
     Args:
         input_size: Width of the inputs; where it differs from the hidden size, a linear map comes first.
-        hidden_size: Width of the first layer.
-        scale: Whether they are multiplied by the root of the hidden size.
-        initial_std: Standard deviation of the first weights of the linear map.
+        settings: Of the core.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, scale: bool, initial_std: float) -> None:
+    def __init__(self, input_size: int, settings: TransformerSettings) -> None:
         super().__init__()
-        self.factor = math.sqrt(hidden_size) if scale else 1.0
+        self.factor = math.sqrt(settings.hidden_size) if settings.scale_inputs else 1.0
         self.projection = None
-        if input_size != hidden_size:
-            self.projection = Linear(input_size, hidden_size, bias=False)
-            nn.init.normal_(self.projection.weight, std=initial_std)
+        if input_size != settings.hidden_size:
+            self.projection = Linear(input_size, settings.hidden_size, bias=False)
+            nn.init.normal_(self.projection.weight, std=settings.initial_std)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
@@ -240,16 +115,22 @@ class TransformerXLStack(nn.Module):
     """The layers of a Transformer-XL, with what they know of positions.
 
     Args:
-        design: Their form.
+        settings: Of the core.
+        longest: The most places that there can be; None: unknown.
+        published_shift: Whether scores of later keys (only in the memory blocks) are what the published
+            code's shift leaves there, or belong to their distance.
     """
 
-    def __init__(self, design: Design) -> None:
+    def __init__(
+        self, settings: TransformerSettings, longest: Extent | None, *, published_shift: bool = False
+    ) -> None:
         super().__init__()
-        self.design = design
-        self.positions = build_positions(design.position_encoding, design.form)
-        self.layers = nn.ModuleList(_Layer(design) for _ in range(design.layers))
+        self.settings = settings
+        self.published_shift = published_shift
+        self.positions = build_positions(settings, longest, published_shift)
+        self.layers = nn.ModuleList(_Layer(settings, published_shift) for _ in range(settings.layers))
         for name, parameter in self.named_parameters():
-            _initialize(name, parameter, design.initial_std)
+            _initialize(name, parameter, settings.initial_std)
 
     def forward(
         self,
@@ -271,7 +152,7 @@ class TransformerXLStack(nn.Module):
         Returns:
             `[batch, places, hidden]`, and the inputs of each layer in the same shape.
         """
-        dropout = self.design.dropout
+        dropout = self.settings.dropout
         positions = self.positions(Extent(cached.width, x.shape[1], later), x)
         hidden = functional.dropout(x, dropout, self.training)
         inputs = []
@@ -287,19 +168,19 @@ class TransformerXLStack(nn.Module):
 
     def attention_form(self) -> str:
         """The form in which the attention of a training step runs."""
-        design = self.design
-        relative = design.position_encoding in ("relative_sinusoid", "relative_learned")
-        if not relative or design.published_shift or design.attention_dropout:
+        relative = self.settings.position_encoding in ("relative_sinusoid", "relative_learned")
+        if not relative or self.published_shift or self.settings.attention_dropout:
             return "fast"
         return dispatch.form(next(self.parameters()))
 
 
 class _Layer(nn.Module):
-    def __init__(self, design: Design) -> None:
+    def __init__(self, settings: TransformerSettings, published_shift: bool) -> None:
         super().__init__()
-        size, width = design.hidden_size, design.heads * design.size_of_a_head
-        inner = 4 * size if design.inner_size is None else design.inner_size
-        self.design = design
+        size, width = settings.hidden_size, settings.heads * settings.width_of_head
+        inner = settings.width_inside
+        self.settings = settings
+        self.published_shift = published_shift
         self.queries_keys_values = Linear(size, 3 * width, bias=False)
         self.attention_output = Linear(width, size, bias=False)
         self.attention_norm = nn.LayerNorm(size)
@@ -312,7 +193,7 @@ class _Layer(nn.Module):
             width = len(positions.places) - x.shape[1]
             x = x + positions.places[width:]
             cache = None if cache is None else cache + positions.places[:width]
-        if self.design.pre_norm:
+        if self.settings.pre_norm:
             cache = None if cache is None else self.attention_norm(cache)
             x = x + self._attend(self.attention_norm(x), cache, positions, blocked)
             return x + self._feed_forward(self.feed_forward_norm(x))
@@ -325,17 +206,17 @@ class _Layer(nn.Module):
         if cache is not None:
             weight = self.queries_keys_values.weight
             cached = linear(cache, weight[weight.shape[0] // 3 :])
-        dropout = self.design.attention_dropout if self.training else 0.0
+        dropout = self.settings.attention_dropout if self.training else 0.0
         if positions.relative is None:
-            attended = dispatch.attention(projected, cached, self.design.heads, blocked, dropout)
+            attended = dispatch.attention(projected, cached, self.settings.heads, blocked, dropout)
         else:
             attended = dispatch.relative_attention(
-                projected, cached, *positions.relative, blocked, dropout, self.design.published_shift
+                projected, cached, *positions.relative, blocked, dropout, self.published_shift
             )
-        return functional.dropout(self.attention_output(attended), self.design.dropout, self.training)
+        return functional.dropout(self.attention_output(attended), self.settings.dropout, self.training)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        dropout = self.design.dropout if self.training else 0.0
+        dropout = self.settings.dropout if self.training else 0.0
         inner, outer = self.inner, self.outer
         y = feed_forward.relu(x, inner.weight, inner.bias, outer.weight, outer.bias, dropout)
         return functional.dropout(y, dropout)

@@ -1,14 +1,15 @@
 """The gated LSTM in the place of `torch.nn.LSTM`."""
 
-from typing import Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rmem_cli.models.cores.config import GateName
-from rmem_cli.models.cores.gated_layers import GateDesign, GatedLSTMLayer
+from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
+from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings
+from rmem_cli.modules.options import settings_from
 from rmem_cli.ops.gates.options import GateOptions, lstm_blocks
 
 _TORCH_BLOCKS = ("input", "forget", "candidate", "output")
@@ -31,17 +32,13 @@ class URLSTM(nn.Module):
         proj_size: 0; the hidden state is not projected.
         device: Of the weights.
         dtype: Of the weights.
-        gate: Which gate; this and the arguments after it are those of
-            `rmem_cli.models.cores.gated_lstm.GatedLSTM`.
-        coupled_input_gate: Whether the input gate is one minus the effective forget gate.
-        forget_bias: First value of the forget bias of a standard gate.
-        chrono_length: The longest time lag to expect; chrono gates need it.
-        refine_bias: Whether the refine gate has minus the forget bias, `tied`, or `none`.
-        train_forget_bias: Whether the forget bias is trained.
-        layer_norm: Whether pre-activations are normalised.
+        options: Those of the gates, as `rmem_cli.models.cores.recurrent_config.GatedLSTMSettings` explains
+            them: `gate`, `coupled_input_gate`, `forget_bias`, `chrono_length`, `refine_bias`,
+            `train_forget_bias`, `master_downsize`, `layer_norm`. Zoneout is the core's alone.
 
     Raises:
-        ValueError: There is no such gate, a chrono gate has no length, or `proj_size` is not 0.
+        TypeError: There is no such option.
+        ValueError: An option has no such value, or `proj_size` is not 0.
 
     Source: Gu et al. 2020.
 
@@ -64,14 +61,7 @@ class URLSTM(nn.Module):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        *,
-        gate: GateName = "UR",
-        coupled_input_gate: bool = True,
-        forget_bias: float = 1.0,
-        chrono_length: int | None = None,
-        refine_bias: Literal["tied", "none"] = "tied",
-        train_forget_bias: bool = True,
-        layer_norm: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         if proj_size:
@@ -87,14 +77,15 @@ class URLSTM(nn.Module):
         self.dropout = dropout
         self.bidirectional = bidirectional
         self.directions = 2 if bidirectional else 1
-        design = GateDesign(
-            gate, coupled_input_gate, forget_bias, chrono_length, refine_bias, train_forget_bias
+        for name in ("hidden_zoneout", "cell_zoneout"):
+            if options.get(name):
+                raise TypeError(f"{name} is no option of URLSTM, but of the core gated_lstm")
+        settings = settings_from(
+            GatedLSTMSettings, hidden_size=hidden_size, layers=num_layers, dropout=dropout, **options
         )
         widths = [input_size] + [self.directions * hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList(
-            GatedLSTMLayer(width, hidden_size, design, bias=bias, layer_norm=layer_norm)
-            for width in widths
-            for _ in range(self.directions)
+            GatedLSTMLayer(width, settings, bias=bias) for width in widths for _ in range(self.directions)
         )
         self.to(device=device, dtype=dtype)
 

@@ -4,11 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
+from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State
+from rmem_cli.modules.options import settings_from
 
 
 class RecurrentMemoryTransformer(SequenceModel):
@@ -21,7 +24,12 @@ class RecurrentMemoryTransformer(SequenceModel):
         segment_length: Tokens of one segment.
         layers: Number of layers.
         heads: Attention heads.
-        options: All others of `rmem_cli.models.cores.prenorm_rmt.PreNormRMT`, which explains them.
+        options: All others of `rmem_cli.models.cores.transformer_config.PreNormRMTSettings`, which explains
+            them.
+
+    Raises:
+        TypeError: There is no such option.
+        ValueError: An option has no such value.
 
     Source: Bulatov et al. 2022, in the form of lucidrains/recurrent-memory-transformer-pytorch. There, caches
     and four residual streams are the default: `cache_length=segment_length, residual_streams=4`.
@@ -47,16 +55,18 @@ class RecurrentMemoryTransformer(SequenceModel):
         heads: int = 8,
         **options: Any,
     ) -> None:
-        core = PreNormRMT(
-            hidden_size,
-            hidden_size,
+        settings = settings_from(
+            PreNormRMTSettings,
+            hidden_size=hidden_size,
             memory_tokens=memory_tokens,
             segment_length=segment_length,
             layers=layers,
             heads=heads,
             **options,
         )
-        super().__init__(Embedding(tokens, hidden_size), core, LinearHead(hidden_size, tokens))
+        embedding = Embedding(tokens, EmbeddingSettings(size=hidden_size))
+        core = PreNormRMT(hidden_size, settings)
+        super().__init__(embedding, core, LinearHead(hidden_size, tokens, LinearHeadSettings()))
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read one segment.

@@ -11,6 +11,7 @@ from rmem_cli.models.heads import Regression
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import State
 from rmem_cli.training.backprop import BackPropagation, Gradient, Replay, TrainingStep
+from rmem_cli.training.config import ReplaySettings
 from rmem_cli.training.sampling import Reader, draw, generate
 
 
@@ -34,7 +35,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
     def __init__(self, model: SequenceModel, backprop: BackPropagation | None = None) -> None:
         super().__init__()
         self.model = model
-        self.backprop = Replay() if backprop is None else backprop
+        self.backprop = Replay(ReplaySettings()) if backprop is None else backprop
 
     def backward(self, tokens: Tensor, state: State | None = None, loss_weight: float = 1.0) -> Gradient:
         """Add the gradient of the mean loss of each next token to the parameters.

@@ -1,0 +1,198 @@
+"""Settings of the recurrent cores; see each implementation for the mathematics."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from rmem_cli.models.cores.layered_config import LayeredSettings
+
+Activation = Literal["relu", "tanh", "sigmoid", "softsign"]
+KernelInitializer = Literal["orthogonal", "two_half_orthogonal", "xavier"]
+GateName = Literal["-", "C", "O", "U", "M", "CM", "OM", "UM", "R", "CR", "OR", "UR"]
+
+
+class RNNSettings(LayeredSettings):
+    """The plain recurrent network, `torch.nn.RNN`."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.torch_rnn:RNN"
+
+    kind: Literal["rnn"] = "rnn"
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+
+
+class LSTMSettings(LayeredSettings):
+    """`torch.nn.LSTM`.
+
+    Attributes:
+        forget_bias: First value of the forget gate's bias; None keeps torch's uniform initialisation.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.torch_rnn:LSTM"
+
+    kind: Literal["lstm"] = "lstm"
+    forget_bias: float | None = None
+
+
+class GRUSettings(LayeredSettings):
+    """`torch.nn.GRU`."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.torch_rnn:GRU"
+
+    kind: Literal["gru"] = "gru"
+
+
+class RUMSettings(LayeredSettings):
+    """The rotational unit of memory, `rmem_cli.models.cores.rum.RUM`.
+
+    Attributes:
+        lambda_: 1 accumulates the rotations in an associative memory of `hidden_size` squared, 0 does not.
+        eta: Norm to which every new hidden state is scaled; None leaves it free ("time normalization").
+        update_gate: Whether the old state is mixed in by a gate; without it the candidate is the new state.
+        activation: Of the candidate: `relu`, `tanh`, `sigmoid` or `softsign`.
+        layer_norm: `none`; `before_gate` normalises target, gate (before its sigmoid) and candidate (before
+            its activation); `after_gate` normalises the gate after its sigmoid, as the published code does,
+            which takes it out of (0, 1).
+        zoneout: Probability that a unit keeps its previous value, in training; in evaluation every unit mixes
+            old and new in that proportion. It comes after `eta`, as in the published code.
+        trainable_rotation: False freezes the kernels and biases of target and gate, both as published.
+        track_angle: Puts the cosine of each step's rotation in front of the outputs of the last layer.
+        input_bias: Whether the embedded input has a bias (the TensorFlow code has none, the PyTorch code
+            has).
+        kernel_initializer: Of the kernels of target and gate: `orthogonal`, `two_half_orthogonal`
+            (published) or `xavier`.
+        input_initializer: Of the kernel of the embedded input, likewise.
+        bias_initial: First value of the biases of target and gate.
+        eps: Length up to which a vector counts as zero.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.rum:RUM"
+
+    kind: Literal["rum"] = "rum"
+    lambda_: Literal[0, 1] = Field(default=0, alias="lambda")
+    eta: PositiveFloat | None = None
+    update_gate: bool = True
+    activation: Activation = "relu"
+    layer_norm: Literal["none", "before_gate", "after_gate"] = "none"
+    zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    trainable_rotation: bool = True
+    track_angle: bool = False
+    input_bias: bool = True
+    kernel_initializer: KernelInitializer = "orthogonal"
+    input_initializer: KernelInitializer = "xavier"
+    bias_initial: float = 1.0
+    eps: NonNegativeFloat = 1e-12
+
+    @property
+    def output_size(self) -> int:
+        """See `CoreSettings.output_size`; one more where the angle is tracked."""
+        return self.hidden_size + int(self.track_angle)
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return super().free_in_evaluation() | {"lambda", "eta", "activation", "zoneout", "eps"}
+
+
+class GateSettings(LayeredSettings):
+    """A gate that is chosen by its name, and what the gated LSTM and the gated GRU share.
+
+    The first letter of the name says how the gate is initialised or activated:
+
+    - none: a sigmoid with the constant bias `forget_bias`;
+    - `C`: bias log U(1, T - 1) ("chrono");
+    - `O`: cumax, ordered over the units;
+    - `U`: bias such that the gate starts uniform on (1/d, 1 - 1/d), d units.
+
+    The second says what modifies it: `M`, it is the master of an ordinary gate; `R`, a refine gate moves it;
+    none, nothing. `-` is the standard gate by itself. `rmem_cli/ops/gates/README.md` has all equations.
+
+    Attributes:
+        gate: Name of the gate.
+        forget_bias: First value of the forget bias of a standard gate (`-`, `M`, `R`).
+        chrono_length: T, the longest time lag to expect; chrono gates need it.
+        refine_bias: `tied` gives the refine gate minus the forget bias, as the re-implementation
+            (r0mainK/ur-lstm) does; `none` gives it none, as later code of the paper's author
+            (state-spaces/s4) does.
+        train_forget_bias: Whether the forget bias is trained, as in the former, or frozen, as in the latter.
+        master_downsize: Units, beside each other, that share one unit of a master gate (`M`, `CM`, `OM`,
+            `UM`); `hidden_size` is a multiple of it.
+    """
+
+    gate: GateName = "UR"
+    forget_bias: float = 1.0
+    chrono_length: int | None = Field(default=None, ge=2)
+    refine_bias: Literal["tied", "none"] = "tied"
+    train_forget_bias: bool = True
+    master_downsize: PositiveInt = 1
+
+    @property
+    def initialisation(self) -> Literal["", "C", "O", "U"]:
+        """The first letter of the gate's name; nothing for the standard gate."""
+        first = self.gate[0]
+        return first if first in ("C", "O", "U") else ""  # type: ignore[return-value]  # one of the three
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return super().free_in_evaluation() | {"refine_bias"}
+
+    @model_validator(mode="after")
+    def _chrono_gates_need_a_length(self) -> Self:
+        if self.initialisation == "C" and self.chrono_length is None:
+            raise ValueError(f"gate {self.gate} needs chrono_length, the longest time lag to expect")
+        return self
+
+    @model_validator(mode="after")
+    def _masters_share_the_units(self) -> Self:
+        share = self.master_downsize
+        if share > 1 and not self.gate.endswith("M"):
+            raise ValueError(
+                f"gate {self.gate} has no master gate for master_downsize; M, CM, OM and UM have one"
+            )
+        if self.hidden_size % share:
+            larger = self.hidden_size + share - self.hidden_size % share
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is no multiple of master_downsize {share}, as {larger} is"
+            )
+        return self
+
+
+class GatedLSTMSettings(GateSettings):
+    """UR-LSTM and its kin, `rmem_cli.models.cores.gated_lstm.GatedLSTM`.
+
+    Attributes:
+        coupled_input_gate: Whether the input gate is one minus the effective forget gate, or has weights of
+            its own.
+        layer_norm: Normalises each gate's and the candidate's pre-activation by itself, before all biases.
+        hidden_zoneout: Probability that a unit of the hidden state keeps its previous value, in training; in
+            evaluation every unit mixes old and new in that proportion.
+        cell_zoneout: The same for the cell. The new hidden state is computed from the new cell before it.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.gated_lstm:GatedLSTM"
+
+    kind: Literal["gated_lstm"] = "gated_lstm"
+    coupled_input_gate: bool = True
+    layer_norm: bool = False
+    hidden_zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    cell_zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return super().free_in_evaluation() | {"hidden_zoneout", "cell_zoneout"}
+
+
+class GatedGRUSettings(GateSettings):
+    """UR-GRU and its kin, `rmem_cli.models.cores.gated_lstm.GatedGRU`.
+
+    Attributes:
+        zoneout: Probability that a unit keeps its previous value, in training; in evaluation every unit mixes
+            old and new in that proportion.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.gated_lstm:GatedGRU"
+
+    kind: Literal["gated_gru"] = "gated_gru"
+    zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return super().free_in_evaluation() | {"zoneout"}

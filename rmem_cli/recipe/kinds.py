@@ -1,0 +1,162 @@
+"""The sorts of components, and what all of a sort declare: what is known without torch and without data."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, PositiveFloat, SerializeAsAny
+
+from rmem_cli.errors import UsageError
+from rmem_cli.recipe.registry import BACKPROP, CORES, ENCODERS, HEADS, OPTIMIZERS, SCHEDULES, TASKS, Registry
+from rmem_cli.recipe.settings import Component
+
+
+class TaskSettings(Component):
+    """What every task declares.
+
+    Attributes:
+        metrics: Names of the metrics it can be evaluated by.
+        generated: Whether examples are made from the seed (any number of them) instead of read from data.
+        feeds_back: Whether an answer is the next input, so that a model can go on from its own answers.
+        predicts_future: Whether a target is an input of a later step, so that only causal cores may learn it.
+        encoder: Kind of encoder where a recipe names none.
+        head: Kind of head where a recipe names none.
+    """
+
+    registry: ClassVar[Registry] = TASKS
+    metrics: ClassVar[tuple[str, ...]]
+    generated: ClassVar[bool]
+    feeds_back: ClassVar[bool] = False
+    predicts_future: ClassVar[bool] = False
+    encoder: ClassVar[str] = "one_hot"
+    head: ClassVar[str] = "linear"
+
+    def chance(self, split: str) -> dict[str, float]:
+        """Metric to the value that a model without memory reaches on a split, where it is known exactly."""
+        del split
+        return {}
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """What is reached without the ability that the task asks for: what that is, to metric to value.
+
+        Beside chance, where a model may do better and yet not know which answer belongs to which question.
+        """
+        chance = self.chance(split)
+        return {"chance": chance} if chance else {}
+
+    def plateaus(self) -> str:
+        """Where a loss rests that counts each symbol by itself, in words; empty for other tasks."""
+        return ""
+
+    def across_folds(self) -> Self | None:
+        """These settings whichever fold is tested, if no two folds test the same example; None otherwise."""
+        return None
+
+    def empty_splits(self) -> frozenset[str]:
+        """Splits that these settings leave no example to."""
+        return frozenset()
+
+    def data_sets(self) -> list[tuple[str, str]]:
+        """Prepared data sets that the task reads, as (name, form)."""
+        return []
+
+
+class EncoderSettings(Component):
+    """What every encoder declares.
+
+    Attributes:
+        reads: Whether it reads symbols, or features: several numbers at each step.
+    """
+
+    registry: ClassVar[Registry] = ENCODERS
+    reads: ClassVar[Literal["symbols", "features"]] = "symbols"
+
+
+class CoreSettings(Component):
+    """What every core declares."""
+
+    registry: ClassVar[Registry] = CORES
+
+    @property
+    def output_size(self) -> int:
+        """Width of the outputs."""
+        raise NotImplementedError
+
+    @property
+    def equal_kind(self) -> str:
+        """The kind itself, or a simpler one that it equals with these settings."""
+        return self.kind
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether an output may depend on later inputs of its segment."""
+        return False
+
+    @property
+    def longest_segment(self) -> int | None:
+        """The most steps that can be read at once; None: any number."""
+        return None
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """Fields, by their names in recipes, that an evaluation may change: no weight depends on them."""
+        return frozenset()
+
+
+class HeadSettings(Component):
+    """What every head declares.
+
+    Attributes:
+        predicts: Whether it predicts classes or numbers.
+    """
+
+    registry: ClassVar[Registry] = HEADS
+    predicts: ClassVar[Literal["classes", "numbers"]] = "classes"
+
+
+class OptimizerSettings(Component):
+    """What every optimizer has.
+
+    Attributes:
+        lr: Learning rate before the schedule.
+    """
+
+    registry: ClassVar[Registry] = OPTIMIZERS
+
+    lr: PositiveFloat
+
+
+class ScheduleSettings(Component):
+    """What every schedule declares."""
+
+    registry: ClassVar[Registry] = SCHEDULES
+
+
+class BackpropSettings(Component):
+    """What every form of back-propagation declares."""
+
+    registry: ClassVar[Registry] = BACKPROP
+
+
+def _by_kind(registry: Registry) -> BeforeValidator:
+    """Makes of a mapping with a kind the settings of that kind."""
+
+    def settings(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        kind = value.get("kind")
+        if not isinstance(kind, str):
+            raise ValueError(f"its kind is missing; there are: {', '.join(registry.kinds())}")
+        try:
+            found = registry.settings(kind)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return found.model_validate(value, by_alias=True, by_name=False)
+
+    return BeforeValidator(settings)
+
+
+Task = Annotated[SerializeAsAny[TaskSettings], _by_kind(TASKS)]
+Encoder = Annotated[SerializeAsAny[EncoderSettings], _by_kind(ENCODERS)]
+Core = Annotated[SerializeAsAny[CoreSettings], _by_kind(CORES)]
+Head = Annotated[SerializeAsAny[HeadSettings], _by_kind(HEADS)]
+Optimizer = Annotated[SerializeAsAny[OptimizerSettings], _by_kind(OPTIMIZERS)]
+Schedule = Annotated[SerializeAsAny[ScheduleSettings], _by_kind(SCHEDULES)]
+Backprop = Annotated[SerializeAsAny[BackpropSettings], _by_kind(BACKPROP)]
