@@ -1,7 +1,7 @@
 """From the text of a recipe to a `Recipe`, or to everything that is wrong with it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, NonNegativeFloat
@@ -117,9 +117,9 @@ class _Reader:
 
     def header(self) -> _Header | None:
         known = [*_Header.model_fields, *SECTIONS, "published", "rows", "scales"]
-        for key, place in self.document.keys.items():
-            if key not in known:
-                self.add(place, key, f"unknown key; {closest(key, known)}")
+        unknown = [key for key in self.document.keys if key not in known]
+        for number, key in enumerate(unknown):
+            self.add(self.document.keys[key], key, f"unknown key{_hint(number, key, known)}")
         header = validate(_Header, self.document.part(_Header.model_fields), self.problems)
         name = self.document.fields.get("name")
         if header is not None and name is not None and name.value != self.stem:
@@ -221,11 +221,12 @@ class _Reader:
         self, scale: Node, path: str, listed: list[str] | None, there: list[str]
     ) -> list[str] | None:
         """Those rows of a scale's list that are there; None if it has no such list, or none of them is."""
-        for row_id, item in zip(
-            listed or [], scale.fields[path.rpartition(".")[2]].items if listed else [], strict=True
-        ):
-            if row_id not in there:
-                self.add(item.place, path, f"unknown row {row_id!r}; {closest(row_id, there)}")
+        items = scale.fields[path.rpartition(".")[2]].items if listed else []
+        unknown = [
+            (row_id, item) for row_id, item in zip(listed or [], items, strict=True) if row_id not in there
+        ]
+        for number, (row_id, item) in enumerate(unknown):
+            self.add(item.place, path, f"unknown row {row_id!r}{_hint(number, row_id, there)}")
         return [row_id for row_id in listed or [] if row_id in there] or None
 
     def origins(self, origin: dict[str, str], resolved: list[Resolved]) -> None:
@@ -276,3 +277,8 @@ class _Reader:
 
     def add(self, place: Place, path: str, message: str) -> None:
         self.problems.append(Problem(place, path, message))
+
+
+def _hint(number: int, word: str, words: Iterable[str]) -> str:
+    """`closest` for the unknown words of a list that can be told at all: the first ones."""
+    return f"; {closest(word, words)}" if number < MOST_TOLD else ""

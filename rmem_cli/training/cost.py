@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -17,6 +18,7 @@ from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.recipe.settings import Component
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.loop import DTYPES
+from rmem_cli.training.meta import KnownShapes
 from rmem_cli.training.optimizers import build_optimizer
 
 
@@ -63,7 +65,7 @@ class Cost:
 def cost_of_step(walks: "Walks", batch: Batch, task: Task, settings: RunSettings) -> Cost:
     """What a training step on a batch costs; of the weights, only their update."""
     train = settings.train
-    carried = task.carries_state and not bool(batch.fresh.all())
+    carried = carries(batch, task)
     # Where documents begin differs from batch to batch, and costs little.
     batch = replace(batch.to(torch.device("meta"), DTYPES[train.dtype]), reset=None)
     backprop: Any = train.backprop
@@ -80,6 +82,17 @@ def cost_of_step(walks: "Walks", batch: Batch, task: Task, settings: RunSettings
         bytes=first.bytes + (kept - 1) * rest.bytes,
         traffic=passes * (first.traffic + count * rest.traffic) + update.traffic,
     )
+
+
+def carries(batch: Batch, task: Task) -> bool:
+    """Whether a batch goes on from the state that an earlier one has left."""
+    return task.carries_state and not bool(batch.fresh.all())
+
+
+def kind(batch: Batch) -> object:
+    """Equal for batches that cost the same, whatever the numbers in them; what is not dense is copied."""
+    read = batch.inputs, batch.targets, batch.weight, batch.lengths
+    return tuple(None if each is None else (each.shape, each.stride(), each.dtype) for each in read)
 
 
 def _kept_segments(backprop: Any, segments: int) -> tuple[int, float]:
@@ -100,7 +113,7 @@ class Walks:
 
     def __init__(self, model: SequenceModel) -> None:
         self.model = model
-        self._known: dict[tuple[bool, tuple[torch.Size, ...]], list[Cost]] = {}
+        self._known: dict[object, list[Cost]] = {}
 
     def costs(self, segments: list[Batch], carried: bool) -> list[Cost]:
         """The cost of each of some segments that follow one another, counted once for all of their sizes.
@@ -109,10 +122,10 @@ class Walks:
             segments: Of one batch, the first ones.
             carried: Whether earlier batches have left a state.
         """
-        kind = carried, tuple(segment.inputs.shape for segment in segments)
-        if kind not in self._known:
-            self._known[kind] = self._walk(segments, carried)
-        return self._known[kind]
+        about = carried, tuple(segment.inputs.shape for segment in segments)
+        if about not in self._known:
+            self._known[about] = self._walk(segments, carried)
+        return self._known[about]
 
     def _walk(self, segments: list[Batch], carried: bool) -> list[Cost]:
         state: State | None = None
@@ -139,7 +152,11 @@ class Walks:
     def _count(self, segment: Batch, state: State | None) -> tuple[Cost, State]:
         self.model.zero_grad()
         saved = _SavedBytes(self.model)
-        with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as flops, _Calls() as calls:
+        with (
+            KnownShapes(),
+            FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as flops,
+            _Calls() as calls,
+        ):
             with torch.autograd.graph.saved_tensors_hooks(saved.keep, saved.give_back):
                 result = self.model.step(segment, state)
                 loss = result.nll_sum + sum(result.auxiliary.values())
@@ -203,6 +220,7 @@ def _trainable_bytes(model: SequenceModel) -> int:
     return sum(weight.numel() * weight.element_size() for weight in trainable)
 
 
+@cache
 def _of_one_tensor(optimizer: Component) -> tuple[int, int]:
     """How many numbers the optimizer keeps for each weight, and its calls for a tensor: tried on a few."""
     weights = torch.zeros(100, requires_grad=True)

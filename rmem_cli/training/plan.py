@@ -15,9 +15,10 @@ from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import TrainingStep, build_backprop
-from rmem_cli.training.cost import Cost, Walks, cost_of_step, weight_bytes
+from rmem_cli.training.cost import Cost, Walks, carries, cost_of_step, kind, weight_bytes
 from rmem_cli.training.loop import DTYPES, build_seeded_model, build_task, build_task_model, total_steps
 from rmem_cli.training.memory import one_out_of_memory_error
+from rmem_cli.training.meta import KnownShapes
 from rmem_cli.training.optimizers import build_optimizer
 from rmem_cli.training.pace import pace_of
 from rmem_cli.training.rates import clock, keep, known, step_key
@@ -26,6 +27,7 @@ from rmem_cli.training.stages import build_stages
 _MOST_SECONDS = 5.0
 _LEAST_STEPS = 3
 _MANY_LAYERS = 5
+_WALKS: dict[object, Walks] = {}
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,17 @@ def plan_of(spec: RunSpec, device: torch.device) -> Plan:
     settings = spec.settings
     task = build_task(settings)
     train = settings.train
-    model = _without_memory(settings, task)
     steps = total_steps(train, task)
     stages = [stage for stage in build_stages(settings, task, steps) if stage.steps > 0]
     batches, drawing = zip(*(_drawn(stage.task, settings) for stage in stages), strict=True)
+    drawn = list(zip(batches, [stage.task for stage in stages], strict=True))
+    model = _walks(settings, task, drawn).model
     # Which classes an adaptive softmax gathers depends on the data: counted as if it were all of them.
     with meta_config.patch(  # type: ignore[attr-defined]
         meta_nonzero_assume_all_nonzero=True
     ):
         count = _count_few_layers if _layers(settings) > _MANY_LAYERS else _count
-        costs = count(settings, task, list(zip(batches, [stage.task for stage in stages], strict=True)))
+        costs = count(settings, task, drawn)
     op_paths = model.core.op_paths()
     key = step_key(settings, data_hash(settings.task.data_sets()), op_paths, device)
     timed = None if train.stages else known(key)
@@ -157,7 +160,7 @@ def keep_rate(
 
 def _count(settings: RunSettings, task: Task, drawn: Sequence[tuple[Batch, Task]]) -> list[Cost]:
     """What a step on each batch costs."""
-    walks = Walks(_without_memory(settings, task))
+    walks = _walks(settings, task, drawn)
     return [cost_of_step(walks, batch, its_task, settings) for batch, its_task in drawn]
 
 
@@ -189,9 +192,23 @@ def _drawn(task: Task, settings: RunSettings) -> tuple[Batch, float]:
     return batch, min(taken)
 
 
+def _walks(settings: RunSettings, task: Task, drawn: Sequence[tuple[Batch, Task]]) -> Walks:
+    """Where the cost of batches is counted: once for all runs of the same model on batches alike.
+
+    Other batches are counted on another model, as some keep what depends on the first that they read.
+    """
+    defaults = settings.task.encoder, settings.task.head
+    model = settings.model.model_dump_json(), task.symbols, task.classes, *defaults, settings.train.dtype
+    segment_length = getattr(settings.train.backprop, "segment_length", None)
+    about = model, segment_length, tuple((kind(batch), carries(batch, each)) for batch, each in drawn)
+    if about not in _WALKS:
+        _WALKS[about] = Walks(_without_memory(settings, task))
+    return _WALKS[about]
+
+
 def _without_memory(settings: RunSettings, task: Task) -> SequenceModel:
     """The model, its numbers without memory; a pretrained one is read from its files before."""
     pretrained = getattr(settings.model.core, "backbone", None) is not None
-    with torch.device("cpu" if pretrained else "meta"):
+    with torch.device("cpu" if pretrained else "meta"), KnownShapes():
         model = build_task_model(settings, task)
     return model.to("meta", DTYPES[settings.train.dtype])

@@ -20,7 +20,7 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import detach
 from rmem_cli.ops.native import build
 from rmem_cli.recipe import load_recipe
-from rmem_cli.training import cost, plan
+from rmem_cli.training import cost, meta, plan
 from rmem_cli.training.loop import build_task, build_task_model, total_steps
 from rmem_cli.training.pace import Pace
 from rmem_cli.training.plan import plan_of
@@ -38,6 +38,7 @@ def _known_machine(monkeypatch):
     """A machine of half a thousand million operations a second, and a microsecond a call."""
     monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(2e-9, 1e-6, 0.0))
     monkeypatch.setattr(plan, "clock", lambda device: 0.0)
+    monkeypatch.setattr(plan, "_WALKS", {})
 
 
 def planned(name, row, *overrides, scale="paper"):
@@ -198,6 +199,7 @@ def test_steps_that_cost_the_same_are_not_all_counted_and_the_plan_is_the_same(r
     estimated = planned("rum_copying", row, "task.length=60", "matrix=null")
     assert max(read) < 40
     monkeypatch.setattr(cost, "_COUNTED_STEPS", 1000)
+    plan._WALKS.clear()
     counted = planned("rum_copying", row, "task.length=60", "matrix=null")
     assert max(read) > 60
     assert estimated.seconds == pytest.approx(counted.seconds, rel=1e-3)
@@ -275,8 +277,47 @@ def test_what_few_layers_cost_gives_what_all_do(name, row, monkeypatch):
         return planned(name, row, "model.core.layers=7", "train.batch_size=2")
 
     few = plan_now()
+    plan._WALKS.clear()
     monkeypatch.setattr(plan, "_MANY_LAYERS", 1000)
     whole = plan_now()
     assert few.seconds == pytest.approx(whole.seconds, rel=1e-3)
     assert few.memory_mb == pytest.approx(whole.memory_mb, rel=1e-3)
     assert few.parameters == whole.parameters
+
+
+def test_rows_of_equal_models_and_batches_are_counted_once(monkeypatch):
+    counted = []
+    step = SequenceModel.step
+
+    def recorded(model, segment, state):
+        counted.append(segment)
+        return step(model, segment, state)
+
+    monkeypatch.setattr(SequenceModel, "step", recorded)
+    specs = load_recipe("rmt_wt103").runs("smoke", seeds=[1])
+    kinds = {
+        (spec.settings.model.model_dump_json(), spec.settings.task, spec.settings.train.batch_size)
+        for spec in specs
+    }
+    assert len(kinds) < len(specs) / 1.5
+    with sizes_suffice():
+        for spec in specs:
+            plan_of(spec, CPU)
+    assert len(counted) <= 2 * len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("rum_recall", "rum_lambda1"), ("ur_copy", "ur_lstm"), ("rmt_copy", None)]
+)
+def test_what_is_known_of_operations_changes_no_plan(name, row, monkeypatch):
+    row = row or load_recipe(name).rows[-1].id
+    afresh, again = (planned(name, row, scale="smoke") for _ in range(2))
+    plan._WALKS.clear()
+    known = planned(name, row, scale="smoke")
+    plan._WALKS.clear()
+    monkeypatch.setattr(meta.KnownShapes, "__torch_dispatch__", _ask_torch)
+    assert afresh == again == known == planned(name, row, scale="smoke")
+
+
+def _ask_torch(mode, func, types, args=(), kwargs=None):
+    return func(*args, **(kwargs or {}))
