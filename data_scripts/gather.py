@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from rmem_cli.errors import DataError
+from rmem_cli.visible import say
 
 from .checksum import CHUNK, Digest
 from .dataset import Dataset, Source, SourceFile
 from .download import Patience, UnavailableError, download, host_of, set_aside
-from .progress import say
 from .unpack import ARCHIVE_SUFFIXES, Member, base_name, is_packed, members
 
 _MOST_TOLD = 20

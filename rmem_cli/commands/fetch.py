@@ -204,7 +204,7 @@ def _state(name: str, form: str) -> str:
 def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: bool) -> None:
     """Verify the hashes of what is here; what was named must be here."""
     from rmem_cli.data.prepared import check_prepared, prepared_folder
-    from rmem_cli.data_scripts.progress import say
+    from rmem_cli.visible import say
 
     outcomes, problems = [], []
     for one in chosen:

@@ -78,3 +78,71 @@ def test_a_matrix_cell_is_shown_in_plans_and_progress(rmem, foreign, tmp_path):
     ended = rmem("validate", "small")
     assert ended.code == 2
     assert not {"\x1b", "\u202e"} & set(ended.err)
+
+
+REPEATING = [
+    "{}",
+    "--{}",
+    "train --{}",
+    "train small --rerun {}",
+    "eval small --checkpoint {}",
+    "report small --format {}",
+    "train {}",
+    "show {}",
+    "bench {}",
+    "published {}",
+    "fetch {}",
+]
+SILENT = [
+    "-{}",
+    "train small --seed {}",
+    "train small --jobs {}",
+    "train small --dry-run={}",
+    "sample small --tokens {}",
+    "fetch --sentencepiece {}",
+    "doctor {}",
+    "list {}",
+]
+
+
+@pytest.mark.parametrize("command", [*REPEATING, *SILENT])
+def test_a_wrong_command_shows_nothing_hidden(rmem, foreign, command):
+    ended = rmem(*command.format(FOREIGN.replace(" ", "")).split(" "))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("rmem: ")
+    assert not set(HIDDEN.replace("[31m", "")) & set(ended.err)
+
+
+@pytest.mark.parametrize("command", REPEATING)
+def test_what_is_wrong_in_a_command_is_spelled_out_and_markup_means_itself(rmem, foreign, command):
+    ended = rmem(*command.format("[red]a[/]\u202e:smile:").split(" "))
+    assert r"[red]a[/]\u202e:smile:" in ended.err
+
+
+@pytest.fixture
+def odd_folder(foreign, tmp_path, monkeypatch):
+    """A folder with hidden characters in its name, which holds the recipe and all else."""
+    folder = tmp_path / f"a[bold]{HIDDEN}"
+    folder.mkdir()
+    (tmp_path / "recipes" / "small.yaml").rename(folder / "small.yaml")
+    for name in ("DATA", "RUNS", "RESULTS", "CACHE"):
+        monkeypatch.setenv(f"RMEM_{name}", str(folder / name))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "validate {}/small.yaml",
+        "train {}/small.yaml --set train.steps=1",
+        "eval {}/small.yaml --seed 8 --seed 9",
+        "report {}/small.yaml",
+        "fetch ptb --from {}",
+        "fetch ptb --from {}/small.yaml",
+    ],
+)
+def test_names_of_folders_are_spelled_out_in_messages(rmem, odd_folder, command):
+    ended = rmem(*command.format(odd_folder).split(" "))
+    assert not set(HIDDEN.replace("[31m", "")) & set(ended.out + ended.err)
+    assert f"a[bold]{ESCAPED}" in ended.err
+    assert "Traceback" not in ended.err
