@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from rmem_cli.commands.options import named_path
 from rmem_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ def fetch(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="PATH", help="Import a local folder, archive or file instead of downloading."
+            "--from",
+            metavar="PATH",
+            parser=named_path,
+            help="Import a local folder, archive or file instead of downloading.",
         ),
     ] = None,
     allow_missing: Annotated[
@@ -190,13 +194,13 @@ def _form_names(one: "Dataset") -> list[str]:
 
 
 def _state(name: str, form: str) -> str:
-    """Whether a prepared form is here, by the cheap checks of opening it."""
-    from rmem_cli.data.prepared import prepared_folder, read_prepared
+    """Whether a prepared form is here; its content is read once for each change of a file."""
+    from rmem_cli.data.prepared import prepared_folder, verified_prepared
 
     if not prepared_folder(name, form).exists():
         return "no"
     try:
-        return "partial" if read_prepared(name, form).missing else "complete"
+        return "partial" if verified_prepared(name, form).missing else "complete"
     except DataError:
         return "damaged"
 
