@@ -3,6 +3,13 @@
 import json
 
 import pytest
+import yaml
+
+from rmem_cli.paths import results_root
+from rmem_cli.recipe import load_recipe
+from rmem_cli.recipe.explain import flow
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.store import ResultStore
 
 HIDDEN = "\x1b[31m\x07\u202e\u2066\x9b\u200f\ufeff\U000e0041"
 ESCAPED = r"\x1b[31m\x07\u202e\u2066\x9b\u200f\ufeff\U000e0041"
@@ -16,7 +23,11 @@ task: {{kind: copying_memory, length: 3, symbols: 2, alphabet: 3}}
 model: {{core: {{kind: gru, hidden_size: 4}}}}
 optimizer: {{kind: adam, lr: 0.01}}
 train: {{steps: 4, batch_size: 4}}
-eval: [{{name: test, split: test, examples: 8, metrics: [loss]}}]
+eval:
+  - {{name: test, split: test, examples: 8, metrics: [loss]}}
+  - {{name: longer, split: test, examples: 8, metrics: [loss], task: {{length: 5}}}}
+  - {{name: more, split: test, examples: 8, metrics: [loss], task: {{length: 6}}}}
+  - {{name: longest, split: test, examples: 8, metrics: [loss], task: {{length: 7}}}}
 seeds: [1]
 rows: [{{id: gru, title: {foreign}, notes: [{foreign}]}}]
 scales: {{smoke: {{train.steps: 2}}}}
@@ -41,6 +52,20 @@ def foreign(tmp_path, monkeypatch):
     text = RECIPE.format(foreign=json.dumps(FOREIGN[:-1]).replace("{", "{{")[:-1] + '\\U000e0041"')
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "small.yaml").write_text(text)
+    (spec,) = load_recipe("small").runs()
+    rows = [
+        ResultRow(
+            experiment="small", row="gru", cell="", scale="paper", seed=1, protocol=protocol.name,
+            split="test", part=part, metric="loss", value=0.5, unit=FOREIGN, examples=8, step=4, checkpoint="last",
+            parameters=1, wall_seconds=1.0, peak_memory_mb=1.0, device=FOREIGN, threads=1, op_paths=FOREIGN,
+            dtype=FOREIGN, torch_version=FOREIGN, rmem_version=FOREIGN, git_commit=FOREIGN, git_dirty="false",
+            train_hash=spec.train_hash(""), eval_hash=spec.eval_hash(protocol), data_hash="",
+            status="ok", time="",
+        )
+        for protocol in spec.settings.eval
+        for part in ("", FOREIGN)
+    ]  # fmt: skip
+    ResultStore(results_root()).write(rows)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -55,6 +80,12 @@ def test_it_is_spelled_out_and_markup_means_itself(rmem, foreign, command):
     out = rmem(*command).out
     assert ESCAPED in out
     assert "A[bold red]b[/]" in out
+
+
+def test_values_of_settings_are_quoted_with_escapes_that_are_read_back():
+    shown = flow(FOREIGN)
+    assert not set(HIDDEN.replace("[31m", "")) & set(shown)
+    assert yaml.safe_load(shown) == FOREIGN
 
 
 @pytest.mark.parametrize("command", [["list", "--json"], ["show", "small", "--json"]], ids=" ".join)

@@ -44,7 +44,7 @@ SLOW = [
     "sample small.yaml --tokens 5",
 ]
 COMMANDS = [*QUICK, *SLOW]
-CLOSED = {"stdout": (1,), "stderr": (2,), "both": (1, 2)}
+CLOSED = {"stdout": (1,), "stderr": (2,), "both": (1, 2), "all": (0, 1, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def without_reader():
 
 @pytest.mark.parametrize(
     ("command", "closed"),
-    [(command, closed) for command in QUICK for closed in CLOSED] + [(command, "both") for command in SLOW],
+    [(command, closed) for command in QUICK for closed in CLOSED] + [(command, "all") for command in SLOW],
 )
 def test_a_closed_stream_swallows_what_it_is_given(ended, command, closed):
     done = ended(command, before=lambda: [os.close(descriptor) for descriptor in CLOSED[closed]])
