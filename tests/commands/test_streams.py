@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from rmem_cli.streams import _guarded
+
 RECIPE = """\
 name: small
 title: Text → text
@@ -178,3 +180,13 @@ def test_ctrl_c_in_training_is_one_line_however_often_it_comes(home, process_tim
     told = [line for line in errors.splitlines() if not line.startswith(b"small ")]
     assert (process.returncode, len(told)) == (130, 1)
     assert told[0].startswith(b"rmem: ")
+
+
+def test_a_stream_leads_nowhere_after_its_first_error():
+    errors = []
+    with without_reader() as writer, os.fdopen(os.dup(writer), "w") as pipe:
+        stream = _guarded(pipe, errors.append)
+        for _ in range(3):
+            stream.write("lost\n")
+            stream.flush()
+    assert [type(error) for error in errors] == [BrokenPipeError]
