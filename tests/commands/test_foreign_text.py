@@ -1,6 +1,7 @@
 """What others wrote in recipes and results is shown as text: it moves no cursor and hides nothing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -104,12 +105,29 @@ def test_a_message_about_a_recipe_shows_what_is_hidden(rmem, foreign, tmp_path):
     assert not {"\x1b", "\u202e"} & set(ended.err)
 
 
-def test_a_matrix_cell_is_shown_in_plans_and_progress(rmem, foreign, tmp_path):
+def test_a_text_in_a_matrix_is_spelled_out_where_it_is_refused(rmem, foreign, tmp_path):
     path = tmp_path / "recipes" / "small.yaml"
     path.write_text(path.read_text() + 'matrix: {task.length: ["\\e[31m\\u202e"]}\n')
     ended = rmem("validate", "small")
     assert ended.code == 2
     assert not {"\x1b", "\u202e"} & set(ended.err)
+
+
+def test_progress_and_plans_spell_out_the_matrix_cell_and_why_a_row_is_refused(foreign, capsys):
+    from rmem_cli.commands.plans import PlannedRow, print_rows, tell_refused
+    from rmem_cli.training.experiment import label
+    from rmem_cli.training.plan import Plan
+    from rmem_cli.training.run import Machine
+
+    (spec,) = load_recipe("small").runs()
+    odd = replace(spec, cell=FOREIGN)
+    assert ESCAPED in label(odd)
+    print_rows([PlannedRow(odd, [1], Plan(1, 1, 1, 1.0, 1.0, is_measured=False))], Machine("cpu", 1))
+    tell_refused({FOREIGN: {"small gru": None}})
+    printed = capsys.readouterr()
+    assert ESCAPED in printed.out
+    assert ESCAPED in printed.err
+    assert not set(HIDDEN.replace("[31m", "")) & set(label(odd) + printed.out + printed.err)
 
 
 REPEATING = [

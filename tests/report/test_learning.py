@@ -73,7 +73,7 @@ def test_ours_stand_beside_the_published_curve_at_the_steps_that_both_have(table
 def test_the_verdict_on_a_curve_is_that_of_its_last_common_step(made, results):
     settings = {"name": "loss", "cell": "length=200", "data_hash": "", "step": 6000}
     rows = results(made, "rum", [0.5, 0.5, 0.5], **settings)
-    table = build_table(made, rows, curves=lambda row: curve({6000: 0.0139 + row.seed * 1e-6}))
+    table = build_table(made, rows, curves=lambda row: curve({1000: 9.0, 6000: 0.0139 + row.seed * 1e-6}))
     found = line(table, "rum").comparison
     assert found.difference == pytest.approx(2e-6)
     assert found.verdict.outcome == "reproduced"
@@ -83,6 +83,26 @@ def test_the_verdict_on_a_curve_is_that_of_its_last_common_step(made, results):
 def test_what_else_was_published_of_a_row_is_a_footnote(table):
     (note,) = (table.footnotes[note - 1] for note in line(table, "rum").notes)
     assert note == "also published: learns the Copying Memory task completely (rum2019.copying.rum, printed)"
+
+
+def test_a_curve_stands_before_words_whatever_the_recipe_names_first(recipe):
+    words_first = BOTH.replace("[", "").replace("]", "").split(", ")[::-1]
+    made = recipe(PAPER.replace(BOTH, f"[{', '.join(words_first)}]"), **COPYING)
+    assert line(build_table(made, []), "rum").published.id == "rum2017.copying_t200.rum_lambda1"
+
+
+def test_a_claim_stands_where_the_rule_for_a_solved_task_measures(recipe):
+    made = recipe(
+        "  - {id: rum, title: RUM, published: rum2019.copying.rum}",
+        task="copying",
+        extra="solved: {metric: accuracy, at: 0.99}",
+        TEST="{name: test, split: test, examples: 10, metrics: [loss, accuracy]}",
+    )
+    sections = build_table(made, []).sections
+    claimed = [
+        one.metric for one in sections for line in one.lines if line.published and line.published.claim
+    ]
+    assert claimed == ["accuracy"]
 
 
 def test_learning_curves_are_one_grid(table):
