@@ -1,9 +1,15 @@
 """Learning curves in a report: steps to solve, and ours beside published ones."""
 
+from dataclasses import replace
+
 import pytest
 
+from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report.build import build_table
+from rmem_cli.report.citations import cite
+from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.layout import page
+from rmem_cli.report.learning import at_last_common_step, steps_to_solve, trained_steps
 from rmem_cli.results.curves import LearningCurve, read_curve
 
 BOTH = "[rum2017.copying_t200.rum_lambda1, rum2019.copying.rum]"
@@ -103,6 +109,34 @@ def test_a_claim_stands_where_the_rule_for_a_solved_task_measures(recipe):
         one.metric for one in sections for line in one.lines if line.published and line.published.claim
     ]
     assert claimed == ["accuracy"]
+
+
+def test_curves_meet_only_where_every_seed_has_a_value(rows):
+    (citation,) = cite("rum2017.copying_t200.rum_lambda1")
+    published = replace(citation.published(Footnotes()), x=(500.0, 1000.0, 2000.0), curve=(0.3, 0.2, 0.1))
+    points = {1: {500: 0.5, 1000: 0.25, 2000: 0.1}, 2: {500: 0.5, 1000: 0.75}}
+    found = at_last_common_step(rows[:2], published, "loss", lambda row: curve(points[row.seed]))
+    assert (found.step, found.published, found.ours.mean) == (1000, 0.2, 0.5)
+
+
+def test_a_row_was_trained_as_long_as_its_shortest_finished_seed(rows):
+    first, second = rows[:2]
+    points = {1: {500: 0.1, 4000: 0.1}, 2: {500: 0.1, 6000: 0.1}}
+
+    def curves(row):
+        return curve(points[row.seed])
+
+    assert trained_steps([first, second], 9000, curves) == 4000
+    diverged = replace(first, status="diverged", value=None)
+    assert trained_steps([diverged, second], 9000, curves) == 6000
+    assert trained_steps([diverged], 9000, curves) == 9000
+
+
+def test_steps_to_solve_are_known_as_finely_as_the_coarsest_curve(rows):
+    points = {1: {100: 0.5, 200: 0.001}, 2: {500: 0.5, 1500: 0.001}}
+    rule = SolvedRule(metric="loss", at=0.01)
+    found = steps_to_solve(rows[:2], rule, 2000, lambda row: curve(points[row.seed]))
+    assert (found.steps, found.resolution) == ((200, 1500), 1000)
 
 
 def test_learning_curves_are_one_grid(table):
