@@ -18,10 +18,11 @@ from rich.filesize import decimal
 
 from rmem_cli import __version__
 from rmem_cli.errors import DataError
+from rmem_cli.visible import say
 
 from .checksum import digest_file
 from .dataset import SourceFile
-from .progress import say, transfer
+from .progress import transfer
 
 AGENT = f"rmem/{__version__}"
 BROWSER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

@@ -14,11 +14,11 @@ from rmem_cli.data.prepared import Prepared, check_prepared
 from rmem_cli.data.writer import TEMPORARY, write_prepared
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.paths import data_root
+from rmem_cli.visible import say
 
 from .dataset import Dataset, Form
 from .download import Patience
 from .gather import Obtained, from_path, from_sources, refuse_no_copy
-from .progress import say
 
 
 def fetch(

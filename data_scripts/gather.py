@@ -3,17 +3,17 @@
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rich.console import Console
 
 from rmem_cli.errors import DataError
+from rmem_cli.visible import say
 
 from .checksum import CHUNK, Digest
 from .dataset import Dataset, Source, SourceFile
 from .download import Patience, UnavailableError, download, host_of, set_aside
-from .progress import say
 from .unpack import ARCHIVE_SUFFIXES, Member, base_name, is_packed, members
 
 _MOST_TOLD = 20
@@ -90,24 +90,27 @@ class _Search:
             origin: Where it came from.
             verified: Whether its own content is already known to be right.
         """
-        if path.name.endswith(ARCHIVE_SUFFIXES) and (alike := self._archives(path.name)):
-            with path.open("rb") as handle:  # an archive that is itself a file of the data set
-                self._take(path, Member(path.name, lambda: handle, plain=True), alike, origin, verified)
-            return
-        before, names = len(self.found) + len(self.wrong), []
-        for member in members(path, self.dataset.most_unpacked):
+        names, before = [], len(self.found) + len(self.wrong) + len(self.problems)
+        for member in members(path, self.dataset.most_unpacked, self._is_wanted_whole):
             names.append(member.name)
             if alike := self.alike(member.name, member.size):
-                self._take(path, member, alike, origin, verified)
+                try:
+                    self._take(path, member, alike, origin, verified)
+                except DataError as error:
+                    self.note(error)
             if not self.missing():
                 return
-        if len(self.found) + len(self.wrong) == before:
+        if len(self.found) + len(self.wrong) + len(self.problems) == before:
             self.in_vain.append(_why_none(path, names))
 
-    def _archives(self, name: str) -> list[SourceFile]:
-        """Files not yet found that are archives of this name."""
-        wanted = (*self.dataset.files, *self.dataset.alternative)
-        return [file for file in wanted if file.name not in self.found and name in file.base_names]
+    def _is_wanted_whole(self, name: str, size: int | None) -> bool:
+        """Whether this could be an archive that is itself a file of the data set."""
+        archives = [file for file in self.alike(name, size) if file.name.endswith(ARCHIVE_SUFFIXES)]
+        return any(PurePosixPath(name).name in file.base_names or file.size == size for file in archives)
+
+    def note(self, error: DataError) -> None:
+        if str(error) not in self.problems:
+            self.problems.append(str(error))
 
     def _take(self, path: Path, member: Member, alike: list[SourceFile], origin: str, verified: bool) -> None:
         copy = None if member.plain else self.folder / "member.unpacked"
@@ -158,7 +161,7 @@ def from_path(
         try:
             search.look_into(candidate, str(candidate.resolve()))
         except DataError as error:
-            search.problems.append(str(error))
+            search.note(error)
     if search.missing() and not (allow_missing and search.found):
         raise DataError(f"{path} does not give {_list_missing(search)}")
     return search.found

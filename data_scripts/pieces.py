@@ -15,10 +15,10 @@ from rmem_cli.data.prepared import SENTENCEPIECE, Prepared, open_prepared
 from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, whole_lines
 from rmem_cli.data.writer import Content, smallest_unsigned, write_prepared
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.visible import say
 
 from .dataset import Dataset
 from .fetch import describe
-from .progress import say
 
 _LINES = 10_000
 

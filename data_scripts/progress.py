@@ -15,14 +15,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from rmem_cli.visible import visible
+from rmem_cli.visible import say
 
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-def say(console: Console, text: str) -> None:
-    """Print a line as it is: no markup, no wrapping; hidden characters are spelled out."""
-    console.print(visible(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ What an editor or a spreadsheet adds without a change of meaning is passed over:
 of UTF-16, blank lines, other separators and line ends. What would lose text is refused with its line.
 """
 
-import codecs
 import csv
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -12,15 +11,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rmem_cli.errors import DataError
+from rmem_cli.files import encoding_of
 
 _LONGEST_FIELD = 1 << 27
 _SEPARATORS = ",;\t"
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # begins like the next one
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 Record = Mapping[str, Any]
 
@@ -51,9 +45,10 @@ def read_records(path: Path, columns: Collection[str]) -> Iterator[tuple[str, Re
 def _encoding(path: Path) -> str:
     with path.open("rb") as handle:
         head = handle.read(4)
-    if b"\0" in head and not head.startswith(tuple(_MARKS)):
+    encoding = encoding_of(head)
+    if b"\0" in head and encoding == "utf-8":
         raise _not_text(path)
-    return next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), "utf-8")
+    return encoding
 
 
 def _first_character(handle: TextIO) -> str:

@@ -1,23 +1,25 @@
 """Reading the files inside a plain, compressed (gzip, bzip2, xz), zip or tar file.
 
-What a file is, its content tells; suffixes are often wrong. Nothing here writes, least of all where a name
-says: a member is a name and a stream, and the caller decides what is kept and where. Archives whose names
-would leave their folder, or that hold links or devices, are refused all the same; so is one that unpacks to
-more than a limit.
+What a file is, its content tells; suffixes are often wrong. Archives and compressed files inside of others
+are opened, too, up to a depth. Nothing here writes where a name says: a member is a name and a stream, and
+the caller decides what is kept and where. Archives whose names would leave their folder, or that hold links
+or devices, are refused all the same; so is one that unpacks to more than a limit.
 """
 
 import bz2
 import lzma
+import shutil
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 from rmem_cli.errors import DataError
 
@@ -35,6 +37,7 @@ _ENGINES: dict[bytes, Callable[[], Any]] = {
 _TAR_MARK = slice(257, 262)
 _HEAD = 512
 _CHUNK = 1 << 16
+_DEEPEST = 8  # archives and compressed files, one in another
 _DAMAGE = (
     OSError,
     EOFError,
@@ -45,6 +48,9 @@ _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
 )
+
+
+Whole = Callable[[str, int | None], bool]
 
 
 class Readable(Protocol):
@@ -83,28 +89,34 @@ def is_packed(head: bytes) -> bool:
     return head.startswith((*_ZIP, *_ENGINES)) or _is_tar(head)
 
 
-def members(path: Path, limit: int) -> Iterator[Member]:
-    """The files inside a file of any of the known forms; the form is told from the content.
+def members(path: Path, limit: int, whole: Whole | None = None) -> Iterator[Member]:
+    """The files inside a file of any of the known forms, and inside of those; the content tells the form.
+
+    A member that is damaged or refused says so when it is opened, and the others can be had all the same.
 
     Args:
         path: Plain, compressed, zip or tar file; a plain one is its own only member.
-        limit: Most bytes it may unpack to.
+        limit: Most bytes it may unpack to, with all that is packed in it again.
+        whole: Whether a file of this name and size is wanted as it is, even if it is an archive (None: none).
 
     Raises:
         DataError: It is damaged, unpacks to more than `limit`, or holds a path that leaves its folder, a link
             or a device. Also raised by the streams of the members.
     """
-    with _damage_named(path), path.open("rb") as handle:
-        head = handle.read(_HEAD)
+    archive = _Archive(path, limit, whole or _never)
+    with _damage_named(archive.where), path.open("rb") as handle:
+        head, size = handle.read(_HEAD), path.stat().st_size
         handle.seek(0)
-        if head.startswith(_ZIP):
-            yield from _zip_members(path, handle, _Budget(path, limit))
-        elif head.startswith(tuple(_ENGINES)):
-            yield from _compressed_members(path, handle, _Budget(path, limit))
-        elif _is_tar(head) or (path.name.endswith(".tar") and not is_text(head)):
-            yield from _tar_members(path, handle, _Budget(path, limit))
+        if archive.whole(path.name, size) or not _has_members(path.name, head):
+            yield Member(base_name(path.name), lambda: handle, plain=True, size=size)
+        elif head.startswith(_ZIP):
+            yield from _zip_members(handle, archive)
         else:
-            yield Member(base_name(path.name), lambda: handle, plain=True, size=path.stat().st_size)
+            yield from _contents(path.name, _Joined(handle), size, archive)
+
+
+def _never(_name: str, _size: int | None) -> bool:
+    return False
 
 
 def is_text(head: bytes) -> bool:
@@ -112,52 +124,69 @@ def is_text(head: bytes) -> bool:
     return head.isascii() and b"\0" not in head
 
 
-def _compressed_members(path: Path, handle: BinaryIO, budget: "_Budget") -> Iterator[Member]:
-    """The archive in a compressed file, or what it holds itself."""
-    stream = _Joined(_Limited(_decompressed(handle), budget))
-    if _is_tar(stream.peek(_HEAD)) or path.name.endswith(_TARS):
-        yield from _tar_members(path, stream, _Budget(path, budget.limit))
+def _has_members(name: str, head: bytes) -> bool:
+    return is_packed(head) or (name.endswith(".tar") and not is_text(head))
+
+
+def _contents(name: str, stream: "_Joined", size: int | None, archive: "_Archive") -> Iterator[Member]:
+    """What a stream holds; the stream itself, if it holds nothing else or is wanted so."""
+    head = stream.peek(_HEAD)
+    mark = next((mark for mark in _ENGINES if head.startswith(mark)), None)
+    if archive.whole(name, size) or not _has_members(name, head):
+        yield Member(_without_suffix(name), lambda: stream, size=size)
+    elif archive.depth > _DEEPEST:
+        raise DataError(f"{archive.where} is refused: it is packed more than {_DEEPEST} times.")
+    elif mark is not None:
+        unpacked = _Joined(_Limited(partial(_Decompressed, stream, mark), archive))
+        yield from _contents(_unpacked_name(name), unpacked, None, archive.unpacked())
+    elif head.startswith(_ZIP):
+        with tempfile.TemporaryFile() as file:  # a zip file is read from its end
+            shutil.copyfileobj(stream, file)
+            yield from _zip_members(file, archive)
     else:
-        yield Member(base_name(path.name), lambda: stream)
+        yield from _tar_members(stream, archive)
 
 
-def _tar_members(path: Path, stream: Readable, budget: "_Budget") -> Iterator[Member]:
-    """The budget counts what members unpack to: a sparse member is larger than its part of the stream."""
-    with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]  # it only needs read()
-        for info in archive:
-            _refuse_escape(path, info.name, plain=info.isfile() or info.isdir())
+def _tar_members(stream: Readable, archive: "_Archive") -> Iterator[Member]:
+    """What is counted is what members unpack to: a sparse one is larger than its part of the stream."""
+    with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]  # it only needs read()
+        for info in tar:
+            _refuse_escape(archive, info.name, plain=info.isfile() or info.isdir())
             if info.isfile():
-                yield _member(info.name, info.size, partial(archive.extractfile, info), budget)
+                yield from _member(info.name, info.size, partial(tar.extractfile, info), archive)
 
 
-def _zip_members(path: Path, handle: BinaryIO, budget: "_Budget") -> Iterator[Member]:
-    with zipfile.ZipFile(handle) as archive:
-        for info in archive.infolist():
+def _zip_members(handle: IO[bytes], archive: "_Archive") -> Iterator[Member]:
+    with zipfile.ZipFile(handle) as packed:
+        for info in packed.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
-            _refuse_escape(path, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
+            _refuse_escape(archive, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
             if not info.is_dir():
-                yield _member(info.filename, info.file_size, partial(archive.open, info), budget)
+                yield from _member(info.filename, info.file_size, partial(packed.open, info), archive)
 
 
-def _member(name: str, size: int, open_packed: Callable[[], Any], budget: "_Budget") -> Member:
-    """A member of an archive; if it is compressed, what that holds, as outside of archives."""
-    name = _normal(name)
-    if name.endswith(ARCHIVE_SUFFIXES):
-        return Member(name, partial(_limited, open_packed, budget), size=size)
-    unpacked = partial(_limited, lambda: _decompressed(open_packed()), budget)
-    return Member(_without_suffix(name), unpacked, size=None if name.endswith(_COMPRESSED) else size)
+def _member(name: str, size: int, open_packed: Callable[[], Any], archive: "_Archive") -> Iterator[Member]:
+    """A member of an archive, or what it holds in its turn."""
+    inner = archive.inside(_normal(name))
+    try:
+        with _damage_named(inner.where):
+            yield from _contents(inner.name, _Joined(_Limited(open_packed, archive)), size, inner)
+    except DataError as error:
+        yield Member(_without_suffix(inner.name), partial(_fail, error))
+
+
+def _fail(error: DataError) -> Readable:
+    raise error
 
 
 def _without_suffix(name: str) -> str:
     return str(PurePosixPath(name).with_name(base_name(name)))
 
 
-def _decompressed(stream: Readable) -> Readable:
-    """A stream without its compression, if it has any."""
-    joined = _Joined(stream)
-    head = joined.peek(len(_XZ))
-    mark = next((mark for mark in _ENGINES if head.startswith(mark)), None)
-    return joined if mark is None else _Decompressed(joined, mark)
+def _unpacked_name(name: str) -> str:
+    """The name of what a compressed file holds: a.tar of a.tgz and a.tar.gz."""
+    tar = next((suffix for suffix in _TARS if name.endswith(suffix)), None)
+    return _without_suffix(name) if tar is None else f"{name.removesuffix(tar)}.tar"
 
 
 class _Joined:
@@ -223,48 +252,85 @@ def _normal(name: str) -> str:
     return str(PurePosixPath(name.replace("\\", "/")))
 
 
-def _refuse_escape(path: Path, name: str, *, plain: bool) -> None:
+def _refuse_escape(archive: "_Archive", name: str, *, plain: bool) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not plain:
-        raise DataError(f"{path} is refused: its member {name!r} is a link or a device.")
+        raise DataError(f"{archive.where} is refused: its member {name!r} is a link or a device.")
     if ".." in parts or name.startswith(("/", "\\")) or ":" in "".join(parts[:1]):
-        raise DataError(f"{path} is refused: its member {name!r} would leave the folder it is unpacked in.")
+        raise DataError(
+            f"{archive.where} is refused: its member {name!r} would leave the folder it is unpacked in."
+        )
 
 
-class _Budget:
-    """How many bytes an archive may still unpack to."""
+@dataclass
+class _Archive:
+    """An archive that is being read, and how many bytes it has unpacked to.
 
-    def __init__(self, path: Path, limit: int) -> None:
-        self.path, self.limit, self.left = path, limit, limit
+    Args:
+        path: The file that it is, or lies in.
+        limit: Most bytes it may unpack to.
+        whole: As of `members`.
+        name: Its name in that file, "" for the file itself.
+        outer: The archive it lies in, which unpacks to what it does.
+        depth: How often its content is packed.
+        spent: Bytes.
+    """
+
+    path: Path
+    limit: int
+    whole: Whole
+    name: str = ""
+    outer: "_Archive | None" = None
+    depth: int = 0
+    spent: int = 0
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return f"{self.name} in {self.path}" if self.name else str(self.path)
+
+    def inside(self, name: str) -> "_Archive":
+        """What a member is, if it is an archive."""
+        name = f"{self.name}/{name}" if self.name else name
+        return _Archive(self.path, self.limit, self.whole, name, self, self.depth + 1)
+
+    def unpacked(self) -> "_Archive":
+        """The same without its compression: its members, parts of what was unpacked, count anew."""
+        return replace(self, depth=self.depth + 1, spent=0)
 
     def spend(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise DataError(f"{self.path} is refused: it unpacks to more than {self.limit:,} bytes.")
+        """Count what was unpacked.
+
+        Raises:
+            DataError: It is more than it may be.
+        """
+        if self.outer is not None:
+            self.outer.spend(size)
+        self.spent += size
+        if self.spent > self.limit:
+            raise DataError(f"{self.where} is refused: it unpacks to more than {self.limit:,} bytes.")
 
 
 class _Limited:
-    """A stream that spends from a budget and names the archive when it is damaged."""
+    """A stream, opened when read, that counts what is unpacked and names the archive if it is damaged."""
 
-    def __init__(self, stream: Readable, budget: _Budget) -> None:
-        self._stream, self._budget = stream, budget
+    def __init__(self, open_packed: Callable[[], Any], archive: _Archive) -> None:
+        self._open, self._archive = open_packed, archive
+        self._stream: Readable | None = None
 
     def read(self, size: int = -1, /) -> bytes:
-        with _damage_named(self._budget.path):
+        with _damage_named(self._archive.where):
+            if self._stream is None:
+                self._stream = self._open()
             chunk = self._stream.read(size)
-        self._budget.spend(len(chunk))
+        self._archive.spend(len(chunk))
         return chunk
 
 
-def _limited(open_member: Callable[[], Any], budget: _Budget) -> _Limited:
-    with _damage_named(budget.path):
-        return _Limited(open_member(), budget)
-
-
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _damage_named(where: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise DataError(f"{path} cannot be read: {why}.") from error
+        raise DataError(f"{where} cannot be read: {why}.") from error

@@ -20,7 +20,7 @@ from rmem_cli.commands.validate import validate
 from rmem_cli.errors import RmemError
 from rmem_cli.interrupts import EXIT_CODE, MESSAGE, ignore_interrupts
 from rmem_cli.streams import guarded_streams
-from rmem_cli.visible import visible
+from rmem_cli.visible import one_line, visible
 
 app = typer.Typer(
     name="rmem",
@@ -48,18 +48,30 @@ def main() -> None:
     with guarded_streams():
         try:
             try:
-                app()
+                raise SystemExit(app(standalone_mode=False))
             finally:
                 sys.stdout.flush()
         except RmemError as error:
             sys.stderr.write(f"rmem: {visible(str(error))}\n")
             raise SystemExit(error.exit_code) from None
+        except typer.TyperException as error:
+            _end_wrong_usage(error)
         except KeyboardInterrupt:
             _end_interrupted()
         except SystemExit as ended:
             if ended.code == EXIT_CODE:  # typer's silent end of a KeyboardInterrupt
                 _end_interrupted()
             raise
+
+
+def _end_wrong_usage(error: typer.TyperException) -> NoReturn:
+    """What typer finds wrong, and where the right options are told; nothing where it has printed the help."""
+    message, context = one_line(error.format_message()), getattr(error, "ctx", None)
+    if message:
+        sys.stderr.write(f"rmem: {message}\n")
+    if message and context is not None:
+        sys.stderr.write(f"Try '{visible(context.command_path)} -h' for help.\n")
+    raise SystemExit(error.exit_code) from None
 
 
 def _end_interrupted() -> NoReturn:

@@ -1,5 +1,6 @@
 """Files that are there as a whole or not at all, whenever the process or the machine stops; hashes."""
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -7,6 +8,13 @@ import os
 from pathlib import Path
 
 _SMALL = 1 << 20  # bytes
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins like the next one
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 def read_small(path: Path) -> bytes:
@@ -20,6 +28,12 @@ def read_small(path: Path) -> bytes:
     if len(content) > _SMALL:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding of a text that begins like this: that of its byte order mark, or UTF-8."""
+    marks = _BYTE_ORDER_MARKS.items()
+    return next((encoding for mark, encoding in marks if head.startswith(mark)), "utf-8")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

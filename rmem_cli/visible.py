@@ -1,6 +1,10 @@
 """Text that others wrote, as it may be shown: what would move a cursor or hide text is spelled out."""
 
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (bidirectional ones too), surrogates, separators
 
@@ -18,6 +22,11 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """The same on one line, with a blank for all white space between two words."""
     return visible(" ".join(text.split()))
+
+
+def say(console: "Console", text: str) -> None:
+    """Print a line for people as it is: no markup, no wrapping; hidden characters are spelled out."""
+    console.print(visible(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def is_hidden(character: str) -> bool:

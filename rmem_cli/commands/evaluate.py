@@ -35,6 +35,7 @@ def evaluate(
     from rmem_cli.errors import RmemError, RunsFailedError
     from rmem_cli.json_text import json_text
     from rmem_cli.recipe import load_recipe
+    from rmem_cli.visible import say
 
     people = Console(stderr=True)
     specs = []
@@ -69,6 +70,6 @@ def evaluate(
     if as_json:
         typer.echo(json_text({"results": results, "failures": failures}))
     for failure in failures:
-        people.print("{run}: {message}".format(**failure), markup=False, highlight=False, soft_wrap=True)
+        say(people, "{run}: {message}".format(**failure))
     if failures:
         raise RunsFailedError(f"{len(failures)} of {len(specs)} evaluations failed")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmem_cli.commands.options import named_path
 from rmem_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ def fetch(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="PATH", help="Import a local folder, archive or file instead of downloading."
+            "--from",
+            metavar="PATH",
+            parser=named_path,
+            help="Import a local folder, archive or file instead of downloading.",
         ),
     ] = None,
     allow_missing: Annotated[
@@ -189,13 +193,13 @@ def _form_names(one: "Dataset") -> list[str]:
 
 
 def _state(name: str, form: str) -> str:
-    """Whether a prepared form is here, by the cheap checks of opening it."""
-    from rmem_cli.data.prepared import prepared_folder, read_prepared
+    """Whether a prepared form is here; its content is read once for each change of a file."""
+    from rmem_cli.data.prepared import prepared_folder, verified_prepared
 
     if not prepared_folder(name, form).exists():
         return "no"
     try:
-        return "partial" if read_prepared(name, form).missing else "complete"
+        return "partial" if verified_prepared(name, form).missing else "complete"
     except DataError:
         return "damaged"
 
@@ -203,7 +207,7 @@ def _state(name: str, form: str) -> str:
 def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: bool) -> None:
     """Verify the hashes of what is here; what was named must be here."""
     from rmem_cli.data.prepared import check_prepared, prepared_folder
-    from rmem_cli.data_scripts.progress import say
+    from rmem_cli.visible import say
 
     outcomes, problems = [], []
     for one in chosen:

@@ -85,8 +85,10 @@ def _measure(spec: "RunSpec", device: object) -> None:
 
 def tell_refused(refused: Refused) -> None:
     """Say which rows cannot be planned, and why."""
+    from rmem_cli.visible import visible
+
     for line in _reasons(refused):
-        typer.echo(line, err=True)
+        typer.echo(visible(line), err=True)
 
 
 def _reasons(refused: Refused) -> list[str]:

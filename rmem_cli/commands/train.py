@@ -131,6 +131,7 @@ def _print_tables(
     from rmem_cli.report.build import build_table
     from rmem_cli.report.formats import FORMATS
     from rmem_cli.results.store import ResultStore
+    from rmem_cli.visible import visible
 
     store = ResultStore(results_root())
     scales = {spec.experiment: spec.scale for spec in specs}
@@ -140,7 +141,8 @@ def _print_tables(
             tables.append(build_table(recipe, store.read(recipe.name), scales[recipe.name]))
         elif any(spec.experiment == recipe.name and spec not in failed for spec in specs):
             rows = store.folder / f"{recipe.name}.csv"
-            typer.echo(f"Runs changed by --set stand in no table; their rows are in {rows}", err=True)
+            told = f"Runs changed by --set stand in no table; their rows are in {rows}"
+            typer.echo(visible(told), err=True)
     FORMATS[format_name].write(tables, sys.stdout)
 
 

@@ -26,8 +26,9 @@ def validate(
     from rmem_cli.errors import UsageError
     from rmem_cli.json_text import json_text
     from rmem_cli.recipe import list_recipes, load_recipe
+    from rmem_cli.visible import say
 
-    people = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    people = Console(stderr=True)
     problems, outcomes = [], []
     for name in recipes or list_recipes():
         try:
@@ -37,7 +38,7 @@ def validate(
             outcomes.append(_outcome(name, problems=_problems(error)))
         else:
             scales = ", ".join(recipe.scales)
-            people.print(f"{name} is valid: {len(recipe.rows)} rows; scales {scales}")
+            say(people, f"{name} is valid: {len(recipe.rows)} rows; scales {scales}")
             outcomes.append(_outcome(name, [row.id for row in recipe.rows], list(recipe.scales)))
     if as_json:
         typer.echo(json_text(outcomes))

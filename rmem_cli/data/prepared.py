@@ -30,7 +30,6 @@ import numpy as np
 
 from rmem_cli.data.verified import first_mismatch
 from rmem_cli.errors import DataError, UsageError
-from rmem_cli.files import sha256_of
 from rmem_cli.paths import data_root
 
 FORMAT = 1
@@ -197,18 +196,12 @@ def open_prepared(name: str, form: str) -> Prepared:
 
 
 def _open(name: str, form: str) -> Prepared:
-    prepared = read_prepared(name, form)
+    prepared = verified_prepared(name, form)
     if not prepared.meta["arrays"]:
         counted = ", ".join(f"{split} {count:,}" for split, count in prepared.meta["counts"].items())
         raise DataError(
             f"{_title(prepared.meta)} has only counts ({counted}), no text: {_gap(prepared.meta)}"
         )
-    try:
-        wrong = first_mismatch(_hashes(prepared))
-    except OSError as error:
-        raise prepared.damaged(f"{error.filename} cannot be read: {error.strerror}") from error
-    if wrong is not None:
-        raise _other_content(prepared, *wrong)
     return prepared
 
 
@@ -233,20 +226,33 @@ def read_prepared(name: str, form: str) -> Prepared:
     return prepared
 
 
-def check_prepared(name: str, form: str) -> Prepared:
-    """Open a prepared data set and compare every array with its recorded sha256.
+def verified_prepared(name: str, form: str) -> Prepared:
+    """The same, with every array compared with its recorded sha256: once for each change of a file.
 
     Raises:
         DataError: It is not there, or damaged; the message names the file.
     """
-    prepared = read_prepared(name, form)
-    for path, expected in _hashes(prepared).items():
-        try:
-            found = sha256_of(path)
-        except OSError as error:
-            raise prepared.damaged(f"{path.name} cannot be read: {error.strerror}") from error
-        if found != expected:
-            raise _other_content(prepared, path, found)
+    return _verified(read_prepared(name, form), again=False)
+
+
+def check_prepared(name: str, form: str) -> Prepared:
+    """The same, with every array read again and compared, whether it was found right before or not.
+
+    Raises:
+        DataError: It is not there, or damaged; the message names the file.
+    """
+    return _verified(read_prepared(name, form), again=True)
+
+
+def _verified(prepared: Prepared, *, again: bool) -> Prepared:
+    hashes = _hashes(prepared)
+    try:
+        wrong = first_mismatch(hashes, again=again)
+    except OSError as error:
+        raise prepared.damaged(f"{error.filename} cannot be read: {error.strerror}") from error
+    if wrong is not None:
+        path, found = wrong
+        raise prepared.damaged(f"{path.name} has sha256 {found}, not {hashes[path]}")
     return prepared
 
 
@@ -387,11 +393,6 @@ def _hashes(prepared: Prepared) -> dict[Path, str]:
     """Each file of arrays to the hash that it should have."""
     arrays: dict[str, dict[str, str]] = prepared.meta["arrays"]
     return {array_path(prepared.folder, array): about["sha256"] for array, about in arrays.items()}
-
-
-def _other_content(prepared: Prepared, path: Path, found: str) -> DataError:
-    expected = _hashes(prepared)[path]
-    return prepared.damaged(f"{path.name} has sha256 {found}, not {expected}")
 
 
 class DamagedError(DataError):

@@ -22,17 +22,20 @@ _SETTLED_SECONDS = 2.0
 """A file that changed less than this ago could change again and bear the same time."""
 
 
-def first_mismatch(files: Mapping[Path, str]) -> tuple[Path, str] | None:
+def first_mismatch(files: Mapping[Path, str], *, again: bool = False) -> tuple[Path, str] | None:
     """The first file that does not have its hash, and the hash it has; None if all are right.
 
     Args:
         files: Each file of one folder to the sha256 it should have.
+        again: Read them also if they were found right before.
 
     Raises:
         OSError: A file cannot be read.
     """
+    if not files:
+        return None
     before = _note(files)
-    if _remembered(files) == before:
+    if not again and _remembered(files) == before:
         return None
     for path, expected in files.items():
         found = sha256_of(path)

@@ -27,7 +27,9 @@ class Grid:
 
     def visible(self) -> "Grid":
         """The same grid as it may be shown."""
-        columns = [Column(each.heading, [visible(cell) for cell in each.cells]) for each in self.columns]
+        columns = [
+            Column(one_line(each.heading), [visible(cell) for cell in each.cells]) for each in self.columns
+        ]
         return Grid(one_line(self.caption), columns)
 
     @property

@@ -125,6 +125,24 @@ class ResultRow:
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(ResultRow))
 
 
+def with_decimal_points(cells: Sequence[str]) -> list[str]:
+    """The cells of a row with decimal points in its numbers, where a spreadsheet wrote decimal commas.
+
+    Where a number has a point, it could be one of thousands, and all cells stay as they are; so does a comma
+    that could be one.
+
+    Args:
+        cells: Texts in the order of `COLUMNS`.
+    """
+    numbers = [field.type is not str for field in fields(ResultRow)]
+    if any("." in cell for cell, is_number in zip(cells, numbers, strict=True) if is_number):
+        return list(cells)
+    return [
+        cell.replace(",", ".") if is_number and _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
+        for cell, is_number in zip(cells, numbers, strict=True)
+    ]
+
+
 def timestamp() -> str:
     """The present moment as ISO-8601 text in UTC with whole seconds, so that later times sort last."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -138,6 +156,13 @@ _CONVERSIONS: dict[Any, tuple[Callable[[Any], Any], str]] = {
 }
 _NUMBERS = {"a whole number": re.compile(r"(-?[0-9]+)(?:\.0+)?"), "a number": re.compile(r"([^_]+)")}
 """Of which text the first group is the number: tools that know no missing whole numbers write 3 as 3.0."""
+_DECIMAL_COMMA = re.compile(r"(?!-?[1-9][0-9]{0,2},[0-9]{3}$)-?[0-9]+,[0-9]+(E[+-]?[0-9]+)?", re.IGNORECASE)
+"""A number with a decimal comma, and not what could be thousands, such as 1,234."""
+_TRUTHS = {
+    **dict.fromkeys(("wahr", "vrai", "vero", "verdadero", "verdadeiro", "waar"), "true"),
+    **dict.fromkeys(("falsch", "faux", "falso", "onwaar"), "false"),
+}
+"""What spreadsheets write for true and false where decimal commas are usual."""
 _FORMATS = {
     **dict.fromkeys(("train_hash", "eval_hash"), (re.compile(r"([0-9a-f]{12})?"), "12 hex digits")),
     "data_hash": (re.compile(r"[\w-]*"), "a hash"),
@@ -170,7 +195,7 @@ def _from_text(column: str, kind: Any, text: str) -> Any:
 
 def _formatted(column: str, text: str) -> str:
     if column == "git_dirty":
-        text = text.lower()  # spreadsheets write TRUE
+        text = _TRUTHS.get(text.lower(), text.lower())  # spreadsheets write TRUE
     form, description = _FORMATS.get(column, (None, ""))
     if form is not None and not form.fullmatch(text):
         raise ValueError(f"column {column!r} holds {text!r}, not {description}")

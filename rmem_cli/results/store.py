@@ -12,8 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import UsageError
-from rmem_cli.files import sync_folder, write_durably
-from rmem_cli.results.row import COLUMNS, ResultRow
+from rmem_cli.files import encoding_of, sync_folder, write_durably
+from rmem_cli.results.row import COLUMNS, ResultRow, with_decimal_points
 
 _LOCKS = ".locks"
 _LOCK_TIMEOUT_SECONDS = 120
@@ -43,8 +43,9 @@ class ResultStore:
     before or after a write and nothing between. Writers take turns by a lock. Locks and unfinished files live
     in `.locks`, which git ignores.
 
-    A table that a spreadsheet has saved is read, too, as long as every cell still says the same: with a byte
-    order mark, other line ends, quotes or separators. What it has reformatted is refused, and not written to.
+    A table that a spreadsheet has saved is read, too, as long as every cell still says the same: in UTF-16,
+    with a byte order mark, other line ends, quotes, separators or decimal commas. What can be read in two
+    ways, or has been reformatted, is refused, and not written to.
 
     Args:
         folder: Folder of the tables; made when first written to.
@@ -143,7 +144,7 @@ def _read_records(table: Path) -> list[_Record]:
     for number, line in _split(_text(table)):
         try:
             cells, text = _cells(line)
-            if any(cells) and not _is_header(cells):
+            if any(cells) and not _is_header(cells) and not (number == 1 and _names_separator(cells)):
                 records.append(_Record(text, ResultRow.from_text(cells)))
         except (ValueError, csv.Error) as error:
             raise UsageError(f"{table}:{number}: {error}; {_CURE}") from error
@@ -153,7 +154,7 @@ def _read_records(table: Path) -> list[_Record]:
 def _text(table: Path) -> str:
     try:
         content = table.read_bytes()
-        return content.decode()
+        return content.decode(encoding_of(content))
     except FileNotFoundError:
         return ""
     except NotADirectoryError as error:
@@ -179,11 +180,9 @@ def _cells(line: str) -> tuple[list[str], str]:
             cells = next(csv.reader([line], delimiter=separator, strict=True), [])
         except csv.Error:
             continue
-        if len(cells) > len(COLUMNS) and not any(cells[len(COLUMNS) :]):
-            cells = cells[: len(COLUMNS)]
-            line = _line(cells).removesuffix("\n")
-        if len(cells) == len(COLUMNS):
-            return cells, f"{line}\n" if separator == "," else _line(cells)
+        if len(cells) >= len(COLUMNS) and not any(cells[len(COLUMNS) :]):
+            plain = with_decimal_points(cells[: len(COLUMNS)])
+            return plain, f"{line}\n" if separator == "," and plain == cells else _line(plain)
     return next(csv.reader([line], strict=True), []), f"{line}\n"
 
 
@@ -194,6 +193,11 @@ def _is_header(cells: Sequence[str]) -> bool:
         other = ", ".join(sorted({*cells} ^ {*COLUMNS})) or "the order of its columns"
         raise ValueError(f"the header is not that of a results table; they differ in {other}")
     return True
+
+
+def _names_separator(cells: Sequence[str]) -> bool:
+    """Whether this is the line by which spreadsheets tell each other the separator, such as `sep=;`."""
+    return "".join(cells).rstrip(_SEPARATORS) == "sep="
 
 
 def _split(text: str) -> Iterator[tuple[int, str]]:

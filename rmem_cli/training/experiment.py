@@ -23,7 +23,7 @@ from rmem_cli.training.progress import Progress
 from rmem_cli.training.run import Machine, Stop, train_run
 from rmem_cli.training.run_folder import UnforeseenError, check_runs_root
 from rmem_cli.training.signals import interrupts_held, release_interrupts, stop_requested
-from rmem_cli.visible import one_line
+from rmem_cli.visible import one_line, say
 
 Rerun = Literal["missing", "failed", "all"]
 _FAILED_EXIT_CODES = {
@@ -197,5 +197,5 @@ def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool) -> None:
         except (InterruptedRunError, KeyboardInterrupt):
             raise SystemExit(InterruptedRunError.exit_code) from None
         if failure is not None:
-            console.print(f"{label(spec)}: {failure.message}", markup=False, highlight=False, soft_wrap=True)
+            say(console, f"{label(spec)}: {failure.message}")
             raise SystemExit(failure.exit_code)

@@ -11,6 +11,8 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
+from rmem_cli.visible import say
+
 _SECONDS_BETWEEN_FRAMES = 0.25
 _SECONDS_BETWEEN_LINES = 10.0
 _LEAST_SECONDS_BETWEEN_LINES = 1.0
@@ -119,8 +121,7 @@ class _Lines:
         self.message(f"{self._where(step)}: validation {_format(metrics)}")
 
     def message(self, text: str) -> None:
-        # Neither markup nor folding: titles may hold brackets, and one report is one line.
-        self._console.print(f"{self._title}: {text}", markup=False, highlight=False, soft_wrap=True)
+        say(self._console, f"{self._title}: {text}")
 
     def _show(self, step: int, metrics: Mapping[str, float], now: float) -> None:
         self._shown_step, self._shown_time = step, now
@@ -183,7 +184,7 @@ class _Bar:
         self._progress.update(self._task, completed=step, metrics=self._validation[3:], refresh=True)
 
     def message(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        say(self._progress.console, text)
 
 
 def _format(metrics: Mapping[str, float]) -> str:

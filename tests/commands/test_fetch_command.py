@@ -134,6 +134,29 @@ def test_check_passes_what_is_right_and_names_what_is_damaged(rmem_fetch, small,
     assert [outcome["ok"] for outcome in json.loads(run.stdout)] == [True, False]
 
 
+def test_the_list_tells_damage_that_leaves_the_size(rmem_fetch, small, tmp_path):
+    rmem_fetch("ptb", "--from", small)
+    array = tmp_path / "rmem-data" / "ptb" / "word" / "valid.bin"
+    assert "char: complete, word: complete" in rmem_fetch("ptb", "--list").stdout
+    array.write_bytes(bytes(array.stat().st_size))
+    assert "char: complete, word: damaged" in rmem_fetch("ptb", "--list").stdout
+
+
+def test_the_list_and_what_follows_read_no_content_that_was_checked(rmem_fetch, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("rmem_cli.data.verified._SETTLED_SECONDS", 0.0)
+    rmem_fetch("ptb", "--from", small)
+    rmem_fetch("ptb", "--check")
+    monkeypatch.setattr("rmem_cli.data.verified.sha256_of", pytest.fail)
+    assert "char: complete, word: complete" in rmem_fetch("ptb", "--list").stdout
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_path_is_refused(rmem_fetch, path):
+    run = rmem_fetch("ptb", "--from", path)
+    assert (run.exit_code, run.stdout) == (2, "")
+    assert "it is empty; name a file or a folder" in run.stderr
+
+
 def test_check_of_nothing_is_fine_but_a_named_set_must_be_there(rmem_fetch):
     assert rmem_fetch("--check").exit_code == 0
     assert isinstance(rmem_fetch("--check", "ptb").exception, DataError)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from rmem_cli.streams import _guarded
+
 RECIPE = """\
 name: small
 title: Text → text
@@ -44,7 +46,7 @@ SLOW = [
     "sample small.yaml --tokens 5",
 ]
 COMMANDS = [*QUICK, *SLOW]
-CLOSED = {"stdout": (1,), "stderr": (2,), "both": (1, 2)}
+CLOSED = {"stdout": (1,), "stderr": (2,), "both": (1, 2), "all": (0, 1, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def without_reader():
 
 @pytest.mark.parametrize(
     ("command", "closed"),
-    [(command, closed) for command in QUICK for closed in CLOSED] + [(command, "both") for command in SLOW],
+    [(command, closed) for command in QUICK for closed in CLOSED] + [(command, "all") for command in SLOW],
 )
 def test_a_closed_stream_swallows_what_it_is_given(ended, command, closed):
     done = ended(command, before=lambda: [os.close(descriptor) for descriptor in CLOSED[closed]])
@@ -178,3 +180,13 @@ def test_ctrl_c_in_training_is_one_line_however_often_it_comes(home, process_tim
     told = [line for line in errors.splitlines() if not line.startswith(b"small ")]
     assert (process.returncode, len(told)) == (130, 1)
     assert told[0].startswith(b"rmem: ")
+
+
+def test_a_stream_leads_nowhere_after_its_first_error():
+    errors = []
+    with without_reader() as writer, os.fdopen(os.dup(writer), "w") as pipe:
+        stream = _guarded(pipe, errors.append)
+        for _ in range(3):
+            stream.write("lost\n")
+            stream.flush()
+    assert [type(error) for error in errors] == [BrokenPipeError]

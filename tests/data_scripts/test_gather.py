@@ -1,5 +1,7 @@
+import bz2
 import gzip
 import io
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -302,6 +304,54 @@ def test_one_of_two_layouts_is_enough(small_ptb, copy_folder, work, file_of, wan
         (copy_folder / "ptb.test.txt").unlink()
     found = from_path(dataset, copy_folder, work)
     assert {file.name for file in getattr(dataset, wanted)} <= set(found)
+
+
+@pytest.mark.parametrize("named", ["stories.tgz", "download"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_archive_of_the_set_is_known_by_name_or_content_also_in_an_archive(
+    small_ptb, copy_folder, tmp_path, work, file_of, named, inside
+):
+    content = archive_of(copy_folder, tmp_path / "stories.tgz").read_bytes()
+    given = tmp_path / "given"
+    given.mkdir()
+    if inside:
+        with zipfile.ZipFile(given / "all.zip", "w") as archive:
+            archive.writestr(f"data/{named}", content)
+    else:
+        (given / named).write_bytes(content)
+    dataset = replace(small_ptb, files=(file_of("stories.tgz", content),))
+    assert from_path(dataset, given, work)["stories.tgz"].path.read_bytes() == content
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_files_in_archives_are_found_by_their_content(
+    small_ptb, copy_folder, tmp_path, work, compress
+):
+    expected = {file.name: file.read_bytes() for file in copy_folder.iterdir()}
+    for number, file in enumerate(sorted(copy_folder.iterdir())):
+        (copy_folder / f"part {number}").write_bytes(compress(file.read_bytes()))
+        file.unlink()
+    archive = archive_of(copy_folder, tmp_path / "inner.zip")
+    with tarfile.open(tmp_path / "outer", "w:gz") as outer:
+        outer.add(archive, "inner")
+    for path in (archive, tmp_path / "outer"):
+        assert contents(from_path(small_ptb, path, work)) == expected
+
+
+def test_a_damaged_file_in_an_archive_does_not_hide_the_right_ones(small_ptb, copy_folder, tmp_path, work):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("first.gz", gzip.compress(b"something" * 99)[:-20])
+        for file in copy_folder.iterdir():
+            archive.write(file, file.name)
+    assert len(from_path(small_ptb, tmp_path / "a.zip", work)) == 3
+    with pytest.raises(DataError) as error:
+        from_path(
+            replace(small_ptb, files=(*small_ptb.files, SourceFile("d", 5, "sha256:0"))),
+            tmp_path / "a.zip",
+            work,
+        )
+    assert str(error.value).startswith(f"{tmp_path}/a.zip does not give 1 of the 4 files")
+    assert "first.gz in" in str(error.value)
 
 
 def test_a_damaged_archive_beside_what_is_missing_is_named(small_ptb, copy_folder, work, tmp_path):

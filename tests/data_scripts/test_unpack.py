@@ -207,3 +207,115 @@ def test_other_bombs_are_refused(tmp_path, compress):
     for bomb in (tmp_path / "a", zip_file(tmp_path / "a.zip", [("a", compress(bytes(LIMIT + 1)))])):
         with pytest.raises(DataError, match="unpacks to more than"):
             read_all(bomb)
+
+
+def zip_bytes(entries):
+    stream = io.BytesIO()
+    zip_file(stream, entries)
+    return stream.getvalue()
+
+
+def tar_bytes(entries):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+PACKINGS = {
+    "zip": zip_bytes,
+    "tar": tar_bytes,
+    **{
+        f"tar{suffix}": lambda entries, pack=pack: pack(tar_bytes(entries))
+        for suffix, pack in COMPRESSIONS.items()
+    },
+    **{
+        f"zip{suffix}": lambda entries, pack=pack: pack(zip_bytes(entries))
+        for suffix, pack in COMPRESSIONS.items()
+    },
+}
+
+
+@pytest.mark.parametrize("inner", PACKINGS)
+@pytest.mark.parametrize("outer", PACKINGS)
+@pytest.mark.parametrize("name", ["any", "any.dat", "any.zip", "any.gz"])
+def test_archives_in_archives_are_opened_under_any_name(tmp_path, outer, inner, name):
+    entries = [("before", b"1"), (f"folder/{name}", PACKINGS[inner]([*FILES.items()])), ("behind", b"2")]
+    (tmp_path / name).write_bytes(PACKINGS[outer](entries))
+    found = read_all(tmp_path / name)
+    assert list(found.values()) == [b"1", *FILES.values(), b"2"]
+    assert [path.rpartition("/")[2] for path in found] == ["before", "one.txt", "two.txt", "behind"]
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+@pytest.mark.parametrize("outer", ["zip", "tar", "tar.xz"])
+def test_a_compressed_file_in_an_archive_is_known_by_its_content(tmp_path, outer, suffix):
+    (tmp_path / "a").write_bytes(PACKINGS[outer]([("part 1", COMPRESSIONS[suffix](b"one" * 1000))]))
+    (member,) = members(tmp_path / "a", LIMIT)
+    assert (member.name, member.size) == ("part 1", None)
+    assert read_all(tmp_path / "a") == {"part 1": b"one" * 1000}
+
+
+def test_what_is_packed_too_often_is_refused_and_the_rest_is_there(tmp_path):
+    deep = b"one"
+    for _ in range(20):
+        deep = zip_bytes([("deep", deep)])
+    zip_file(tmp_path / "a.zip", [("deep", deep), ("one", b"1")])
+    opened = {member.name.rpartition("/")[2]: member for member in members(tmp_path / "a.zip", LIMIT)}
+    with pytest.raises(DataError, match=r"deep/deep in .*a\.zip is refused: it is packed more than 8 times"):
+        opened["deep"].open()
+    assert "one" in opened
+    for _ in range(20):
+        deep = gzip.compress(deep)
+    (tmp_path / "a.gz").write_bytes(deep)
+    with pytest.raises(DataError, match="is packed more than 8 times"):
+        read_all(tmp_path / "a.gz")
+
+
+@pytest.mark.parametrize("pack", [zip_bytes, tar_bytes])
+def test_all_that_archives_in_an_archive_unpack_to_is_bounded_together(tmp_path, pack):
+    inner = zip_bytes([("zeros", bytes(LIMIT // 3))])
+    for count in (2, 4):
+        (tmp_path / "a").write_bytes(pack([(f"{number}", inner) for number in range(count)]))
+        if count == 2:
+            assert len(read_all(tmp_path / "a")) == count
+        else:
+            with pytest.raises(DataError, match="unpacks to more than"):
+                read_all(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        (
+            zip_bytes([("../evil", b"")]),
+            r"inner in .*a\.tgz is refused: its member .* would leave the folder",
+        ),
+        (zip_bytes(FILES.items())[:-30], r"inner in .*a\.tgz cannot be read"),
+        (gzip.compress(bytes(range(256)) * 99)[:-30], r"inner in .*a\.tgz cannot be read"),
+    ],
+)
+def test_a_bad_archive_in_an_archive_says_so_and_the_others_are_read(tmp_path, inner, message):
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(tar_bytes([("inner", inner), ("one", b"1")])))
+    found = {}
+    for member in members(tmp_path / "a.tgz", LIMIT):
+        if member.name == "one":
+            found["one"] = member.open().read()
+        else:
+            with pytest.raises(DataError, match=message):
+                member.open().read()
+    assert found == {"one": b"1"}
+
+
+def test_an_archive_that_is_wanted_as_it_is_stays_closed(tmp_path):
+    inner = zip_bytes(FILES.items())
+    zip_file(tmp_path / "a.zip", [("inner.zip", inner)])
+
+    def whole(name, size):
+        return name == "inner.zip" and size == len(inner)
+
+    (member,) = members(tmp_path / "a.zip", LIMIT, whole)
+    assert member.open().read() == inner

@@ -1,8 +1,12 @@
 """Which of our metrics measures what a published table measures."""
 
+from dataclasses import replace
+
 import pytest
 
+from rmem_cli.published.store import find_table
 from rmem_cli.report.citations import cite
+from rmem_cli.report.footnotes import Footnotes
 
 
 @pytest.mark.parametrize(
@@ -15,7 +19,30 @@ from rmem_cli.report.citations import cite
         ("rmt1m2023.fig5a.trained_on_4", "accuracy"),
         ("rum2019.recall.lstm", "accuracy"),
         ("rum2019.ptb_char.lstm_1000", "bpc"),
+        ("rmt2022.hyperpartisan.longformer_4096", "f1"),
+        ("armt2024.babilong_qa1.gpt_4", None),
     ],
 )
 def test_a_published_value_meets_the_metric_that_measures_the_same(published, metric):
     assert cite(published)[0].metric == metric
+
+
+def test_a_published_learning_curve_is_over_training_steps():
+    table = find_table("rum2017.recall_curves")
+    (citation,) = cite("rum2017.recall_curves.rum_lambda1")
+    found = citation.published(Footnotes())
+    points = [(x, y) for x, y in zip(table.x, citation.row.value, strict=True) if y is not None]
+    assert table.steps_per_x == 782
+    assert found.x == tuple(782 * x for x, _ in points)
+    assert found.curve == tuple(y for _, y in points)
+    assert found.x_name == "training steps"
+
+
+def test_number_deviation_and_tolerance_are_in_the_unit_of_our_metric():
+    (citation,) = cite("rmt2022.hyperpartisan.longformer_4096")
+    assert citation.table.unit == "percent"
+    row = citation.row.model_copy(update={"value": 99.5, "std": 1.5})
+    table = citation.table.model_copy(update={"tolerance": 2.0})
+    citation = replace(citation, row=row, table=table)
+    found = citation.published(Footnotes())
+    assert (found.value, found.sd, citation.tolerance) == (0.995, 0.015, 0.02)

@@ -1,9 +1,15 @@
 """Learning curves in a report: steps to solve, and ours beside published ones."""
 
+from dataclasses import replace
+
 import pytest
 
+from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report.build import build_table
+from rmem_cli.report.citations import cite
+from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.layout import page
+from rmem_cli.report.learning import at_last_common_step, steps_to_solve, trained_steps
 from rmem_cli.results.curves import LearningCurve, read_curve
 
 BOTH = "[rum2017.copying_t200.rum_lambda1, rum2019.copying.rum]"
@@ -73,7 +79,7 @@ def test_ours_stand_beside_the_published_curve_at_the_steps_that_both_have(table
 def test_the_verdict_on_a_curve_is_that_of_its_last_common_step(made, results):
     settings = {"name": "loss", "cell": "length=200", "data_hash": "", "step": 6000}
     rows = results(made, "rum", [0.5, 0.5, 0.5], **settings)
-    table = build_table(made, rows, curves=lambda row: curve({6000: 0.0139 + row.seed * 1e-6}))
+    table = build_table(made, rows, curves=lambda row: curve({1000: 9.0, 6000: 0.0139 + row.seed * 1e-6}))
     found = line(table, "rum").comparison
     assert found.difference == pytest.approx(2e-6)
     assert found.verdict.outcome == "reproduced"
@@ -83,6 +89,54 @@ def test_the_verdict_on_a_curve_is_that_of_its_last_common_step(made, results):
 def test_what_else_was_published_of_a_row_is_a_footnote(table):
     (note,) = (table.footnotes[note - 1] for note in line(table, "rum").notes)
     assert note == "also published: learns the Copying Memory task completely (rum2019.copying.rum, printed)"
+
+
+def test_a_curve_stands_before_words_whatever_the_recipe_names_first(recipe):
+    words_first = BOTH.replace("[", "").replace("]", "").split(", ")[::-1]
+    made = recipe(PAPER.replace(BOTH, f"[{', '.join(words_first)}]"), **COPYING)
+    assert line(build_table(made, []), "rum").published.id == "rum2017.copying_t200.rum_lambda1"
+
+
+def test_a_claim_stands_where_the_rule_for_a_solved_task_measures(recipe):
+    made = recipe(
+        "  - {id: rum, title: RUM, published: rum2019.copying.rum}",
+        task="copying",
+        extra="solved: {metric: accuracy, at: 0.99}",
+        TEST="{name: test, split: test, examples: 10, metrics: [loss, accuracy]}",
+    )
+    sections = build_table(made, []).sections
+    claimed = [
+        one.metric for one in sections for line in one.lines if line.published and line.published.claim
+    ]
+    assert claimed == ["accuracy"]
+
+
+def test_curves_meet_only_where_every_seed_has_a_value(rows):
+    (citation,) = cite("rum2017.copying_t200.rum_lambda1")
+    published = replace(citation.published(Footnotes()), x=(500.0, 1000.0, 2000.0), curve=(0.3, 0.2, 0.1))
+    points = {1: {500: 0.5, 1000: 0.25, 2000: 0.1}, 2: {500: 0.5, 1000: 0.75}}
+    found = at_last_common_step(rows[:2], published, "loss", lambda row: curve(points[row.seed]))
+    assert (found.step, found.published, found.ours.mean) == (1000, 0.2, 0.5)
+
+
+def test_a_row_was_trained_as_long_as_its_shortest_finished_seed(rows):
+    first, second = rows[:2]
+    points = {1: {500: 0.1, 4000: 0.1}, 2: {500: 0.1, 6000: 0.1}}
+
+    def curves(row):
+        return curve(points[row.seed])
+
+    assert trained_steps([first, second], 9000, curves) == 4000
+    diverged = replace(first, status="diverged", value=None)
+    assert trained_steps([diverged, second], 9000, curves) == 6000
+    assert trained_steps([diverged], 9000, curves) == 9000
+
+
+def test_steps_to_solve_are_known_as_finely_as_the_coarsest_curve(rows):
+    points = {1: {100: 0.5, 200: 0.001}, 2: {500: 0.5, 1500: 0.001}}
+    rule = SolvedRule(metric="loss", at=0.01)
+    found = steps_to_solve(rows[:2], rule, 2000, lambda row: curve(points[row.seed]))
+    assert (found.steps, found.resolution) == ((200, 1500), 1000)
 
 
 def test_learning_curves_are_one_grid(table):

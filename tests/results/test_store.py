@@ -109,6 +109,14 @@ SAVED = {
     "booleans": lambda text: text.replace(",true,", ",TRUE,"),
     "empty rows and columns": lambda text: "\n" + text.replace("\n", ",,\n") + "," * 31 + "\n",
     "whole numbers with a point": lambda text: text.replace(",10,3,", ",10.0,3.00,"),
+    "decimal commas": lambda text: text.replace(",", ";").replace(".5;", ",5;").replace(".25;", ",25;"),
+    "decimal commas in quotes": lambda text: text.replace(",0.5,", ',"0,5",').replace(",1.25,", ',"1,25",'),
+    "decimal commas in whole numbers": lambda text: (
+        text.replace(",", ";").replace(";10;3;", ";10,0;3,00;").replace(".5;", ",5;").replace(".25;", ",25;")
+    ),
+    "booleans of other languages": lambda text: text.replace(",true,", ",WAHR,"),
+    "a line that names the separator": lambda text: "sep=;\r\n" + text.replace(",", ";"),
+    "that line with empty columns": lambda text: "sep=" + ";" * 31 + "\n" + text.replace(",", ";"),
     "all of it": lambda text: '\ufeff"' + text.replace(",", '";"').replace("\n", '"\r\n"').removesuffix('"'),
 }
 
@@ -150,11 +158,80 @@ def test_what_a_spreadsheet_reformatted_is_refused_and_not_written_to(tmp_path, 
     assert (tmp_path / "recall.csv").read_text() == text
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_a_table_in_another_encoding_is_named_with_its_line(tmp_path, encoding):
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-8"])
+@pytest.mark.parametrize("changed", SAVED.values(), ids=list(SAVED))
+def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding, changed):
+    rows = [
+        replace(ROW, row="\u00e9\u2192", git_dirty="true"),
+        replace(ROW, seed=2, value=None, status="diverged"),
+    ]
+    text = "\ufeff" + changed(table_of(*rows)).removeprefix("\ufeff")
+    (tmp_path / "recall.csv").write_bytes(text.encode(encoding))
+    assert ResultStore(tmp_path).read("recall") == rows
+    ResultStore(tmp_path).write([replace(ROW, seed=3)])
+    assert (tmp_path / "recall.csv").read_text(encoding="utf-8").startswith(",".join(COLUMNS))
+    assert ResultStore(tmp_path).read("recall") == [*rows, replace(ROW, seed=3)]
+
+
+def test_a_row_with_decimal_commas_is_written_again_with_points(tmp_path):
+    text = table_of(ROW).replace(",", ";").replace("0.5;", "0,5;").replace("1.25;", "1,25;")
+    (tmp_path / "recall.csv").write_text(text)
+    ResultStore(tmp_path).write([replace(ROW, seed=2)])
+    assert (tmp_path / "recall.csv").read_text() == table_of(ROW, replace(ROW, seed=2))
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("0,5", 0.5),
+        ("-0,125", -0.125),
+        ("0,340", 0.340),
+        ("12,34", 12.34),
+        ("1234,567", 1234.567),
+        ("1,2345", 1.2345),
+        ("1,5E-05", 1.5e-05),
+        ("3,0e2", 300.0),
+        ("7", 7.0),
+        ("1,234", None),
+        ("-12,345", None),
+        ("999,000", None),
+        ("1,234,567", None),
+        ("1.234,5", None),
+        ("1,234.5", None),
+        ("1 234,5", None),
+        ("1'234,5", None),
+        (",5", None),
+        ("5,", None),
+        ("0,5 %", None),
+        ("0;5", None),
+        ("\u0661,5", None),
+    ],
+)
+@pytest.mark.parametrize("column", ["value", "wall_seconds"])
+def test_a_number_is_read_as_the_one_it_can_be_or_refused(tmp_path, cell, value, column):
+    cells = replace(ROW, value=None, wall_seconds=None).to_text()
+    cells[COLUMNS.index(column)] = cell
+    (tmp_path / "recall.csv").write_text(";".join(COLUMNS) + "\n" + ";".join(cells) + "\n")
+    if value is not None:
+        (row,) = ResultStore(tmp_path).read("recall")
+        assert getattr(row, column) == value
+    else:
+        with pytest.raises(UsageError, match=r"recall\.csv:2: "):
+            ResultStore(tmp_path).read("recall")
+
+
+def test_a_point_beside_a_decimal_comma_can_be_one_of_thousands(tmp_path):
+    cells = replace(ROW, value=0.5, wall_seconds=1.25).to_text()
+    text = ";".join(COLUMNS) + "\n" + ";".join(cells).replace("0.5;", "0,5;").replace("1.25", "1.250") + "\n"
+    (tmp_path / "recall.csv").write_text(text)
+    with pytest.raises(UsageError, match=r"recall\.csv:2: column 'value' holds '0,5', not a number"):
+        ResultStore(tmp_path).read("recall")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-16-be"])
+def test_a_table_in_an_encoding_that_it_does_not_tell_is_named_with_its_line(tmp_path, encoding):
     (tmp_path / "recall.csv").write_bytes(table_of(replace(ROW, row="\xe9")).encode(encoding))
-    line = 1 if encoding == "utf-16" else 2
-    with pytest.raises(UsageError, match=rf"recall\.csv:{line}: this is not text in UTF-8"):
+    with pytest.raises(UsageError, match=r"recall\.csv:[12]: .*restore the file"):
         ResultStore(tmp_path).read("recall")
 
 
@@ -274,9 +351,12 @@ def test_a_malformed_table_is_refused_with_its_line_and_a_cure_and_left_alone(tm
     assert table.read_text() == text
 
 
-def test_a_binary_file_is_refused(tmp_path):
-    (tmp_path / "recall.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(UsageError, match=r"recall\.csv:1: this is not text in UTF-8"):
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00\x01", b"\xff\xfe\x00", b"\x80\x00\x01", b"\x00\x01", bytes(100)]
+)
+def test_a_binary_file_is_refused(tmp_path, content):
+    (tmp_path / "recall.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=r"recall\.csv:1: .*restore the file"):
         ResultStore(tmp_path).read("recall")
 
 

@@ -79,12 +79,12 @@ def named(split: str, source: random.Random) -> str:
 
 
 def wrapped(name: str, text: bytes, source: random.Random) -> tuple[str, bytes]:
-    """A file, compressed or not, with the right suffix, or another if its name is known."""
+    """A file, compressed or not, with the right suffix, another or none."""
     suffix = source.choice(list(COMPRESSIONS))
     content = COMPRESSIONS[suffix](text)
     if suffix and source.random() < 0.3:
         content += source.choice([b"\0" * 512, b"junk behind the end"])
-    shown = suffix if name.startswith("part") or source.random() < 0.7 else source.choice(list(COMPRESSIONS))
+    shown = suffix if source.random() < 0.7 else source.choice(list(COMPRESSIONS))
     return name + shown, content
 
 
@@ -100,6 +100,8 @@ def lay_out(folder: Path, files: dict[str, bytes], source: random.Random) -> Pat
     else:
         suffix = form.split()[0] if source.random() < 0.7 else source.choice(["dat", "zip", "gz", "tgz"])
         archive = folder / f"copy.{suffix}"
+        for level in range(source.choice([0, 0, 0, 1, 2])):
+            files = nested(files, f"inner{level}", source)
         archive.write_bytes(packed(form, {"/".join([*below, name]): files[name] for name in files}))
         if source.random() < 0.3:
             return archive
@@ -108,6 +110,15 @@ def lay_out(folder: Path, files: dict[str, bytes], source: random.Random) -> Pat
         (folder / "page.zip").write_bytes(PAGE)
         (folder / "other.tgz").write_bytes(packed("tar.gz", {"other.txt": b"nothing of it"}))
     return folder
+
+
+def nested(files: dict[str, bytes], name: str, source: random.Random) -> dict[str, bytes]:
+    """Some of the files, or all, in an archive of their own."""
+    inside = {key: content for key, content in files.items() if source.random() < 0.7}
+    form = source.choice(ARCHIVES[1:])
+    name += source.choice([f".{form.split()[0]}", "", ".dat", ".zip"])
+    others = {key: content for key, content in files.items() if key not in inside}
+    return {name: packed(form, inside), **others}
 
 
 def packed(form: str, files: dict[str, bytes]) -> bytes:
