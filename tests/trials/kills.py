@@ -217,6 +217,12 @@ class Kind:
             found[f"{run} {name}"] = weights.read_bytes()
         return found | {"rows": sorted(rows)}
 
+    def other_content(self, folder: Path, variant: str) -> str:
+        """What differs from what an undisturbed command leaves, if anything."""
+        found, right = self.left_behind(folder), self.expected[variant]
+        names = [name for name in found | right if found.get(name) != right.get(name)]
+        return f"other content, or more, or less: {names}" if names else ""
+
     def wrong_now(self, folder: Path) -> str:
         """What is wrong while the command lies killed, if anything."""
         return ""
@@ -238,8 +244,7 @@ class Kind:
             wrong = wrong or self.wrong_now(folder)
         for one in (command, *([*check.split(), str(self.recipe)] for check in self.checks)):
             wrong = wrong or finish(folder, one)
-            if not wrong and self.left_behind(folder) != self.expected[variant]:
-                wrong = f"other content after {one[0]}"
+            wrong = wrong or self.other_content(folder, variant)
         shutil.rmtree(folder)
         folder.with_suffix(".said").unlink()
         return wrong
