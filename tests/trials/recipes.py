@@ -154,8 +154,11 @@ def trained(path, folder):
 
 
 def first_row(path):
-    rows = yaml.safe_load(path.read_text(encoding="utf-8")).get("rows")
-    return str(rows[0]["id"]) if rows else None
+    """The first row of the scale, or of all; None if there are none."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names = (document.get("scales") or {}).get("smoke", {}).get("rows")
+    found = names or [row["id"] for row in document.get("rows") or []]
+    return str(found[0]) if found else None
 
 
 def trial(random_, folder, counts, *, with_plan, with_training):
