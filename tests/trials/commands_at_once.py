@@ -5,8 +5,8 @@
 Trains rows and seeds of a small recipe, evaluates and reports them, generates and verifies a data set, in
 processes that start together, and one of each kind at least. Counts commands that ended as they may: done, or
 refused in a sentence because another holds the run, or what is needed is not there yet. Must be 0: rows that
-are missing in the end although a command wrote them, tables that are damaged or have a row twice, data that is
-not whole, tracebacks. Exits with 1 if any must-be-0 is not.
+are missing in the end although a command wrote them, tables that are damaged or have a row twice, data that
+is not whole, tracebacks. Exits with 1 if any must-be-0 is not.
 """
 
 import argparse
