@@ -234,8 +234,6 @@ def nest(path: Path, source: random.Random) -> None:
 
 
 DAMAGES = (flip, cut, lengthen, zero, remove, edit, edit, edit, forge, forge, forge, rehash, nest)
-FORGED = (forge,)
-"""What says by every hash that it is right: other facts, such as which symbol ends a line, cannot be told."""
 
 
 def outcome(kind: str, right: list[Any]) -> str:
@@ -274,7 +272,7 @@ def main() -> None:
             path = source.choice(sorted((folder / "data" / kind).iterdir()))
             damage(path, source)
             found = outcome(kind, right[kind])
-            if damage in FORGED:
+            if damage is forge:  # every hash is right: which symbol ends a line, say, cannot be told
                 found = found.replace(
                     "NOT HELD: other numbers under the same", "nobody can tell: under the same"
                 )
