@@ -30,7 +30,7 @@ from pathlib import Path
 
 import yaml
 
-from rmem_cli.app import main
+from rmem_cli.app import EXIT_CODE, main
 from rmem_cli.recipe.library import list_recipes
 
 SLOW_SECONDS = 2.0
@@ -102,6 +102,8 @@ def run(*arguments):
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             main()
     except SystemExit as ended:
+        if ended.code == EXIT_CODE:
+            raise KeyboardInterrupt from ended
         return ended.code or 0, err.getvalue(), ""
     except BaseException:
         return 1, err.getvalue(), traceback.format_exc()
@@ -230,14 +232,15 @@ def main_trials():
         for variable in ("RMEM_DATA", "RMEM_RUNS", "RMEM_RESULTS"):
             os.environ[variable] = str(Path(folder) / variable)
         run("validate")  # loads what is loaded once
-        for _ in range(arguments.count):
-            trial(
-                random_,
-                Path(folder),
-                counts,
-                with_plan=random_.random() < arguments.plans,
-                with_training=random_.random() < arguments.trains,
-            )
+        with contextlib.suppress(KeyboardInterrupt):  # what was counted until then is told
+            for _ in range(arguments.count):
+                trial(
+                    random_,
+                    Path(folder),
+                    counts,
+                    with_plan=random_.random() < arguments.plans,
+                    with_training=random_.random() < arguments.trains,
+                )
     print(f"seed {arguments.seed}: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
     return int(any(word.isupper() for what in counts for word in what.split()))
 
