@@ -74,11 +74,12 @@ class _Fetch:
         """Gather and prepare what is not here yet; whether there was anything."""
         here = {form.name: _sound(self.dataset.name, form.name) for form in self.dataset.forms}
         todo = [form for form in self.dataset.forms if not _is_complete(here[form.name])]
+        downloads = self.home / ".downloads"
+        _clear_leftovers(self.home)
         if not todo:
+            _discard_downloads(downloads)  # which a fetch that was killed at its very end has left
             say(self.console, f"{self.dataset.name} is here and verified: {self.home}")
             return False
-        _clear_leftovers(self.home)
-        downloads = self.home / ".downloads"
         unpacked = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.home))
         try:
             files = self.gather(downloads, unpacked)

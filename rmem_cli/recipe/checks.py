@@ -154,7 +154,9 @@ def _check_duration(task: type[TaskSettings] | None, train: TrainSettings) -> Fo
     if train.stages and train.steps is None:
         yield ("train", "stages"), "stages need train.steps, which says when the last of them ends"
     elif train.steps is not None and first >= train.steps:
-        message = f"take {first} steps, and train.steps is {train.steps}: none is left for the task itself"
+        message = (
+            f"take {first} steps, and train.steps is {train.steps}: none is left for the task; give more"
+        )
         yield ("train", "stages"), message
     if train.epochs is not None and task is not None and task.generated:
         yield ("train", "epochs"), "a task that generates its examples has no epochs; give steps"

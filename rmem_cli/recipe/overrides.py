@@ -150,7 +150,7 @@ def _assign_protocol(node: Node, name: str, override: Override, dropped: list[Dr
         items = [_assign(item, ("eval", name), override, dropped) for item in node.items]
         return Node(items, node.place, layer=node.layer)
     if name not in names:
-        known = [str(known) for known in names if known]
+        known = [known for known in names if isinstance(known, str) and known]
         raise override.problem(f"no evaluation protocol is called {name!r}; {closest(name, known)}")
     place = names.index(name)
     if len(override.path) == 2:

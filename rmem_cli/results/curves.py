@@ -2,11 +2,25 @@
 
 import csv
 import math
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
+
+_CURE = (
+    "restore the file with git (a spreadsheet that saved it may have changed it), "
+    "or move it away: a report does without a curve that is not there"
+)
+_HEADER = ["step", "split", "metric", "value"]
+_POINT = re.compile(
+    r"(?P<step>[0-9]{1,18}),(?P<split>train|valid|test),(?P<metric>\w+),"
+    r"(?P<value>-?(?:[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|inf|nan))",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +36,7 @@ class LearningCurve:
     @property
     def last_step(self) -> int:
         """The last step at which anything was measured; 0 if nothing was."""
-        return max((points[-1][0] for points in self.series.values()), default=0)
+        return max((points[-1][0] for points in self.series.values() if points), default=0)
 
     def validation(self, metric: str) -> list[tuple[int, float]]:
         """(step, value) of a metric in validation, whatever its split; nothing if it was not measured."""
@@ -39,24 +53,69 @@ def curve_name(experiment: str, row: str, cell: str, scale: str, seed: int, trai
 
 
 def read_curve(folder: Path, row: ResultRow) -> LearningCurve | None:
-    """The curve of the run behind a result; None if it is not there, or is none.
+    """The curve of the run behind a result; None if it is not there.
 
     Args:
         folder: Folder of the results.
         row: A result of the run.
+
+    Raises:
+        UsageError: It is not one that rmem wrote, or not all of it; the message names file and line.
     """
     name = curve_name(row.experiment, row.row, row.cell, row.scale, row.seed, row.train_hash)
-    try:
-        with (folder / "curves" / f"{name}.csv").open(encoding="utf-8-sig", newline="") as file:
-            return _parse(file.read())
-    except (OSError, ValueError, KeyError, TypeError):
+    path = folder / "curves" / f"{name}.csv"
+    text = read_text(path, _CURE)
+    if text is None:
         return None
+    lines = text.removeprefix(BYTE_ORDER_MARK).splitlines(keepends=True)
+    curve = LearningCurve(_series(path, lines))
+    if row.status == "ok" and curve.last_step < (row.step or 0):
+        raise damaged(path, max(len(lines), 1), f"it ends before step {row.step}, which has a result", _CURE)
+    return curve
 
 
-def _parse(text: str) -> LearningCurve:
+def _series(path: Path, lines: Sequence[str]) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """The points of each split and metric whose value is finite.
+
+    Raises:
+        UsageError: A line is none of a curve, or is missing.
+    """
     series: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
-    for record in csv.DictReader(text.splitlines()):
-        value = float(record["value"])
-        if math.isfinite(value):
-            series[record["split"], record["metric"]].append((int(record["step"]), value))
-    return LearningCurve(dict(series))
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            cells = _cells(line)
+            if number > 1:
+                _append(series, cells)
+            elif cells != _HEADER:
+                raise ValueError(f"the header is not {','.join(_HEADER)}")
+        for split in {split for split, _ in series}:
+            together = [[step for step, _ in series[each]] for each in series if each[0] == split]
+            if any(steps != together[0] for steps in together):
+                raise ValueError(
+                    f"the metrics of {split} are not all at the same steps, as if some were lost"
+                )
+    except (ValueError, csv.Error) as error:
+        raise damaged(path, number, str(error), _CURE) from error
+    return {
+        what: [(step, value) for step, value in points if math.isfinite(value)]
+        for what, points in series.items()
+    }
+
+
+def _cells(line: str) -> list[str]:
+    if not line.endswith("\n"):
+        raise ValueError("the line has no end, as if the file had been cut")
+    return next(csv.reader([line], strict=True), [])
+
+
+def _append(series: dict[tuple[str, str], list[tuple[int, float]]], cells: list[str]) -> None:
+    """Add a line's point to its series."""
+    point = _POINT.fullmatch(",".join(cells))
+    if point is None:
+        raise ValueError(f"{','.join(cells)!r} is not step,split,metric,value")
+    points = series[point["split"], point["metric"]]
+    step = int(point["step"])
+    if points and step <= points[-1][0]:
+        raise ValueError(f"step {step} comes after step {points[-1][0]}")
+    points.append((step, float(point["value"])))

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from types import UnionType
 from typing import Any, Self
 
+from rmem_cli.results.metrics import METRICS
+
 STATUSES = ("ok", "diverged", "out_of_memory", "failed", "interrupted")
 
 
@@ -151,10 +153,14 @@ def timestamp() -> str:
 _CONVERSIONS: dict[Any, tuple[Callable[[Any], Any], str]] = {
     str: (str, "text"),
     int: (int, "a whole number"),
-    int | None: (int, "a whole number"),
+    int | None: (int, "a count"),
     float | None: (float, "a number"),
 }
-_NUMBERS = {"a whole number": re.compile(r"(-?[0-9]+)(?:\.0+)?"), "a number": re.compile(r"([^_]+)")}
+_NUMBERS = {
+    "a whole number": re.compile(r"(-?[0-9]+)(?:\.0+)?"),
+    "a count": re.compile(r"([0-9]+)(?:\.0+)?"),
+    "a number": re.compile(r"([^_]+)"),
+}
 """Of which text the first group is the number: tools that know no missing whole numbers write 3 as 3.0."""
 _DECIMAL_COMMA = re.compile(r"(?!-?[1-9][0-9]{0,2},[0-9]{3}$)-?[0-9]+,[0-9]+(E[+-]?[0-9]+)?", re.IGNORECASE)
 """A number with a decimal comma, and not what could be thousands, such as 1,234."""
@@ -163,13 +169,17 @@ _TRUTHS = {
     **dict.fromkeys(("falsch", "faux", "falso", "onwaar"), "false"),
 }
 """What spreadsheets write for true and false where decimal commas are usual."""
+_OF_THE_MACHINE = ("device", "op_paths", "dtype", "torch_version", "rmem_version", "git_commit")
 _FORMATS = {
     **dict.fromkeys(("train_hash", "eval_hash"), (re.compile(r"([0-9a-f]{12})?"), "12 hex digits")),
+    **dict.fromkeys(_OF_THE_MACHINE, (re.compile("[ -~]*"), "plain ASCII")),
     "data_hash": (re.compile(r"[\w-]*"), "a hash"),
     "git_dirty": (re.compile(r"(true|false)?"), "true or false"),
+    "metric": (re.compile("|".join(METRICS)), f"one of {', '.join(METRICS)}"),
+    "checkpoint": (re.compile("best|last"), "best or last"),
     "time": (re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?"), "a time like 2026-01-02T03:04:05Z"),
 }
-"""Of texts that a spreadsheet takes for numbers or dates: one that was rewritten would belong to no run."""
+"""Of texts that are not free: one that was rewritten would belong to no run, and be missed without a word."""
 
 
 def _to_text(kind: Any, value: Any) -> str:

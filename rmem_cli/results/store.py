@@ -12,8 +12,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import UsageError
-from rmem_cli.files import encoding_of, sync_folder, write_durably
+from rmem_cli.files import sync_folder, write_durably
 from rmem_cli.results.row import COLUMNS, ResultRow, with_decimal_points
+from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
 
 _LOCKS = ".locks"
 _LOCK_TIMEOUT_SECONDS = 120
@@ -21,7 +22,6 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.=+,@-]*", re.ASCII)
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _SEPARATORS = ",;\t"
 """Of cells: the own one, and those that spreadsheets put in its place."""
-_BYTE_ORDER_MARK = "\ufeff"
 _CURE = (
     "restore the file with git (a spreadsheet that saved it may have changed it), "
     "or move it away to start a new one"
@@ -140,41 +140,37 @@ class ResultStore:
 
 def _read_records(table: Path) -> list[_Record]:
     """All rows of a table with their text; repeated header lines and empty lines are passed over."""
+    text = read_text(table, _CURE)
+    if text is not None and not text.strip():
+        raise damaged(table, 1, "the table is empty, without even a header", _CURE)
     records: list[_Record] = []
-    for number, line in _split(_text(table)):
+    for number, line in _split(text or ""):
         try:
-            cells, text = _cells(line)
+            cells, kept = _cells(line)
             if any(cells) and not _is_header(cells) and not (number == 1 and _names_separator(cells)):
-                records.append(_Record(text, ResultRow.from_text(cells)))
+                records.append(_Record(kept, _row(cells, table.stem)))
         except (ValueError, csv.Error) as error:
-            raise UsageError(f"{table}:{number}: {error}; {_CURE}") from error
+            raise damaged(table, number, str(error), _CURE) from error
     return records
 
 
-def _text(table: Path) -> str:
-    try:
-        content = table.read_bytes()
-        return content.decode(encoding_of(content))
-    except FileNotFoundError:
-        return ""
-    except NotADirectoryError as error:
-        raise UsageError(f"{table.parent} is not a folder; name one for results in RMEM_RESULTS") from error
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(
-            f"{table}:{line}: this is not text in UTF-8, as results tables are; {_CURE}"
-        ) from error
-    except OSError as error:
-        raise UsageError(f"{table} cannot be read ({error.strerror or error}); make it readable") from error
+def _row(cells: Sequence[str], experiment: str) -> ResultRow:
+    row = ResultRow.from_text(cells)
+    if row.experiment != experiment:
+        raise ValueError(f"column 'experiment' holds {row.experiment!r}, not {experiment!r} as the file")
+    return row
 
 
 def _cells(line: str) -> tuple[list[str], str]:
     """The cells of a record, and its text as it is written again: as it was, if it was written here.
 
     Raises:
+        ValueError: A quote is left open: what is written behind it would belong to the same cell.
         csv.Error: Its quotes are not right.
     """
-    line = line.removeprefix(_BYTE_ORDER_MARK).removesuffix("\n").removesuffix("\r")
+    if line.count('"') % 2:
+        raise ValueError("a quote is never closed")
+    line = line.removeprefix(BYTE_ORDER_MARK).removesuffix("\n").removesuffix("\r")
     for separator in _SEPARATORS:
         try:
             cells = next(csv.reader([line], delimiter=separator, strict=True), [])

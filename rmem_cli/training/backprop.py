@@ -217,7 +217,10 @@ class Sliding(BackPropagation):
         """See `BackPropagation.load_state_dict`."""
         if len(state["past"]) > self.depth:
             raise ValueError("this back-propagation keeps fewer segments")
-        self._past = [_Past(Batch(**each["segment"]), each["state"]) for each in state["past"]]
+        past = [_Past(Batch(**each["segment"]), each["state"]) for each in state["past"]]
+        if past and len(past) < self.depth and past[0].state is not None:
+            raise ValueError("segments that come before those kept are missing")
+        self._past = past
 
     def kept(self) -> list[tuple[Batch, State | None]]:
         """See `BackPropagation.kept`."""

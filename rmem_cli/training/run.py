@@ -122,11 +122,11 @@ def train_run(
             compile_core(training.model.core)
         training.resume()
         ended, rows = _train_and_evaluate(spec, training, environment, progress, stop)
-        # The rows come last: a run that has them is done, and nothing would write its curve any more.
+        # The rows come last: a run that has them is done, and nothing would write curve or status any more.
         name = curve_name(spec.experiment, spec.row, spec.cell, spec.scale, spec.seed, train_hash)
         store.write_curve(name, thinned(folder.curve.text()))
-        store.write(rows)
         folder.write_status(ended.status, ended.step, ended.message)
+        store.write(rows)
         if not machine.compile:
             keep_rate(spec.settings, training.model, device, training.step_seconds)
     return ended
@@ -197,7 +197,8 @@ def _finished_counters(folder: RunFolder, total: int) -> Counters:
     checkpoint = load_checkpoint(folder.path, "last")
     if status is None or status.status != "ok" or checkpoint is None:
         raise UsageError(
-            f"the run in {folder.path} has not come to its end; `rmem train` with the same options goes on"
+            f"the run in {folder.path} has not come to its end; `rmem train` with the same options goes on "
+            "(with --rerun all, if its results are here already)"
         )
     with fitting(folder.path, "last"):
         return saved_counters(checkpoint[1], total)

@@ -14,7 +14,8 @@ from rmem_cli.results.store import ResultStore
 
 HIDDEN = "\x1b[31m\x07\u202e\u2066\x9b\u200f\ufeff\U000e0041"
 ESCAPED = r"\x1b[31m\x07\u202e\u2066\x9b\u200f\ufeff\U000e0041"
-FOREIGN = f"A[bold red]b[/] {HIDDEN}"
+MARKUP = "A[bold red]b[/]"
+FOREIGN = f"{MARKUP} {HIDDEN}"
 RECIPE = """\
 name: small
 title: {foreign}
@@ -59,8 +60,8 @@ def foreign(tmp_path, monkeypatch):
             experiment="small", row="gru", cell="", scale="paper", seed=1, protocol=protocol.name,
             split="test", part=part, metric="loss", value=0.5, unit=FOREIGN, examples=8, step=4,
             checkpoint="last",
-            parameters=1, wall_seconds=1.0, peak_memory_mb=1.0, device=FOREIGN, threads=1, op_paths=FOREIGN,
-            dtype=FOREIGN, torch_version=FOREIGN, rmem_version=FOREIGN, git_commit=FOREIGN, git_dirty="false",
+            parameters=1, wall_seconds=1.0, peak_memory_mb=1.0, device=MARKUP, threads=1, op_paths=MARKUP,
+            dtype=MARKUP, torch_version=MARKUP, rmem_version=MARKUP, git_commit=MARKUP, git_dirty="false",
             train_hash=spec.train_hash(""), eval_hash=spec.eval_hash(protocol), data_hash="",
             status="ok", time="",
         )

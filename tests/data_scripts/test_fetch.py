@@ -159,6 +159,21 @@ def test_a_preparation_that_was_killed_is_not_taken_for_done(
     assert sorted(path.name for path in (data_folder / "ptb").iterdir()) == [".lock", "char", "word"]
 
 
+def test_what_a_fetch_left_that_was_killed_at_its_very_end_is_removed_by_the_next(
+    small_ptb, console, patience, data_folder, monkeypatch
+):
+    def killed(downloads):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as at_the_end:
+        at_the_end.setattr("rmem_cli.data_scripts.fetch._discard_downloads", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(small_ptb, console, patience=patience)
+    (data_folder / "ptb" / ".tmp-old").mkdir()
+    assert not fetch(small_ptb, console, patience=patience)
+    assert sorted(path.name for path in (data_folder / "ptb").iterdir()) == [".lock", "char", "word"]
+
+
 def test_an_unusable_data_folder_is_one_sentence(small_ptb, console, data_folder, copy_folder):
     data_folder.write_text("a file in the way")
     with pytest.raises(UsageError, match=r"RMEM_DATA is .*, but that is not a folder"):

@@ -248,6 +248,15 @@ def test_a_wrong_recipe_is_refused_with_place_and_cure(
     assert any(line.startswith(f"{place}: {message}") for line in lines), (place, lines)
 
 
+@pytest.mark.parametrize("name", ["{a: 1}", "[long]", "5", "null"])
+def test_beside_an_unknown_protocol_stand_names_alone(text: str, read: Read, name: str) -> None:
+    wrong = text.replace("name: long", f"name: {name}").replace("eval.test.examples", "eval.zzzzz.examples")
+    with pytest.raises(RecipeError) as caught:
+        read(wrong)
+    (told,) = (line for line in str(caught.value).splitlines() if "called 'zzzzz'" in line)
+    assert told.endswith("no evaluation protocol is called 'zzzzz'; there are: test (scale cpu)")
+
+
 def test_all_mistakes_are_told_at_once_in_their_order_and_each_once(text: str, read: Read) -> None:
     wrong = (
         text.replace("length: 50", "length: 51")

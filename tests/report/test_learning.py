@@ -10,7 +10,7 @@ from rmem_cli.report.citations import cite
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.layout import page
 from rmem_cli.report.learning import at_last_common_step, steps_to_solve, trained_steps
-from rmem_cli.results.curves import LearningCurve, read_curve
+from rmem_cli.results.curves import LearningCurve
 
 BOTH = "[rum2017.copying_t200.rum_lambda1, rum2019.copying.rum]"
 PAPER = f"  - {{id: rum, title: RUM, published: {{length=200: {BOTH}}}}}\n"
@@ -142,21 +142,6 @@ def test_steps_to_solve_are_known_as_finely_as_the_coarsest_curve(rows):
 def test_learning_curves_are_one_grid(table):
     captions = [grid.caption for grid in page(table).grids]
     assert sum("by training steps" in caption for caption in captions) == 1
-
-
-def test_a_curve_that_is_not_there_or_damaged_is_none(tmp_path, made, rows):
-    assert read_curve(tmp_path, rows[0]) is None
-    name = f"made_up-rum-length=200-paper-seed1-{rows[0].train_hash}.csv"
-    (tmp_path / "curves").mkdir()
-    for text in (
-        "step,split,metric,value\n1,valid,loss,x\n",
-        "a,b\n1,2\n",
-        "step,split,metric,value\n1,valid\n",
-    ):
-        (tmp_path / "curves" / name).write_text(text)
-        assert read_curve(tmp_path, rows[0]) is None
-    (tmp_path / "curves" / name).write_text("step,split,metric,value\n5,train,loss,3\n10,valid,loss,2.5\n")
-    assert read_curve(tmp_path, rows[0]).validation("loss") == [(10, 2.5)]
 
 
 def test_the_steps_of_a_row_are_those_it_was_trained_not_those_of_its_best_checkpoint(made, results):

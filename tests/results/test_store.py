@@ -36,6 +36,7 @@ for seed in range(count):
 """
 
 texts = st.text(max_size=12)
+plain = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
 floats = st.none() | st.floats(allow_nan=False)
 counts = st.none() | st.integers(0, 10**12)
 any_rows = st.builds(
@@ -48,9 +49,9 @@ any_rows = st.builds(
     value=floats,
     examples=counts,
     wall_seconds=floats,
-    op_paths=texts,
-    device=texts,
-    git_commit=texts,
+    op_paths=plain,
+    device=plain,
+    git_commit=plain,
     time=st.just("") | st.datetimes().map(lambda time: f"{time:%Y-%m-%dT%H:%M:%SZ}".zfill(20)),
 )
 
@@ -328,7 +329,23 @@ def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
         (lambda text: text + "<<<<<<< HEAD\n", 4, "the row has 1 cells, not 30"),
         (lambda text: text.replace(",0.5,", ",half,", 1), 2, "column 'value' holds 'half', not a number"),
         (lambda text: text.replace(",ok,", ",good,", 1), 2, "status is 'good'"),
-        (lambda text: text + '"never closed\n', 4, "unexpected end of data"),
+        (
+            lambda text: text.replace("accuracy", "accvracy", 1),
+            2,
+            "column 'metric' holds 'accvracy', not one of",
+        ),
+        (lambda text: text.replace(",best,", ",besd,", 1), 2, "'checkpoint' holds 'besd', not best or last"),
+        (
+            lambda text: text.replace("\nrecall", "\nrecbll", 1),
+            2,
+            "'experiment' holds 'recbll', not 'recall'",
+        ),
+        (lambda text: text.replace(",10,", ",-10,", 1), 2, "column 'examples' holds '-10', not a count"),
+        (lambda text: text.replace(",cpu,2,,", ",cpu,2,\0\0,", 1), 2, "column 'op_paths' holds '"),
+        (lambda text: "", 1, "the table is empty, without even a header"),
+        (lambda text: "\n \n", 1, "the table is empty"),
+        (lambda text: text + '"never closed\n', 4, "a quote is never closed"),
+        (lambda text: text[::-1].replace("mtsl", 'm"tsl', 1)[::-1], 3, "a quote is never closed"),
         (lambda text: text.replace("seed,", "", 1), 1, "they differ in seed"),
         (lambda text: text.replace("metric,", "metrik,", 1), 1, "they differ in metric, metrik"),
         (

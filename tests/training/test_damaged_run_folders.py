@@ -260,6 +260,7 @@ FORGED_SEGMENTS = {
     "a schedule that was reduced more often than there were steps": put("schedule", "reductions", 1000),
     "a state of other shapes": put("state", "h", torch.zeros(3, 1, 8)),
     "no state where one is carried": put("state", None),
+    "a segment fewer": lambda _, state: state["backprop"].update(past=state["backprop"]["past"][1:]),
     "more segments": lambda _, state: state["backprop"]["past"].extend(state["backprop"]["past"] * 2),
     "a segment without its targets": change_segment(lambda segment: segment.pop("targets")),
     "a segment of unknown symbols": change_segment(lambda segment: segment["inputs"].add_(99)),

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from rmem_cli.errors import InterruptedRunError, UsageError
+from rmem_cli.results.store import ResultStore
 from rmem_cli.training import run as run_module
 from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.loop import Training
@@ -94,6 +95,18 @@ def test_a_run_killed_between_training_and_recording_is_only_evaluated(make_spec
     monkeypatch.setattr(Training, "_step", None)
     lab.train(spec)
     assert same(lab.rows()) == expected
+
+
+def test_a_run_killed_as_soon_as_its_rows_are_written_can_be_evaluated(make_spec, lab, same, monkeypatch):
+    def write_and_be_killed(store, rows, write=ResultStore.write):
+        write(store, rows)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(ResultStore, "write", write_and_be_killed)
+        with pytest.raises(KeyboardInterrupt):
+            lab.train(make_spec())
+    assert same(lab.evaluate(make_spec())) == same(lab.rows())
 
 
 def test_training_time_adds_up_over_sessions(make_spec, lab, monkeypatch):

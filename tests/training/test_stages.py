@@ -175,7 +175,10 @@ def test_stages_change_the_train_hash_and_leaving_them_out_does_not():
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (["train.steps=5"], "stages: take 5 steps, and train.steps is 5: none is left"),
+        (
+            ["train.steps=5"],
+            "stages: take 5 steps, and train.steps is 5: none is left for the task; give more",
+        ),
         (["train.stages=[{steps: 1, task: {lenght: 2}}]"], "unknown key; did you mean 'length'"),
         (["train.stages=[{steps: 1, task: {length: 0}}]"], "must be greater than 0, not 0"),
         (["train.stages=[{steps: 1, task: {kind: copy}}]"], "the kind of the task cannot differ in a stage"),

@@ -2,10 +2,11 @@
 
     python tests/trials/commands_at_once.py --seed N [--count K]
 
-Trains rows and seeds of a small recipe, evaluates and reports them, in processes that start together. Counts
-commands that ended as they may (done, or refused in a sentence because another holds the run, or it has not
-been trained), rows that are missing in the end although a command wrote them (must be 0), tables that are
-damaged (must be 0), and tracebacks (must be 0). Exits with 1 if any must-be-0 is not.
+Trains rows and seeds of a small recipe, evaluates and reports them, generates and verifies a data set, in
+processes that start together, and one of each kind at least. Counts commands that ended as they may: done, or
+refused in a sentence because another holds the run, or what is needed is not there yet. Must be 0: rows that
+are missing in the end although a command wrote them, tables that are damaged or have a row twice, data that
+is not whole, tracebacks. Exits with 1 if any must-be-0 is not.
 """
 
 import argparse
@@ -17,6 +18,9 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+from rmem_cli.data.prepared import check_prepared
+from rmem_cli.errors import DataError
 
 RECIPE = """\
 name: small
@@ -30,25 +34,26 @@ seeds: [1, 2, 3]
 rows: [{id: gru, title: GRU}, {id: lstm, title: LSTM, model.core.kind: lstm}]
 scales: {smoke: {train.steps: 5}}
 """
+DATA_SET = "quadratic"
 ROWS, SEEDS, SCALES, METRICS = ("gru", "lstm"), (1, 2, 3), ("paper", "smoke"), ("loss", "accuracy")
 
 
-def drawn(random_):
-    """A command, and the runs whose rows it writes if it ends well."""
+def kinds(random_):
+    """A command of each kind, and the runs whose rows it writes if it ends well."""
     row, seed, scale = random_.choice(ROWS), random_.choice(SEEDS), random_.choice(SCALES)
     run = ["--row", row, "--seed", str(seed), "--scale", scale]
     every = ["--scale", scale]
-    return random_.choice(
-        [
-            (["train", "small.yaml", *run], [(row, scale, seed)]),
-            (["train", "small.yaml", *run, "--rerun", "all"], [(row, scale, seed)]),
-            (["train", "small.yaml", *every, "--jobs", "2"], [(r, scale, s) for r in ROWS for s in SEEDS]),
-            (["eval", "small.yaml", *run], [(row, scale, seed)]),
-            (["report", "small.yaml", "--format", "json"], []),
-            (["report", "--grid", "small.yaml"], []),
-            (["train", "small.yaml", *run, "--dry-run"], []),
-        ]
-    )
+    return [
+        (["train", "small.yaml", *run], [(row, scale, seed)]),
+        (["train", "small.yaml", *run, "--rerun", "all"], [(row, scale, seed)]),
+        (["train", "small.yaml", *every, "--jobs", "2"], [(r, scale, s) for r in ROWS for s in SEEDS]),
+        (["eval", "small.yaml", *run], [(row, scale, seed)]),
+        (["report", "small.yaml", "--format", "json"], []),
+        (["report", "--grid", "small.yaml"], []),
+        (["train", "small.yaml", *run, "--dry-run"], []),
+        (["fetch", DATA_SET], []),
+        (["fetch", DATA_SET, "--check"], []),
+    ]
 
 
 def main_trials():
@@ -63,7 +68,10 @@ def main_trials():
         (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
         own = {f"RMEM_{each}": str(folder / each) for each in ("DATA", "RUNS", "RESULTS", "CACHE")}
         environment = {**os.environ, **own, "OMP_NUM_THREADS": "1"}
-        commands = [drawn(random_) for _ in range(arguments.count)]
+        commands = kinds(random_)
+        while len(commands) < arguments.count:
+            commands.append(random_.choice(kinds(random_)))
+        random_.shuffle(commands)
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "rmem_cli", *command],
@@ -95,8 +103,14 @@ def main_trials():
         if len(have) != len(rows) or any(None in row.values() for row in rows):
             counts["damaged tables"] += 1
             print(f"DAMAGED: {len(rows)} rows of {len(have)} keys")
+        os.environ |= own
+        try:
+            check_prepared(DATA_SET, "steps")
+        except DataError as error:
+            counts["data not whole"] += 1
+            print(error)
     print(f"seed {arguments.seed}: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
-    return 1 if counts["traceback"] or counts["lost rows"] or counts["damaged tables"] else 0
+    return int(any(counts[each] for each in ("traceback", "lost rows", "damaged tables", "data not whole")))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,42 @@
 """SIGKILL at random moments: what goes on afterwards ends as what was never stopped, to the bit.
 
-    python tests/trials/kills.py --seed 1 --count 50
+    python tests/trials/kills.py --seed 1 --count 150
 
-A trial trains two runs of a small experiment in a process of its own, `rmem train` or, with its last kills,
-`rmem eval`, and kills it at a random moment, again and again up to four times; then the same command is left
-alone. With `--jobs 2`, one kill may hit the command alone, whose runs have to end by themselves. Held is an
-end with exit code 0 whose result rows, curves and learning curves are those of an undisturbed experiment, in
-all columns but those of time and memory.
+Of three kinds in turn. A `training` trial trains two runs of a small experiment; an `evaluation` trial
+evaluates them, trained, where the table of results is gone; a `fetch` trial downloads a small data set from
+a slow server of its own, or imports a copy. The command is killed up to three times: after some seconds, or
+as it is about to touch its n-th file, which also meets the moments between two files; with `--jobs 2`, the
+command alone, a run alone, or all at once. Then the same command is left alone.
+
+Held is an end with exit code 0 that leaves what an undisturbed command leaves: result rows and curves in all
+columns but those of time, memory and commit, weights; of a data set, every file, and nothing besides. What
+was trained can be evaluated, to the same rows, and a data set is at no moment there and wrong.
 """
 
 import argparse
+import contextlib
 import csv
+import hashlib
+import importlib
+import io
+import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import time
+import zipfile
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import typer
+
+from rmem_cli.data.prepared import check_prepared, prepared_folder
+from rmem_cli.errors import DataError
 
 RECIPE = """\
 name: killed
@@ -32,12 +46,12 @@ task: {kind: copying_memory, length: 3, symbols: 2, alphabet: 3}
 model: {core: {kind: rum, hidden_size: 8, zoneout: 0.2}}
 optimizer: {kind: adam, lr: 0.01}
 train:
-  steps: 150
+  steps: 80
   batch_size: 4
   eval_every: 10
   log_every: 3
   checkpoint_every: 7
-  validation: {examples: 64}
+  validation: {examples: 16}
 eval:
   - {name: last, split: test, examples: 400, metrics: [loss, accuracy]}
   - {name: best, split: test, examples: 400, checkpoint: best, metrics: [loss]}
@@ -45,86 +59,357 @@ seeds: [1, 2]
 rows: [{id: rum, title: RUM}]
 scales: {smoke: {train.steps: 2}}
 """
-VARYING = {"wall_seconds", "peak_memory_mb", "time"}
+VARYING = {"wall_seconds", "peak_memory_mb", "time", "git_commit", "git_dirty"}
+"""Of result rows; a commit may be made while the trials run."""
+SPLITS = ("train", "valid", "test")
+MADE_UP = """\
+from dataclasses import replace
+from rmem_cli.data_scripts import dataset
+from rmem_cli.data_scripts.dataset import Form, Source, SourceFile
+from rmem_cli.data_scripts.ptb import PTB
+FILES = {{name: SourceFile(name, size, "sha256:" + sha256) for name, size, sha256 in {files}}}
+SMALL = replace(
+    PTB,
+    name="small",
+    files=tuple(file for name, file in FILES.items() if name.endswith("txt")),
+    sources=(
+        Source(FILES["ptb.train.txt"], ("{url}/ptb.train.txt",)),
+        Source(FILES["rest.zip"], ("{url}/rest.zip",), provides=("ptb.valid.txt", "ptb.test.txt")),
+    ),
+    forms=tuple(Form(form.name, form.prepare) for form in PTB.forms),
+)
+dataset._DATASETS["small"] = "made_up:SMALL"
+"""
+TOUCHES = """\
+import os, signal, sys
+root, left, count = os.environ["TRIAL_ROOT"], int(os.environ["TRIAL_KILL_AT"]), os.environ["TRIAL_COUNT"]
+events = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.listdir", "os.scandir", "fsync"}
+counted = os.open(os.path.join(count, str(os.getpid())), os.O_WRONLY | os.O_CREAT) if count else None
+def touched(event, arguments):
+    global left
+    if event in events and (event == "fsync" or str(arguments[0]).startswith(root)):
+        left -= 1
+        if counted is not None:
+            os.write(counted, b".")
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+def audited_fsync(descriptor, fsync=os.fsync):
+    touched("fsync", ())
+    fsync(descriptor)
+os.fsync = audited_fsync
+sys.addaudithook(touched)
+"""
+"""What each process of a command runs first: it counts the files that it touches, and kills itself at one."""
+PRELOADED = [
+    "torch",
+    "requests",
+    "rmem_cli.app",
+    "rmem_cli.training.experiment",
+    "rmem_cli.data_scripts.fetch",
+]
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    environment |= {f"RMEM_{name}": str(folder / name.lower()) for name in ("DATA", "RUNS", "RESULTS")}
-    command = [sys.executable, "-m", "rmem_cli", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload,no-any-return]
+class Command:
+    """A command in a process of its own, forked from one that has imported what takes long.
 
+    Args:
+        folder: Folder of data, runs and results.
+        arguments: Behind `rmem`.
+        kill_at: The touch of a file at which the process kills itself (0: at none).
+        count: A folder for the counts of touches.
+    """
 
-def left_behind(folder: Path) -> dict[str, object]:
-    """All that the runs of an experiment leave, without what differs from one time to the next."""
-    with (folder / "results" / "killed.csv").open(newline="") as file:
-        rows = sorted(
-            tuple((name, cell) for name, cell in row.items() if name not in VARYING)
-            for row in csv.DictReader(file)
+    def __init__(self, folder: Path, arguments: list[str], kill_at: int = 0, count: str = "") -> None:
+        roots = {f"RMEM_{name}": str(folder / name.lower()) for name in ("DATA", "RUNS", "RESULTS")}
+        trial = {"TRIAL_ROOT": str(folder), "TRIAL_KILL_AT": str(kill_at), "TRIAL_COUNT": count}
+        self._said = folder.with_suffix(".said")
+        path = str(folder.parent / "path")  # where the processes that it starts find what to run first
+        self.process = multiprocessing.get_context("forkserver").Process(
+            target=run, args=(arguments, roots | trial | {"PYTHONPATH": path}, self._said)
         )
-    texts = [*folder.glob("results/curves/*"), *folder.rglob("runs/**/metrics.csv")]
-    return {"rows": rows} | {path.name + path.parent.name: path.read_text() for path in texts}
+        self.process.start()
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; returns its exit code, negative for a signal, and what it said."""
+        self.process.join()
+        return self.process.exitcode or 0, self._said.read_text() if self._said.exists() else ""
+
+    def kill(self, source: random.Random, seconds: float) -> int:
+        """Kill it after some seconds: with the processes that it has started, or alone."""
+        self.process.join(seconds)
+        if source.random() < 0.5 and self.process.is_alive():
+            with contextlib.suppress(ProcessLookupError):  # it has no group yet
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
+        return self.end()[0]
 
 
-def kill(process: subprocess.Popen[str], source: random.Random, seconds: float) -> None:
-    """Kill a command after some seconds: with the processes that it has started, or alone."""
-    time.sleep(seconds)
-    if source.random() < 0.5:
-        os.kill(process.pid, signal.SIGKILL)
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+def run(arguments: list[str], environment: dict[str, str], said: Path) -> None:
+    """The process of a command."""
+    os.setsid()
+    stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for descriptor in (1, 2):
+        os.dup2(stream, descriptor)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    os.environ |= environment
+    exec(TOUCHES, {})
+    if arguments[0] == "fetch":
+        sys.path.insert(0, environment["PYTHONPATH"])
+        importlib.import_module("made_up")
+    from rmem_cli.app import main as rmem
+
+    sys.argv = ["rmem", *arguments]
+    rmem()
 
 
-def trial(root: Path, recipe: Path, source: random.Random, seconds: float) -> tuple[Path, str]:
-    """One trial; returns its folder, and how the last command ended."""
-    folder = root / f"trial-{source.random()}"
-    command = ["train", str(recipe), *source.choice([[], ["--jobs", "2"]])]
-    for _ in range(source.randrange(1, 5)):
-        kill(start(folder, *command), source, source.uniform(0, 1.2 * seconds))
-    ended = finish(folder, *command)
-    if not ended and source.random() < 0.3:
-        again = ["eval", str(recipe)]
-        kill(start(folder, *again), source, source.uniform(0, seconds))
-        ended = finish(folder, *again)
-    return folder, ended
+class Kind:
+    """A command that is killed, and what it leaves.
+
+    Args:
+        root: Folder of all trials of this kind.
+        recipe: The recipe.
+        copy: A local copy of the data set.
+    """
+
+    variants: tuple[str, ...] = ("",)
+    checks: tuple[str, ...] = ()
+
+    def __init__(self, root: Path, recipe: Path, copy: Path) -> None:
+        self.root, self.recipe, self.copy = root, recipe, copy
+        self.expected, self.seconds, self.touches = {}, {}, {}
+        for variant in self.variants:
+            folder = self.root / f"undisturbed{variant}"
+            self.prepare(folder, random.Random(1))
+            wrong = finish(folder, self.command(variant))
+            if wrong:
+                raise SystemExit(wrong)
+            self.expected[variant] = self.left_behind(folder)
+            counted = self.root / f"counted{variant}"
+            self.prepare(counted, random.Random(1))
+            counts = self.root / f"touches{variant}"
+            counts.mkdir()
+            started = time.monotonic()  # of a second one: nothing has to be built any more
+            Command(counted, self.command(variant), count=str(counts)).end()
+            self.seconds[variant] = time.monotonic() - started
+            self.touches[variant] = max(path.stat().st_size for path in counts.iterdir())
+
+    def command(self, variant: str) -> list[str]:
+        raise NotImplementedError
+
+    def drawn(self, source: random.Random) -> str:
+        """A variant; what starts processes takes long."""
+        return self.variants[-1] if source.random() < 0.25 else self.variants[0]
+
+    def prepare(self, folder: Path, source: random.Random) -> None:
+        """What is there before."""
+        folder.mkdir(parents=True)
+
+    def left_behind(self, folder: Path) -> dict[str, object]:
+        """All that the command leaves, without what differs from one time to the next."""
+        rows = []
+        with (folder / "results" / "killed.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                rows.append(sorted((name, cell) for name, cell in row.items() if name not in VARYING))
+        texts = [*folder.glob("results/curves/*"), *folder.rglob("runs/**/metrics.csv")]
+        found: dict[str, object] = {path.name + path.parent.name: path.read_bytes() for path in texts}
+        for weights in folder.rglob("runs/**/weights.safetensors"):
+            run, name = weights.parents[2].name, weights.parent.name.partition("-")[0]
+            found[f"{run} {name}"] = weights.read_bytes()
+        return found | {"rows": sorted(rows)}
+
+    def other_content(self, folder: Path, variant: str) -> str:
+        """What differs from what an undisturbed command leaves, if anything."""
+        found, right = self.left_behind(folder), self.expected[variant]
+        names = [name for name in found | right if found.get(name) != right.get(name)]
+        return f"other content, or more, or less: {names}" if names else ""
+
+    def wrong_now(self, folder: Path) -> str:
+        """What is wrong while the command lies killed, if anything."""
+        return ""
+
+    def trial(self, source: random.Random, kills: Counter[str]) -> str:
+        """One trial; returns what went wrong, if anything."""
+        folder, variant = self.root / f"trial-{source.randrange(10**9)}", self.drawn(source)
+        self.prepare(folder, source)
+        command, wrong = self.command(variant), ""
+        for _ in range(source.randrange(1, 4)):
+            if source.random() < 0.5:
+                touches = self.touches[variant]
+                first = source.choice([1, max(touches - 60, 1)])  # the results come at the end
+                code, _ = Command(folder, command, kill_at=source.randint(first, touches)).end()
+                kills["at a file"] += code != 0
+            else:
+                seconds = source.uniform(0, self.seconds[variant])
+                kills["after some seconds"] += Command(folder, command).kill(source, seconds) < 0
+            wrong = wrong or self.wrong_now(folder)
+        for one in (command, *([*check.split(), str(self.recipe)] for check in self.checks)):
+            wrong = wrong or finish(folder, one)
+            wrong = wrong or self.other_content(folder, variant)
+        shutil.rmtree(folder)
+        folder.with_suffix(".said").unlink()
+        return wrong
 
 
-def finish(folder: Path, *command: str) -> str:
+class Training(Kind):
+    variants = ("", "--jobs 2")
+    checks = ("eval",)
+
+    def command(self, variant: str) -> list[str]:
+        return ["train", str(self.recipe), *variant.split()]
+
+
+class Evaluation(Kind):
+    def command(self, variant: str) -> list[str]:
+        return ["eval", str(self.recipe)]
+
+    def prepare(self, folder: Path, source: random.Random) -> None:
+        trained = self.root / "trained"
+        if not trained.exists():
+            wrong = finish(trained, ["train", str(self.recipe)])
+            if wrong:
+                raise SystemExit(wrong)
+            (trained / "results" / "killed.csv").unlink()
+        shutil.copytree(trained, folder)
+
+
+class Fetch(Kind):
+    variants = ("", "--from")
+
+    def command(self, variant: str) -> list[str]:
+        return ["fetch", "small", *([variant, str(self.copy)] if variant else [])]
+
+    def prepare(self, folder: Path, source: random.Random) -> None:
+        """Nothing, or a set of which a form is damaged and has to be replaced."""
+        folder.mkdir()
+        if self.expected and source.random() < 0.4:
+            shutil.copytree(self.root / "undisturbed" / "data", folder / "data")
+            damaged = source.choice(sorted((folder / "data" / "small" / "word").iterdir()))
+            damaged.write_bytes(damaged.read_bytes()[:-1])
+            if source.random() < 0.5:
+                shutil.rmtree(folder / "data" / "small" / "char")
+
+    def left_behind(self, folder: Path) -> dict[str, object]:
+        """Every file; where a set was imported from is written into it."""
+        files = [path for path in (folder / "data").rglob("*") if path.is_file() and path.name != ".lock"]
+        return {
+            str(path.relative_to(folder)): path.name if path.name == "meta.json" else path.read_bytes()
+            for path in files
+        } | {form: self.data_hash(folder, form) for form in ("char", "word")}
+
+    def wrong_now(self, folder: Path) -> str:
+        for form in ("char", "word"):
+            found = self.data_hash(folder, form)
+            if self.expected and found not in ("none", "damaged", self.expected[""][form]):
+                return f"another data hash while it lay killed: {found}"
+        return ""
+
+    def data_hash(self, folder: Path, form: str) -> str:
+        os.environ["RMEM_DATA"] = str(folder / "data")
+        if not prepared_folder("small", form).exists():
+            return "none"
+        try:
+            return check_prepared("small", form).data_hash
+        except DataError:
+            return "damaged"
+
+
+def finish(folder: Path, command: list[str]) -> str:
     """Give a command until no run is busy any more; returns what went wrong, if anything."""
     for _ in range(50):
-        process = start(folder, *command)
-        said, _ = process.communicate()
+        code, said = Command(folder, command).end()
         if "another process is working on the run" not in said:
             break
         time.sleep(0.2)  # one that was left alone ends after its step
-    return "" if process.returncode == 0 else f"exit code {process.returncode}: {said[-300:]}"
+    return "" if code == 0 else f"{command[0]}: exit code {code}: {said[-300:]}"
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Gives the files of a folder, or the rest of them, in small parts, one after the other."""
+
+    folder: Path
+
+    def do_GET(self) -> None:
+        body = (self.folder / Path(self.path).name).read_bytes()
+        wanted = self.headers.get("Range", "")
+        offset = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {offset}-{len(body) - 1}/{len(body)}")
+        self.send_header("Content-Length", str(len(body) - offset))
+        self.end_headers()
+        try:
+            for first in range(offset, len(body), 1 << 15):
+                self.wfile.write(body[first : first + (1 << 15)])
+                time.sleep(0.01)
+        except OSError:
+            pass  # it was killed
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def serve(folder: Path) -> str:
+    """Serve the files of a folder; returns the address."""
+    Slow.folder = folder
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def lay_out(root: Path) -> tuple[Path, Path]:
+    """The recipe, the copy of the data set, and what each Python finds; returns the first two."""
+    recipe, copy, served = root / "killed.yaml", root / "copy", root / "served"
+    recipe.write_text(RECIPE)
+    copy.mkdir()
+    served.mkdir()
+    source = random.Random(1)
+    for split, lines in zip(SPLITS, (12_000, 1500, 1500), strict=True):
+        words = (" ".join(f"w{source.randrange(500)}" for _ in range(20)) for _ in range(lines))
+        (copy / f"ptb.{split}.txt").write_text("".join(f" {line} \n" for line in words))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for split in SPLITS[1:]:
+            archive.write(copy / f"ptb.{split}.txt", f"rest/ptb.{split}.txt")
+    (served / "rest.zip").write_bytes(packed.getvalue())
+    shutil.copy(copy / "ptb.train.txt", served)
+    files = [
+        (path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in [*copy.iterdir(), served / "rest.zip"]
+    ]
+    made_up = MADE_UP.format(files=files, url=serve(served))
+    for kind in KINDS:
+        path = root / kind / "path"
+        path.mkdir(parents=True)
+        (path / "sitecustomize.py").write_text(TOUCHES)
+        (path / "made_up.py").write_text(made_up)
+    return recipe, copy
+
+
+KINDS: dict[str, type[Kind]] = {"training": Training, "evaluation": Evaluation, "fetch": Fetch}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--count", type=int, default=150, help="Trials, of the kinds in turn.")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     options = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        recipe = root / "killed.yaml"
-        recipe.write_text(RECIPE)
-        started = time.monotonic()
-        wrong = finish(root / "undisturbed", "train", str(recipe))
-        seconds = time.monotonic() - started
-        if wrong:
-            raise SystemExit(wrong)
-        expected = left_behind(root / "undisturbed")
+        recipe, copy = lay_out(root)
+        kinds = {kind: KINDS[kind](root / kind, recipe, copy) for kind in options.kinds}
         for number in range(options.count):
-            source = random.Random(f"{options.seed} {number}")
-            folder, ended = trial(root, recipe, source, seconds)
-            if not ended and left_behind(folder) != expected:
-                ended = "other numbers"
-            outcomes[f"NOT HELD: {ended}" if ended else "the same bits"] += 1
-            shutil.rmtree(folder)
+            kind = options.kinds[number % len(kinds)]
+            kills: Counter[str] = Counter()
+            wrong = kinds[kind].trial(random.Random(f"{options.seed} {number}"), kills)
+            outcomes[f"{kind}: the same bits" if not wrong else f"{kind}: NOT HELD"] += 1
+            outcomes.update({f"{kind}: kills {how}": count for how, count in kills.items()})
+            if wrong:
+                typer.echo(f"trial {number}, {kind}: {wrong}")
     for outcome, count in sorted(outcomes.items()):
         typer.echo(f"{count:5} {outcome}")
 
