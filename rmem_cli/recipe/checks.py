@@ -71,7 +71,7 @@ def check_evaluated(
                 changeable = ", ".join(sorted(free)) or "nothing"
                 yield (
                     ("core", called),
-                    f"decides the weights, which are trained; can be changed: {changeable}",
+                    f"decides the weights, which are trained by then; leave it out (free: {changeable})",
                 )
         if parts.task is not None:
             yield from _check_causal(type(parts.task), core, ("core",))
@@ -97,7 +97,12 @@ def _check_tied(task: type[TaskSettings], model: ModelSettings) -> Found:
     if not getattr(model.head, "tied", False):
         return
     encoder = model.encoder
-    if (task.encoder if encoder is None else encoder.kind) != "adaptive":
+    if not task.answers_in_symbols:
+        yield (
+            ("model", "head", "tied"),
+            "needs classes that are symbols, which this task has not; set it to false",
+        )
+    elif (task.encoder if encoder is None else encoder.kind) != "adaptive":
         yield ("model", "head", "tied"), "needs an adaptive encoder; set model.encoder.kind to adaptive"
     elif any(getattr(model.head, "tie_projections", [])):
         size, width = getattr(encoder, "size", None), model.core.output_size
@@ -125,7 +130,7 @@ def _check_memory_loss(task: type[TaskSettings], model: ModelSettings) -> Found:
 def _check_causal(task: type[TaskSettings], core: CoreSettings, path: Path) -> Found:
     if task.predicts_future and core.reads_ahead:
         where = (*path, "causal") if "causal" in type(core).model_fields else (*path, "kind")
-        yield where, "reads the whole segment at once, and the task asks for what comes later in it"
+        yield where, "reads its whole segment, where the task has its answers; choose a causal core"
 
 
 def _check_pieces(backprop: Component, core: CoreSettings) -> Found:
@@ -221,7 +226,10 @@ def _check_protocol(
         if protocol.examples_drawn != "by_batch" and not task.generated:
             yield ("eval", index, "examples_drawn"), _NOT_DRAWN
     if protocol.checkpoint == "best" and train is not None and train.validation is None:
-        yield ("eval", index, "checkpoint"), "there is a best checkpoint only with train.validation"
+        yield (
+            ("eval", index, "checkpoint"),
+            "there is a best checkpoint only with train.validation; set that, or take the last",
+        )
 
 
 def _unknown_metric(metric: str, task: type[TaskSettings]) -> str:

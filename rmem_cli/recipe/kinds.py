@@ -17,6 +17,7 @@ class TaskSettings(Component):
         generated: Whether examples are made from the seed (any number of them) instead of read from data.
         feeds_back: Whether an answer is the next input, so that a model can go on from its own answers.
         predicts_future: Whether a target is an input of a later step, so that only causal cores may learn it.
+        answers_in_symbols: Whether its classes are its symbols, so that encoder and head may share vectors.
         encoder: Kind of encoder where a recipe names none.
         head: Kind of head where a recipe names none.
     """
@@ -26,6 +27,7 @@ class TaskSettings(Component):
     generated: ClassVar[bool]
     feeds_back: ClassVar[bool] = False
     predicts_future: ClassVar[bool] = False
+    answers_in_symbols: ClassVar[bool] = False
     encoder: ClassVar[str] = "one_hot"
     head: ClassVar[str] = "linear"
 

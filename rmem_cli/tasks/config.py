@@ -245,6 +245,7 @@ class LanguageModelSettings(TaskSettings):
     metrics: ClassVar[tuple[str, ...]] = ("bpc", "perplexity", "loss", "accuracy")
     generated: ClassVar[bool] = False
     predicts_future: ClassVar[bool] = True
+    answers_in_symbols: ClassVar[bool] = True
     common: ClassVar[frozenset[str]] = frozenset({"segment_length"})
 
     kind: Literal["language_model"] = "language_model"
@@ -337,6 +338,7 @@ class AlgorithmicSettings(TaskSettings):
     generated: ClassVar[bool] = True
     feeds_back: ClassVar[bool] = True
     predicts_future: ClassVar[bool] = True
+    answers_in_symbols: ClassVar[bool] = True
 
     prepared: bool = False
 

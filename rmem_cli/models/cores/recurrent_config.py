@@ -19,6 +19,10 @@ class RNNSettings(LayeredSettings):
     kind: Literal["rnn"] = "rnn"
     nonlinearity: Literal["tanh", "relu"] = "tanh"
 
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return super().free_in_evaluation() | {"nonlinearity"}
+
 
 class LSTMSettings(LayeredSettings):
     """`torch.nn.LSTM`.
@@ -145,7 +149,8 @@ class GateSettings(LayeredSettings):
         share = self.master_downsize
         if share > 1 and not self.gate.endswith("M"):
             raise ValueError(
-                f"gate {self.gate} has no master gate for master_downsize; M, CM, OM and UM have one"
+                f"gate {self.gate} has no master gate for master_downsize; leave it out, for M, CM, OM and "
+                "UM have one"
             )
         if self.hidden_size % share:
             larger = self.hidden_size + share - self.hidden_size % share

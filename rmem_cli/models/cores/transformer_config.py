@@ -316,5 +316,7 @@ class PreNormRMTSettings(LayeredSettings):
     @model_validator(mode="after")
     def _half_of_the_units_are_shifted(self) -> Self:
         if self.token_shift and self.hidden_size < 2:
-            raise ValueError("token_shift takes half of the units from the token before; hidden_size is 1")
+            raise ValueError(
+                "token_shift takes half of the units from the token before; set hidden_size to 2 or more"
+            )
         return self
