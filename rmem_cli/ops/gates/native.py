@@ -4,8 +4,6 @@
 it: the shapes of its results, and how many operations they take.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -34,23 +32,19 @@ def gated_lstm(
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
     blocks = lstm_blocks(options)
     weights = with_whole_masters(weights, options, blocks)
-    operands = {
-        "x": x.transpose(0, 1),
-        "hidden": hidden,
-        "cell": cell,
-        "input_weight": weights.input,
-        "recurrent_weight": weights.recurrent,
-        "bias": all_biases(weights, options, blocks),
-    }
-    if weights.gain is not None:
-        operands["gain"] = weights.gain
-    keep = torch.is_grad_enabled() and any(each.requires_grad for each in operands.values())
+    bias = all_biases(weights, options, blocks)
+    operands = (x.transpose(0, 1), hidden, cell, weights.input, weights.recurrent, weights.gain)
+    keep = torch.is_grad_enabled() and any(
+        each is not None and each.requires_grad for each in (*operands, bias)
+    )
+    # In the order of the source: by their names, torch takes ten microseconds longer to read them.
     hiddens, cells, *_ = torch.ops.rmem.gated_lstm(
-        **{"gain": None} | {name: each.contiguous() for name, each in operands.items()},
-        hidden_keep=_time_first(hidden_keep),
-        cell_keep=_time_first(cell_keep),
-        **_choices(options),
-        keep=keep,
+        *(None if each is None else each.contiguous() for each in operands),
+        _time_first(hidden_keep),
+        _time_first(cell_keep),
+        bias.contiguous(),
+        *_choices(options),
+        keep,
     )
     return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
 
@@ -66,13 +60,9 @@ def _time_first(keep: Tensor | None) -> Tensor | None:
     return None if keep is None else keep.transpose(0, 1).contiguous()
 
 
-def _choices(options: GateOptions) -> dict[str, Any]:
-    return {
-        "auxiliary": _AUXILIARIES.index(options.auxiliary),
-        "coupled": options.coupled,
-        "ordered": options.activation == "cumax",
-        "master_downsize": options.master_downsize,
-    }
+def _choices(options: GateOptions) -> tuple[int, bool, bool, int]:
+    ordered = options.activation == "cumax"
+    return _AUXILIARIES.index(options.auxiliary), options.coupled, ordered, options.master_downsize
 
 
 def _shapes(given: Arguments) -> tuple[Tensor, ...]:

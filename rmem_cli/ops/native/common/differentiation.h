@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/core/ivalue.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -12,6 +13,7 @@
 #include <string>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "common/operation.h"
@@ -62,36 +64,33 @@ Variables variables_of(const Record& record) {
   return std::apply([](const auto&... members) { return Variables{members...}; }, members_of(record));
 }
 
-// Keeps records for the backward pass.
+// What is kept for a backward pass besides tensors: which arguments a gradient is asked for, and records without theirs.
+// As one object, as torch looks up each value by its name.
 template <typename... Records>
-void save(Context* context, const Records&... records) {
-  Variables tensors;
-  const auto keep = [&](const char* name, const auto& member) {
-    using Type = std::decay_t<decltype(member)>;
-    if constexpr (std::is_same_v<Type, Tensor>)
-      tensors.push_back(member);
-    else if constexpr (is_tensor<Type>)
-      tensors.push_back(member.value_or(Tensor()));
-    else
-      context->saved_data[name] = member;
+struct Rest : torch::CustomClassHolder {
+  std::vector<bool> differentiated;
+  std::tuple<Records...> records;
+};
+
+template <typename... Records, typename Body>
+void for_each_tensor(std::tuple<Records...>& records, Body&& body) {
+  const auto of_tensors = [&](const char*, auto& member) {
+    if constexpr (is_tensor<std::decay_t<decltype(member)>>) body(member);
   };
-  (for_each_field(records, keep), ...);
-  context->save_for_backward(std::move(tensors));
+  std::apply([&](auto&... record) { (for_each_field(record, of_tensors), ...); }, records);
 }
 
-// Reads what was kept.
 template <typename... Records>
-void restore(Context* context, Records&... records) {
-  const Variables tensors = context->get_saved_variables();
-  auto next = tensors.begin();
-  const auto read = [&](const char* name, auto& member) {
-    using Type = std::decay_t<decltype(member)>;
-    if constexpr (is_tensor<Type>)
-      read_from(*next++, member);
-    else
-      member = context->saved_data[name].template to<Type>();
-  };
-  (for_each_field(records, read), ...);
+void save(Context* context, std::vector<bool> differentiated, std::tuple<Records...> records) {
+  Variables tensors;
+  for_each_tensor(records, [&](auto& member) {
+    tensors.push_back(optional<Tensor>(std::exchange(member, {})).value_or(Tensor()));
+  });
+  context->save_for_backward(std::move(tensors));
+  auto rest = c10::make_intrusive<Rest<Records...>>();
+  rest->differentiated = std::move(differentiated);
+  rest->records = std::move(records);
+  context->saved_data["rest"] = c10::IValue::make_capsule(std::move(rest));
 }
 
 // An operation of a family that says
@@ -107,6 +106,14 @@ class Differentiable : public torch::autograd::Function<Differentiable<Family>> 
   using Forward = Operation<Family::forward>;
   using Backward = Operation<Family::backward>;
   using Results = typename Forward::Results;
+  using ResultGradients = std::tuple_element_t<0, typename Backward::Arguments>;
+
+  template <typename>
+  struct RestOfArguments;
+  template <typename First, typename... Saved>
+  struct RestOfArguments<std::tuple<First, Saved...>> {
+    using Type = Rest<Saved...>;
+  };
 
  public:
   template <typename... Members>
@@ -114,33 +121,33 @@ class Differentiable : public torch::autograd::Function<Differentiable<Family>> 
     const at::AutoDispatchBelowADInplaceOrView below;
     const auto with_arguments = [&](const auto&... arguments) {
       const Results results = Forward::call(Family::name, arguments...);
-      std::apply([&](const auto&... records) { save(context, records...); }, Family::saved(results, arguments...));
+      save(context, {wants_gradient(members)...}, Family::saved(results, arguments...));
       context->mark_non_differentiable(Family::constant(results, arguments...));
       return variables_of(results);
     };
-    context->saved_data["differentiated"] = std::vector<bool>{wants_gradient(members)...};
     // Zeros in the place of a gradient that nobody gave would be as large as the sequence.
     context->set_materialize_grads(false);
     return std::apply(with_arguments, Forward::Seen::arguments_of(members...));
   }
 
   static Variables backward(Context* context, const Variables& grads) {
-    const auto differentiated = context->saved_data["differentiated"].template to<std::vector<bool>>();
-    typename Backward::Arguments arguments{};
-    const auto compute = [&](auto& of_results, auto&... saved) {
-      of_results = record_of<std::decay_t<decltype(of_results)>>(grads);
-      restore(context, saved...);
-      const RecordIfAsked recording;
-      return Backward::call(backward_name(), of_results, saved...);
-    };
-    Variables gradients(differentiated.size());
-    constexpr size_t given = size_of_record<std::tuple_element_t<0, typename Backward::Arguments>>;
+    const auto capsule = context->saved_data["rest"].toCapsule();
+    const auto& rest = static_cast<const typename RestOfArguments<typename Backward::Arguments>::Type&>(*capsule);
+    Variables gradients(rest.differentiated.size());
     const auto is_defined = [](const Tensor& gradient) { return gradient.defined(); };
-    if (std::none_of(grads.begin(), grads.begin() + given, is_defined)) return gradients;
+    if (std::none_of(grads.begin(), grads.begin() + size_of_record<ResultGradients>, is_defined)) return gradients;
+    auto records = rest.records;
+    const Variables tensors = context->get_saved_variables();
+    auto next = tensors.begin();
+    for_each_tensor(records, [&](auto& member) { read_from(*next++, member); });
+    const RecordIfAsked recording;
+    const auto compute = [&](const auto&... saved) {
+      return Backward::call(backward_name(), record_of<ResultGradients>(grads), saved...);
+    };
+    const Variables computed = variables_of(std::apply(compute, records));
     static const std::vector<size_t> places = places_of_gradients();
-    const Variables computed = variables_of(std::apply(compute, arguments));
     for (size_t index = 0; index < computed.size(); ++index)
-      if (differentiated[places[index]]) gradients[places[index]] = computed[index];
+      if (rest.differentiated[places[index]]) gradients[places[index]] = computed[index];
     return gradients;
   }
 
