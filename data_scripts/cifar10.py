@@ -15,6 +15,7 @@ from rmem_cli.data.images import FORM
 from rmem_cli.data.writer import Content, Expected
 from rmem_cli.errors import DataError
 
+from . import stand_ins
 from .dataset import Dataset, Form, Source, SourceFile
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -65,14 +66,15 @@ def read_pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: It does not look like such a batch.
     """
-    pixels, labels, in_labels = b"", [], False
+    pixels, in_labels = b"", False
+    labels: list[int] = []
     try:
         for opcode, argument, _ in pickletools.genops(path.read_bytes()):
             if any(kind in opcode.name for kind in _TEXT):
-                text = argument.encode("latin-1") if isinstance(argument, str) else argument
+                text = argument.encode("latin-1") if isinstance(argument, str) else bytes(argument or b"")
                 in_labels = text == b"labels"
                 pixels = max(pixels, text, key=len)
-            elif in_labels and "INT" in opcode.name:
+            elif in_labels and "INT" in opcode.name and isinstance(argument, int):
                 labels.append(argument)
     except (ValueError, UnicodeEncodeError) as error:
         raise DataError(f"{path} is not a batch of CIFAR-10: {error}.") from error
@@ -125,7 +127,13 @@ CIFAR10 = Dataset(
         ),
     ),
     forms=(
-        Form(FORM, prepare_images, Expected({"train": 50_000, "test": 10_000}, distinct=10), unit="images"),
+        Form(
+            FORM,
+            prepare_images,
+            Expected({"train": 50_000, "test": 10_000}, distinct=10),
+            unit="images",
+            stand_in=stand_ins.images(32, 32, 3),
+        ),
     ),
     licence="none stated",
     citation="Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images, Univ. of Toronto",

@@ -1,10 +1,7 @@
-"""The copy and reverse tasks of the Recurrent Memory Transformer: symbols, a separator, and the answer.
+"""The copy and reverse tasks of the Recurrent Memory Transformer, as their examples were published.
 
-    copy:     s1 ... sL | s1 ... sL s1 ... sL        the last 2 L predictions count
-    reverse:  s1 ... sL | sL ... s1                  the last L predictions count
-
-A form is called by L. The short ones (24) draw from 10 symbols, the long ones from 8, as published.
-Symbol 0 is not used, 1 is the separator. The same row may come twice.
+What a row is: `rmem_cli.data.generated.copy_reverse`. A form is called by the number of symbols to copy; the
+short ones (24) draw from 10 symbols, the long ones from 8. The same row may come twice.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,25 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rmem_cli.data.generated.copy_reverse import copy_rows, reverse_rows, vocabulary
 from rmem_cli.data.writer import Content
 
 from .dataset import Dataset, Form
-from .generated import CITATION, LICENCE, SEED, SIZES, expected, generated_content, independent_rows
+from .generated import CITATION, LICENCE, SEED, SIZES, generated_content, generated_form, independent_rows
 
-SEPARATOR, FIRST = 1, 2
 _SHORT, _SHORT_ALPHABET, _LONG_ALPHABET = 24, 10, 8
-
-
-def copy_rows(random: np.random.Generator, count: int, *, length: int, alphabet: int) -> np.ndarray:
-    """Rows [count, 3 length + 1]: the symbols, a separator, and the symbols twice."""
-    symbols, separator = _draw(random, count, length, alphabet)
-    return np.concatenate([symbols, separator, symbols, symbols], axis=1)
-
-
-def reverse_rows(random: np.random.Generator, count: int, *, length: int, alphabet: int) -> np.ndarray:
-    """Rows [count, 2 length + 1]: the symbols, a separator, and the symbols from the last to the first."""
-    symbols, separator = _draw(random, count, length, alphabet)
-    return np.concatenate([symbols, separator, symbols[:, ::-1]], axis=1)
 
 
 def prepare_copy(
@@ -50,11 +35,6 @@ def prepare_reverse(
     return _content(reverse_rows, "reverse", length, length, seed, sizes)
 
 
-def vocabulary(length: int) -> list[str]:
-    """The text of each symbol: 12 of them for short rows, 10 for long ones."""
-    return ["<unused>", "|", *map(str, range(_alphabet(length)))]
-
-
 def _content(
     draw: Callable[..., np.ndarray],
     name: str,
@@ -63,25 +43,23 @@ def _content(
     seed: int,
     sizes: Mapping[str, int],
 ) -> Content:
-    rows = independent_rows(
-        partial(draw, length=length, alphabet=_alphabet(length)), seed, f"{name} {length}", sizes
-    )
-    return generated_content(rows, vocabulary(length), answer_length, seed)
+    alphabet = _alphabet(length)
+    rows = independent_rows(partial(draw, length=length, alphabet=alphabet), seed, f"{name} {length}", sizes)
+    return generated_content(rows, vocabulary(alphabet), answer_length, seed)
 
 
 def _alphabet(length: int) -> int:
     return _SHORT_ALPHABET if length <= _SHORT else _LONG_ALPHABET
 
 
-def _draw(
-    random: np.random.Generator, count: int, length: int, alphabet: int
-) -> tuple[np.ndarray, np.ndarray]:
-    symbols = random.integers(FIRST, FIRST + alphabet, size=(count, length), dtype=np.uint8)
-    return symbols, np.full((count, 1), SEPARATOR, np.uint8)
-
-
-def _form(prepare: Callable[..., Content], length: int) -> Form:
-    return Form(str(length), partial(prepare, length=length), expected(vocabulary(length)), unit="examples")
+def _form(prepare: Callable[..., Content], draw: Callable[..., np.ndarray], length: int) -> Form:
+    alphabet = _alphabet(length)
+    return generated_form(
+        str(length),
+        partial(prepare, length=length),
+        vocabulary(alphabet),
+        partial(draw, length=length, alphabet=alphabet),
+    )
 
 
 COPY = Dataset(
@@ -89,7 +67,7 @@ COPY = Dataset(
     title="Copy",
     files=(),
     sources=(),
-    forms=tuple(_form(prepare_copy, length) for length in (24, 120, 240, 360)),
+    forms=tuple(_form(prepare_copy, copy_rows, length) for length in (24, 120, 240, 360)),
     licence=LICENCE,
     citation=CITATION,
 )
@@ -99,7 +77,7 @@ REVERSE = Dataset(
     title="Reverse",
     files=(),
     sources=(),
-    forms=tuple(_form(prepare_reverse, length) for length in (24, 120)),
+    forms=tuple(_form(prepare_reverse, reverse_rows, length) for length in (24, 120)),
     licence=LICENCE,
     citation=CITATION,
 )

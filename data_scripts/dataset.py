@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 
+from rmem_cli.data.prepared import Prepared
+from rmem_cli.data.unwritten import Unwritten
 from rmem_cli.data.writer import Content, Expected
-from rmem_cli.errors import UsageError
+from rmem_cli.errors import UsageError, closest
 
 from .checksum import Digest
+from .stand_ins import StandIn
 
 _DATASETS = {
     "ptb": ".ptb:PTB",
@@ -113,6 +116,7 @@ class Form:
         expected: Counts that must come out (None: not known).
         files: The files it is made from (none named: all).
         unit: What is counted.
+        stand_in: What stands for its content in a plan while it is not here (None: its size is not known).
     """
 
     name: str
@@ -120,6 +124,7 @@ class Form:
     expected: Expected | None = None
     files: tuple[str, ...] = ()
     unit: str = "symbols"
+    stand_in: StandIn | None = None
 
 
 @dataclass(frozen=True)
@@ -186,9 +191,17 @@ def dataset(name: str) -> Dataset:
         UsageError: There is none; the message names the closest.
     """
     if name not in _DATASETS:
-        close = get_close_matches(name, _DATASETS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(_DATASETS)}."
-        raise UsageError(f"There is no data set {name!r}; {hint}")
+        raise UsageError(f"There is no data set {name!r}; {closest(name, _DATASETS)}")
     module, _, variable = _DATASETS[name].partition(":")
     found: Dataset = getattr(import_module(module, __package__), variable)
     return found
+
+
+@cache
+def unwritten(name: str, form: str) -> Prepared | None:
+    """A data set in its known size, but without its content; None if its size is not known."""
+    forms = dataset(name).forms if name in _DATASETS else ()
+    known = next((each for each in forms if each.name == form), None)
+    if known is None or known.expected is None or known.stand_in is None:
+        return None
+    return Unwritten.of(name, form, known.stand_in(known.expected), known.expected.counts)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rmem_cli.data.writer import Content, Expected
 
+from . import stand_ins
 from .byte_text import byte_content
 from .dataset import Dataset, Form, Source, SourceFile
 
@@ -51,11 +52,13 @@ ENWIK8 = Dataset(
             "bytes",
             prepare_bytes,
             Expected({"train": 90_000_000, "valid": 5_000_000, "test": 5_000_000}, distinct=205),
+            stand_in=stand_ins.text,
         ),
         Form(
             "txl",
             prepare_txl,
             Expected({"train": 88_982_818, "valid": 4_945_742, "test": 4_943_417}, distinct=204),
+            stand_in=stand_ins.text,
         ),
     ),
     licence="Wikipedia text: GFDL, CC BY-SA",

@@ -2,10 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from rmem_cli.data.writer import Content, Expected
+
+from . import stand_ins
+from .dataset import Form
 
 SEED = 1
 """All generated sets are drawn from this seed; equal seeds give equal sets."""
@@ -20,9 +24,19 @@ _OVERSAMPLED = 3
 Rows = Callable[[np.random.Generator, int], np.ndarray]
 
 
-def expected(vocabulary: list[str]) -> Expected:
-    """The published sizes."""
-    return Expected(SIZES, distinct=len(vocabulary))
+def generated_form(
+    name: str, prepare: Callable[[Mapping[str, Path]], Content], vocabulary: list[str], draw: Rows
+) -> Form:
+    """A form of the published sizes.
+
+    Args:
+        name: What it is called.
+        prepare: See `Form`.
+        vocabulary: The text of each symbol.
+        draw: Generator and number of rows -> rows of this form.
+    """
+    expected = Expected(SIZES, distinct=len(vocabulary))
+    return Form(name, prepare, expected, unit="examples", stand_in=stand_ins.rows(draw))
 
 
 def independent_rows(

@@ -9,6 +9,7 @@ The tokenizer of a fold knows the articles that are trained on when the fold is 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree  # read only after the sha256 of the file was verified
 
@@ -17,14 +18,17 @@ import numpy as np
 from rmem_cli.data.hyperpartisan import FOLDS, FORM, PIECES, TWINS, fold_of
 from rmem_cli.data.texts import text_chunks
 from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, whole_lines
+from rmem_cli.data.unwritten import zeros
 from rmem_cli.data.writer import Content, Expected, smallest_unsigned
 from rmem_cli.errors import DataError
 
 from .dataset import Dataset, Form, Source, SourceFile
+from .stand_ins import StandIn
 
 _ARTICLES = "articles-training-byarticle-20181122"
 _LABELS = "ground-truth-training-byarticle-20181122"
 _VOCABULARY = 4000
+_LONG = 4096  # words or pieces of an article in a plan: more than a segment has
 _SAME_BEGINNING = 200  # letters and digits; no two articles share them that are not twins
 
 
@@ -155,8 +159,30 @@ def _source(name: str, size: int, sha256: str) -> Source:
     )
 
 
-def _form(name: str, prepare: Callable[[Mapping[str, Path]], Content]) -> Form:
-    return Form(name, prepare, Expected({"articles": 645}), unit="articles")
+def _form(name: str, prepare: Callable[[Mapping[str, Path]], Content], stand_in: StandIn) -> Form:
+    return Form(name, prepare, Expected({"articles": 645}), unit="articles", stand_in=stand_in)
+
+
+def _long_pieces(expected: Expected) -> Content:
+    """Articles so long that they fill their segments, as pieces of words."""
+    articles = expected.counts["articles"]
+    arrays = _facts(articles)
+    for fold in range(FOLDS):
+        arrays[f"fold{fold}"] = [zeros(articles * _LONG)]
+        arrays[f"fold{fold}_sizes"] = [np.full(articles, _LONG, np.uint32)]
+    return Content(arrays, [], counted={"articles": "label"}, details={"symbols": _VOCABULARY})
+
+
+def _long_texts(expected: Expected) -> Content:
+    """Articles so long that they fill their segments."""
+    articles = expected.counts["articles"]
+    titles = text_chunks("title", ["News"] * articles)
+    texts = text_chunks("text", [" ".join(["news"] * _LONG)] * articles)
+    return Content(_facts(articles), [], together=chain(titles, texts), counted={"articles": "label"})
+
+
+def _facts(articles: int) -> dict[str, list[np.ndarray]]:
+    return {"label": [zeros(articles)], "rank": [np.arange(articles, dtype=np.uint16)]}
 
 
 HYPERPARTISAN = Dataset(
@@ -179,10 +205,10 @@ HYPERPARTISAN = Dataset(
         _source(_LABELS, 28_511, "0c02f4c33317287758e6fbbc976cbfd7a0978923899ddf30cb9dd2cd740af43c"),
     ),
     forms=(
-        _form(FORM, prepare_articles),
-        _form(PIECES, prepare_pieces),
-        _form(FORM + TWINS, partial(prepare_articles, twins=True)),
-        _form(PIECES + TWINS, partial(prepare_pieces, twins=True)),
+        _form(FORM, prepare_articles, _long_texts),
+        _form(PIECES, prepare_pieces, _long_pieces),
+        _form(FORM + TWINS, partial(prepare_articles, twins=True), _long_texts),
+        _form(PIECES + TWINS, partial(prepare_pieces, twins=True), _long_pieces),
     ),
     licence="CC BY 4.0, it seems (Zenodo record 1489920; not confirmed)",
     citation=(

@@ -10,6 +10,7 @@ from rmem_cli.data.images import FORM
 from rmem_cli.data.writer import Content, Expected
 from rmem_cli.errors import DataError
 
+from . import stand_ins
 from .dataset import Dataset, Form, Source, SourceFile
 
 _PREFIX = {"train": "train", "test": "t10k"}
@@ -110,7 +111,13 @@ MNIST = Dataset(
         ),
     ),
     forms=(
-        Form(FORM, prepare_images, Expected({"train": 60_000, "test": 10_000}, distinct=10), unit="images"),
+        Form(
+            FORM,
+            prepare_images,
+            Expected({"train": 60_000, "test": 10_000}, distinct=10),
+            unit="images",
+            stand_in=stand_ins.images(28, 28),
+        ),
     ),
     licence="none stated by the source; CC BY-SA 3.0 is often quoted",
     citation=(

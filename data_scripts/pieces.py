@@ -68,9 +68,10 @@ def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
 def is_made_from(text: Prepared, form: str) -> bool:
     """Whether a form is here and was made from just this text."""
     try:
-        return open_prepared(text.meta["name"], form).meta["sources"] == [_origin(text)]
+        sources: list[dict[str, str]] = open_prepared(text.meta["name"], form).meta["sources"]
     except DataError:
         return False
+    return sources == [_origin(text)]
 
 
 def _origin(text: Prepared) -> dict[str, str]:

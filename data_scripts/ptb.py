@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rmem_cli.data.writer import Content, Expected
 
+from . import stand_ins
 from .dataset import Dataset, Form, Source, SourceFile
 from .text import character_content, text_batches, word_content
 
@@ -75,11 +76,13 @@ PTB = Dataset(
             "char",
             prepare_characters,
             Expected({"train": 5_017_482, "valid": 393_042, "test": 442_423}, distinct=50),
+            stand_in=stand_ins.text,
         ),
         Form(
             "word",
             prepare_words,
             Expected({"train": 929_589, "valid": 73_760, "test": 82_430}, distinct=10_000),
+            stand_in=stand_ins.text,
         ),
     ),
     licence="LDC User Agreement for Non-Members: for your own use, not to be passed on",

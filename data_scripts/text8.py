@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rmem_cli.data.writer import Content, Expected
 
+from . import stand_ins
 from .byte_text import byte_content
 from .dataset import Dataset, Form, Source, SourceFile
 
@@ -42,6 +43,7 @@ TEXT8 = Dataset(
             "char",
             prepare_characters,
             Expected({"train": 90_000_000, "valid": 5_000_000, "test": 5_000_000}, distinct=27),
+            stand_in=stand_ins.text,
         ),
     ),
     licence="Wikipedia text: GFDL, CC BY-SA",

@@ -35,9 +35,9 @@ _LOCATIONS = {
 def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that the command line starts without torch."""
     if name == "__version__":
-        from importlib.metadata import version
+        from rmem_cli.version import VERSION
 
-        return version("rmem")
+        return VERSION
     if name not in _LOCATIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

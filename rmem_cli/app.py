@@ -92,9 +92,9 @@ def _bound_spinning() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from rmem_cli import __version__
+        from rmem_cli.version import VERSION
 
-        typer.echo(f"rmem {__version__}")
+        typer.echo(f"rmem {VERSION}")
         raise typer.Exit
 
 

@@ -1,5 +1,11 @@
 """The errors a user can cause or meet, each with the exit code of the command that stops at it."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_LONGEST_WORD = 100
+_MOST_NAMED = 50
+
 
 class RmemError(Exception):
     """A failure with a sentence for the user: what is wrong, where, and what to do about it.
@@ -44,3 +50,15 @@ class InterruptedRunError(RmemError):
     """A run was stopped by Ctrl-C, SIGTERM or SIGHUP after its checkpoint was written."""
 
     exit_code = 130
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    """The end of a message about an unknown word: the nearest valid one, or all of them if none is near."""
+    words = list(words)
+    near = [] if len(word) > _LONGEST_WORD else get_close_matches(word, words, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    if not words:
+        return "there are none"
+    others = f" and {len(words) - _MOST_NAMED:,} more" if len(words) > _MOST_NAMED else ""
+    return f"there are: {', '.join(words[:_MOST_NAMED])}{others}"

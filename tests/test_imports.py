@@ -1,9 +1,11 @@
 """Imports run one way, and torch stays out of what must start fast."""
 
 import ast
+import os
 import subprocess
 import sys
-import tomllib
+import sysconfig
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ ALLOWED = {
     "published": set(),
     "recipe": {"results", "published"},
     "data": {"results", "published", "recipe"},
+    "data_scripts": {"data"},
     "ops": {"results", "published", "recipe", "data"},
     "models": {"results", "published", "recipe", "data", "ops"},
     "tasks": {"results", "published", "recipe", "data", "ops", "models"},
@@ -33,9 +36,20 @@ def imports_of(path):
             yield from (alias.name for alias in node.names)
 
 
+def sources(part=""):
+    """Each module of the package, or of a part of it, by its name; two parts lie beside it in a checkout."""
+    for name in ("", "data_scripts", "recipes"):
+        package = f"rmem_cli.{name}".rstrip(".")
+        root = Path(import_module(package).__file__).parent
+        for path in sorted(root.rglob("*.py")):
+            module = ".".join([package, *path.relative_to(root).with_suffix("").parts])
+            if module.startswith(f"rmem_cli.{part}"):
+                yield module.removesuffix(".__init__"), path
+
+
 @pytest.mark.parametrize("part", ALLOWED)
 def test_a_part_imports_only_what_is_below_it(part):
-    files = sorted((PACKAGE / part).rglob("*.py"))
+    files = [path for _, path in sources(f"{part}.")]
     assert files
     for path in files:
         for module in imports_of(path):
@@ -43,6 +57,41 @@ def test_a_part_imports_only_what_is_below_it(part):
             other = rest.split(".")[0]
             if package == "rmem_cli" and other in ALLOWED:
                 assert other in ALLOWED[part] | {part}, f"{path} imports {module}"
+
+
+def names_in(module, path):
+    """What a module imports, but for type checkers alone; with the names, of which some are modules."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_checkers = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in for_checkers:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            origin = ".".join([*above, *filter(None, [node.module])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports within functions count, too: what hides a circle from Python does not hide it from a reader."""
+    modules = dict(sources())
+    below = {
+        module: set(names_in(module, path)) & modules.keys() - {module} for module, path in modules.items()
+    }
+    # Without circles, what imports nothing that is left can be taken away until nothing is left.
+    while free := [module for module, others in below.items() if not others & below.keys()]:
+        for module in free:
+            del below[module]
+    assert not below
 
 
 def modules_after(code):
@@ -71,14 +120,35 @@ def test_the_command_line_starts_without_anything_heavy():
     assert not heavy & modules_after("import rmem_cli.app")
 
 
+def test_a_checkout_that_is_not_installed_can_be_imported(tmp_path):
+    """All modules of `rmem_cli`, among packages of which rmem is none."""
+    others, checkout = tmp_path / "others", tmp_path / "checkout"
+    others.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "rmem" not in path.name:
+            (others / path.name).symlink_to(path)
+    checkout.mkdir()
+    (checkout / "rmem_cli").symlink_to(PACKAGE)
+    program = """
+import pkgutil, sys, rmem_cli
+names = [each.name for each in pkgutil.walk_packages(rmem_cli.__path__, "rmem_cli.")]
+for name in names:
+    if name != "rmem_cli.__main__":
+        __import__(name)
+print(rmem_cli.__file__, rmem_cli.__version__, len(names) > 100)
+"""
+    environment = os.environ | {"PYTHONPATH": str(others)}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == [str(checkout / "rmem_cli/__init__.py"), "0+checkout", "True"]
+
+
 def test_every_public_name_can_be_imported():
     for name in rmem_cli.__all__:
         assert getattr(rmem_cli, name).__name__ == name
-
-
-def test_every_package_of_the_checkout_is_shipped():
-    root = Path(rmem_cli.__file__).parents[1]
-    with (root / "pyproject.toml").open("rb") as handle:
-        shipped = set(tomllib.load(handle)["tool"]["setuptools"]["packages"])
-    there = {".".join(path.parent.relative_to(root).parts) for path in root.glob("rmem_cli/**/__init__.py")}
-    assert there <= shipped

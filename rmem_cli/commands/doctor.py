@@ -46,13 +46,13 @@ def _environment() -> list[tuple[str, str]]:
 
     import torch
 
-    from rmem_cli import __version__
+    from rmem_cli.version import VERSION
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         gpus.append("mps")
     return [
-        ("rmem", __version__),
+        ("rmem", VERSION),
         ("python", platform.python_version()),
         ("torch", torch.__version__),
         ("cpu", f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"),

@@ -96,10 +96,11 @@ def _print_plan(
         DataError: There are runs to do, and none of them can be planned.
     """
     from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused
-    from rmem_cli.data.prepared import sizes_suffice
+    from rmem_cli.data.prepared import opened_instead
+    from rmem_cli.data_scripts.dataset import unwritten
     from rmem_cli.training.experiment import missing_runs
 
-    with sizes_suffice():
+    with opened_instead(unwritten):
         todo = missing_runs(specs, rerun)
         typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
         _tell_unprepared(todo)
@@ -113,8 +114,8 @@ def _print_plan(
 
 def _tell_unprepared(specs: "list[RunSpec]") -> None:
     """Name the data sets that are not here."""
-    from rmem_cli.data.known_sizes import UNPREPARED
     from rmem_cli.data.prepared import open_prepared
+    from rmem_cli.data.unwritten import UNPREPARED
 
     for name, form in sorted({each for spec in specs for each in spec.settings.task.data_sets()}):
         if open_prepared(name, form).data_hash == UNPREPARED:

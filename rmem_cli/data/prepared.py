@@ -16,7 +16,7 @@ damaged since is not opened: `meta.json` carries a hash of itself and of every a
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -158,17 +158,23 @@ class Prepared:
         raise UsageError(f"{_title(self.meta)} has no {wanted!r}; there are: {', '.join(there)}.")
 
 
-_sizes_suffice: ContextVar[bool] = ContextVar("sizes_suffice", default=False)
+StandIn = Callable[[str, str], Prepared | None]
+"""Name and form of a data set -> what is opened in its place, if there is anything."""
+_stand_in: ContextVar[StandIn | None] = ContextVar("stand_in", default=None)
 
 
 @contextmanager
-def sizes_suffice() -> Iterator[None]:
-    """While this context lasts, a data set that is not here opens without content, in its known size."""
-    token = _sizes_suffice.set(True)
+def opened_instead(stand_in: StandIn) -> Iterator[None]:
+    """While this context lasts, a data set that is not here opens as what a function gives for it.
+
+    Args:
+        stand_in: Such as `rmem_cli.data_scripts.dataset.unwritten`, for which a plan needs no data.
+    """
+    token = _stand_in.set(stand_in)
     try:
         yield
     finally:
-        _sizes_suffice.reset(token)
+        _stand_in.reset(token)
 
 
 def open_prepared(name: str, form: str) -> Prepared:
@@ -187,12 +193,11 @@ def open_prepared(name: str, form: str) -> Prepared:
     except DamagedError:
         raise
     except DataError:
-        from rmem_cli.data.known_sizes import unwritten
-
-        known = unwritten(name, form) if _sizes_suffice.get() else None
-        if known is None:
+        stand_in = _stand_in.get()
+        opened = stand_in(name, form) if stand_in else None
+        if opened is None:
             raise
-        return known
+        return opened
 
 
 def _open(name: str, form: str) -> Prepared:

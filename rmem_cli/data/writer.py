@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from rmem_cli import __version__
 from rmem_cli.data.prepared import (
     DESCRIPTION_HASH,
     FORMAT,
@@ -26,6 +25,7 @@ from rmem_cli.data.prepared import (
     read_prepared,
 )
 from rmem_cli.errors import DataError
+from rmem_cli.version import VERSION
 
 TEMPORARY = ".tmp-"
 """Prefix of unfinished folders beside the finished ones; the next fetch removes what a kill left."""
@@ -114,7 +114,7 @@ def write_prepared(
             _check_counts(f"{name} ({form})", found, expected, partial=bool(missing))
         meta = {
             "format": FORMAT,
-            "rmem_version": __version__,
+            "rmem_version": VERSION,
             "name": name,
             "form": form,
             "sources": [dict(source) for source in sources],

@@ -2,13 +2,12 @@
 
 import csv
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 
 import yaml
 
-from rmem_cli.errors import UsageError
+from rmem_cli.errors import UsageError, closest
 from rmem_cli.published.schema import Paper, PublishedRow, PublishedTable
 
 
@@ -98,5 +97,4 @@ def _curves(paper: str) -> dict[str, list[tuple[float, float]]]:
 
 
 def _unknown(noun: str, name: str, known: Iterable[str]) -> UsageError:
-    closest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    return UsageError(f"unknown published {noun} {name!r}; did you mean {closest!r}?")
+    return UsageError(f"unknown published {noun} {name!r}; {closest(name, known)}")

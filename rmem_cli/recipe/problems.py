@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from rmem_cli.errors import UsageError
+from rmem_cli.errors import closest as closest  # what many here import from here
 
 MOST_TOLD = 50  # problems that a message tells one by one
-_LONGEST_WORD = 100
 _LONGEST_LINE = 2000
 
 
@@ -65,18 +64,6 @@ class RecipeError(UsageError):
 def _position(problem: Problem) -> tuple[str, int, int]:
     place = problem.place
     return place.source, place.line or 0, place.column or 0
-
-
-def closest(word: str, words: Iterable[str]) -> str:
-    """The end of a message about an unknown word: the nearest valid one, or all of them if none is near."""
-    words = list(words)
-    near = [] if len(word) > _LONGEST_WORD else get_close_matches(word, words, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    if not words:
-        return "there are none"
-    others = f" and {len(words) - MOST_TOLD:,} more" if len(words) > MOST_TOLD else ""
-    return f"there are: {', '.join(words[:MOST_TOLD])}{others}"
 
 
 def _shortened(line: str) -> str:

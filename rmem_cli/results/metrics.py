@@ -1,9 +1,8 @@
 """The metrics a result row may carry, and how each is read and printed."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from rmem_cli.errors import UsageError
+from rmem_cli.errors import UsageError, closest
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,5 @@ def metric(name: str) -> Metric:
         UsageError: There is no such metric; the message names the closest one.
     """
     if name not in METRICS:
-        closest = get_close_matches(name, METRICS, n=1, cutoff=0.0)[0]
-        raise UsageError(f"unknown metric {name!r}; did you mean {closest!r}?")
+        raise UsageError(f"unknown metric {name!r}; {closest(name, METRICS)}")
     return METRICS[name]

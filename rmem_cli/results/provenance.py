@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, PackagePath, distribution, 
 from pathlib import Path
 from typing import Self
 
+from rmem_cli.version import VERSION
+
 # What decides a result. Uncommitted results, notes and tests do not change the code that ran.
 _CODE = ("rmem_cli", "data_scripts", "recipes", "pyproject.toml")
 _GIT_TIMEOUT_SECONDS = 20
@@ -40,7 +42,7 @@ class Provenance:
         commit, dirty = git_state(checkout)
         if not commit:
             commit, dirty = release_state(checkout)
-        return cls(_version("rmem"), _version("torch"), commit, dirty)
+        return cls(VERSION, _version("torch"), commit, dirty)
 
 
 def git_state(folder: Path) -> tuple[str, str]:

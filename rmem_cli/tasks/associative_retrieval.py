@@ -3,7 +3,7 @@
 from functools import partial
 
 from rmem_cli.data.algorithmic import open_algorithmic
-from rmem_cli.data_scripts.associative_retrieval import VOCABULARY, retrieval_rows
+from rmem_cli.data.generated.associative_retrieval import VOCABULARY, retrieval_rows
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.config import AssociativeRetrievalSettings
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from rmem_cli.data.algorithmic import Algorithmic, open_algorithmic
-from rmem_cli.data_scripts.copy_reverse import FIRST, copy_rows, reverse_rows
+from rmem_cli.data.generated.copy_reverse import FIRST, copy_rows, reverse_rows
 from rmem_cli.errors import UsageError
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.config import CopySettings, ReverseSettings

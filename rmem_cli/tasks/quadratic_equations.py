@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from rmem_cli.data.algorithmic import open_algorithmic
-from rmem_cli.data_scripts.quadratic import ANSWER_LENGTH, BLOCK, VOCABULARY, draw_equations, encode
+from rmem_cli.data.generated.quadratic import ANSWER_LENGTH, BLOCK, VOCABULARY, draw_equations, encode
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.config import QuadraticEquationsSettings
 
@@ -35,10 +35,8 @@ class QuadraticEquations(AlgorithmicTask):
 
     def exact_positions(self, published: bool) -> int:
         """See `Task.exact_positions`; the last part, by the published code without its first character."""
-        characters: int = BLOCK
-        return characters if published else characters + 1
+        return BLOCK if published else BLOCK + 1
 
 
 def _draw(random: np.random.Generator, count: int) -> np.ndarray:
-    rows: np.ndarray = encode(draw_equations(random, count))
-    return rows
+    return encode(draw_equations(random, count))

@@ -6,11 +6,11 @@ import zipfile
 
 import pytest
 from rich.console import Console
+from rmem_cli.data_scripts.dataset import unwritten
 from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.wikitext import WIKITEXT2, prepare_words
 
 from rmem_cli.data.documents import document_starts
-from rmem_cli.data.known_sizes import unwritten
 from rmem_cli.data.prepared import open_prepared
 from rmem_cli.data.writer import write_prepared
 

@@ -8,9 +8,10 @@ from rmem_cli.data_scripts.associative_retrieval import ASSOCIATIVE_RETRIEVAL, p
 from rmem_cli.data_scripts.copy_reverse import COPY, REVERSE, prepare_copy, prepare_reverse
 from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.generated import SIZES
-from rmem_cli.data_scripts.quadratic import QUADRATIC, blocks_of, polynomial, prepare_quadratic
+from rmem_cli.data_scripts.quadratic import QUADRATIC, prepare_quadratic
 
 from rmem_cli.data.algorithmic import Algorithmic
+from rmem_cli.data.generated.quadratic import blocks_of, polynomial
 from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import UsageError
 

@@ -443,16 +443,15 @@ def test_torch_finds_no_fault_with_the_native_operations(activation, gain, zoneo
     form = (2, True, activation == "cumax", 1)
     keeps = (shares(1, 19, 3, 5), shares(2, 19, 3, 5)) if zoneout else (None, None)
     states = normal(8, 3, 5), normal(9, 3, 5)
-    operands = (normal(7, 19, 3, 4), *states, *weights[:3], weights.gain, *keeps, *form)
-    torch.library.opcheck(torch.ops.rmem.gated_lstm.default, (*operands, True))
-    output = torch.ops.rmem.gated_lstm(*operands, True)
+    operands = (normal(7, 19, 3, 4), *states, *weights[:2], weights.gain, *keeps)
+    torch.library.opcheck(torch.ops.rmem.gated_lstm.default, (*operands, weights.bias, *form, True))
+    output = torch.ops.rmem.gated_lstm(*operands, weights.bias, *form, True)
     states = [each.detach() for each in output]
     grads = [torch.ones_like(each) for each in states[:2]]
     constants = [each.detach() if isinstance(each, torch.Tensor) else each for each in operands]
-    del constants[5]  # the bias
     torch.library.opcheck(
         torch.ops.rmem.gated_lstm_backward.default,
-        (*grads, *constants[:8], *states, *form, True, True),
+        (*grads, *constants, *states, *form, True, True),
     )
 
 

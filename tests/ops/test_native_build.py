@@ -274,3 +274,11 @@ print(steps(10_000) - before)
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300
     )
     assert float(done.stdout) < 4
+
+
+def test_what_identifies_a_library_is_every_source_that_is_compiled_into_it():
+    folder = Path(build.__file__).parent
+    found = {family: build._sources(build._source(family)) for family in build.FAMILIES}
+    assert set().union(*found.values()) == {path for end in ("cpp", "h") for path in folder.rglob(f"*.{end}")}
+    assert folder / "common" / "cores.h" in found["gates"]  # by way of another header
+    assert folder / "gates" / "team.h" not in found["attention"]

@@ -147,7 +147,7 @@ static int time_worked(int, timespec* time) {
 }
 
 #define clock_gettime(clock, time) time_worked(clock, time)
-#include "team.h"
+#include "gates/team.h"
 
 int main() {
   constexpr int64_t block = 64;

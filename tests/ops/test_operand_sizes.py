@@ -104,10 +104,10 @@ def test_the_native_lstm_refuses_shares_of_zoneout_that_do_not_fit(keeps):
 @pytest.mark.parametrize("downsize", [0, 4])
 def test_the_native_lstm_refuses_masters_that_do_not_share_its_units(downsize):
     states = normal(2, 6, seed=1), normal(2, 6, seed=2)
-    weights = normal(24, 3), normal(24, 6), normal(24)
+    weights, bias = (normal(24, 3), normal(24, 6)), normal(24)
     with pytest.raises(RuntimeError, match="master_downsize"):
         torch.ops.rmem.gated_lstm(
-            normal(5, 2, 3), *states, *weights, None, None, None, 1, True, True, downsize, True
+            normal(5, 2, 3), *states, *weights, None, None, None, bias, 1, True, True, downsize, True
         )
 
 

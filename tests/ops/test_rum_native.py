@@ -378,9 +378,9 @@ def operands(options, time, batch=2, inputs=3, size=4):
     if memory is not None:
         memory.requires_grad_()
     weights = make_weights(options, inputs, size)
-    maps = (*weights.embedding, *weights.target, *(weights.gate or (None, None)))
+    kernels, biases = zip(weights.embedding, weights.target, weights.gate or (None, None), strict=True)
     form = (options.activation, options.layer_norm, options.eta, options.eps, True)
-    return (normal(7, batch, time, inputs), hidden, memory, *maps, norms, None, None, *form)
+    return (normal(7, batch, time, inputs), hidden, memory, *kernels, norms, None, None, *biases, *form)
 
 
 OPERATIONS = pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rmem_cli.data_scripts.associative_retrieval import prepare_retrieval
 from rmem_cli.data_scripts.copy_reverse import prepare_copy, prepare_reverse
-from rmem_cli.data_scripts.quadratic import VOCABULARY, prepare_quadratic
+from rmem_cli.data_scripts.quadratic import prepare_quadratic
 from torch import nn
 
+from rmem_cli.data.generated.quadratic import VOCABULARY
 from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe.registry import TASKS, import_object

@@ -4,17 +4,13 @@ import sys
 from importlib.resources import files
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from rmem_cli.data_scripts.associative_retrieval import retrieval_rows
-from rmem_cli.data_scripts.copy_reverse import copy_rows, reverse_rows
-from rmem_cli.data_scripts.dataset import dataset, dataset_names
-from rmem_cli.data_scripts.quadratic import draw_equations, encode
+from rmem_cli.data_scripts.dataset import unwritten
 from torch.utils.flop_counter import FlopCounterMode
 
-from rmem_cli.data import known_sizes
-from rmem_cli.data.prepared import open_prepared, sizes_suffice
+from rmem_cli.data.prepared import open_prepared, opened_instead
+from rmem_cli.data.unwritten import UNPREPARED
 from rmem_cli.errors import DataError
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import detach
@@ -43,7 +39,7 @@ def _known_machine(monkeypatch):
 
 def planned(name, row, *overrides, scale="paper"):
     (spec,) = load_recipe(name).runs(scale, [row], [1], list(overrides))
-    with sizes_suffice():
+    with opened_instead(unwritten):
         return plan_of(spec, CPU)
 
 
@@ -91,7 +87,7 @@ def test_a_batch_of_a_text_is_planned_with_the_cache_that_earlier_ones_have_fill
     overrides = ["train.batch_size=2", "train.steps=100"]
     (spec,) = load_recipe("txl_enwik8").runs("cpu", ["base"], [1], overrides)
     assert spec.settings.model.core.cache_length == spec.settings.task.segment_length
-    with sizes_suffice():
+    with opened_instead(unwritten):
         task = build_task(spec.settings)
     model = build_task_model(spec.settings, task)
     model.core.op_paths()  # loads what counts its own products
@@ -118,50 +114,18 @@ def test_only_the_cache_of_earlier_batches_makes_a_text_dearer():
 def test_a_set_that_is_not_here_opens_in_its_size_for_a_plan_alone():
     with pytest.raises(DataError):
         open_prepared("wikitext103", "word")
-    with sizes_suffice():
+    with opened_instead(unwritten):
         text = open_prepared("wikitext103", "word")
     assert len(text.vocabulary) == 267_735
     assert len(text.tokens("train")) == 103_227_021
-    assert text.data_hash == known_sizes.UNPREPARED
-
-
-@pytest.mark.parametrize("name", dataset_names())
-def test_known_sizes_are_those_that_a_preparation_must_give(name):
-    for form in dataset(name).forms:
-        known = known_sizes.unwritten(name, form.name)
-        if known is None or form.expected is None:
-            continue
-        if form.expected.distinct is not None:
-            assert len(known.vocabulary) == form.expected.distinct
-        common = known.meta["counts"].keys() & form.expected.counts.keys()
-        assert {split: known.meta["counts"][split] for split in common} == {
-            split: form.expected.counts[split] for split in common
-        }
-
-
-GENERATED = {
-    **{
-        ("copy", str(length)): (copy_rows, {"length": length, "alphabet": 8})
-        for length in (24, 120, 240, 360)
-    },
-    **{("reverse", str(length)): (reverse_rows, {"length": length, "alphabet": 8}) for length in (24, 120)},
-    ("associative_retrieval", "pairs4"): (retrieval_rows, {}),
-    ("quadratic", "steps"): (lambda random, count: encode(draw_equations(random, count)), {}),
-}
-
-
-@pytest.mark.parametrize(("name", "form"), GENERATED)
-def test_generated_rows_are_known_in_their_length(name, form):
-    draw, options = GENERATED[name, form]
-    drawn = draw(np.random.default_rng(0), 1, **options)
-    assert known_sizes.unwritten(name, form).tokens("train").shape == (100_000, drawn.shape[1])
+    assert text.data_hash == UNPREPARED
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_is_planned_at_paper_scale_without_any_data(name):
     """Its last row, for the sake of time; the data of the others is looked at below."""
     spec = load_recipe(name).runs("paper", seeds=[1])[-1]
-    with sizes_suffice():
+    with opened_instead(unwritten):
         planned = plan_of(spec, CPU)
     assert planned.parameters > 1000
     assert planned.seconds > 0
@@ -172,15 +136,15 @@ def test_every_recipe_is_planned_at_paper_scale_without_any_data(name):
 def test_all_data_of_every_recipe_is_of_known_size(name):
     recipe = load_recipe(name)
     specs = [spec for scale in ("paper", "cpu") if scale in recipe.scales for spec in recipe.runs(scale)]
-    with sizes_suffice():
+    with opened_instead(unwritten):
         for data_set in {each for spec in specs for each in spec.settings.task.data_sets()}:
-            assert open_prepared(*data_set).data_hash == known_sizes.UNPREPARED
+            assert open_prepared(*data_set).data_hash == UNPREPARED
 
 
 @pytest.mark.parametrize("kind", ["memorize", "reasoning"])
 def test_stories_that_are_not_here_ask_for_the_six_places(kind):
     (spec,) = load_recipe(f"rmt_1m_{kind.removesuffix('ing')}").runs("paper", seeds=[1])[:1]
-    with sizes_suffice():
+    with opened_instead(unwritten):
         task = build_task(spec.settings)
     assert task.classes == 6
     assert 33_278 < task.symbols < 33_300
@@ -300,7 +264,7 @@ def test_rows_of_equal_models_and_batches_are_counted_once(monkeypatch):
         for spec in specs
     }
     assert len(kinds) < len(specs) / 1.5
-    with sizes_suffice():
+    with opened_instead(unwritten):
         for spec in specs:
             plan_of(spec, CPU)
     assert len(counted) <= 2 * len(kinds)

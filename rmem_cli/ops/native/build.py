@@ -1,5 +1,7 @@
 """Builds the C++ sources beside this file, once for each machine, and loads them as torch operations.
 
+Each op family has a folder; in `common/` is what several of them include.
+
 A finished library is moved to its place in one step, under a lock: several processes that start at once build
 it once, and one that is killed while building leaves nothing that the next could mistake for a library. Its
 hash stands beside it: one that was damaged since would end the process that loads it, and is built again.
@@ -61,7 +63,7 @@ def status(family: str) -> Status:
     """Load the native form of an op family, building it first where that has not been done.
 
     Args:
-        family: One of `FAMILIES`; its source is `<family>.cpp`.
+        family: One of `FAMILIES`; its source is `<family>/<family>.cpp`.
 
     Raises:
         UsageError: `RMEM_NATIVE` is `on` and it cannot be had, or is none of auto, on and off.
@@ -149,14 +151,18 @@ def _module(family: str) -> str:
 def _identity(family: str) -> str:
     """Of all that the compiled code depends on: the sources, torch, the flags for this CPU."""
     digest = hashlib.sha256()
-    for source in _sources(_SOURCES / f"{family}.cpp"):
+    for source in _sources(_source(family)):
         digest.update(source.read_bytes())
     digest.update(repr((torch.__version__, sys.platform, platform.machine(), _flags())).encode())
     return digest.hexdigest()[:16]
 
 
+def _source(family: str) -> Path:
+    return _SOURCES / family / f"{family}.cpp"
+
+
 def _sources(source: Path) -> list[Path]:
-    """A source and the headers beside it that it includes, directly or not."""
+    """A source and the headers that it includes, directly or not; they are named from this folder on."""
     found = [source]
     for each in found:
         included = re.findall(r'^#include "(.+)"', each.read_text(encoding="utf-8"), re.MULTILINE)
@@ -225,8 +231,9 @@ def _compile(family: str, folder: Path) -> None:
         try:
             cpp_extension.load(
                 _module(family),
-                [str(_SOURCES / f"{family}.cpp")],
+                [str(_source(family))],
                 extra_cflags=_flags(),
+                extra_include_paths=[str(_SOURCES)],
                 build_directory=str(folder),
                 with_cuda=False,
                 is_python_module=False,

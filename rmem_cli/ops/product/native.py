@@ -1,11 +1,11 @@
-"""Products of large matrices in C++; `rmem_cli/ops/native/product.cpp` computes them."""
+"""Products of large matrices in C++; `rmem_cli/ops/native/product/product.cpp` computes them."""
 
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
+
+from rmem_cli.ops.native.registration import Arguments, register_operation
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -16,13 +16,13 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def register() -> None:
     """Tell torch about the loaded operation."""
-    torch.library.register_fake("rmem::product", _shape)
-    register_flop_formula(torch.ops.rmem.product)(_flops)
+    register_operation("product", _shape, _flops)
 
 
-def _shape(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
-    return left.new_empty(left.shape[0], right.shape[1])
+def _shape(given: Arguments) -> Tensor:
+    empty: Tensor = given.left.new_empty(given.left.shape[0], given.right.shape[1])
+    return empty
 
 
-def _flops(left: torch.Size, right: torch.Size, *_: Any, **__: Any) -> int:
-    return 2 * prod(left) * right[1]
+def _flops(given: Arguments) -> int:
+    return int(2 * prod(given.left) * given.right[1])

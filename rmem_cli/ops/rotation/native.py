@@ -1,19 +1,16 @@
 """The rotational unit of memory in C++: all steps of a sequence in one call.
 
-`rmem_cli/ops/native/rotation.cpp` computes and differentiates; here is what else torch needs to know of it:
-the shapes of its results, and how many operations they take.
+`rmem_cli/ops/native/rotation/rotation.cpp` computes and differentiates; here is what else torch needs to
+know of it: the shapes of its results, and how many operations they take.
 """
 
-from typing import Any, NoReturn
+from functools import cache
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
+from rmem_cli.ops.native.registration import Arguments, refuse_second_derivative, register_operation
 from rmem_cli.ops.rotation.options import RUMOptions, RUMResult, RUMWeights
-
-# Steps between two copies of a memory, as in the source.
-_COPY_STEPS = 256
 
 
 def rum(
@@ -33,22 +30,34 @@ def rum(
         keep = keep.detach().expand(*x.shape[:2], hidden.shape[-1]).contiguous()
     if active is not None:
         active = active.detach().squeeze(-1).expand(x.shape[:2])
-    maps = (*weights.embedding, *weights.target, *(weights.gate or (None, None)))
-    operands = (x.contiguous(), hidden.contiguous(), memory, *maps, _norms(weights))
-    keeps = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
+    gate, gate_bias = weights.gate or (None, None)
+    kernels = (weights.embedding.kernel, weights.target.kernel, gate)
+    biases = (weights.embedding.bias, weights.target.bias, gate_bias)
+    operands = (x.contiguous(), hidden.contiguous(), memory, *kernels, _norms(weights))
+    keeps = torch.is_grad_enabled() and any(
+        each is not None and each.requires_grad for each in (*operands, *biases)
+    )
+    # In the order of the source: by their names, torch takes ten microseconds longer to read them.
+    choices = (options.activation, options.layer_norm, options.eta, options.eps)
     outputs, last, last_memory, cosines, *_ = torch.ops.rmem.rum(
-        *operands, keep, active, options.activation, options.layer_norm, options.eta, options.eps, keeps
+        *operands, keep, active, *biases, *choices, keeps
     )
     return RUMResult(outputs, last, None if memory is None else last_memory, cosines)
 
 
 def register() -> None:
     """Tell torch about the loaded operations."""
-    torch.library.register_fake("rmem::rum", _forward_shapes)
-    torch.library.register_fake("rmem::rum_backward", _backward_shapes)
-    torch.library.register_autograd("rmem::rum_backward", _no_second_derivative)
-    register_flop_formula(torch.ops.rmem.rum)(_flops)
-    register_flop_formula(torch.ops.rmem.rum_backward)(_backward_flops)
+    _thresholds()
+    register_operation("rum", _shapes, _flops)
+    register_operation("rum_backward", _gradient_shapes, _gradient_flops)
+    refuse_second_derivative("rum_backward", "the native rotational unit of memory")
+
+
+@cache
+def _thresholds() -> tuple[int, int, int]:
+    """Steps between two copies of a memory; and how many steps, for how many units, make it a matrix."""
+    copy_steps, steps, units = torch.ops.rmem.rum_thresholds()
+    return copy_steps, steps, units
 
 
 def _norms(weights: RUMWeights) -> Tensor | None:
@@ -59,129 +68,69 @@ def _norms(weights: RUMWeights) -> Tensor | None:
     return torch.stack(present).view(-1, 2, present[0].shape[0])
 
 
-def _forward_shapes(
-    x: Tensor,
-    hidden: Tensor,
-    memory: Tensor | None,
-    embedding: Tensor,
-    embedding_bias: Tensor | None,
-    target: Tensor,
-    target_bias: Tensor | None,
-    gate: Tensor | None,
-    gate_bias: Tensor | None,
-    norms: Tensor | None,
-    keep: Tensor | None,
-    active: Tensor | None,
-    activation: str,
-    layer_norm: str,
-    eta: float | None,
-    eps: float,
-    keeps: bool,
-) -> tuple[Tensor, ...]:
-    (batch, time, _), size = x.shape, hidden.shape[1]
-    parts = (time, batch, 2 if gate is None else 3, size)
-    as_matrix = memory is not None and 2 * time >= 3 * size
-    copies = (time - 1) // _COPY_STEPS if keeps else 0
+def _shapes(given: Arguments) -> tuple[Tensor, ...]:
+    (batch, time, _), size = given.x.shape, given.hidden.shape[1]
+    copy_steps, steps, units = _thresholds()
+    parts = (time, batch, 2 if given.gate is None else 3, size)
+    as_matrix = given.memory is not None and units * time >= steps * size
+    copies = (time - 1) // copy_steps if given.keeps else 0
     shapes: list[tuple[int, ...]] = [
         (batch, time, size),
         (batch, size),
-        (0,) if memory is None else (batch, size, size),
+        (0,) if given.memory is None else (batch, size, size),
         (batch, time),
-        parts if keeps else (0,),
-        (batch if keeps and memory is not None else 0, time, size),
+        parts if given.keeps else (0,),
+        (batch if given.keeps and given.memory is not None else 0, time, size),
         (copies, batch, size, size) if as_matrix else (0,),
     ]
-    return tuple(x.new_empty(shape) for shape in shapes)
+    return tuple(given.x.new_empty(shape) for shape in shapes)
 
 
-def _flops(
-    x: torch.Size,
-    hidden: torch.Size,
-    memory: torch.Size | None,
-    embedding: torch.Size,
-    embedding_bias: Any,
-    target: torch.Size,
-    target_bias: Any,
-    gate: torch.Size | None,
-    *_: Any,
-    **__: Any,
-) -> int:
-    """Of the products of a sequence, and of its memory."""
-    return sum(_products(x, embedding, target, gate)) + _memory_flops(x, memory)
-
-
-def _backward_flops(
-    outputs_grad: Any, hidden_grad: Any, memory_grad: Any, cosines_grad: Any, *operands: Any, **__: Any
-) -> int:
-    """Each product has two gradients, if both are wanted; a rotation is taken back besides."""
-    x, _, memory, embedding, target, gate, *_, want_x, _, _, _ = operands
-    of_inputs, of_states = _products(x, embedding, target, gate)
-    return (1 + int(want_x)) * of_inputs + 2 * of_states + 3 * _memory_flops(x, memory)
-
-
-def _products(
-    x: torch.Size, embedding: torch.Size, target: torch.Size, gate: torch.Size | None
-) -> tuple[int, int]:
-    """Of each step and row with the rows of all kernels for the input, and for the state."""
-    maps = 1 if gate is None else 2
-    of_inputs = embedding[0] * (embedding[1] + maps * target[1])
-    of_states = (target[0] - embedding[0]) * maps * target[1]
-    return 2 * x[0] * x[1] * of_inputs, 2 * x[0] * x[1] * of_states
-
-
-def _memory_flops(x: torch.Size, memory: torch.Size | None) -> int:
-    """Of a memory as a matrix or, where they are fewer, as all rotations so far."""
-    if memory is None:
-        return 0
-    (batch, time, _), size = x, memory[1]
-    return batch * time * min(10 * size * size, 4 * size * time)
-
-
-def _backward_shapes(
-    outputs_grad: Tensor | None,
-    hidden_grad: Tensor | None,
-    memory_grad: Tensor | None,
-    cosines_grad: Tensor | None,
-    x: Tensor,
-    hidden: Tensor,
-    memory: Tensor | None,
-    embedding: Tensor,
-    target: Tensor,
-    gate: Tensor | None,
-    norms: Tensor | None,
-    keep: Tensor | None,
-    active: Tensor | None,
-    outputs: Tensor,
-    last_memory: Tensor,
-    parts: Tensor,
-    rotated: Tensor,
-    copies: Tensor,
-    activation: str,
-    layer_norm: str,
-    eta: float | None,
-    eps: float,
-    want_x: bool,
-    want_memory: bool,
-    want_embedding: bool,
-    want_rotation: bool,
-) -> tuple[Tensor, ...]:
+def _gradient_shapes(given: Arguments) -> tuple[Tensor, ...]:
     nothing: tuple[int, ...] = (0,)
     shapes = [
-        tuple(x.shape) if want_x else nothing,
-        tuple(hidden.shape),
-        tuple(last_memory.shape) if want_memory else nothing,
+        tuple(given.x.shape) if given.want_x else nothing,
+        tuple(given.hidden.shape),
+        tuple(given.last_memory.shape) if given.want_memory else nothing,
     ]
-    for kernel, wanted in ((embedding, want_embedding), (target, want_rotation), (gate, want_rotation)):
+    maps = (
+        (given.embedding, given.want_embedding),
+        (given.target, given.want_rotation),
+        (given.gate, given.want_rotation),
+    )
+    for kernel, wanted in maps:
         if wanted and kernel is not None:
             shapes += [tuple(kernel.shape), (kernel.shape[1],)]
         else:
             shapes += [nothing, nothing]
-    shapes.append(nothing if norms is None else tuple(norms.shape))
-    return tuple(x.new_empty(shape) for shape in shapes)
+    shapes.append(nothing if given.norms is None else tuple(given.norms.shape))
+    return tuple(given.x.new_empty(shape) for shape in shapes)
 
 
-def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
-    raise RuntimeError(
-        "the native rotational unit of memory has no second derivatives; "
-        "RMEM_NATIVE=off chooses the PyTorch form, which has"
-    )
+def _flops(given: Arguments) -> int:
+    """Of the products of a sequence, and of its memory."""
+    return sum(_products(given)) + _memory_flops(given)
+
+
+def _gradient_flops(given: Arguments) -> int:
+    """Each product has two gradients, if both are wanted; a rotation is taken back besides."""
+    of_inputs, of_states = _products(given)
+    return (1 + int(given.want_x)) * of_inputs + 2 * of_states + 3 * _memory_flops(given)
+
+
+def _products(given: Arguments) -> tuple[int, int]:
+    """Of each step and row with the rows of all kernels for the input, and for the state."""
+    (batch, time, _), embedding, target = given.x, given.embedding, given.target
+    maps = 1 if given.gate is None else 2
+    of_inputs = embedding[0] * (embedding[1] + maps * target[1])
+    of_states = (target[0] - embedding[0]) * maps * target[1]
+    return 2 * batch * time * of_inputs, 2 * batch * time * of_states
+
+
+def _memory_flops(given: Arguments) -> int:
+    """Of a memory as a matrix or, where they are fewer, as all rotations so far."""
+    if given.memory is None:
+        return 0
+    (batch, time, _), size = given.x, given.memory[1]
+    count: int = batch * time * min(10 * size * size, 4 * size * time)
+    return count

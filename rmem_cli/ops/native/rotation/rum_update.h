@@ -1,8 +1,8 @@
 // From the rotated state of a row to the new one, and layer norm.
 #pragma once
 
-#include "elementwise.h"
-#include "rum_form.h"
+#include "common/elementwise.h"
+#include "rotation/rum_form.h"
 
 #include <algorithm>
 #include <cmath>

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <mutex>
 
-#include "cores.h"
+#include "common/cores.h"
 
 namespace rmem {
 

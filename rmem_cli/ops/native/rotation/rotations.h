@@ -1,11 +1,11 @@
 // What rotates the hidden state: the step's rotation alone, or all rotations so far, in one of several forms.
 #pragma once
 
-#include "buffers.h"
-#include "memory.h"
-#include "plane.h"
-#include "product.h"
-#include "rum_form.h"
+#include "common/buffers.h"
+#include "product/product.h"
+#include "rotation/memory.h"
+#include "rotation/plane.h"
+#include "rotation/rum_form.h"
 
 #include <algorithm>
 #include <type_traits>
@@ -330,7 +330,8 @@ class MemoryRows {
 
 // A step of the sequence costs more the more steps there were, one of the matrix always the same. Measured, as what
 // follows.
-inline bool better_as_sequence(const Sizes& sizes) { return 2 * sizes.time < 3 * sizes.hidden; }
+constexpr int64_t least_steps = 3, least_steps_of = 2;
+inline bool better_as_sequence(const Sizes& sizes) { return least_steps_of * sizes.time < least_steps * sizes.hidden; }
 
 // The first chunk of a forward pass from the identity that columns take less time for than the sequence: that in whose
 // middle there are enough rotations.

@@ -4,8 +4,8 @@
 // planes are padded with zeros to whole vectors.
 #pragma once
 
-#include "elementwise.h"
-#include "totals.h"
+#include "common/elementwise.h"
+#include "rotation/totals.h"
 
 #include <algorithm>
 #include <cmath>

@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "buffers.h"
-#include "caches.h"
+#include "common/buffers.h"
+#include "common/caches.h"
 
 namespace rmem {
 

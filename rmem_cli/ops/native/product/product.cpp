@@ -5,12 +5,20 @@
 #include <optional>
 #include <type_traits>
 
-#include "large_product.h"
+#include "common/operation.h"
+#include "product/large_product.h"
 
 namespace rmem {
 namespace {
 
-using at::Tensor;
+#define FACTORS(each)                               \
+  each(Tensor, left)           /* [rows, depth] */    \
+  each(Tensor, right)          /* [depth, columns] */ \
+  each(optional<Tensor>, bias) /* for each row: [columns] */
+RMEM_RECORD(Factors, FACTORS)
+
+#define PRODUCT(each) each(Tensor, result) /* [rows, columns] */
+RMEM_RECORD(Product, PRODUCT)
 
 template <auto value>
 using Constant = std::integral_constant<decltype(value), value>;
@@ -27,12 +35,13 @@ Matrix<const T> stored(const Tensor& matrix) {
   return {matrix.const_data_ptr<T>(), matrix.stride(is_transposed(matrix) ? 1 : 0)};
 }
 
-// [rows, depth] times [depth, columns], plus a bias [columns] for each row.
-Tensor product(const Tensor& left, const Tensor& right, const std::optional<Tensor>& bias) {
+Product product(const Factors& given) {
+  const Tensor &left = given.left, &right = given.right;
+  const optional<Tensor>& bias = given.bias;
   TORCH_CHECK(left.dim() == 2 && right.dim() == 2 && left.size(1) == right.size(0), "the factors do not fit");
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == right.size(1)), "the bias does not fit");
   const Tensor one = dense(left), other = dense(right);
-  const std::optional<Tensor> added = bias ? std::optional<Tensor>(bias->contiguous()) : std::nullopt;
+  const optional<Tensor> added = bias ? optional<Tensor>(bias->contiguous()) : std::nullopt;
   const int64_t rows = one.size(0), depth = one.size(1), columns = other.size(1);
   Tensor result = at::empty({rows, columns}, left.options());
   AT_DISPATCH_FLOATING_TYPES(left.scalar_type(), "product", [&] {
@@ -47,12 +56,10 @@ Tensor product(const Tensor& left, const Tensor& right, const std::optional<Tens
     };
     is_transposed(one) ? with_order(Constant<Left::transposed>()) : with_order(Constant<Left::plain>());
   });
-  return result;
+  return {result};
 }
 
 }  // namespace
 }  // namespace rmem
 
-TORCH_LIBRARY_FRAGMENT(rmem, library) { library.def("product(Tensor left, Tensor right, Tensor? bias) -> Tensor"); }
-
-TORCH_LIBRARY_IMPL(rmem, CPU, library) { library.impl("product", &rmem::product); }
+TORCH_LIBRARY_FRAGMENT(rmem, library) { rmem::define<&rmem::product>(library, "product"); }

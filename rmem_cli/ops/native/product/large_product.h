@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "cores.h"
-#include "denormals.h"
-#include "product.h"
+#include "common/cores.h"
+#include "common/denormals.h"
+#include "product/product.h"
 
 namespace rmem {
 

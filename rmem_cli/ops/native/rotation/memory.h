@@ -5,7 +5,7 @@
 // go over them.
 #pragma once
 
-#include "plane.h"
+#include "rotation/plane.h"
 
 #include <type_traits>
 

@@ -7,18 +7,18 @@
 #include <ATen/Dispatch.h>
 #include <torch/library.h>
 
-#include "buffers.h"
-#include "caches.h"
-#include "cores.h"
-#include "denormals.h"
-#include "differentiation.h"
-#include "elementwise.h"
-#include "large_product.h"
-#include "operands.h"
-#include "product.h"
-#include "rotations.h"
-#include "rum_form.h"
-#include "rum_update.h"
+#include "common/buffers.h"
+#include "common/caches.h"
+#include "common/cores.h"
+#include "common/denormals.h"
+#include "common/differentiation.h"
+#include "common/elementwise.h"
+#include "common/operands.h"
+#include "product/large_product.h"
+#include "product/product.h"
+#include "rotation/rotations.h"
+#include "rotation/rum_form.h"
+#include "rotation/rum_update.h"
 
 #include <algorithm>
 #include <optional>
@@ -28,6 +28,82 @@
 
 namespace rmem {
 namespace {
+
+// ---------------------------------------------------------------------------------------------------------
+// Arguments and results
+
+#define RUM_OPERANDS(each)                                                                      \
+  each(Tensor, x)                 /* [batch, time, input] */                                    \
+  each(Tensor, hidden)            /* [batch, hidden] */                                         \
+  each(optional<Tensor>, memory)  /* [batch, hidden, hidden] */                                 \
+  each(Tensor, embedding)         /* [input, hidden], as all kernels for the input */           \
+  each(Tensor, target)            /* [input + hidden, hidden] */                                \
+  each(optional<Tensor>, gate)    /* [input + hidden, hidden] */                                \
+  each(optional<Tensor>, norms)   /* gain and bias of each layer norm: [norms, 2, hidden] */    \
+  each(optional<Tensor>, keep)    /* share that zoneout keeps: [batch, time, hidden] */         \
+  each(optional<Tensor>, active)  /* whether a step counts: [batch, time] */
+RMEM_RECORD(Operands, RUM_OPERANDS)
+
+#define RUM_BIASES(each) /* [hidden] */  \
+  each(optional<Tensor>, embedding_bias) \
+  each(optional<Tensor>, target_bias)    \
+  each(optional<Tensor>, gate_bias)
+RMEM_RECORD(Biases, RUM_BIASES)
+
+#define RUM_CHOICES(each) /* see `RUMOptions` */ \
+  each(std::string, activation)                  \
+  each(std::string, layer_norm)                  \
+  each(optional<double>, eta)                    \
+  each(double, eps)
+RMEM_RECORD(Choices, RUM_CHOICES)
+
+#define RUM_KEEPING(each) each(bool, keeps) /* what the gradient needs */
+RMEM_RECORD(Keeping, RUM_KEEPING)
+
+#define RUM_RESULTS(each)                                                                              \
+  each(Tensor, outputs)  /* [batch, time, hidden] */                                                   \
+  each(Tensor, last)     /* hidden state: [batch, hidden] */                                           \
+  each(Tensor, memory)   /* the last one: [batch, hidden, hidden], or empty */                         \
+  each(Tensor, cosines)  /* of the angles: [batch, time] */                                            \
+  each(Tensor, parts)    /* see `Saved`; this and what follows is empty unless it is kept */           \
+  each(Tensor, rotated)  /* see `Saved` */                                                             \
+  each(Tensor, copies)   /* of the memory, one for every `copy_steps`: [copies, batch, hidden, hidden] */
+RMEM_RECORD(Results, RUM_RESULTS)
+
+#define RUM_RESULT_GRADIENTS(each)  /* nothing where there is none */ \
+  each(optional<Tensor>, outputs_grad)                               \
+  each(optional<Tensor>, hidden_grad)                                \
+  each(optional<Tensor>, memory_grad)                                \
+  each(optional<Tensor>, cosines_grad)
+RMEM_RECORD(ResultGradients, RUM_RESULT_GRADIENTS)
+
+#define RUM_KEPT(each) /* results */ \
+  each(Tensor, outputs)              \
+  each(Tensor, last_memory)          \
+  each(Tensor, parts)                \
+  each(Tensor, rotated)              \
+  each(Tensor, copies)
+RMEM_RECORD(Kept, RUM_KEPT)
+
+#define RUM_WANTED(each)     /* gradients: */                          \
+  each(bool, want_x)                                                   \
+  each(bool, want_memory)                                              \
+  each(bool, want_embedding) /* of its map */                          \
+  each(bool, want_rotation)  /* of the maps to the target and the gate */
+RMEM_RECORD(Wanted, RUM_WANTED)
+
+#define RUM_GRADIENTS(each) /* those that are not wanted, or of what is not there, are empty */ \
+  each(Tensor, x)                                                                               \
+  each(Tensor, hidden)                                                                          \
+  each(Tensor, memory)                                                                          \
+  each(Tensor, embedding)                                                                       \
+  each(Tensor, embedding_bias)                                                                  \
+  each(Tensor, target)                                                                          \
+  each(Tensor, target_bias)                                                                     \
+  each(Tensor, gate)                                                                            \
+  each(Tensor, gate_bias)                                                                       \
+  each(Tensor, norms)
+RMEM_RECORD(ArgumentGradients, RUM_GRADIENTS)
 
 // ---------------------------------------------------------------------------------------------------------
 // Sequences
@@ -53,15 +129,13 @@ struct Maps {
   const Tensor embedding, target;
   const optional<Tensor> gate, embedding_bias, target_bias, gate_bias;
 
-  Maps(const Tensor& embedding, const Tensor& target, const optional<Tensor>& gate,
-       const optional<Tensor>& embedding_bias = {}, const optional<Tensor>& target_bias = {},
-       const optional<Tensor>& gate_bias = {})
-      : embedding(embedding.contiguous()),
-        target(target.contiguous()),
-        gate(contiguous(gate)),
-        embedding_bias(contiguous(embedding_bias)),
-        target_bias(contiguous(target_bias)),
-        gate_bias(contiguous(gate_bias)) {}
+  explicit Maps(const Operands& operands, const Biases& biases = {})
+      : embedding(operands.embedding.contiguous()),
+        target(operands.target.contiguous()),
+        gate(contiguous(operands.gate)),
+        embedding_bias(contiguous(biases.embedding_bias)),
+        target_bias(contiguous(biases.target_bias)),
+        gate_bias(contiguous(biases.gate_bias)) {}
 
   // For the input, all of them beside each other: [input, row].
   template <typename T>
@@ -111,6 +185,11 @@ struct Problem {
     return norms ? norms->const_data_ptr<T>() : nullptr;
   }
 };
+
+Problem problem_of(const Operands& operands, const Maps& maps, const Choices& choices) {
+  return {operands.x,    operands.hidden, maps, operands.norms, operands.keep, operands.active,
+          form_of(choices.activation, choices.layer_norm, choices.eta, choices.eps)};
+}
 
 // The target of a row's rotation, behind its layer norm if there is one.
 template <typename T>
@@ -272,11 +351,6 @@ class ForwardPass {
   const Steps<T> rotated_, outputs_, cosines_, keep_, active_;
 };
 
-// Gradients that are asked for: of the embedding's map, and of those of target and gate.
-struct Wanted {
-  bool x, memory, embedding, rotation;
-};
-
 // Gradients of arguments; those that are not there, or not wanted, are empty.
 struct Gradients {
   Tensor x, hidden, memory, norms;
@@ -345,7 +419,7 @@ class BackwardPass {
         grads_(grads) {}
 
   void run(const Wanted& wanted) {
-    if (wanted.x) input_weight_ = problem_.maps.of_inputs<T>(sizes_);
+    if (wanted.want_x) input_weight_ = problem_.maps.of_inputs<T>(sizes_);
     const int64_t chunk = sizes_.backward_steps();
     for (int64_t end_step = sizes_.time; end_step > 0; end_step -= std::min(chunk, end_step)) {
       const int64_t steps = std::min(chunk, end_step), first = end_step - steps;
@@ -469,13 +543,13 @@ class BackwardPass {
     const Matrix<const T> joined{joined_rows_, sizes_.joined()};
     const Matrix<const T> embedding_grads{embedding_grad_rows_, sizes_.hidden};
     const Matrix<const T> part_grads{part_grad_rows_, sizes_.state_row()};
-    if (wanted.rotation)
+    if (wanted.want_rotation)
       add_product<T>(joined, sizes_.joined(), part_grads, sizes_.state_row(), rows,
                      {grads_.rotation.mutable_data_ptr<T>(), sizes_.state_row()});
-    if (wanted.embedding)
+    if (wanted.want_embedding)
       add_product<T>(joined.from_column(sizes_.hidden), sizes_.input + 1, embedding_grads, sizes_.hidden, rows,
                      {grads_.embedding.mutable_data_ptr<T>(), sizes_.hidden});
-    if (wanted.x) add_x(first, steps);
+    if (wanted.want_x) add_x(first, steps);
   }
 
   void add_x(int64_t first, int64_t steps) {
@@ -535,28 +609,22 @@ void check(const Problem& problem, const optional<Tensor>& memory) {
   check_rows(problem.x);
 }
 
-using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-// Outputs, last hidden state, last memory, cosines; and, if they are to be kept, what the gradient needs: parts,
-// rotated states, copies of the memory.
-Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory, const Tensor& embedding,
-            const optional<Tensor>& embedding_bias, const Tensor& target, const optional<Tensor>& target_bias,
-            const optional<Tensor>& gate, const optional<Tensor>& gate_bias, const optional<Tensor>& norms,
-            const optional<Tensor>& keep, const optional<Tensor>& active, const std::string& activation,
-            const std::string& layer_norm, optional<double> eta, double eps, bool keeps) {
-  const Maps maps(embedding, target, gate, embedding_bias, target_bias, gate_bias);
-  const Problem problem{x, hidden, maps, norms, keep, active, form_of(activation, layer_norm, eta, eps)};
+Results rum(const Operands& given, const Biases& biases, const Choices& choices, const Keeping& keeping) {
+  const optional<Tensor>& memory = given.memory;
+  const bool keeps = keeping.keeps;
+  const Maps maps(given, biases);
+  const Problem problem = problem_of(given, maps, choices);
   check(problem, memory);
   const Sizes& sizes = problem.sizes;
-  const auto& options = x.options();
+  const auto& options = given.x.options();
   const Tensor outputs = uninitialised({sizes.batch, sizes.time, sizes.hidden}, options);
   const Tensor cosines = at::empty({sizes.batch, sizes.time}, options);
-  const Tensor last = hidden.clone();
+  const Tensor last = given.hidden.clone();
   Tensor last_memory = at::empty({0}, options), copies = at::empty({0}, options);
   const int64_t kept = keeps ? sizes.time : std::min(chunk_steps, sizes.time);
   Saved saved{uninitialised({kept, sizes.batch, sizes.parts, sizes.hidden}, options),
               uninitialised({keeps && memory ? sizes.batch : 0, sizes.time, sizes.hidden}, options)};
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum", [&] {
+  AT_DISPATCH_FLOATING_TYPES(given.x.scalar_type(), "rum", [&] {
     using T = scalar_t;
     const auto run = [&](auto& rotation, int64_t begin, int64_t end) {
       ForwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, outputs, last, cosines).run(begin, end);
@@ -587,48 +655,41 @@ Forward rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memor
   return {outputs, last, last_memory, cosines, saved.parts, saved.rotated, copies};
 }
 
-using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-// Gradients of x, hidden, memory, the kernels and biases of embedding, target and gate, and norms; those that are not
-// there, or not wanted, are empty.
-Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tensor>& hidden_grad,
-                      const optional<Tensor>& memory_grad, const optional<Tensor>& cosines_grad, const Tensor& x,
-                      const Tensor& hidden, const optional<Tensor>& memory, const Tensor& embedding,
-                      const Tensor& target, const optional<Tensor>& gate, const optional<Tensor>& norms,
-                      const optional<Tensor>& keep, const optional<Tensor>& active, const Tensor& outputs,
-                      const Tensor& last_memory, const Tensor& parts, const Tensor& rotated, const Tensor& copies,
-                      const std::string& activation, const std::string& layer_norm, optional<double> eta, double eps,
-                      bool want_x, bool want_memory, bool want_embedding, bool want_rotation) {
-  const Maps maps(embedding, target, gate);
-  const Problem problem{x, hidden, maps, norms, keep, active, form_of(activation, layer_norm, eta, eps)};
+ArgumentGradients rum_backward(const ResultGradients& of_results, const Operands& given, const Kept& kept,
+                               const Choices& choices, const Wanted& wanted) {
+  const optional<Tensor>& memory = given.memory;
+  const bool want_memory = wanted.want_memory;
+  const Maps maps(given);
+  const Problem problem = problem_of(given, maps, choices);
   check(problem, memory);
   const Sizes& sizes = problem.sizes;
-  const auto& options = x.options();
-  const Wanted wanted{want_x, want_memory, want_embedding, want_rotation};
-  Gradients grads{want_x ? uninitialised(x.sizes(), options) : at::empty({0}, options),
-                  hidden_grad ? hidden_grad->clone(at::MemoryFormat::Contiguous) : at::zeros_like(hidden),
-                  at::empty({0}, options), at::empty({0}, options),
-                  at::zeros({want_rotation ? sizes.joined() : 0, want_rotation ? sizes.state_row() : 0}, options),
-                  at::zeros({want_embedding ? sizes.input + 1 : 0, sizes.hidden}, options)};
-  const Saved saved{parts, rotated};
+  const auto& options = given.x.options();
+  const optional<Tensor>& hidden_grad = of_results.hidden_grad;
+  const int64_t joined = wanted.want_rotation ? sizes.joined() : 0;
+  const int64_t state_row = wanted.want_rotation ? sizes.state_row() : 0;
+  Gradients grads{wanted.want_x ? uninitialised(given.x.sizes(), options) : at::empty({0}, options),
+                  hidden_grad ? hidden_grad->clone(at::MemoryFormat::Contiguous) : at::zeros_like(given.hidden),
+                  at::empty({0}, options), at::empty({0}, options), at::zeros({joined, state_row}, options),
+                  at::zeros({wanted.want_embedding ? sizes.input + 1 : 0, sizes.hidden}, options)};
+  const Saved saved{kept.parts, kept.rotated};
   MapGradient of_embedding, of_target, of_gate;
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rum_backward", [&] {
+  AT_DISPATCH_FLOATING_TYPES(given.x.scalar_type(), "rum_backward", [&] {
     using T = scalar_t;
     const auto run = [&](auto& rotation) {
-      BackwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, outputs, outputs_grad, cosines_grad,
-                                                        grads)
+      BackwardPass<T, std::decay_t<decltype(rotation)>>(problem, rotation, saved, kept.outputs, of_results.outputs_grad,
+                                                        of_results.cosines_grad, grads)
           .run(wanted);
     };
     if (!memory) {
       SingleRotation<T> rotation(sizes, options);
       run(rotation);
-    } else if (better_as_sequence(sizes) && !memory_grad && !want_memory) {
+    } else if (better_as_sequence(sizes) && !of_results.memory_grad && !want_memory) {
       RotationSequence<T> rotation(sizes, sizes.time, options);
       rotation.prepare_backward(*memory);
       run(rotation);
     } else {
-      MemoryRows<T> rotation(sizes, last_memory, copies, options);
-      rotation.prepare_backward(memory_grad);
+      MemoryRows<T> rotation(sizes, kept.last_memory, kept.copies, options);
+      rotation.prepare_backward(of_results.memory_grad);
       run(rotation);
       if (want_memory) grads.memory = rotation.memory_grad();
     }
@@ -640,108 +701,42 @@ Backward rum_backward(const optional<Tensor>& outputs_grad, const optional<Tenso
           of_target.first, of_target.second, of_gate.first, of_gate.second,     grads.norms};
 }
 
+// What the sizes of the results depend on: steps between copies, and how many steps for how many units are the fewest
+// for which the memory is a matrix.
+std::vector<int64_t> rum_thresholds() { return {copy_steps, least_steps, least_steps_of}; }
+
 // ---------------------------------------------------------------------------------------------------------
 // Differentiation
 
-class DifferentiableRUM : public torch::autograd::Function<DifferentiableRUM> {
- public:
-  static Variables forward(Context* context, const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory,
-                           const Tensor& embedding, const optional<Tensor>& embedding_bias, const Tensor& target,
-                           const optional<Tensor>& target_bias, const optional<Tensor>& gate,
-                           const optional<Tensor>& gate_bias, const optional<Tensor>& norms,
-                           const optional<Tensor>& keep, const optional<Tensor>& active,
-                           const std::string& activation, const std::string& layer_norm, optional<double> eta,
-                           double eps, bool keeps) {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    const auto [outputs, last, last_memory, cosines, parts, rotated, copies] = operation<&rum>("rmem::rum").call(
-        x, hidden, memory, embedding, embedding_bias, target, target_bias, gate, gate_bias, norms, keep, active,
-        activation, layer_norm, eta, eps, keeps);
-    const auto saved = [](const optional<Tensor>& tensor) { return tensor.value_or(Tensor()); };
-    context->save_for_backward({x, hidden, saved(memory), embedding, target, saved(gate), saved(norms), saved(keep),
-                                saved(active), outputs, last_memory, parts, rotated, copies});
-    context->saved_data["activation"] = activation;
-    context->saved_data["layer_norm"] = layer_norm;
-    context->saved_data["eta"] = eta;
-    context->saved_data["eps"] = eps;
-    const bool want_embedding = wants_gradient(embedding) || wants_gradient(embedding_bias);
-    const bool want_target = wants_gradient(target) || wants_gradient(target_bias);
-    const bool want_rotation = want_target || wants_gradient(gate) || wants_gradient(gate_bias);
-    // Which of the arguments are given a gradient, in the order of `Backward`.
-    context->saved_data["given"] = std::vector<bool>{wants_gradient(x),
-                                                     true,
-                                                     wants_gradient(memory),
-                                                     want_embedding,
-                                                     want_embedding && embedding_bias,
-                                                     want_rotation,
-                                                     want_rotation && target_bias,
-                                                     want_rotation && gate,
-                                                     want_rotation && gate_bias,
-                                                     norms.has_value()};
-    // Zeros in the place of a gradient that nobody gave would be as large as the sequence.
-    context->set_materialize_grads(false);
-    Variables constant{parts, rotated, copies};
-    if (!memory) constant.push_back(last_memory);
-    context->mark_non_differentiable(constant);
-    return {outputs, last, last_memory, cosines, parts, rotated, copies};
+struct RUM {
+  static constexpr auto name = "rum";
+  static constexpr auto forward = &rum;
+  static constexpr auto backward = &rum_backward;
+
+  static std::tuple<Operands, Kept, Choices, Wanted> saved(const Results& results, const Operands& operands,
+                                                           const Biases& biases, const Choices& choices,
+                                                           const Keeping&) {
+    const bool of_target = wants_gradient(operands.target) || wants_gradient(biases.target_bias);
+    const bool of_gate = wants_gradient(operands.gate) || wants_gradient(biases.gate_bias);
+    const bool of_embedding = wants_gradient(operands.embedding) || wants_gradient(biases.embedding_bias);
+    return {operands,
+            {results.outputs, results.memory, results.parts, results.rotated, results.copies},
+            choices,
+            {wants_gradient(operands.x), wants_gradient(operands.memory), of_embedding, of_target || of_gate}};
   }
 
-  static Variables backward(Context* context, const Variables& grads) {
-    const Variables saved = context->get_saved_variables();
-    auto& data = context->saved_data;
-    const std::vector<bool> given = data["given"].to<std::vector<bool>>();
-    const RecordIfAsked recording;
-    const auto results = operation<&rum_backward>("rmem::rum_backward")
-        .call(present(grads[0]), present(grads[1]), present(grads[2]), present(grads[3]), saved[0], saved[1],
-              present(saved[2]), saved[3], saved[4], present(saved[5]), present(saved[6]), present(saved[7]),
-              present(saved[8]), saved[9], saved[10], saved[11], saved[12], saved[13],
-              data["activation"].toStringRef(), data["layer_norm"].toStringRef(), data["eta"].toOptional<double>(),
-              data["eps"].toDouble(), given[0], given[2], given[3], given[5]);
-    Variables gradients = std::apply([](const auto&... tensors) { return Variables{tensors...}; }, results);
-    for (size_t index = 0; index < gradients.size(); ++index)
-      if (!given[index]) gradients[index] = Tensor();
-    // There is none of the arguments behind the norms.
-    gradients.resize(arguments);
-    return gradients;
+  static Variables constant(const Results& results, const Operands& operands, const Biases&, const Choices&,
+                            const Keeping&) {
+    Variables constant{results.parts, results.rotated, results.copies};
+    if (!operands.memory) constant.push_back(results.memory);
+    return constant;
   }
-
- private:
-  static constexpr size_t arguments = 17;
 };
-
-Forward differentiable_rum(const Tensor& x, const Tensor& hidden, const optional<Tensor>& memory,
-                           const Tensor& embedding, const optional<Tensor>& embedding_bias, const Tensor& target,
-                           const optional<Tensor>& target_bias, const optional<Tensor>& gate,
-                           const optional<Tensor>& gate_bias, const optional<Tensor>& norms,
-                           const optional<Tensor>& keep, const optional<Tensor>& active,
-                           const std::string& activation, const std::string& layer_norm, optional<double> eta,
-                           double eps, bool keeps) {
-  const auto results =
-      DifferentiableRUM::apply(x, hidden, memory, embedding, embedding_bias, target, target_bias, gate, gate_bias,
-                               norms, keep, active, activation, layer_norm, eta, eps, keeps);
-  return {results[0], results[1], results[2], results[3], results[4], results[5], results[6]};
-}
 
 }  // namespace
 }  // namespace rmem
 
 TORCH_LIBRARY_FRAGMENT(rmem, library) {
-  library.def(
-      "rum(Tensor x, Tensor hidden, Tensor? memory, Tensor embedding, Tensor? embedding_bias, Tensor target, "
-      "Tensor? target_bias, Tensor? gate, Tensor? gate_bias, Tensor? norms, Tensor? keep, Tensor? active, "
-      "str activation, str layer_norm, float? eta, float eps, bool keeps) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-  library.def(
-      "rum_backward(Tensor? outputs_grad, Tensor? hidden_grad, Tensor? memory_grad, Tensor? cosines_grad, Tensor x, "
-      "Tensor hidden, Tensor? memory, Tensor embedding, Tensor target, Tensor? gate, Tensor? norms, Tensor? keep, "
-      "Tensor? active, Tensor outputs, Tensor last_memory, Tensor parts, Tensor rotated, Tensor copies, "
-      "str activation, str layer_norm, float? eta, float eps, bool want_x, bool want_memory, bool want_embedding, "
-      "bool want_rotation) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  rmem::Differentiable<rmem::RUM>::define(library);
+  library.def("rum_thresholds() -> int[]", &rmem::rum_thresholds);
 }
-
-TORCH_LIBRARY_IMPL(rmem, CPU, library) {
-  library.impl("rum", &rmem::rum);
-  library.impl("rum_backward", &rmem::rum_backward);
-}
-
-TORCH_LIBRARY_IMPL(rmem, Autograd, library) { library.impl("rum", &rmem::differentiable_rum); }

@@ -17,19 +17,50 @@
 #include <tuple>
 #include <vector>
 
-#include "buffers.h"
-#include "cores.h"
-#include "denormals.h"
-#include "differentiation.h"
-#include "elementwise.h"
-#include "operands.h"
-#include "product.h"
+#include "common/buffers.h"
+#include "common/cores.h"
+#include "common/denormals.h"
+#include "common/differentiation.h"
+#include "common/elementwise.h"
+#include "common/operands.h"
+#include "product/product.h"
 
 namespace rmem {
 namespace {
 
-using at::Tensor;
-using std::optional;
+// ---------------------------------------------------------------------------------------------------------
+// Arguments and results
+
+#define ATTENTION_OPERANDS(each)                                                                   \
+  each(Tensor, projected)        /* [batch, queries, 3 heads size]: queries, keys and values */    \
+  each(optional<Tensor>, cached) /* [batch, cached, 2 heads size]: keys and values before them */  \
+  each(Tensor, distances)        /* [heads, width, size] */                                        \
+  each(Tensor, content_bias)     /* [heads, size] */                                               \
+  each(Tensor, distance_bias)    /* [heads, width] */                                              \
+  each(optional<Tensor>, blocked) /* [queries, keys], or one such mask for each example */
+RMEM_RECORD(Operands, ATTENTION_OPERANDS)
+
+#define ATTENTION_KEEPING(each) each(bool, keep) /* what the gradient needs */
+RMEM_RECORD(Keeping, ATTENTION_KEEPING)
+
+#define ATTENTION_RESULTS(each)                                                  \
+  each(Tensor, attended) /* [batch, queries, heads size] */                      \
+  each(Tensor, kept)     /* probabilities: [heads, batch, queries, keys], or empty */
+RMEM_RECORD(Results, ATTENTION_RESULTS)
+
+#define ATTENTION_RESULT_GRADIENT(each) each(Tensor, gradient)
+RMEM_RECORD(ResultGradient, ATTENTION_RESULT_GRADIENT)
+
+#define ATTENTION_KEPT(each) each(Tensor, kept)
+RMEM_RECORD(Kept, ATTENTION_KEPT)
+
+#define ATTENTION_GRADIENTS(each)                              \
+  each(Tensor, projected)                                      \
+  each(Tensor, cached) /* without any places if there is none */ \
+  each(Tensor, distances)                                      \
+  each(Tensor, content_bias)                                   \
+  each(Tensor, distance_bias)
+RMEM_RECORD(ArgumentGradients, ATTENTION_GRADIENTS)
 
 // A matrix of one thread, that lives as long as its part of the work; its rows begin where vectors are loaded fast.
 template <typename T>
@@ -323,15 +354,15 @@ void probabilities_of(const Tile& tile, int64_t example, const Sizes& sizes, con
 }
 
 // What both passes are given.
-void check(const Tensor& projected, const optional<Tensor>& cached, const Tensor& distances,
-           const Tensor& content_bias, const optional<Tensor>& blocked, const Sizes& sizes) {
-  check_sizes("queries, keys and values", projected, {sizes.batch, sizes.queries, 3 * sizes.features()});
-  check_sizes("cached keys and values", cached, {sizes.batch, sizes.cached, 2 * sizes.features()});
-  check_sizes("distances", distances, {sizes.heads, sizes.width, sizes.size});
-  check_sizes("content bias", content_bias, {sizes.heads, sizes.size});
+void check(const Operands& given, const Sizes& sizes) {
+  const auto& blocked = given.blocked;
+  check_sizes("queries, keys and values", given.projected, {sizes.batch, sizes.queries, 3 * sizes.features()});
+  check_sizes("cached keys and values", given.cached, {sizes.batch, sizes.cached, 2 * sizes.features()});
+  check_sizes("distances", given.distances, {sizes.heads, sizes.width, sizes.size});
+  check_sizes("content bias", given.content_bias, {sizes.heads, sizes.size});
   TORCH_CHECK(sizes.width > sizes.keys, "distances need a row for at least one later key");
-  check_contiguous({projected, distances, content_bias});
-  if (cached) check_contiguous(*cached);
+  check_contiguous({given.projected, given.distances, given.content_bias});
+  if (given.cached) check_contiguous(*given.cached);
   if (!blocked) return;
   if (blocked->dim() == 3)
     check_sizes("mask", blocked, {sizes.batch, sizes.queries, sizes.keys});
@@ -340,17 +371,16 @@ void check(const Tensor& projected, const optional<Tensor>& cached, const Tensor
   check_contiguous(*blocked);
 }
 
-// Attended values [batch, queries, heads * size], and the probabilities [heads, batch, queries, keys] if they are
-// to be kept.
-std::tuple<Tensor, Tensor> relative_attention(const Tensor& projected, const optional<Tensor>& cached,
-                                              const Tensor& distances, const Tensor& content_bias,
-                                              const Tensor& distance_bias, const optional<Tensor>& blocked,
-                                              bool keep) {
+Results relative_attention(const Operands& given, const Keeping& keeping) {
+  const Tensor &projected = given.projected, &distances = given.distances, &content_bias = given.content_bias;
+  const Tensor& distance_bias = given.distance_bias;
+  const optional<Tensor>& cached = given.cached;
+  const bool keep = keeping.keep;
   const Sizes sizes(projected, cached, distances);
-  check(projected, cached, distances, content_bias, blocked, sizes);
+  check(given, sizes);
   check_sizes("distance bias", distance_bias, {sizes.heads, sizes.width});
   check_contiguous(distance_bias);
-  const Mask mask(blocked, sizes);
+  const Mask mask(given.blocked, sizes);
   const auto& options = projected.options();
   Tensor attended = uninitialised({sizes.batch, sizes.queries, sizes.features()}, options);
   Tensor kept = keep ? uninitialised({sizes.heads, sizes.batch, sizes.queries, sizes.keys}, options)
@@ -487,20 +517,19 @@ class PairGradients {
   Buffer<T> queries_, keys_, values_, scores_, products_;
 };
 
-using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-// Gradients of the projected, the cached (empty if there is none), the distances and the two biases.
 // The distance bias is not read: it is there so that a derivative by it alone is refused as well.
-Gradients relative_attention_backward(const Tensor& gradient, const Tensor& projected, const optional<Tensor>& cached,
-                                      const Tensor& distances, const Tensor& content_bias,
-                                      const Tensor& /*distance_bias*/, const optional<Tensor>& blocked,
-                                      const Tensor& kept) {
+ArgumentGradients relative_attention_backward(const ResultGradient& of_result, const Operands& given,
+                                              const Kept& from_forward) {
+  const Tensor gradient = of_result.gradient.contiguous();
+  const Tensor &projected = given.projected, &distances = given.distances, &content_bias = given.content_bias;
+  const optional<Tensor>& cached = given.cached;
+  const Tensor& kept = from_forward.kept;
   const Sizes sizes(projected, cached, distances);
-  check(projected, cached, distances, content_bias, blocked, sizes);
+  check(given, sizes);
   check_sizes("gradient", gradient, {sizes.batch, sizes.queries, sizes.features()});
   check_sizes("probabilities", kept, {sizes.heads, sizes.batch, sizes.queries, sizes.keys});
-  check_contiguous({gradient, kept});
-  const Mask mask(blocked, sizes);
+  check_contiguous(kept);
+  const Mask mask(given.blocked, sizes);
   const auto& options = projected.options();
   Tensor projected_grad = uninitialised(projected.sizes(), options);
   Tensor cached_grad = uninitialised({sizes.batch, sizes.cached, 2 * sizes.features()}, options);
@@ -544,65 +573,19 @@ Gradients relative_attention_backward(const Tensor& gradient, const Tensor& proj
 // ---------------------------------------------------------------------------------------------------------
 // Differentiation
 
-class DifferentiableAttention : public torch::autograd::Function<DifferentiableAttention> {
- public:
-  static Variables forward(Context* context, const Tensor& projected, const optional<Tensor>& cached,
-                           const Tensor& distances, const Tensor& content_bias, const Tensor& distance_bias,
-                           const optional<Tensor>& blocked, bool keep) {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    const auto [attended, kept] = operation<&relative_attention>("rmem::relative_attention")
-        .call(projected, cached, distances, content_bias, distance_bias, blocked, keep);
-    context->save_for_backward(
-        {projected, cached.value_or(Tensor()), distances, content_bias, distance_bias, blocked.value_or(Tensor()), kept});
-    context->saved_data["want_cached"] = wants_gradient(cached);
-    context->set_materialize_grads(false);
-    context->mark_non_differentiable({kept});
-    return {attended, kept};
+struct RelativeAttention {
+  static constexpr auto name = "relative_attention";
+  static constexpr auto forward = &relative_attention;
+  static constexpr auto backward = &relative_attention_backward;
+
+  static std::tuple<Operands, Kept> saved(const Results& results, const Operands& operands, const Keeping&) {
+    return {operands, {results.kept}};
   }
 
-  static Variables backward(Context* context, const Variables& grads) {
-    const Tensor none;
-    if (!grads[0].defined()) return Variables(arguments);
-    const Variables saved = context->get_saved_variables();
-    const RecordIfAsked recording;
-    const auto [projected, cached, distances, content_bias, distance_bias] =
-        operation<&relative_attention_backward>("rmem::relative_attention_backward")
-            .call(grads[0].contiguous(), saved[0], present(saved[1]), saved[2], saved[3], saved[4], present(saved[5]),
-                  saved[6]);
-    const bool want_cached = context->saved_data["want_cached"].toBool();
-    return {projected, want_cached ? cached : none, distances, content_bias, distance_bias, none, none};
-  }
-
- private:
-  static constexpr size_t arguments = 7;
+  static Variables constant(const Results& results, const Operands&, const Keeping&) { return {results.kept}; }
 };
-
-std::tuple<Tensor, Tensor> differentiable_attention(const Tensor& projected, const optional<Tensor>& cached,
-                                                    const Tensor& distances, const Tensor& content_bias,
-                                                    const Tensor& distance_bias, const optional<Tensor>& blocked,
-                                                    bool keep) {
-  const auto results =
-      DifferentiableAttention::apply(projected, cached, distances, content_bias, distance_bias, blocked, keep);
-  return {results[0], results[1]};
-}
 
 }  // namespace
 }  // namespace rmem
 
-TORCH_LIBRARY_FRAGMENT(rmem, library) {
-  library.def(
-      "relative_attention(Tensor projected, Tensor? cached, Tensor distances, Tensor content_bias, "
-      "Tensor distance_bias, Tensor? blocked, bool keep) -> (Tensor, Tensor)");
-  library.def(
-      "relative_attention_backward(Tensor gradient, Tensor projected, Tensor? cached, Tensor distances, "
-      "Tensor content_bias, Tensor distance_bias, Tensor? blocked, Tensor kept) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
-}
-
-TORCH_LIBRARY_IMPL(rmem, CPU, library) {
-  library.impl("relative_attention", &rmem::relative_attention);
-  library.impl("relative_attention_backward", &rmem::relative_attention_backward);
-}
-
-TORCH_LIBRARY_IMPL(rmem, Autograd, library) {
-  library.impl("relative_attention", &rmem::differentiable_attention);
-}
+TORCH_LIBRARY_FRAGMENT(rmem, library) { rmem::Differentiable<rmem::RelativeAttention>::define(library); }

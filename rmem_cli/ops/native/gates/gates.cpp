@@ -7,15 +7,15 @@
 #include <ATen/Dispatch.h>
 #include <torch/library.h>
 
-#include "buffers.h"
-#include "caches.h"
-#include "denormals.h"
-#include "differentiation.h"
-#include "elementwise.h"
-#include "large_product.h"
-#include "operands.h"
-#include "product.h"
-#include "team.h"
+#include "common/buffers.h"
+#include "common/caches.h"
+#include "common/denormals.h"
+#include "common/differentiation.h"
+#include "common/elementwise.h"
+#include "common/operands.h"
+#include "gates/team.h"
+#include "product/large_product.h"
+#include "product/product.h"
 
 #include <algorithm>
 #include <cmath>
@@ -25,8 +25,61 @@
 namespace rmem {
 namespace {
 
-using at::Tensor;
-using std::optional;
+// ---------------------------------------------------------------------------------------------------------
+// Arguments and results
+
+#define LSTM_OPERANDS(each)                                                        \
+  each(Tensor, x)                     /* [time, batch, input] */                   \
+  each(Tensor, hidden)                /* [batch, hidden], as the cell */           \
+  each(Tensor, cell)                                                               \
+  each(Tensor, input_weight)          /* [row, input] */                           \
+  each(Tensor, recurrent_weight)      /* [row, hidden] */                          \
+  each(optional<Tensor>, gain)        /* of the layer norm: [row] */               \
+  each(optional<Tensor>, hidden_keep) /* share that zoneout keeps: as `hiddens` */ \
+  each(optional<Tensor>, cell_keep)
+RMEM_RECORD(Operands, LSTM_OPERANDS)
+
+#define LSTM_BIAS(each) each(Tensor, bias) /* [row] */
+RMEM_RECORD(Bias, LSTM_BIAS)
+
+#define LSTM_CHOICES(each) /* see `GateOptions` */ \
+  each(int64_t, auxiliary)                         \
+  each(bool, coupled)                              \
+  each(bool, ordered)                              \
+  each(int64_t, master_downsize)
+RMEM_RECORD(Choices, LSTM_CHOICES)
+
+#define LSTM_KEEPING(each) each(bool, keep) /* what the gradient needs */
+RMEM_RECORD(Keeping, LSTM_KEEPING)
+
+#define LSTM_RESULTS(each)                                                                \
+  each(Tensor, hiddens)   /* after every step: [time, batch, hidden], as the cells */     \
+  each(Tensor, cells)                                                                     \
+  each(Tensor, gates)     /* [time, batch, row]; this and what follows, if it is kept */  \
+  each(Tensor, new_cells) /* with zoneout: the cells before it */                         \
+  each(Tensor, normal)    /* with layer norm: the normalised pre-activations */           \
+  each(Tensor, scales)    /* with layer norm: their scales */
+RMEM_RECORD(Results, LSTM_RESULTS)
+
+#define LSTM_RESULT_GRADIENTS(each) /* nothing where there is none */ \
+  each(optional<Tensor>, hidden_grads)                                \
+  each(optional<Tensor>, cell_grads)
+RMEM_RECORD(ResultGradients, LSTM_RESULT_GRADIENTS)
+
+#define LSTM_WANTED(each) /* gradients: */ \
+  each(bool, want_x)                       \
+  each(bool, want_weights)
+RMEM_RECORD(Wanted, LSTM_WANTED)
+
+#define LSTM_GRADIENTS(each) /* those that are not wanted, or of what is not there, are empty */ \
+  each(Tensor, x)                                                                                \
+  each(Tensor, hidden)                                                                           \
+  each(Tensor, cell)                                                                             \
+  each(Tensor, input_weight)                                                                     \
+  each(Tensor, recurrent_weight)                                                                 \
+  each(Tensor, bias)                                                                             \
+  each(Tensor, gain)
+RMEM_RECORD(ArgumentGradients, LSTM_GRADIENTS)
 
 enum class Auxiliary { none, master, refine };
 
@@ -410,22 +463,20 @@ struct Sizes {
 };
 
 // What both passes are given.
-void check(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
-           const Tensor& recurrent_weight, const optional<Tensor>& gain, const optional<Tensor>& hidden_keep,
-           const optional<Tensor>& cell_keep, const Form& form, const Sizes& sizes) {
+void check(const Operands& given, const Form& form, const Sizes& sizes) {
   TORCH_CHECK(sizes.time > 0, "a sequence has no step");
-  check_sizes("input", x, {sizes.time, sizes.batch, sizes.input});
-  check_sizes("recurrent weight", recurrent_weight, {form.blocks() * sizes.hidden, sizes.hidden});
-  check_sizes("input weight", input_weight, {sizes.row(), sizes.input});
-  check_sizes("hidden state", hidden, {sizes.batch, sizes.hidden});
-  check_sizes("cell", cell, {sizes.batch, sizes.hidden});
-  check_sizes("gain", gain, {sizes.row()});
-  check_sizes("share of the hidden states", hidden_keep, {sizes.time, sizes.batch, sizes.hidden});
-  check_sizes("share of the cells", cell_keep, {sizes.time, sizes.batch, sizes.hidden});
+  check_sizes("input", given.x, {sizes.time, sizes.batch, sizes.input});
+  check_sizes("recurrent weight", given.recurrent_weight, {form.blocks() * sizes.hidden, sizes.hidden});
+  check_sizes("input weight", given.input_weight, {sizes.row(), sizes.input});
+  check_sizes("hidden state", given.hidden, {sizes.batch, sizes.hidden});
+  check_sizes("cell", given.cell, {sizes.batch, sizes.hidden});
+  check_sizes("gain", given.gain, {sizes.row()});
+  check_sizes("share of the hidden states", given.hidden_keep, {sizes.time, sizes.batch, sizes.hidden});
+  check_sizes("share of the cells", given.cell_keep, {sizes.time, sizes.batch, sizes.hidden});
   TORCH_CHECK(sizes.hidden % form.master_downsize == 0, "master_downsize ", form.master_downsize,
               " does not divide the ", sizes.hidden, " units");
-  check_contiguous({x, hidden, cell, input_weight, recurrent_weight});
-  for (const auto& each : {gain, hidden_keep, cell_keep})
+  check_contiguous({given.x, given.hidden, given.cell, given.input_weight, given.recurrent_weight});
+  for (const auto& each : {given.gain, given.hidden_keep, given.cell_keep})
     if (each) check_contiguous(*each);
 }
 
@@ -465,18 +516,14 @@ Team team_of(const Sizes& sizes, const Form& form, bool normalised) {
   return Team(sizes.batch, sizes.hidden, large && !form.ordered && !normalised, panel_columns<T>);
 }
 
-using Forward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-// Hidden states and cells after every step; and, if they are to be kept, what the gradient needs: the gates
-// [time, batch, row], with zoneout the cells before it, and with layer norm the normalised pre-activations and
-// their scales.
-Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
-                   const Tensor& recurrent_weight, const Tensor& bias, const optional<Tensor>& gain,
-                   const optional<Tensor>& hidden_keep, const optional<Tensor>& cell_keep, int64_t auxiliary,
-                   bool coupled, bool ordered, int64_t master_downsize, bool keep) {
-  const Form form = form_of(auxiliary, coupled, ordered, master_downsize);
-  const Sizes sizes(x, recurrent_weight, form);
-  check(x, hidden, cell, input_weight, recurrent_weight, gain, hidden_keep, cell_keep, form, sizes);
+Results gated_lstm(const Operands& given, const Bias& given_bias, const Choices& choices, const Keeping& keeping) {
+  const Form form = form_of(choices.auxiliary, choices.coupled, choices.ordered, choices.master_downsize);
+  const Sizes sizes(given.x, given.recurrent_weight, form);
+  check(given, form, sizes);
+  const Tensor &x = given.x, &hidden = given.hidden, &cell = given.cell, &bias = given_bias.bias;
+  const Tensor &input_weight = given.input_weight, &recurrent_weight = given.recurrent_weight;
+  const optional<Tensor>&gain = given.gain, &cell_keep = given.cell_keep;
+  const bool keep = keeping.keep;
   check_sizes("bias", bias, {sizes.row()});
   check_contiguous(bias);
   const auto& options = x.options();
@@ -494,7 +541,7 @@ Forward gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, co
     Team team = team_of<T>(sizes, form, gain.has_value());
     const RecurrentProduct<T> recurrent(recurrent_weight, sizes, team.by_units());
     const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
-    const Keeps<T> keeps(hidden_keep, cell_keep);
+    const Keeps<T> keeps(given.hidden_keep, cell_keep);
     // Without gradients, zoneout may put the cells in their own place.
     T* computed = (new_cells.size(0) ? new_cells : cells).mutable_data_ptr<T>();
     const int64_t state = sizes.batch * sizes.hidden;
@@ -577,20 +624,17 @@ void join(const T* hidden, const T* input, const Part& part, const Sizes& sizes,
   }
 }
 
-using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-// Gradients of x, hidden, cell, the two weights, the bias and the gain; those that are not wanted are empty.
-Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optional<Tensor>& cell_grads,
-                             const Tensor& x, const Tensor& hidden, const Tensor& cell,
-                             const Tensor& input_weight, const Tensor& recurrent_weight,
-                             const optional<Tensor>& gain, const optional<Tensor>& hidden_keep,
-                             const optional<Tensor>& cell_keep, const Tensor& hiddens, const Tensor& cells,
-                             const Tensor& gates, const Tensor& new_cells, const Tensor& normal, const Tensor& scales,
-                             int64_t auxiliary, bool coupled, bool ordered, int64_t master_downsize, bool want_x,
-                             bool want_weights) {
-  const Form form = form_of(auxiliary, coupled, ordered, master_downsize);
-  const Sizes sizes(x, recurrent_weight, form);
-  check(x, hidden, cell, input_weight, recurrent_weight, gain, hidden_keep, cell_keep, form, sizes);
+ArgumentGradients gated_lstm_backward(const ResultGradients& of_results, const Operands& given, const Results& kept,
+                                      const Choices& choices, const Wanted& wanted) {
+  const Form form = form_of(choices.auxiliary, choices.coupled, choices.ordered, choices.master_downsize);
+  const Sizes sizes(given.x, given.recurrent_weight, form);
+  check(given, form, sizes);
+  const Tensor &x = given.x, &hidden = given.hidden, &cell = given.cell;
+  const Tensor &input_weight = given.input_weight, &recurrent_weight = given.recurrent_weight;
+  const optional<Tensor>&gain = given.gain, &cell_keep = given.cell_keep;
+  const Tensor &hiddens = kept.hiddens, &cells = kept.cells, &gates = kept.gates, &new_cells = kept.new_cells;
+  const Tensor &normal = kept.normal, &scales = kept.scales;
+  const bool want_x = wanted.want_x, want_weights = wanted.want_weights;
   check_contiguous({hiddens, cells, gates, new_cells, normal, scales});
   const auto& options = x.options();
   Tensor hidden_grad = at::zeros({sizes.batch, sizes.hidden}, options);
@@ -614,9 +658,9 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
     const PackedMatrix<T> recurrent(recurrent_weight.const_data_ptr<T>(), sizes.row(), sizes.hidden, sizes.hidden, 1,
                                     recurrent_weight.nbytes());
     const T* gains = gain ? gain->const_data_ptr<T>() : nullptr;
-    const Keeps<T> keeps(hidden_keep, cell_keep);
+    const Keeps<T> keeps(given.hidden_keep, cell_keep);
     const T* computed = (keeps.cell ? new_cells : cells).const_data_ptr<T>();
-    const StateGradients<T> of_hidden(hidden_grads), of_cell(cell_grads);
+    const StateGradients<T> of_hidden(of_results.hidden_grads), of_cell(of_results.cell_grads);
     const int64_t state = sizes.batch * sizes.hidden;
     T* carried = hidden_grad.mutable_data_ptr<T>();
     T* carried_cell = cell_grad.mutable_data_ptr<T>();
@@ -685,93 +729,25 @@ Backward gated_lstm_backward(const optional<Tensor>& hidden_grads, const optiona
 // ---------------------------------------------------------------------------------------------------------
 // Differentiation
 
-class DifferentiableGatedLSTM : public torch::autograd::Function<DifferentiableGatedLSTM> {
- public:
-  static Variables forward(Context* context, const Tensor& x, const Tensor& hidden, const Tensor& cell,
-                           const Tensor& input_weight, const Tensor& recurrent_weight, const Tensor& bias,
-                           const optional<Tensor>& gain, const optional<Tensor>& hidden_keep,
-                           const optional<Tensor>& cell_keep, int64_t auxiliary, bool coupled, bool ordered,
-                           int64_t master_downsize, bool keep) {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    const auto [hiddens, cells, gates, new_cells, normal, scales] = operation<&gated_lstm>("rmem::gated_lstm")
-        .call(x, hidden, cell, input_weight, recurrent_weight, bias, gain, hidden_keep, cell_keep, auxiliary, coupled,
-              ordered, master_downsize, keep);
-    context->save_for_backward({x, hidden, cell, input_weight, recurrent_weight, gain.value_or(Tensor()),
-                                hidden_keep.value_or(Tensor()), cell_keep.value_or(Tensor()), hiddens, cells, gates,
-                                new_cells, normal, scales});
-    context->saved_data["auxiliary"] = auxiliary;
-    context->saved_data["coupled"] = coupled;
-    context->saved_data["ordered"] = ordered;
-    context->saved_data["master_downsize"] = master_downsize;
-    context->saved_data["want_x"] = x.requires_grad();
-    context->saved_data["want_weights"] =
-        input_weight.requires_grad() || recurrent_weight.requires_grad() || bias.requires_grad();
-    // Zeros in the place of a gradient that nobody gave would be as large as the sequence.
-    context->set_materialize_grads(false);
-    context->mark_non_differentiable({gates, new_cells, normal, scales});
-    return {hiddens, cells, gates, new_cells, normal, scales};
+struct GatedLSTM {
+  static constexpr auto name = "gated_lstm";
+  static constexpr auto forward = &gated_lstm;
+  static constexpr auto backward = &gated_lstm_backward;
+
+  static std::tuple<Operands, Results, Choices, Wanted> saved(const Results& results, const Operands& operands,
+                                                              const Bias& bias, const Choices& choices,
+                                                              const Keeping&) {
+    const bool of_weights = wants_gradient(operands.input_weight) || wants_gradient(operands.recurrent_weight);
+    return {operands, results, choices, {wants_gradient(operands.x), of_weights || wants_gradient(bias.bias)}};
   }
 
-  static Variables backward(Context* context, const Variables& grads) {
-    const Variables saved = context->get_saved_variables();
-    auto& data = context->saved_data;
-    const bool want_x = data["want_x"].toBool(), want_weights = data["want_weights"].toBool();
-    const optional<Tensor> gain = present(saved[5]);
-    const RecordIfAsked recording;
-    const auto [x, hidden, cell, input_weight, recurrent_weight, bias, gain_grad] =
-        operation<&gated_lstm_backward>("rmem::gated_lstm_backward")
-            .call(present(grads[0]), present(grads[1]), saved[0], saved[1], saved[2], saved[3], saved[4], gain,
-                  present(saved[6]), present(saved[7]), saved[8], saved[9], saved[10], saved[11], saved[12], saved[13],
-                  data["auxiliary"].toInt(), data["coupled"].toBool(), data["ordered"].toBool(),
-                  data["master_downsize"].toInt(), want_x, want_weights);
-    const auto given = [](bool wanted, const Tensor& grad) { return wanted ? grad : Tensor(); };
-    const Tensor none;
-    return {given(want_x, x),
-            hidden,
-            cell,
-            given(want_weights, input_weight),
-            given(want_weights, recurrent_weight),
-            given(want_weights, bias),
-            given(gain.has_value(), gain_grad),
-            none,
-            none,
-            none,
-            none,
-            none,
-            none,
-            none};
+  template <typename... Arguments>
+  static Variables constant(const Results& results, const Arguments&...) {
+    return {results.gates, results.new_cells, results.normal, results.scales};
   }
 };
-
-Forward differentiable_gated_lstm(const Tensor& x, const Tensor& hidden, const Tensor& cell, const Tensor& input_weight,
-                                  const Tensor& recurrent_weight, const Tensor& bias, const optional<Tensor>& gain,
-                                  const optional<Tensor>& hidden_keep, const optional<Tensor>& cell_keep,
-                                  int64_t auxiliary, bool coupled, bool ordered, int64_t master_downsize, bool keep) {
-  const auto results =
-      DifferentiableGatedLSTM::apply(x, hidden, cell, input_weight, recurrent_weight, bias, gain, hidden_keep,
-                                     cell_keep, auxiliary, coupled, ordered, master_downsize, keep);
-  return {results[0], results[1], results[2], results[3], results[4], results[5]};
-}
 
 }  // namespace
 }  // namespace rmem
 
-TORCH_LIBRARY_FRAGMENT(rmem, library) {
-  library.def(
-      "gated_lstm(Tensor x, Tensor hidden, Tensor cell, Tensor input_weight, Tensor recurrent_weight, Tensor bias, "
-      "Tensor? gain, Tensor? hidden_keep, Tensor? cell_keep, int auxiliary, bool coupled, bool ordered, "
-      "int master_downsize, bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-  library.def(
-      "gated_lstm_backward(Tensor? hidden_grads, Tensor? cell_grads, Tensor x, Tensor hidden, Tensor cell, "
-      "Tensor input_weight, Tensor recurrent_weight, Tensor? gain, Tensor? hidden_keep, Tensor? cell_keep, "
-      "Tensor hiddens, Tensor cells, Tensor gates, Tensor new_cells, Tensor normal, Tensor scales, int auxiliary, "
-      "bool coupled, bool ordered, int master_downsize, bool want_x, bool want_weights) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-}
-
-TORCH_LIBRARY_IMPL(rmem, CPU, library) {
-  library.impl("gated_lstm", &rmem::gated_lstm);
-  library.impl("gated_lstm_backward", &rmem::gated_lstm_backward);
-}
-
-TORCH_LIBRARY_IMPL(rmem, Autograd, library) { library.impl("gated_lstm", &rmem::differentiable_gated_lstm); }
+TORCH_LIBRARY_FRAGMENT(rmem, library) { rmem::Differentiable<rmem::GatedLSTM>::define(library); }

@@ -1,7 +1,7 @@
 // Sums over the numbers of a vector.
 #pragma once
 
-#include "elementwise.h"
+#include "common/elementwise.h"
 
 namespace rmem {
 

@@ -1,0 +1,40 @@
+"""What a message says of an unknown word."""
+
+import pytest
+from rmem_cli.data_scripts.dataset import dataset, dataset_names
+
+from rmem_cli.errors import UsageError, closest
+from rmem_cli.published.store import find_table, load_paper
+from rmem_cli.recipe.registry import CORES
+from rmem_cli.results.metrics import METRICS, metric
+
+
+@pytest.mark.parametrize(
+    ("look", "known"),
+    [(dataset, dataset_names()), (metric, METRICS), (load_paper, ["rum2019"]), (find_table, ["rum2019"])],
+)
+def test_a_word_that_is_near_no_known_one_leads_to_all_of_them(look, known):
+    with pytest.raises(UsageError, match="; there are: ") as caught:
+        look("§§§")
+    assert all(name in str(caught.value) for name in known)
+
+
+@pytest.mark.parametrize(
+    ("look", "wrong", "near"),
+    [
+        (dataset, "wikitext_2", "wikitext2"),
+        (metric, "perplexty", "perplexity"),
+        (load_paper, "rum2018", "rum2019"),
+        (CORES.settings, "grru", "gru"),
+    ],
+)
+def test_a_word_near_a_known_one_leads_to_it(look, wrong, near):
+    with pytest.raises(UsageError, match=f"did you mean '{near}'"):
+        look(wrong)
+
+
+def test_words_are_named_up_to_fifty_and_compared_up_to_a_hundred_characters():
+    told = closest("§", map(str, range(1000)))
+    assert told.endswith("48, 49 and 950 more")
+    assert closest("a" * 1000, ["a" * 999, "b"]).startswith("there are: ")
+    assert closest("a", []) == "there are none"
