@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -146,6 +147,8 @@ class AdaptiveSoftmax(nn.Module):
     Source: Grave et al. 2017; options and initialisation of the code of Dai et al. 2019, which counts the
     clusters' own logits backwards (cluster i has the i-th from the end) and returns losses out of order.
     """
+
+    predicts: ClassVar[Literal["classes", "numbers"]] = "classes"
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """From the outputs of a core to losses and predictions."""
 
+from typing import ClassVar, Literal
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,6 +21,8 @@ class LinearHead(nn.Module):
         bias_initial: First value of the biases; None keeps torch's own initialisation.
         dropout: Probability of dropping a unit of the hidden layer, in training.
     """
+
+    predicts: ClassVar[Literal["classes", "numbers"]] = "classes"
 
     def __init__(
         self,
@@ -77,6 +81,8 @@ class Regression(nn.Module):
         input_size: Width of the core's outputs.
     """
 
+    predicts: ClassVar[Literal["classes", "numbers"]] = "numbers"
+
     def __init__(self, input_size: int) -> None:
         super().__init__()
         self.linear = Linear(input_size, 1)
@@ -93,6 +99,14 @@ class Regression(nn.Module):
         """`[..., input_size]` to `[...]`."""
         prediction: Tensor = self.linear(y).squeeze(-1)
         return prediction
+
+    def logits(self, y: Tensor) -> Tensor:  # noqa: ARG002 - nothing to compute
+        """There are none.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a head that predicts numbers has no logits")
 
     def nll(self, y: Tensor, targets: Tensor) -> Tensor:
         """Squared error in place of a negative log-likelihood: `[..., input_size]`, `[...]` to `[...]`."""

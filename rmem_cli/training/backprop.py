@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.sequence import SequenceModel, StepResult
-from rmem_cli.models.state import MEMORY, State, detach, reset
+from rmem_cli.models.model import Model, StepResult
+from rmem_cli.models.state import State, detach, reset
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.settings import Component
 from rmem_cli.seeding import seed_dropout
@@ -50,7 +50,7 @@ class Gradient:
 class _Wanted:
     """What a gradient is asked for; see `BackPropagation.gradient`."""
 
-    model: SequenceModel
+    model: Model
     batch: Batch
     state: State | None
     reduction: Reduction
@@ -75,7 +75,7 @@ class BackPropagation(ABC):
 
     def gradient(
         self,
-        model: SequenceModel,
+        model: Model,
         batch: Batch,
         state: State | None,
         reduction: Reduction,
@@ -90,7 +90,7 @@ class BackPropagation(ABC):
             reduction: `mean` over all weights, or `sum_over_time` (mean over the rows).
             at: Which step of which run.
         """
-        with model.core.constant_weights():
+        with model.constant_weights():
             return self._gradient(_Wanted(model, batch, state, reduction, at))
 
     @abstractmethod
@@ -125,7 +125,7 @@ class Full(BackPropagation):
         return cls()
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
-        segments = wanted.batch.split(wanted.model.core.segment_length)
+        segments = wanted.batch.split(wanted.model.segment_length)
         return _piecewise(wanted, segments, len(segments))
 
 
@@ -204,7 +204,7 @@ class Sliding(BackPropagation):
         if state is None:
             self._past = []
         nll_sum, loss_sum, runs = 0.0, 0.0, 0
-        for segment in wanted.batch.split(model.core.segment_length):
+        for segment in wanted.batch.split(model.segment_length):
             losses = []
             again = [past.like(segment.weight) for past in self._past]
             current = again[0].state if again and not self.published_restart else state
@@ -215,11 +215,11 @@ class Sliding(BackPropagation):
                     current = past.state
                 result = model.step(past.segment, current)
                 current, runs = result.state, runs + 1
-                losses.append(_loss(result))
+                losses.append(result.loss)
             wanted.seed_dropout(runs)
             result = model.step(segment, current)
             runs += 1
-            losses.append(_loss(result))
+            losses.append(result.loss)
             self._past.append(_Past(segment, state))
             nll_sum += float(result.nll_sum.detach())
             loss = torch.stack(losses if self.all_losses else losses[-1:]).sum()
@@ -231,7 +231,7 @@ class Sliding(BackPropagation):
 
     def state_dict(self) -> dict[str, Any]:
         """The segments to run again, and the states before them."""
-        return {"past": [{"segment": _as_dict(each.segment), "state": each.state} for each in self._past]}
+        return {"past": [{"segment": dict(vars(each.segment)), "state": each.state} for each in self._past]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `BackPropagation.load_state_dict`."""
@@ -279,7 +279,7 @@ class Replay(BackPropagation):
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
         model = wanted.model
-        segments = wanted.batch.split(self.segment_length or model.core.segment_length)
+        segments = wanted.batch.split(self.segment_length or model.segment_length)
         before = self._states_before(wanted, segments)
         final: State = {}
         incoming: State = {}
@@ -291,7 +291,7 @@ class Replay(BackPropagation):
             wanted.seed_dropout(index)
             result = model.step(segments[index], None if given is None else {**given, **leaves})
             nll_sum += float(result.nll_sum.detach())
-            loss = _loss(result) / wanted.divisor
+            loss = result.loss / wanted.divisor
             loss_sum += float(loss.detach())
             handed_on = {name: incoming[name] for name in _with_graph(result.state) if name in incoming}
             outputs = [loss, *(result.state[name] for name in handed_on)]
@@ -310,17 +310,10 @@ class Replay(BackPropagation):
         states = [state]
         for index, segment in enumerate(segments[:-1]):
             wanted.seed_dropout(index)
-            seen = self._without_caches(wanted.model, state) if self.published_caches else state
+            seen = _without_caches(wanted.model, state) if self.published_caches else state
             _, state = wanted.model.outputs(segment, seen)
             states.append(state)
         return states
-
-    def _without_caches(self, model: SequenceModel, state: State | None) -> State | None:
-        if state is None:
-            return None
-        memory = state[MEMORY]
-        empty = model.core.initial_state(len(memory), device=memory.device, dtype=memory.dtype)
-        return {**empty, MEMORY: memory}
 
 
 def build_backprop(settings: Component) -> BackPropagation:
@@ -331,11 +324,11 @@ def build_backprop(settings: Component) -> BackPropagation:
 
 @torch.no_grad()
 def stream(
-    model: SequenceModel,
+    model: Model,
     batch: Batch,
     state: State | None,
     rewrite: Callable[[Batch, State | None], Batch] | None = None,
-) -> Iterator[tuple[Batch, Tensor, State]]:
+) -> Iterator[tuple[Batch, StepResult]]:
     """Walk a batch segment by segment without gradients, in the memory of one segment.
 
     Args:
@@ -345,13 +338,14 @@ def stream(
         rewrite: Makes of a segment, and the state before it, the one that the model reads; None: itself.
 
     Yields:
-        Each segment, the core's outputs for it, and the state after it.
+        Each segment, as the model has read it, and what it gave.
     """
-    for segment in batch.split(model.core.segment_length):
+    for segment in batch.split(model.segment_length):
         if rewrite is not None:
             segment = rewrite(segment, state)
-        outputs, state = model.outputs(segment, state)
-        yield segment, outputs, state
+        result = model.step(segment, state)
+        state = result.state
+        yield segment, result
 
 
 def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gradient:
@@ -366,37 +360,44 @@ def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gra
             wanted.seed_dropout(index)
             result: StepResult = wanted.model.step(segments[index], state)
             state = result.state
-            piece = piece + _loss(result)
+            piece = piece + result.loss
             nll_sum += float(result.nll_sum.detach())
         loss_sum += float(piece.detach())
         torch.autograd.backward(piece / wanted.divisor)
     return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, detach(state or {}))
 
 
-def _loss(result: StepResult) -> Tensor:
-    """What a segment adds to the loss: its auxiliary losses count."""
-    loss = result.nll_sum
-    for auxiliary in result.auxiliary.values():
-        loss = loss + auxiliary
-    return loss
+def _without_caches(model: Model, state: State | None) -> State | None:
+    """A state of which nothing but its memory tokens is left."""
+    if state is None:
+        return None
+    memory = _memory_of(model, state, "published_caches")
+    return {**_initial_like(model, memory), **memory}
 
 
-def _with_memory_of(newer: State | None, past: _Past, model: SequenceModel) -> _Past:
+def _with_memory_of(newer: State | None, past: _Past, model: Model) -> _Past:
     """A segment and the state before it, but with a newer memory, even in rows that start afresh there."""
-    if newer is None or MEMORY not in newer:
-        raise UsageError(
-            "train.backprop.published_restart starts segments from the newest memory tokens, and the core "
-            "has none; leave it out, or choose rmt or prenorm_rmt with memory_tokens"
-        )
-    memory = newer[MEMORY]
-    initial = model.core.initial_state(len(memory), device=memory.device, dtype=memory.dtype)
+    memory = _memory_of(model, newer or {}, "published_restart")
+    initial = _initial_like(model, memory)
     before = initial if past.state is None else reset(past.state, initial, past.segment.fresh)
     going_on = replace(past.segment, fresh=torch.zeros_like(past.segment.fresh))
-    return _Past(going_on, {**before, MEMORY: memory})
+    return _Past(going_on, {**before, **memory})
 
 
-def _as_dict(batch: Batch) -> dict[str, Tensor | None]:
-    return {each.name: getattr(batch, each.name) for each in fields(Batch)}
+def _memory_of(model: Model, state: State, option: str) -> State:
+    memory = {name: value for name, value in state.items() if name in model.memory()}
+    if not memory:
+        raise UsageError(
+            f"train.backprop.{option} is about memory tokens that go from segment to segment, and "
+            "the core has none; leave it out, or choose rmt or prenorm_rmt with memory_tokens"
+        )
+    return memory
+
+
+def _initial_like(model: Model, memory: State) -> State:
+    """The state before the first segment, of as many rows as a memory, in its place and type."""
+    some = next(iter(memory.values()))
+    return model.initial_state(len(some), device=some.device, dtype=some.dtype)
 
 
 def _with_graph(state: State) -> list[str]:

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.model import Model
 from rmem_cli.models.state import State, detach
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.recipe.settings import Component
@@ -67,7 +67,7 @@ def cost_of_step(walks: "Walks", batch: Batch, task: Task, settings: RunSettings
     # Where documents begin differs from batch to batch, and costs little.
     batch = replace(batch.to(torch.device("meta"), DTYPES[train.dtype]), reset=None)
     backprop: Any = train.backprop
-    length = getattr(backprop, "segment_length", None) or walks.model.core.segment_length
+    length = getattr(backprop, "segment_length", None) or walks.model.segment_length
     segments = batch.split(length)
     first, *later = walks.costs(segments[:_WALKED_SEGMENTS], carried)
     rest = later[0] if later else first
@@ -98,7 +98,7 @@ def _kept_segments(backprop: Any, segments: int) -> tuple[int, float]:
 class Walks:
     """What segments cost a model, forward and backward."""
 
-    def __init__(self, model: SequenceModel) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
         self._known: dict[tuple[bool, tuple[torch.Size, ...]], list[Cost]] = {}
 
@@ -117,9 +117,9 @@ class Walks:
     def _walk(self, segments: list[Batch], carried: bool) -> list[Cost]:
         state: State | None = None
         if carried:  # without values, an empty cache is like a full one
-            state = detach(self.model.core.initial_state(len(segments[0].inputs)))
+            state = detach(self.model.initial_state(len(segments[0].inputs)))
         costs = []
-        self.model.core.op_paths()  # loads native operations, whose products their own functions count
+        self.model.op_paths()  # loads native operations, whose products their own functions count
         for segment in segments:
             cost, state = self._segment(segment, state)
             costs.append(cost)
@@ -128,7 +128,7 @@ class Walks:
     def _segment(self, segment: Batch, state: State | None) -> tuple[Cost, State]:
         """The cost of a segment, and the state after it, or one like it."""
         time = segment.inputs.shape[1]
-        if not self.model.core.stepwise or time <= 3 * _COUNTED_STEPS:
+        if not self.model.stepwise or time <= 3 * _COUNTED_STEPS:
             return self._count(segment, state)
         some, _ = self._count(segment.split(_COUNTED_STEPS)[0], state)
         more, after = self._count(segment.split(2 * _COUNTED_STEPS)[0], state)
@@ -142,7 +142,7 @@ class Walks:
         with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as flops, _Calls() as calls:
             with torch.autograd.graph.saved_tensors_hooks(saved.keep, saved.give_back):
                 result = self.model.step(segment, state)
-                loss = result.nll_sum + sum(result.auxiliary.values())
+                loss = result.loss
             torch.autograd.backward(loss)
         cost = Cost(float(flops.get_total_flops()), calls.count, saved.bytes, saved.bytes)
         return cost, detach(result.state)
@@ -151,7 +151,7 @@ class Walks:
 class _SavedBytes:
     """Counts what automatic differentiation keeps, each storage once; weights are there anyway."""
 
-    def __init__(self, model: SequenceModel) -> None:
+    def __init__(self, model: Model) -> None:
         self.bytes = 0
         self._storages: list[torch.UntypedStorage] = []
         self._seen = {weight.untyped_storage()._cdata for weight in model.parameters()}
@@ -184,21 +184,21 @@ class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def weight_bytes(model: SequenceModel, optimizer: Component) -> int:
+def weight_bytes(model: Model, optimizer: Component) -> int:
     """Weights, gradients and the optimizer's numbers."""
     per_weight = 1 + _of_one_tensor(optimizer)[0]
     of_all = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     return of_all + per_weight * _trainable_bytes(model)
 
 
-def update_cost(model: SequenceModel, optimizer: Component) -> Cost:
+def update_cost(model: Model, optimizer: Component) -> Cost:
     """What the optimizer does in a step."""
     numbers, calls = _of_one_tensor(optimizer)
     tensors = sum(weight.requires_grad for weight in model.parameters())
     return Cost(0.0, calls * tensors, 0.0, (2 + numbers) * _trainable_bytes(model))
 
 
-def _trainable_bytes(model: SequenceModel) -> int:
+def _trainable_bytes(model: Model) -> int:
     trainable = [weight for weight in model.parameters() if weight.requires_grad]
     return sum(weight.numel() * weight.element_size() for weight in trainable)
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from rmem_cli.errors import DivergedError
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.heads import Regression
-from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.tasks.base import Task
@@ -64,7 +63,7 @@ class Totals:
 
 @torch.no_grad()
 def evaluate(
-    model: SequenceModel,
+    model: Model,
     task: Task,
     split: str,
     examples: int | None,
@@ -98,22 +97,20 @@ def evaluate(
     totals = Totals()
     exact_positions = task.exact_positions(feed == "published") if counts_answers else 0
     state: State | None = None
-    with model.core.constant_weights():
+    with model.constant_weights():
         for batch in task.evaluation_batches(split, examples, batch_size, seed, drawn):
             totals.examples += task.examples_in(batch)
             if state is not None and bool(batch.fresh.all()):
                 state = None
             on_device = batch.to(parameter.device, parameter.dtype)
             right = []
-            for segment, outputs, new_state in stream(
-                model, on_device, state, own_answers(model, on_device, feed)
-            ):
-                state = new_state
-                nll = model.head.nll(outputs, segment.targets) * segment.weight
-                totals.nll += float(nll.double().sum())
-                totals.weight += float(segment.weight.double().sum())
-                if counts_answers and not isinstance(model.head, Regression):
-                    right.append(model.head.logits(outputs).argmax(-1) == segment.targets)
+            for segment, result in stream(model, on_device, state, own_answers(model, on_device, feed)):
+                state = result.state
+                totals.nll += float(result.losses.double().sum())
+                totals.weight += float(result.weights.double().sum())
+                answers = model.answers(result.outputs) if counts_answers else None
+                if answers is not None:
+                    right.append(answers == segment.targets)
                     _count_answers(totals, right[-1], segment)
             if right and exact_positions:
                 totals.exact += int(torch.cat(right, dim=1)[:, -exact_positions:].all(1).sum())

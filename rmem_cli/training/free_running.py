@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.training.next_symbol import next_logits
 
@@ -27,7 +27,7 @@ class OwnAnswers:
             the RMT paper, which so tells the model one symbol of the answer in each segment.
     """
 
-    def __init__(self, model: SequenceModel, *, true_first: bool = False) -> None:
+    def __init__(self, model: Model, *, true_first: bool = False) -> None:
         self.model = model
         self.true_first = true_first
         self._pending: tuple[Tensor, Tensor] | None = None
@@ -60,7 +60,7 @@ class OwnAnswers:
         inputs[:, position] = torch.where(due, answers, inputs[:, position])
 
 
-def own_answers(model: SequenceModel, batch: Batch, feed: Feed) -> OwnAnswers | None:
+def own_answers(model: Model, batch: Batch, feed: Feed) -> OwnAnswers | None:
     """What replaces the true answers of a batch; None where the model reads them.
 
     As published, it reads them all where the answer is shorter than a segment, and the first of each segment
@@ -74,7 +74,7 @@ def own_answers(model: SequenceModel, batch: Batch, feed: Feed) -> OwnAnswers | 
     if feed == "truth":
         return None
     if feed == "published":
-        length = model.core.segment_length or batch.inputs.shape[1]
+        length = model.segment_length or batch.inputs.shape[1]
         longest = int((batch.weight > 0).sum(1).max())
         return None if longest < length else OwnAnswers(model, true_first=True)
     return OwnAnswers(model)

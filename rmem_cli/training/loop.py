@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
-from rmem_cli.models.sequence import SequenceModel, build_model
+from rmem_cli.models.model import Model
+from rmem_cli.models.sequence import build_model
 from rmem_cli.models.state import State
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.schema import RunSettings, TrainSettings, ValidationSettings
@@ -86,13 +87,13 @@ def build_task(settings: RunSettings) -> Task:
     return task
 
 
-def build_task_model(settings: RunSettings, task: Task) -> SequenceModel:
+def build_task_model(settings: RunSettings, task: Task) -> Model:
     """The model of a run; its weights come from torch's global generator."""
     defaults = settings.task.encoder, settings.task.head  # type: ignore[attr-defined]
     return build_model(settings.model, task.symbols, task.classes, *defaults)
 
 
-def build_seeded_model(settings: RunSettings, task: Task, seed: int, device: torch.device) -> SequenceModel:
+def build_seeded_model(settings: RunSettings, task: Task, seed: int, device: torch.device) -> Model:
     """The model of a run, its first weights a function of the seed.
 
     Raises:
@@ -101,7 +102,7 @@ def build_seeded_model(settings: RunSettings, task: Task, seed: int, device: tor
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
         model = build_task_model(settings, task)
-    if task.predicts_future and not model.core.causal:
+    if task.predicts_future and not model.causal:
         raise UsageError(
             f"core {settings.model.core.kind!r} reads the whole segment at once, and task "
             f"{settings.task.kind!r} asks for what comes later in it; choose a causal core"
@@ -236,7 +237,7 @@ class Training:
         if not carries:
             return
         rows = self.train.batch_size
-        initial = self.model.core.initial_state(rows, device=torch.device("cpu"))
+        initial = self.model.initial_state(rows, device=torch.device("cpu"))
         for each in [state, *(before for _, before in kept if before is not None)]:
             check_state(each, initial)
         if kept:

@@ -12,7 +12,8 @@ from torch.fx.experimental import _config as meta_config
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.config import CoreSettings, TransformerXLSettings
-from rmem_cli.models.sequence import SequenceModel, build_model
+from rmem_cli.models.model import Model
+from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.recipe.settings import Component
 from rmem_cli.training.config import AdamSettings
@@ -107,7 +108,7 @@ def _small_step(
         torch.manual_seed(0)
         model = build_model(settings, _SYMBOLS, _SYMBOLS).to(device, dtype)
         symbols = torch.randint(_SYMBOLS, (batch_size, time))
-    model.core.op_paths()
+    model.op_paths()
     batch = Batch(symbols, symbols, torch.ones(symbols.shape), torch.ones(batch_size, dtype=torch.bool))
     batch = batch.to(device, dtype)
     optimizer = build_optimizer(adam, list(model.parameters()))
@@ -115,9 +116,7 @@ def _small_step(
     return _counted(model, batch, adam), seconds
 
 
-def _taken(
-    model: SequenceModel, batch: Batch, optimizer: torch.optim.Optimizer, device: torch.device
-) -> float:
+def _taken(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, device: torch.device) -> float:
     started = clock(device)
     optimizer.zero_grad()
     loss = model.step(batch, None).nll_sum
@@ -127,7 +126,7 @@ def _taken(
     return clock(device) - started
 
 
-def _counted(model: SequenceModel, batch: Batch, optimizer: Component) -> Cost:
+def _counted(model: Model, batch: Batch, optimizer: Component) -> Cost:
     meta = torch.device("meta")
     model = model.to(meta)
     with meta_config.patch(  # type: ignore[attr-defined]

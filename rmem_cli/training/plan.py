@@ -10,7 +10,7 @@ import torch
 from torch.fx.experimental import _config as meta_config
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.model import Model
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.tasks.base import Task
@@ -76,7 +76,7 @@ def plan_of(spec: RunSpec, device: torch.device) -> Plan:
     ):
         count = _count_few_layers if _layers(settings) > _MANY_LAYERS else _count
         costs = count(settings, task, list(zip(batches, [stage.task for stage in stages], strict=True)))
-    op_paths = model.core.op_paths()
+    op_paths = model.op_paths()
     key = step_key(settings, _data_hash(settings), op_paths, device)
     timed = None if train.stages else known(key)
     if timed:
@@ -137,9 +137,7 @@ def measure_steps(spec: RunSpec, device: torch.device) -> bool:
     return True
 
 
-def keep_rate(
-    settings: RunSettings, model: SequenceModel, device: torch.device, seconds: Sequence[float]
-) -> None:
+def keep_rate(settings: RunSettings, model: Model, device: torch.device, seconds: Sequence[float]) -> None:
     """Keep what steps of a run took, for the plans of others like it; of a run in stages, nothing.
 
     The first step, which warms up, does not count, and of the others the median: what else the machine did
@@ -152,7 +150,7 @@ def keep_rate(
         seconds: Of each step, by `rates.clock`; of fewer than four, nothing is kept.
     """
     if len(seconds) > _LEAST_STEPS and not settings.train.stages:
-        key = step_key(settings, _data_hash(settings), model.core.op_paths(), device)
+        key = step_key(settings, _data_hash(settings), model.op_paths(), device)
         keep(key, [median(seconds[1:])])
 
 
@@ -194,7 +192,7 @@ def _data_hash(settings: RunSettings) -> str:
     return cast(TaskSettings, settings.task).data_hash()
 
 
-def _without_memory(settings: RunSettings, task: Task) -> SequenceModel:
+def _without_memory(settings: RunSettings, task: Task) -> Model:
     """The model, its numbers without memory; a pretrained one is read from its files before."""
     pretrained = getattr(settings.model.core, "backbone", None) is not None
     with torch.device("cpu" if pretrained else "meta"):

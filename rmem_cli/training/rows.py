@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from rmem_cli.errors import InterruptedRunError, UsageError
-from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.model import Model
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
@@ -41,7 +41,7 @@ class Trained:
 
     spec: RunSpec
     folder: RunFolder
-    model: SequenceModel
+    model: Model
     outcome: Outcome
     step: int
     wall_seconds: float
@@ -136,7 +136,7 @@ def _evaluate(trained: Trained, protocol: EvalProtocol) -> tuple[Totals, int]:
     return totals, step
 
 
-def _model(trained: Trained, protocol: EvalProtocol, task: Task) -> SequenceModel:
+def _model(trained: Trained, protocol: EvalProtocol, task: Task) -> Model:
     """The model that a protocol evaluates: the trained one, or one of its form but another core."""
     if not protocol.core:
         return trained.model

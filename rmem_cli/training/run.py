@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
-from rmem_cli.models.cores.base import Core
-from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.ops.native import build
+from rmem_cli.models.model import Model
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
@@ -118,7 +116,7 @@ def train_run(
         training = Training(spec.settings, spec.seed, task, folder, device)
         environment = _record_environment(folder, training, machine)
         if machine.compile:
-            compile_core(training.model.core)
+            training.model.compile()
         training.resume()
         ended, rows = _train_and_evaluate(spec, training, environment, progress, stop)
         # The rows come last: a run that has them is done, and nothing would write its curve any more.
@@ -136,13 +134,6 @@ def _one_error(folder: RunFolder) -> Iterator[None]:
     """Inside, whatever goes wrong is an `RmemError`."""
     with folder.unforeseen_errors(), one_out_of_memory_error():
         yield
-
-
-def compile_core(core: Core) -> None:
-    """Have `torch.compile` translate a core, at its first step."""
-    # Which form of an op runs is settled for the process: how it was chosen need not be translated.
-    torch.compiler.assume_constant_result(build.available)  # type: ignore[no-untyped-call]
-    core.compile()
 
 
 @_small_numbers_are_zero()
@@ -211,7 +202,7 @@ def _set_up(folder: RunFolder, machine: Machine) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _environment(model: SequenceModel, settings: RunSettings, machine: Machine) -> Environment:
+def _environment(model: Model, settings: RunSettings, machine: Machine) -> Environment:
     return Environment.current(
         threads=torch.get_num_threads(),
         device=machine.device,
@@ -220,8 +211,8 @@ def _environment(model: SequenceModel, settings: RunSettings, machine: Machine) 
     )
 
 
-def _op_paths(model: SequenceModel, machine: Machine) -> dict[str, str]:
-    return model.core.op_paths() | ({"core": "compiled"} if machine.compile else {})
+def _op_paths(model: Model, machine: Machine) -> dict[str, str]:
+    return model.op_paths() | ({"core": "compiled"} if machine.compile else {})
 
 
 def _record_environment(folder: RunFolder, training: Training, machine: Machine) -> Environment:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.paths import runs_root
 from rmem_cli.recipe.resolve import RunSpec
@@ -26,16 +26,16 @@ Choose = Callable[[Tensor], int]
 class Reader:
     """Reads a text as evaluation does, and tells after each symbol what may come next.
 
-    A core whose segments cannot be read in parts reads the current one anew with every symbol, from the state
-    before it (see `next_logits`): the numbers are those of the whole segment, bit for bit.
+    A model whose segments cannot be read in parts reads the current one anew with every symbol, from the
+    state before it (see `next_logits`): the numbers are those of the whole segment, bit for bit.
 
     Args:
-        model: With a causal core and a head that predicts classes; in evaluation mode.
+        model: Causal, of classes, in evaluation mode.
         window: Symbols after which a new segment begins in any case: those of one batch of the task.
         carried: Whether the state goes on from window to window.
     """
 
-    def __init__(self, model: SequenceModel, window: int, *, carried: bool = True) -> None:
+    def __init__(self, model: Model, window: int, *, carried: bool = True) -> None:
         self.model = model
         self.window = window
         self.carried = carried
@@ -55,9 +55,9 @@ class Reader:
 
     def _length(self) -> int:
         """Symbols of the current segment when it is full."""
-        if self.model.core.stepwise:
+        if self.model.stepwise:
             return 1
-        return min(self.model.core.segment_length or self.window, self.window - self._place)
+        return min(self.model.segment_length or self.window, self.window - self._place)
 
     def _end_of_segment(self) -> Tensor:
         logits, state = self._run()
@@ -117,7 +117,7 @@ def draw(temperature: float, top_k: int | None, source: torch.Generator) -> Choo
 
 def open_language_model(
     spec: RunSpec, machine: Machine, checkpoint: str | None = None
-) -> tuple[SequenceModel, LanguageModel]:
+) -> tuple[Model, LanguageModel]:
     """The model of a trained run, in evaluation mode, and its task.
 
     Args:

@@ -109,9 +109,9 @@ def test_rows_that_are_fresh_forget_the_state_and_the_others_keep_it():
     mixed = Batch(batch.inputs, batch.targets, batch.weight, torch.tensor([True, False, False]))
     for length in (None, 5):
         model.core.segment_length = length
-        _, _, fresh_state = list(stream(model, batch, None))[-1]
-        _, _, kept_state = list(stream(model, batch, old))[-1]
-        _, _, state = list(stream(model, mixed, old))[-1]
+        fresh_state = list(stream(model, batch, None))[-1][1].state
+        kept_state = list(stream(model, batch, old))[-1][1].state
+        state = list(stream(model, mixed, old))[-1][1].state
         torch.testing.assert_close(state["hidden"][0], fresh_state["hidden"][0])
         torch.testing.assert_close(state["hidden"][1:], kept_state["hidden"][1:])
 
@@ -173,7 +173,7 @@ def test_streaming_gives_the_outputs_of_one_pass_without_gradients():
     whole, _ = model.outputs(batch, None)
     model.core.segment_length = 5
     parts = list(stream(model, batch, None))
-    assert [part.inputs.shape[1] for part, _, _ in parts] == [5, 5, 2]
-    outputs = torch.cat([outputs for _, outputs, _ in parts], 1)
+    assert [part.inputs.shape[1] for part, _ in parts] == [5, 5, 2]
+    outputs = torch.cat([result.outputs for _, result in parts], 1)
     torch.testing.assert_close(outputs, whole)
     assert not outputs.requires_grad

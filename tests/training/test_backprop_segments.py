@@ -97,9 +97,9 @@ def assert_equal(found, expected):
 
 def state_before(model):
     model.eval()
-    *_, (_, _, state) = stream(model, make_batch(2, seed=9), None)
+    *_, (_, result) = stream(model, make_batch(2, seed=9), None)
     model.train()
-    return state
+    return result.state
 
 
 @EVERY_CORE

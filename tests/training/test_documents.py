@@ -107,8 +107,8 @@ def assert_equal(found, expected):
 
 
 def state_before(model):
-    *_, (_, _, state) = stream(model, replace(make_batch(segments=2, seed=9), reset=None), None)
-    return state
+    *_, (_, result) = stream(model, replace(make_batch(segments=2, seed=9), reset=None), None)
+    return result.state
 
 
 def read_apart(model, batch, state):

@@ -1,7 +1,5 @@
 """Evaluation in which a model goes on from its own answers."""
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 from torch import nn
@@ -13,6 +11,7 @@ from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.encoders import OneHot
 from rmem_cli.models.heads import LinearHead
+from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.copy_reverse import Copy
@@ -45,9 +44,11 @@ class Counting(Task):
         return 7
 
 
-class PlusOne(nn.Module):
+class PlusOne(Model):
     """A model that adds one to its input."""
 
+    segment_length = None
+    causal = True
     stepwise = True
 
     def __init__(self, segment_length):
@@ -55,23 +56,19 @@ class PlusOne(nn.Module):
         self.unused = nn.Parameter(torch.zeros(()))
         self.segment_length = segment_length
 
-    @property
-    def core(self):
-        return self
-
-    head = core
-
-    def constant_weights(self):
-        return nullcontext()
+    def initial_state(self, rows, *, device=None, dtype=None):
+        return {}
 
     def outputs(self, batch, state):
         return nn.functional.one_hot(batch.inputs + 1, SYMBOLS + 1).float(), state or {}
 
-    def logits(self, y):
-        return y
+    def step(self, batch, state):
+        outputs, state = self.outputs(batch, state)
+        losses = -outputs.log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0] * batch.weight
+        return StepResult(losses, batch.weight, outputs, state)
 
-    def nll(self, y, targets):
-        return -y.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    def logits(self, outputs):
+        return outputs
 
 
 @pytest.mark.parametrize(
@@ -175,7 +172,7 @@ class Told(Counting):
             torch.ones(6, dtype=torch.bool),
         )
         for step in range(due, time):
-            outputs = torch.cat([y for _, y, _ in stream(model, self.batch, None)], 1)
+            outputs = torch.cat([result.outputs for _, result in stream(model, self.batch, None)], 1)
             self.batch.targets[:, step] = model.head.logits(outputs)[:, step].argmax(-1)
             self.batch.inputs[:, step + 1 : step + 2] = self.batch.targets[:, step : step + 1]
 

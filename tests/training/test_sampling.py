@@ -54,8 +54,8 @@ def logits_of_evaluation(model, symbols, carried=True):
         fresh = torch.tensor([state is None or not carried])
         batch = Batch(window, window, torch.ones(window.shape).double(), fresh)
         parts = list(stream(model, batch, state))
-        logits += [model.head.logits(outputs) for _, outputs, _ in parts]
-        state = parts[-1][2]
+        logits += [model.logits(result.outputs) for _, result in parts]
+        state = parts[-1][1].state
     return torch.cat(logits, 1)[0]
 
 
