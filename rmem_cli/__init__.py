@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmem_cli.models.cores.rum import RUM
     from rmem_cli.models.cores.ur_lstm import URLSTM
-    from rmem_cli.models.recurrent_memory_transformer import RecurrentMemoryTransformer
+    from rmem_cli.modules.recurrent_memory_transformer import RecurrentMemoryTransformer
+    from rmem_cli.modules.wrapper import RecurrentMemoryTransformerWrapper
     from rmem_cli.ops.rotation import rotate, rotation_components, rotation_operator
-    from rmem_cli.training.segments import RecurrentMemoryTransformerWrapper
 
     __version__: str
 
@@ -24,8 +24,8 @@ __all__ = [
 _LOCATIONS = {
     "RUM": "rmem_cli.models.cores.rum",
     "URLSTM": "rmem_cli.models.cores.ur_lstm",
-    "RecurrentMemoryTransformer": "rmem_cli.models.recurrent_memory_transformer",
-    "RecurrentMemoryTransformerWrapper": "rmem_cli.training.segments",
+    "RecurrentMemoryTransformer": "rmem_cli.modules.recurrent_memory_transformer",
+    "RecurrentMemoryTransformerWrapper": "rmem_cli.modules.wrapper",
     "rotate": "rmem_cli.ops.rotation",
     "rotation_components": "rmem_cli.ops.rotation",
     "rotation_operator": "rmem_cli.ops.rotation",

@@ -9,8 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import RunSpec
-    from rmem_cli.training.plan import Plan
-    from rmem_cli.training.run import Machine
+    from rmem_cli.runs.plan import Plan
+    from rmem_cli.runs.run import Machine
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def planned_rows(
     import torch
 
     from rmem_cli.errors import DataError
-    from rmem_cli.training.memory import OutOfMemoryError
-    from rmem_cli.training.plan import plan_of
+    from rmem_cli.runs.memory import OutOfMemoryError
+    from rmem_cli.runs.plan import plan_of
 
     torch.set_num_threads(machine.threads)
     device = torch.device(machine.device)
@@ -76,7 +76,7 @@ def planned_rows(
 
 
 def _measure(spec: "RunSpec", device: object) -> None:
-    from rmem_cli.training.plan import measure_steps
+    from rmem_cli.runs.plan import measure_steps
 
     typer.echo(f"timing steps of {_name(spec)}", err=True)
     if not measure_steps(spec, device):  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from rmem_cli.commands.options import Cells, Device, Overrides, Recipes, Rows, S
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
-    from rmem_cli.training.experiment import Failure, Rerun
-    from rmem_cli.training.run import Machine
+    from rmem_cli.runs.experiment import Failure, Rerun
+    from rmem_cli.runs.run import Machine
 
 
 def train(
@@ -67,8 +67,8 @@ def train(
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [], cell or [])]
 
-    from rmem_cli.training.experiment import failed_runs, missing_runs, train_runs
-    from rmem_cli.training.machine import choose_machine
+    from rmem_cli.runs.experiment import failed_runs, missing_runs, train_runs
+    from rmem_cli.runs.machine import choose_machine
 
     machine = choose_machine(device, jobs, compile=compile_core)
     if dry_run:
@@ -97,7 +97,7 @@ def _print_plan(
     """
     from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused
     from rmem_cli.data.prepared import sizes_suffice
-    from rmem_cli.training.experiment import missing_runs
+    from rmem_cli.runs.experiment import missing_runs
 
     with sizes_suffice():
         todo = missing_runs(specs, rerun)
@@ -156,7 +156,7 @@ def _raise_for(failures: "list[Failure]", runs: int) -> None:
         RmemError: A run failed.
     """
     from rmem_cli.errors import RunsFailedError
-    from rmem_cli.training.experiment import label
+    from rmem_cli.runs.experiment import label
 
     if not failures:
         return

@@ -14,28 +14,28 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
 from rmem_cli.models.state import State
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.schema import RunSettings, TrainSettings, ValidationSettings
-from rmem_cli.results.metrics import metric
-from rmem_cli.seeding import derive_seed
-from rmem_cli.tasks.base import Task
-from rmem_cli.training.backprop import TrainingStep, build_backprop
-from rmem_cli.training.checkpoint import fitting, load_checkpoint, save_checkpoint
-from rmem_cli.training.evaluation import evaluate
-from rmem_cli.training.optimizers import build_optimizer
-from rmem_cli.training.progress import Progress
-from rmem_cli.training.rates import clock
-from rmem_cli.training.restoring import (
+from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
+from rmem_cli.records.folder import RunFolder
+from rmem_cli.records.restoring import (
     check_numbers,
     check_segment,
     check_state,
     load_optimizer,
     load_weights,
 )
-from rmem_cli.training.run_folder import RunFolder
+from rmem_cli.results.metrics import metric
+from rmem_cli.runs.rates import clock
+from rmem_cli.seeding import derive_seed
+from rmem_cli.tasks.base import Task
+from rmem_cli.training.backprop import TrainingStep, build_backprop
+from rmem_cli.training.optimizers import build_optimizer
+from rmem_cli.training.progress import Progress
 from rmem_cli.training.schedules import build_schedule
 from rmem_cli.training.stages import Stage, build_stages, stage_at
 

@@ -11,11 +11,11 @@ from torch import nn
 
 from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import UsageError
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model, StepResult
 from rmem_cli.recipe.registry import TASKS, import_object
 from rmem_cli.tasks.copy_reverse import Copy, Reverse
 from rmem_cli.tasks.quadratic_equations import QuadraticEquations
-from rmem_cli.training.evaluation import evaluate
 
 SMALL = {"train": 30, "valid": 8, "test": 12}
 # Settings: how the set is prepared, and the paper's table of steps, symbols and steps that count.

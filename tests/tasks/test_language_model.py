@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.cores.rum import RUM
 from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.encoders import OneHot
@@ -17,7 +18,6 @@ from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.config import LanguageModelSettings
 from rmem_cli.tasks.language_model import LanguageModel
-from rmem_cli.training.evaluation import evaluate
 
 VOCABULARY = 300  # two bytes for a symbol
 END_OF_LINE = 0

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rmem_cli.data.documents import document_starts
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
@@ -20,7 +21,6 @@ from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.language_model import LanguageModel
 from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, stream
-from rmem_cli.training.evaluation import evaluate
 
 AT = TrainingStep(seed=3, step=5)
 WORDS = ["<eos>", "=", "a", "b", "c"]

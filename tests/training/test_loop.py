@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
+from rmem_cli.records.checkpoint import load_checkpoint
 from rmem_cli.training import loop
-from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.loop import Training, build_seeded_model, build_task, total_steps
 
 

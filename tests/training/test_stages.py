@@ -6,8 +6,8 @@ import torch
 from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.problems import RecipeError
+from rmem_cli.records.checkpoint import load_checkpoint
 from rmem_cli.tasks.copy_reverse import Reverse
-from rmem_cli.training.checkpoint import load_checkpoint
 from rmem_cli.training.loop import build_task
 from rmem_cli.training.stages import build_stages, stage_at
 

@@ -31,10 +31,10 @@ from rmem_cli.data.writer import Content, write_prepared
 from rmem_cli.errors import InterruptedRunError, RmemError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.records.folder import read_status, run_path
 from rmem_cli.results.store import ResultStore
+from rmem_cli.runs.run import Machine, train_run
 from rmem_cli.training.progress import Progress
-from rmem_cli.training.run import Machine, train_run
-from rmem_cli.training.run_folder import read_status, run_path
 
 RECIPES = {
     "copying": """\

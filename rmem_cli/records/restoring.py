@@ -2,7 +2,7 @@
 
 Its hash says that it is what was written, and not by whom: of another run, or of another version, it may have
 tensors and numbers that would do, or fail only later. Each function here raises a `ValueError` that says what
-does not fit; `rmem_cli.training.checkpoint.fitting` makes a sentence of it.
+does not fit; `rmem_cli.records.checkpoint.fitting` makes a sentence of it.
 """
 
 import math

@@ -13,15 +13,15 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.runs.cost import Cost, Walks, cost_of_step, weight_bytes
+from rmem_cli.runs.memory import one_out_of_memory_error
+from rmem_cli.runs.pace import pace_of
+from rmem_cli.runs.rates import clock, keep, known, step_key
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.config import TaskSettings
 from rmem_cli.training.backprop import TrainingStep, build_backprop
-from rmem_cli.training.cost import Cost, Walks, cost_of_step, weight_bytes
 from rmem_cli.training.loop import DTYPES, build_seeded_model, build_task, build_task_model, total_steps
-from rmem_cli.training.memory import one_out_of_memory_error
 from rmem_cli.training.optimizers import build_optimizer
-from rmem_cli.training.pace import pace_of
-from rmem_cli.training.rates import clock, keep, known, step_key
 from rmem_cli.training.stages import build_stages
 
 _MOST_SECONDS = 5.0

@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 from rmem_cli.errors import UsageError
+from rmem_cli.evaluation.next_symbol import next_logits
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.paths import runs_root
 from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.records.checkpoint import fitting, load_checkpoint
+from rmem_cli.records.folder import HOW_TO_TRAIN, run_path
+from rmem_cli.records.restoring import load_weights
+from rmem_cli.runs.run import Machine
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.language_model import LanguageModel
-from rmem_cli.training.checkpoint import fitting, load_checkpoint
 from rmem_cli.training.loop import build_seeded_model, build_task
-from rmem_cli.training.next_symbol import next_logits
-from rmem_cli.training.restoring import load_weights
-from rmem_cli.training.run import Machine
-from rmem_cli.training.run_folder import HOW_TO_TRAIN, run_path
 
 Choose = Callable[[Tensor], int]
 

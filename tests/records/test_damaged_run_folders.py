@@ -12,8 +12,8 @@ from safetensors import torch as safetensors
 from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.state import detach
 from rmem_cli.recipe.registry import CORES, OPTIMIZERS, import_object
-from rmem_cli.training.restoring import check_state
-from rmem_cli.training.run_folder import LearningCurve, read_environment, read_status
+from rmem_cli.records.folder import LearningCurve, read_environment, read_status
+from rmem_cli.records.restoring import check_state
 
 ENVIRONMENT = {
     "threads": 1,

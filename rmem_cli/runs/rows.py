@@ -7,20 +7,20 @@ from typing import Literal
 import torch
 
 from rmem_cli.errors import InterruptedRunError, UsageError
+from rmem_cli.evaluation.evaluate import Totals, evaluate
 from rmem_cli.models.model import Model
 from rmem_cli.recipe.registry import import_object
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
 from rmem_cli.recipe.settings import Component
+from rmem_cli.records.checkpoint import fitting, load_checkpoint
+from rmem_cli.records.folder import Environment, RunFolder
+from rmem_cli.records.restoring import load_weights
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow, timestamp
+from rmem_cli.runs.memory import peak_memory_mb
 from rmem_cli.tasks.base import Task
-from rmem_cli.training.checkpoint import fitting, load_checkpoint
-from rmem_cli.training.evaluation import Totals, evaluate
 from rmem_cli.training.loop import build_seeded_model, build_task_model, saved_counters, total_steps
-from rmem_cli.training.memory import peak_memory_mb
-from rmem_cli.training.restoring import load_weights
-from rmem_cli.training.run_folder import Environment, RunFolder
 
 Outcome = Literal["ok", "diverged", "out_of_memory", "failed"]
 

@@ -17,9 +17,7 @@ from rmem_cli.errors import DataError, UsageError
 from rmem_cli.models.cores.config import RUMSettings
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import ModelSettings, RunSettings, TrainSettings
-from rmem_cli.tasks.config import AssociativeRecallSettings
-from rmem_cli.training.config import AdamSettings, ConstantSettings, FullSettings
-from rmem_cli.training.run_folder import (
+from rmem_cli.records.folder import (
     Environment,
     LearningCurve,
     RunBusyError,
@@ -29,6 +27,8 @@ from rmem_cli.training.run_folder import (
     read_status,
     run_path,
 )
+from rmem_cli.tasks.config import AssociativeRecallSettings
+from rmem_cli.training.config import AdamSettings, ConstantSettings, FullSettings
 
 HASH = "0123456789ab"
 
@@ -88,7 +88,7 @@ import sys
 from dataclasses import make_dataclass
 from pathlib import Path
 from rmem_cli.training.config import AdamSettings, ConstantSettings, FullSettings
-from rmem_cli.training.run_folder import RunFolder
+from rmem_cli.records.folder import RunFolder
 
 spec = make_dataclass("Spec", ["experiment", "row", "cell", "scale", "seed", "settings"])
 run_spec = spec("rum_recall", "lstm", "", "cpu", 3, AdamSettings(lr=0.001))

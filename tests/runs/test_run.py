@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from rmem_cli.errors import InterruptedRunError, UsageError
-from rmem_cli.training import run as run_module
-from rmem_cli.training.checkpoint import load_checkpoint
+from rmem_cli.records.checkpoint import load_checkpoint
+from rmem_cli.records.folder import RunFolder, read_environment, read_status
+from rmem_cli.runs import run as run_module
+from rmem_cli.runs.machine import choose_machine
+from rmem_cli.runs.run import Machine
 from rmem_cli.training.loop import Training
-from rmem_cli.training.machine import choose_machine
-from rmem_cli.training.run import Machine
-from rmem_cli.training.run_folder import RunFolder, read_environment, read_status
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def test_a_repetition_killed_while_it_clears_the_folder_still_starts_all_over(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("rmem_cli.training.run_folder.shutil.rmtree", killed)
+        patch.setattr("rmem_cli.records.folder.shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             lab.train(spec, repeat=True)
     lab.train(spec, repeat=True)

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from rmem_cli.recipe import load_recipe
+from rmem_cli.records.folder import run_path
 from rmem_cli.results.store import ResultStore
+from rmem_cli.runs.run import Machine, evaluate_run, train_run
 from rmem_cli.training.loop import Training
 from rmem_cli.training.progress import Progress
-from rmem_cli.training.run import Machine, evaluate_run, train_run
-from rmem_cli.training.run_folder import run_path
 
 COPYING = """\
 name: copying
@@ -72,7 +72,7 @@ scales: {smoke: {train.steps: 2}}
 """
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _no_git(monkeypatch, tmp_path):
     """Rows are compared with those of a moment before, and someone may commit or edit in between."""
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -133,7 +133,7 @@ class Lab:
 
 
 @pytest.fixture
-def lab():
+def lab(_no_git):
     return Lab(Machine("cpu", 1))
 
 
@@ -169,7 +169,7 @@ def steps_done(monkeypatch):
 _SERVER = """
 import json, os, sys
 import torch._dynamo  # every optimizer imports it
-import rmem_cli.commands.train, rmem_cli.report.build, rmem_cli.report.formats, rmem_cli.training.experiment
+import rmem_cli.commands.train, rmem_cli.report.build, rmem_cli.report.formats, rmem_cli.runs.experiment
 from rmem_cli.__main__ import main
 
 def answer(value):
@@ -233,7 +233,7 @@ def _server():
 
 
 @pytest.fixture
-def start_rmem(_server, tmp_path):
+def start_rmem(_server, _no_git, tmp_path):
     """Starts `rmem` in a process of its own."""
     started = []
 

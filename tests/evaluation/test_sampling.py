@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rmem_cli.evaluation.sampling import Reader, draw, generate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
@@ -14,7 +15,6 @@ from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.training.backprop import stream
-from rmem_cli.training.sampling import Reader, draw, generate
 
 SYMBOLS, SIZE, LENGTH, WINDOW = 7, 6, 4, 10
 FORM = {"layers": 2, "heads": 2, "segment_length": LENGTH}

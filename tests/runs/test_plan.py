@@ -20,10 +20,10 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import detach
 from rmem_cli.ops.native import build
 from rmem_cli.recipe import load_recipe
-from rmem_cli.training import cost, plan
+from rmem_cli.runs import cost, plan
+from rmem_cli.runs.pace import Pace
+from rmem_cli.runs.plan import plan_of
 from rmem_cli.training.loop import build_task, build_task_model, total_steps
-from rmem_cli.training.pace import Pace
-from rmem_cli.training.plan import plan_of
 
 CPU = torch.device("cpu")
 NAMES = sorted(

@@ -8,9 +8,9 @@ import torch
 from rmem_cli.paths import rates_file
 from rmem_cli.recipe import load_recipe
 from rmem_cli.report.wording import duration
-from rmem_cli.training.cost import Cost
-from rmem_cli.training.pace import fitted, pace_of
-from rmem_cli.training.rates import clock, keep, known, step_key
+from rmem_cli.runs.cost import Cost
+from rmem_cli.runs.pace import fitted, pace_of
+from rmem_cli.runs.rates import clock, keep, known, step_key
 
 CPU = torch.device("cpu")
 
@@ -107,7 +107,7 @@ def test_the_fit_finds_what_a_flop_a_call_and_a_byte_take_and_nothing_negative()
 
 
 def test_the_pace_of_a_kind_of_core_is_measured_once(monkeypatch):
-    from rmem_cli.training import pace
+    from rmem_cli.runs import pace
 
     core = load_recipe("quickstart").runs("paper", ["gru"])[0].settings.model.core
     pace._pace.cache_clear()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.rmt import RMT
@@ -16,7 +17,6 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.copy_reverse import Copy
 from rmem_cli.training.backprop import stream
-from rmem_cli.training.evaluation import evaluate
 
 SYMBOLS = 12
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rmem_cli.training.signals import stop_requested
+from rmem_cli.runs.signals import stop_requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -12,24 +12,9 @@ from rmem_cli.models.model import Model
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
-from rmem_cli.results.curves import curve_name
-from rmem_cli.results.row import ResultRow
-from rmem_cli.results.store import ResultStore
-from rmem_cli.training.checkpoint import fitting, load_checkpoint
-from rmem_cli.training.curves import thinned
-from rmem_cli.training.loop import (
-    Counters,
-    Training,
-    build_seeded_model,
-    build_task,
-    saved_counters,
-    total_steps,
-)
-from rmem_cli.training.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
-from rmem_cli.training.plan import keep_rate
-from rmem_cli.training.progress import Progress
-from rmem_cli.training.rows import Outcome, Trained, check_protocols, make_rows
-from rmem_cli.training.run_folder import (
+from rmem_cli.records.checkpoint import fitting, load_checkpoint
+from rmem_cli.records.curve import thinned
+from rmem_cli.records.folder import (
     HOW_TO_TRAIN,
     Environment,
     RunFolder,
@@ -39,6 +24,21 @@ from rmem_cli.training.run_folder import (
     read_status,
     run_path,
 )
+from rmem_cli.results.curves import curve_name
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.store import ResultStore
+from rmem_cli.runs.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
+from rmem_cli.runs.plan import keep_rate
+from rmem_cli.runs.rows import Outcome, Trained, check_protocols, make_rows
+from rmem_cli.training.loop import (
+    Counters,
+    Training,
+    build_seeded_model,
+    build_task,
+    saved_counters,
+    total_steps,
+)
+from rmem_cli.training.progress import Progress
 
 Stop = Callable[[], bool]
 _FAILED = {"diverged", "out_of_memory", "failed"}

@@ -9,9 +9,9 @@ import torch
 
 from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.training.checkpoint import load_checkpoint
-from rmem_cli.training.memory import OutOfMemoryError
-from rmem_cli.training.run_folder import UnforeseenError, read_status
+from rmem_cli.records.checkpoint import load_checkpoint
+from rmem_cli.records.folder import UnforeseenError, read_status
+from rmem_cli.runs.memory import OutOfMemoryError
 
 
 @pytest.mark.parametrize("sets", [("optimizer.lr=1e37",), ("train.diverged_above=0.1",)])
@@ -55,7 +55,7 @@ def gpu_allocator_fails(*_, **__):
 
 @pytest.mark.parametrize("fail", [cpu_allocator_fails, gpu_allocator_fails])
 @pytest.mark.parametrize(
-    "place", ["rmem_cli.models.sequence.SequenceModel.step", "rmem_cli.training.rows.evaluate"]
+    "place", ["rmem_cli.models.sequence.SequenceModel.step", "rmem_cli.runs.rows.evaluate"]
 )
 def test_running_out_of_memory_gives_rows_that_say_so(make_spec, lab, monkeypatch, fail, place):
     monkeypatch.setattr(place, fail)
@@ -78,7 +78,7 @@ WRONG = r"KeyError: 'a mistake in the code\\nover two lines' \(its traceback is 
 
 
 @pytest.mark.parametrize(
-    "place", ["rmem_cli.models.sequence.SequenceModel.step", "rmem_cli.training.rows.evaluate"]
+    "place", ["rmem_cli.models.sequence.SequenceModel.step", "rmem_cli.runs.rows.evaluate"]
 )
 def test_an_error_that_nobody_foresaw_gives_rows_and_a_sentence_that_names_its_traceback(
     make_spec, lab, monkeypatch, place
@@ -122,7 +122,7 @@ def test_an_evaluation_that_fails_unforeseen_is_a_sentence_that_names_the_traceb
 ):
     lab.train(make_spec())
     rows = lab.rows()
-    monkeypatch.setattr("rmem_cli.training.rows.evaluate", fail)
+    monkeypatch.setattr("rmem_cli.runs.rows.evaluate", fail)
     with pytest.raises(UnforeseenError, match=WRONG):
         lab.evaluate(make_spec())
     assert lab.rows() == rows

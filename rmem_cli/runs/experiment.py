@@ -15,13 +15,13 @@ from rich.console import Console
 from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, RunsFailedError
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.records.folder import UnforeseenError, check_runs_root
 from rmem_cli.results.store import ResultStore
+from rmem_cli.runs.memory import OutOfMemoryError
+from rmem_cli.runs.run import Machine, Stop, train_run
+from rmem_cli.runs.signals import interrupts_held, release_interrupts, stop_requested
 from rmem_cli.streams import guarded_streams
-from rmem_cli.training.memory import OutOfMemoryError
 from rmem_cli.training.progress import Progress
-from rmem_cli.training.run import Machine, Stop, train_run
-from rmem_cli.training.run_folder import UnforeseenError, check_runs_root
-from rmem_cli.training.signals import interrupts_held, release_interrupts, stop_requested
 from rmem_cli.visible import one_line
 
 Rerun = Literal["missing", "failed", "all"]

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from rmem_cli import files
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.records.checkpoint import load_checkpoint, save_checkpoint
 from rmem_cli.training import config
-from rmem_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from rmem_cli.training.optimizers import build_optimizer
 
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2, dtype=torch.float64)}
@@ -209,7 +209,7 @@ def test_a_save_cut_off_at_any_write_leaves_the_previous_checkpoint(
         path.write_bytes(content)
 
     monkeypatch.setattr(files, "write_durably", write_until_killed)
-    monkeypatch.setattr("rmem_cli.training.checkpoint.write_durably", write_until_killed)
+    monkeypatch.setattr("rmem_cli.records.checkpoint.write_durably", write_until_killed)
     with pytest.raises(Killed):
         save_checkpoint(tmp_path, "last", WEIGHTS, {"step": 2})
     assert load(tmp_path)[1] == {"step": 1}
@@ -224,7 +224,7 @@ import sys
 from itertools import count
 from pathlib import Path
 import torch
-from rmem_cli.training.checkpoint import save_checkpoint
+from rmem_cli.records.checkpoint import save_checkpoint
 
 for step in count(int(sys.argv[2])):
     tensor = torch.full((10_000,), float(step))

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
-from rmem_cli.training import run as run_module
-from rmem_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from rmem_cli.training.evaluation import Totals, evaluate
+from rmem_cli.evaluation.evaluate import Totals, evaluate
+from rmem_cli.records.checkpoint import load_checkpoint, save_checkpoint
+from rmem_cli.records.folder import read_environment
+from rmem_cli.runs import run as run_module
+from rmem_cli.runs.run import Machine
 from rmem_cli.training.loop import build_task, build_task_model
-from rmem_cli.training.run import Machine
-from rmem_cli.training.run_folder import read_environment
 
 
 def test_evaluation_by_another_protocol_adds_rows(make_spec, lab):

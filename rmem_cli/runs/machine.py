@@ -5,7 +5,7 @@ import os
 import torch
 
 from rmem_cli.errors import UsageError
-from rmem_cli.training.run import Machine
+from rmem_cli.runs.run import Machine
 
 
 def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:  # noqa: A002 - torch's name

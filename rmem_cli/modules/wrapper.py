@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from rmem_cli.evaluation.sampling import Reader, draw, generate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.training.backprop import BackPropagation, Gradient, Replay, TrainingStep
-from rmem_cli.training.sampling import Reader, draw, generate
 
 
 class RecurrentMemoryTransformerWrapper(nn.Module):

@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rmem_cli.evaluation.next_symbol import next_logits
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
-from rmem_cli.training.next_symbol import next_logits
 
 Feed = Literal["truth", "predictions", "published"]
 

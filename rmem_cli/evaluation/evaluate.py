@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from rmem_cli.errors import DivergedError
+from rmem_cli.evaluation.free_running import Feed, own_answers
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import stream
-from rmem_cli.training.free_running import Feed, own_answers
 
 ANSWER_METRICS = frozenset({"accuracy", "exact_match", "f1"})
 _LARGEST_EXPONENT = 700.0  # a perplexity beyond says nothing more, and would overflow

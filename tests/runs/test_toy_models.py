@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.errors import InterruptedRunError
+from rmem_cli.evaluation.next_symbol import next_logits
+from rmem_cli.evaluation.sampling import Reader, draw, generate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.rum import RUM
@@ -17,14 +19,13 @@ from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.readouts import Readout
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.runs import plan, rows, run
+from rmem_cli.runs.pace import Pace
+from rmem_cli.runs.plan import plan_of
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import GeneratedTask
 from rmem_cli.tasks.copying_memory import CopyingMemory
-from rmem_cli.training import loop, plan, rows, run
-from rmem_cli.training.next_symbol import next_logits
-from rmem_cli.training.pace import Pace
-from rmem_cli.training.plan import plan_of
-from rmem_cli.training.sampling import Reader, draw, generate
+from rmem_cli.training import loop
 
 CPU = torch.device("cpu")
 SIZE = 8

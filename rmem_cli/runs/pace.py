@@ -16,10 +16,10 @@ from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.recipe.settings import Component
+from rmem_cli.runs.cost import Cost, Walks, update_cost
+from rmem_cli.runs.rates import clock, keep, known, machine_key
 from rmem_cli.training.config import AdamSettings
-from rmem_cli.training.cost import Cost, Walks, update_cost
 from rmem_cli.training.optimizers import build_optimizer
-from rmem_cli.training.rates import clock, keep, known, machine_key
 
 # Hidden size, batch and time of the small steps, the cheap ones first.
 _RECURRENT = [(32, 4, 16), (64, 64, 16), (128, 16, 64), (256, 16, 16), (512, 32, 8)]
