@@ -85,11 +85,9 @@ def _published(resolved: "Resolved") -> list[str]:
 
 def _train_hash(spec: "RunSpec") -> tuple[str | None, str]:
     """The hash, or None and why there is none: it covers the data, which may not be here yet."""
-    from typing import cast
-
-    from rmem_cli.tasks.config import TaskSettings
+    from rmem_cli.runs.identity import identity_of
 
     try:
-        return spec.train_hash(cast("TaskSettings", spec.settings.task).data_hash()), ""
+        return identity_of(spec).train_hash, ""
     except DataError as error:
         return None, str(error)

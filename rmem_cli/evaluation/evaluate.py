@@ -9,12 +9,12 @@ from torch import Tensor
 
 from rmem_cli.errors import DivergedError
 from rmem_cli.evaluation.free_running import Feed, own_answers
+from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.tasks.base import Task
-from rmem_cli.training.backprop import stream
 
 ANSWER_METRICS = frozenset({"accuracy", "exact_match", "f1"})
 _LARGEST_EXPONENT = 700.0  # a perplexity beyond says nothing more, and would overflow
@@ -104,7 +104,7 @@ def evaluate(
                 state = None
             on_device = batch.to(parameter.device, parameter.dtype)
             right = []
-            for segment, result in stream(model, on_device, state, own_answers(model, on_device, feed)):
+            for segment, result in walk(model, on_device, state, own_answers(model, on_device, feed)):
                 state = result.state
                 totals.nll += float(result.losses.double().sum())
                 totals.weight += float(result.weights.double().sum())

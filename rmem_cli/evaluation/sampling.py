@@ -5,20 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-from rmem_cli.errors import UsageError
 from rmem_cli.evaluation.next_symbol import next_logits
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
-from rmem_cli.paths import runs_root
-from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.records.checkpoint import fitting, load_checkpoint
-from rmem_cli.records.folder import HOW_TO_TRAIN, run_path
-from rmem_cli.records.restoring import load_weights
-from rmem_cli.runs.run import Machine
-from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.language_model import LanguageModel
-from rmem_cli.training.loop import build_seeded_model, build_task
 
 Choose = Callable[[Tensor], int]
 
@@ -113,43 +103,3 @@ def draw(temperature: float, top_k: int | None, source: torch.Generator) -> Choo
         return int(best.indices[torch.multinomial(probabilities, 1, generator=source)])
 
     return choose
-
-
-def open_language_model(
-    spec: RunSpec, machine: Machine, checkpoint: str | None = None
-) -> tuple[Model, LanguageModel]:
-    """The model of a trained run, in evaluation mode, and its task.
-
-    Args:
-        spec: The run.
-        machine: Where to compute.
-        checkpoint: "best" or "last"; None takes the best one if there is one.
-
-    Raises:
-        UsageError: The run is not one of a language model, or has not been trained.
-        DataError: Its data or its checkpoint is missing or damaged.
-    """
-    run = f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed})"
-    task = _language_model(spec, run)
-    path = run_path(spec, spec.train_hash(spec.settings.task.data_hash()), runs_root())  # type: ignore[attr-defined]
-    names = ("best", "last") if checkpoint is None else (checkpoint,)
-    loaded = ((name, load_checkpoint(path, name)) for name in names)
-    found = next(((name, each[0]) for name, each in loaded if each is not None), None)
-    if found is None:
-        wanted = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
-        raise UsageError(f"{run} has no {wanted} in {path}; {HOW_TO_TRAIN}")
-    torch.set_num_threads(machine.threads)
-    model = build_seeded_model(spec.settings, task, spec.seed, torch.device(machine.device))
-    name, weights = found
-    with fitting(path, name):
-        load_weights(model, weights)
-    return model.eval(), task
-
-
-def _language_model(spec: RunSpec, run: str) -> LanguageModel:
-    kind = spec.settings.task.kind
-    if kind != "language_model":
-        raise UsageError(f"{run} learns the task {kind!r}; only a language_model has text to go on with")
-    task: Task = build_task(spec.settings)
-    assert isinstance(task, LanguageModel)  # noqa: S101  its kind says so
-    return task

@@ -6,7 +6,7 @@ does not fit; `rmem_cli.records.checkpoint.fitting` makes a sentence of it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,8 +15,6 @@ from torch.optim import Optimizer
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.state import State
-from rmem_cli.recipe.settings import Component
-from rmem_cli.training.optimizers import build_optimizer
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -28,20 +26,22 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     model.load_state_dict(weights)
 
 
-def load_optimizer(optimizer: Optimizer, saved: Any, settings: Component, step: int) -> None:
+def load_optimizer(
+    optimizer: Optimizer, saved: Any, build: Callable[[list[Tensor]], Optimizer], step: int
+) -> None:
     """Put a saved state into an optimizer with the same parameters.
 
     Args:
-        optimizer: New, as `settings` describe it.
+        optimizer: New.
         saved: Its `state_dict`.
-        settings: Of the optimizer.
+        build: Makes another one like it, of other parameters.
         step: Updates done: after the first, there is something to remember.
     """
     own = optimizer.state_dict()
     _check_names("optimizer", saved, own)
     _check_groups(saved["param_groups"], own["param_groups"])
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
-    entry = _entry(settings, parameters[0].dtype)
+    entry = _entry(build, parameters[0].dtype)
     if entry and step and not saved["state"]:
         raise ValueError("the optimizer remembers nothing")
     for number, values in saved["state"].items():
@@ -119,10 +119,10 @@ def _check_like(name: str, found: Any, expected: Any, shape: torch.Size) -> None
         raise ValueError(f"{name} is of another type")
 
 
-def _entry(settings: Component, dtype: torch.dtype) -> dict[str, Any]:
+def _entry(build: Callable[[list[Tensor]], Optimizer], dtype: torch.dtype) -> dict[str, Any]:
     """What an optimizer remembers of a parameter: tried on one of a single number."""
     parameter = torch.zeros(1, dtype=dtype, requires_grad=True)
     parameter.grad = torch.zeros_like(parameter)
-    optimizer = build_optimizer(settings, [parameter])
+    optimizer = build([parameter])
     optimizer.step()
     return dict(optimizer.state[parameter])

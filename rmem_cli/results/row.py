@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from types import UnionType
 from typing import Any, Self
 
-STATUSES = ("ok", "diverged", "out_of_memory", "failed", "interrupted")
+from rmem_cli.results.outcomes import OUTCOMES
+
+STATUSES = (*OUTCOMES, "interrupted")
 
 
 @dataclass(frozen=True, kw_only=True)

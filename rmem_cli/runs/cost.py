@@ -16,7 +16,7 @@ from rmem_cli.models.state import State, detach
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.recipe.settings import Component
 from rmem_cli.tasks.base import Task
-from rmem_cli.training.loop import DTYPES
+from rmem_cli.training.backprop import build_backprop
 from rmem_cli.training.optimizers import build_optimizer
 
 
@@ -62,16 +62,15 @@ class Cost:
 
 def cost_of_step(walks: "Walks", batch: Batch, task: Task, settings: RunSettings) -> Cost:
     """What a training step on a batch costs; of the weights, only their update."""
-    train = settings.train
     carried = task.carries_state and not bool(batch.fresh.all())
     # Where documents begin differs from batch to batch, and costs little.
-    batch = replace(batch.to(torch.device("meta"), DTYPES[train.dtype]), reset=None)
-    backprop: Any = train.backprop
-    length = getattr(backprop, "segment_length", None) or walks.model.segment_length
-    segments = batch.split(length)
+    dtype = next(walks.model.parameters()).dtype
+    batch = replace(batch.to(torch.device("meta"), dtype), reset=None)
+    backprop = build_backprop(settings.train.backprop)
+    segments = backprop.segments(walks.model, batch)
     first, *later = walks.costs(segments[:_WALKED_SEGMENTS], carried)
     rest = later[0] if later else first
-    kept, passes = _kept_segments(backprop, len(segments))
+    kept, passes = backprop.effort(len(segments))
     count = len(segments) - 1
     update = update_cost(walks.model, settings.optimizer)
     return Cost(
@@ -80,19 +79,6 @@ def cost_of_step(walks: "Walks", batch: Batch, task: Task, settings: RunSettings
         bytes=first.bytes + (kept - 1) * rest.bytes,
         traffic=passes * (first.traffic + count * rest.traffic) + update.traffic,
     )
-
-
-def _kept_segments(backprop: Any, segments: int) -> tuple[int, float]:
-    """How many segments' activations are held at once, and how often a segment is gone through."""
-    if backprop.kind == "truncated":
-        return min(backprop.segments, segments), 1
-    if backprop.kind == "sliding":
-        depth = backprop.depth + 1
-        return depth, depth
-    if backprop.kind == "replay":
-        # Once more forward, a third of forward and backward, for all segments but the last.
-        return 1, 1 + (segments - 1) / (3 * segments)
-    return segments, 1
 
 
 class Walks:

@@ -1,11 +1,26 @@
-"""Which device and how many threads a run gets."""
+"""Where runs are computed."""
 
 import os
+from dataclasses import dataclass
 
 import torch
 
 from rmem_cli.errors import UsageError
-from rmem_cli.runs.run import Machine
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where runs are computed.
+
+    Attributes:
+        device: Such as "cpu" or "cuda:0".
+        threads: CPU threads of one run.
+        compile: Whether `torch.compile` translates the model.
+    """
+
+    device: str
+    threads: int
+    compile: bool = False
 
 
 def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:  # noqa: A002 - torch's name

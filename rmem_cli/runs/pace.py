@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.fx.experimental import _config as meta_config
 
+from rmem_cli.clock import clock
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.config import CoreSettings, TransformerXLSettings
 from rmem_cli.models.model import Model
@@ -17,7 +18,7 @@ from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.recipe.settings import Component
 from rmem_cli.runs.cost import Cost, Walks, update_cost
-from rmem_cli.runs.rates import clock, keep, known, machine_key
+from rmem_cli.runs.rates import keep, known, machine_key
 from rmem_cli.training.config import AdamSettings
 from rmem_cli.training.optimizers import build_optimizer
 

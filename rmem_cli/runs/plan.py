@@ -4,25 +4,22 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import cast
 
 import torch
 from torch.fx.experimental import _config as meta_config
 
+from rmem_cli.clock import clock
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
-from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.recipe.schema import ModelSettings, RunSettings
 from rmem_cli.runs.cost import Cost, Walks, cost_of_step, weight_bytes
 from rmem_cli.runs.memory import one_out_of_memory_error
+from rmem_cli.runs.opened import Run
 from rmem_cli.runs.pace import pace_of
-from rmem_cli.runs.rates import clock, keep, known, step_key
+from rmem_cli.runs.rates import keep, known, step_key
 from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.config import TaskSettings
 from rmem_cli.training.backprop import TrainingStep, build_backprop
-from rmem_cli.training.loop import DTYPES, build_seeded_model, build_task, build_task_model, total_steps
 from rmem_cli.training.optimizers import build_optimizer
-from rmem_cli.training.stages import build_stages
 
 _MOST_SECONDS = 5.0
 _LEAST_STEPS = 3
@@ -56,38 +53,39 @@ class Plan:
 
 
 @one_out_of_memory_error()
-def plan_of(spec: RunSpec, device: torch.device) -> Plan:
+def plan_of(run: Run, device: torch.device) -> Plan:
     """The size of a run, and how long it takes on a device: as it was timed there, else by the kind of core.
 
     Raises:
-        DataError: Its data, which the vocabulary comes from, or its pretrained model is missing.
+        DataError: Its pretrained model is missing.
         OutOfMemoryError: Not even one batch of it, or no memory at all could hold its model.
     """
-    settings = spec.settings
-    task = build_task(settings)
+    settings = run.settings
     train = settings.train
-    model = _without_memory(settings, task)
-    steps = total_steps(train, task)
-    stages = [stage for stage in build_stages(settings, task, steps) if stage.steps > 0]
+    model = _without_memory(run, settings.model)
+    stages = [stage for stage in run.stages if stage.steps > 0]
     batches, drawing = zip(*(_drawn(stage.task, settings) for stage in stages), strict=True)
     # Which classes an adaptive softmax gathers depends on the data: counted as if it were all of them.
     with meta_config.patch(  # type: ignore[attr-defined]
         meta_nonzero_assume_all_nonzero=True
     ):
-        count = _count_few_layers if _layers(settings) > _MANY_LAYERS else _count
-        costs = count(settings, task, list(zip(batches, [stage.task for stage in stages], strict=True)))
+        drawn = list(zip(batches, [stage.task for stage in stages], strict=True))
+        if _layers(settings.model) > _MANY_LAYERS:
+            costs = _count_few_layers(run, drawn)
+        else:
+            costs = _count(run, settings.model, drawn)
     op_paths = model.op_paths()
-    key = step_key(settings, _data_hash(settings), op_paths, device)
+    key = step_key(settings, run.identity.data_hash, op_paths, device)
     timed = None if train.stages else known(key)
     if timed:
         per_step = timed[0]
     else:
-        pace = pace_of(settings.model.core, op_paths, DTYPES[train.dtype], device)
+        pace = pace_of(settings.model.core, op_paths, run.dtype, device)
         seconds = [draw + pace.seconds(cost) for draw, cost in zip(drawing, costs, strict=True)]
-        per_step = sum(stage.steps * each for stage, each in zip(stages, seconds, strict=True)) / steps
+        per_step = sum(stage.steps * each for stage, each in zip(stages, seconds, strict=True)) / run.steps
     return Plan(
         parameters=model.parameter_count(),
-        steps=steps,
+        steps=run.steps,
         batch_size=train.batch_size,
         memory_mb=(max(cost.bytes for cost in costs) + weight_bytes(model, settings.optimizer)) / 1e6,
         seconds_per_step=per_step,
@@ -95,21 +93,18 @@ def plan_of(spec: RunSpec, device: torch.device) -> Plan:
     )
 
 
-def measure_steps(spec: RunSpec, device: torch.device) -> bool:
+def measure_steps(run: Run, device: torch.device) -> bool:
     """Time some steps of a run and keep the rate, if they take less than five seconds each.
 
     Nothing is written but the rate; the weights are thrown away.
 
     Returns:
         Whether they were timed.
-
-    Raises:
-        DataError: Its data is missing.
     """
-    if plan_of(spec, device).seconds_per_step > _MOST_SECONDS or spec.settings.train.stages:
+    settings, task, seed = run.settings, run.task, run.spec.seed
+    if plan_of(run, device).seconds_per_step > _MOST_SECONDS or settings.train.stages:
         return False
-    settings, task = spec.settings, build_task(spec.settings)
-    model = build_seeded_model(settings, task, spec.seed, device).train()
+    model = run.seeded_model(device).train()
     optimizer = build_optimizer(
         settings.optimizer, [each for each in model.parameters() if each.requires_grad]
     )
@@ -117,62 +112,62 @@ def measure_steps(spec: RunSpec, device: torch.device) -> bool:
     spent: list[float] = []
     for step in itertools.count():
         started = clock(device)
-        batch = task.training_batch(step, settings.train.batch_size, spec.seed)
+        batch = task.training_batch(step, settings.train.batch_size, seed)
         if not task.carries_state or bool(batch.fresh.all()):
             state = None
         optimizer.zero_grad()
         gradient = backprop.gradient(
             model,
-            batch.to(device, DTYPES[settings.train.dtype]),
+            batch.to(device, run.dtype),
             state,
             settings.train.loss,
-            TrainingStep(spec.seed, step),
+            TrainingStep(seed, step),
         )
         optimizer.step()
         state = gradient.state if task.carries_state else None
         spent.append(clock(device) - started)
         if len(spent) > _LEAST_STEPS and sum(spent) > _MOST_SECONDS:
             break
-    keep_rate(settings, model, device, spent)
+    keep_rate(run, model, device, spent)
     return True
 
 
-def keep_rate(settings: RunSettings, model: Model, device: torch.device, seconds: Sequence[float]) -> None:
+def keep_rate(run: Run, model: Model, device: torch.device, seconds: Sequence[float]) -> None:
     """Keep what steps of a run took, for the plans of others like it; of a run in stages, nothing.
 
     The first step, which warms up, does not count, and of the others the median: what else the machine did
     meanwhile lengthens some of them many times over.
 
     Args:
-        settings: Of the run.
+        run: The run.
         model: What was trained.
         device: On which.
-        seconds: Of each step, by `rates.clock`; of fewer than four, nothing is kept.
+        seconds: Of each step, by `clock`; of fewer than four, nothing is kept.
     """
-    if len(seconds) > _LEAST_STEPS and not settings.train.stages:
-        key = step_key(settings, _data_hash(settings), model.op_paths(), device)
+    if len(seconds) > _LEAST_STEPS and not run.settings.train.stages:
+        key = step_key(run.settings, run.identity.data_hash, model.op_paths(), device)
         keep(key, [median(seconds[1:])])
 
 
-def _count(settings: RunSettings, task: Task, drawn: Sequence[tuple[Batch, Task]]) -> list[Cost]:
+def _count(run: Run, model: ModelSettings, drawn: Sequence[tuple[Batch, Task]]) -> list[Cost]:
     """What a step on each batch costs."""
-    walks = Walks(_without_memory(settings, task))
-    return [cost_of_step(walks, batch, its_task, settings) for batch, its_task in drawn]
+    walks = Walks(_without_memory(run, model))
+    return [cost_of_step(walks, batch, its_task, run.settings) for batch, its_task in drawn]
 
 
-def _count_few_layers(settings: RunSettings, task: Task, drawn: Sequence[tuple[Batch, Task]]) -> list[Cost]:
+def _count_few_layers(run: Run, drawn: Sequence[tuple[Batch, Task]]) -> list[Cost]:
     """The same from two layers and three: each further one costs what the third does."""
-    two, three = (_count(_with_layers(settings, layers), task, drawn) for layers in (2, 3))
-    return [one.towards(other, _layers(settings) - 2) for one, other in zip(two, three, strict=True)]
+    model = run.settings.model
+    two, three = (_count(run, _with_layers(model, layers), drawn) for layers in (2, 3))
+    return [one.towards(other, _layers(model) - 2) for one, other in zip(two, three, strict=True)]
 
 
-def _layers(settings: RunSettings) -> int:
-    return getattr(settings.model.core, "layers", 1)
+def _layers(settings: ModelSettings) -> int:
+    return getattr(settings.core, "layers", 1)
 
 
-def _with_layers(settings: RunSettings, layers: int) -> RunSettings:
-    core = settings.model.core.model_copy(update={"layers": layers})
-    return settings.model_copy(update={"model": settings.model.model_copy(update={"core": core})})
+def _with_layers(settings: ModelSettings, layers: int) -> ModelSettings:
+    return settings.model_copy(update={"core": settings.core.model_copy(update={"layers": layers})})
 
 
 def _drawn(task: Task, settings: RunSettings) -> tuple[Batch, float]:
@@ -188,13 +183,9 @@ def _drawn(task: Task, settings: RunSettings) -> tuple[Batch, float]:
     return batch, min(taken)
 
 
-def _data_hash(settings: RunSettings) -> str:
-    return cast(TaskSettings, settings.task).data_hash()
-
-
-def _without_memory(settings: RunSettings, task: Task) -> Model:
-    """The model, its numbers without memory; a pretrained one is read from its files before."""
-    pretrained = getattr(settings.model.core, "backbone", None) is not None
+def _without_memory(run: Run, settings: ModelSettings) -> Model:
+    """A model, its numbers without memory; a pretrained one is read from its files before."""
+    pretrained = getattr(settings.core, "backbone", None) is not None
     with torch.device("cpu" if pretrained else "meta"):
-        model = build_task_model(settings, task)
-    return model.to("meta", DTYPES[settings.train.dtype])
+        model = run.new_model(settings)
+    return model.to("meta", run.dtype)

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import cache
@@ -20,15 +19,6 @@ from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.recipe.settings import Settings
 
 _TIMEOUT_SECONDS = 10.0  # of waiting for other processes, which write for milliseconds
-
-
-def clock(device: torch.device) -> float:
-    """Seconds that only work takes: processor time of this thread, which does not pass while others have it.
-
-    The thread takes part in all that is computed on a CPU and sleeps while it waits, so that this
-    is what a quiet machine would take. On other devices it is the time of day.
-    """
-    return time.thread_time() if device.type == "cpu" else time.perf_counter()
 
 
 def step_key(settings: RunSettings, data_hash: str, op_paths: Mapping[str, str], device: torch.device) -> str:

@@ -3,61 +3,38 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
-from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
+from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, UsageError
 from rmem_cli.models.model import Model
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint
 from rmem_cli.records.curve import thinned
-from rmem_cli.records.folder import (
-    HOW_TO_TRAIN,
-    Environment,
-    RunFolder,
-    RunStatus,
-    UnforeseenError,
-    read_environment,
-    read_status,
-    run_path,
-)
-from rmem_cli.results.curves import curve_name
+from rmem_cli.records.environment import Environment, read_environment
+from rmem_cli.records.folder import HOW_TO_TRAIN, RunFolder, UnforeseenError
+from rmem_cli.records.status import RunStatus, read_status
+from rmem_cli.results.outcomes import FAILURES, OUTCOMES, Outcome
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
+from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
+from rmem_cli.runs.opened import Run, open_run
 from rmem_cli.runs.plan import keep_rate
-from rmem_cli.runs.rows import Outcome, Trained, check_protocols, make_rows
-from rmem_cli.training.loop import (
-    Counters,
-    Training,
-    build_seeded_model,
-    build_task,
-    saved_counters,
-    total_steps,
-)
+from rmem_cli.runs.rows import Trained, make_rows
+from rmem_cli.training.loop import Counters, Training, saved_counters
 from rmem_cli.training.progress import Progress
 
 Stop = Callable[[], bool]
-_FAILED = {"diverged", "out_of_memory", "failed"}
-_ENDED = {"ok", *_FAILED}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where runs are computed.
-
-    Attributes:
-        device: Such as "cpu" or "cuda:0".
-        threads: CPU threads of one run.
-        compile: Whether `torch.compile` translates the core.
-    """
-
-    device: str
-    threads: int
-    compile: bool = False
+# What ends a run as a failure, and what that is called.
+FAILURES_BY_ERROR: dict[type[RmemError], Outcome] = {
+    DivergedError: "diverged",
+    OutOfMemoryError: "out_of_memory",
+    UnforeseenError: "failed",
+}
 
 
 @contextmanager
@@ -103,29 +80,26 @@ def train_run(
     store = ResultStore(results_root())
     store.check_writable()
     store.read(spec.experiment)  # a damaged table would refuse the rows at the end
-    check_protocols(spec)
     device = torch.device(machine.device)
     reset_peak_memory(device)
-    task = build_task(spec.settings)
-    train_hash = _train_hash(spec)
-    with RunFolder.open(spec, train_hash, runs_root()) as folder, _one_error(folder):
+    run = open_run(spec)
+    with RunFolder.open(spec, run.identity.train_hash, runs_root()) as folder, _one_error(folder):
         status = folder.status()
-        if repeat and status is not None and status.status in _ENDED:
+        if repeat and status is not None and status.status in OUTCOMES:
             folder.clear()
         _set_up(folder, machine)
-        training = Training(spec.settings, spec.seed, task, folder, device)
+        training = Training(spec.settings, spec.seed, run.stages, run.seeded_model(device), folder)
         environment = _record_environment(folder, training, machine)
         if machine.compile:
             training.model.compile()
         training.resume()
-        ended, rows = _train_and_evaluate(spec, training, environment, progress, stop)
+        ended, rows = _train_and_evaluate(run, training, environment, progress, stop)
         # The rows come last: a run that has them is done, and nothing would write its curve any more.
-        name = curve_name(spec.experiment, spec.row, spec.cell, spec.scale, spec.seed, train_hash)
-        store.write_curve(name, thinned(folder.curve.text()))
+        store.write_curve(run.identity.curve, thinned(folder.curve.text()))
         store.write(rows)
         folder.write_status(ended.status, ended.step, ended.message)
         if not machine.compile:
-            keep_rate(spec.settings, training.model, device, training.step_seconds)
+            keep_rate(run, training.model, device, training.step_seconds)
     return ended
 
 
@@ -150,36 +124,30 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
     """
     store = ResultStore(results_root())
     store.check_writable()
-    check_protocols(spec)
     device = torch.device(machine.device)
     reset_peak_memory(device)
-    path = run_path(spec, _train_hash(spec), runs_root())
-    if read_status(path) is None:
+    run = open_run(spec)
+    if read_status(run.identity.folder) is None:
         raise UsageError(
             f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed}) has not been trained: "
-            f"nothing is in {path}; {HOW_TO_TRAIN}"
+            f"nothing is in {run.identity.folder}; {HOW_TO_TRAIN}"
         )
-    with RunFolder.open(spec, _train_hash(spec), runs_root()) as folder, _one_error(folder):
-        task = build_task(spec.settings)
-        counters = _finished_counters(folder, total_steps(spec.settings.train, task))
+    with RunFolder.open(spec, run.identity.train_hash, runs_root()) as folder, _one_error(folder):
+        counters = _finished_counters(folder, run.steps)
         _set_up(folder, machine)
-        model = build_seeded_model(spec.settings, task, spec.seed, device)
+        model = run.seeded_model(device)
         current = _environment(model, spec.settings, machine)
         environment = _with_code_of_both(folder.record_environment(current), current)
-        trained = Trained(spec, folder, model, "ok", counters.step, counters.wall_seconds, environment)
+        trained = Trained(run, folder, model, "ok", counters.step, counters.wall_seconds, environment)
         rows = make_rows(trained, stop)
     store.write(rows)
     return rows
 
 
-def _train_hash(spec: RunSpec) -> str:
-    return spec.train_hash(spec.settings.task.data_hash())  # type: ignore[attr-defined]
-
-
 def _finished_counters(folder: RunFolder, total: int) -> Counters:
     """Step and training time of a run that can be evaluated."""
     status = folder.status()
-    if status is not None and status.status in _FAILED:
+    if status is not None and status.status in FAILURES:
         raise UsageError(
             f"the run in {folder.path} failed ({status.message}), so there is nothing to evaluate; "
             "`rmem train --rerun failed` with the same options repeats it"
@@ -247,7 +215,7 @@ def _with_code_of_both(stored: Environment, current: Environment) -> Environment
 
 
 def _train_and_evaluate(
-    spec: RunSpec,
+    run: Run,
     training: Training,
     environment: Environment,
     progress: Callable[[int, int], Progress],
@@ -259,7 +227,7 @@ def _train_and_evaluate(
 
     def rows(outcome: Outcome) -> list[ResultRow]:
         trained = Trained(
-            spec, folder, training.model, outcome, counters.step, counters.wall_seconds, environment
+            run, folder, training.model, outcome, counters.step, counters.wall_seconds, environment
         )
         return make_rows(trained, stop)
 
@@ -271,9 +239,6 @@ def _train_and_evaluate(
     except InterruptedRunError as error:
         folder.write_status("interrupted", counters.step, str(error))
         raise
-    except DivergedError as error:
-        return RunStatus("diverged", counters.step, str(error)), rows("diverged")
-    except OutOfMemoryError as error:
-        return RunStatus("out_of_memory", counters.step, str(error)), rows("out_of_memory")
-    except UnforeseenError as error:
-        return RunStatus("failed", counters.step, str(error)), rows("failed")
+    except tuple(FAILURES_BY_ERROR) as error:
+        outcome = FAILURES_BY_ERROR[type(error)]
+        return RunStatus(outcome, counters.step, str(error)), rows(outcome)

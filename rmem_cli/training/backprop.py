@@ -1,10 +1,9 @@
 """Gradients through time: the only place that walks segments and calls backward."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,6 +69,18 @@ class _Wanted:
         seed_dropout(self.at.seed, self.at.step, index)
 
 
+class Effort(NamedTuple):
+    """What the gradient of a batch takes.
+
+    Attributes:
+        kept: Segments whose activations are held at once.
+        passes: How often a segment is gone through, forward and backward.
+    """
+
+    kept: int
+    passes: float
+
+
 class BackPropagation(ABC):
     """A way of taking the gradient of a batch, segment by segment."""
 
@@ -96,6 +107,14 @@ class BackPropagation(ABC):
     @abstractmethod
     def _gradient(self, wanted: _Wanted) -> Gradient:
         """`gradient`, of what it is asked for, while the weights stay as they are."""
+
+    def segments(self, model: Model, batch: Batch) -> list[Batch]:
+        """The segments that a batch is cut into."""
+        return batch.split(model.segment_length)
+
+    @abstractmethod
+    def effort(self, segments: int) -> Effort:
+        """What a batch of so many segments takes."""
 
     def state_dict(self) -> dict[str, Any]:
         """What has to be remembered between two batches, beside the recurrent state."""
@@ -125,8 +144,12 @@ class Full(BackPropagation):
         return cls()
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
-        segments = wanted.batch.split(wanted.model.segment_length)
+        segments = self.segments(wanted.model, wanted.batch)
         return _piecewise(wanted, segments, len(segments))
+
+    def effort(self, segments: int) -> Effort:
+        """All is held."""
+        return Effort(kept=segments, passes=1)
 
 
 class Truncated(BackPropagation):
@@ -139,7 +162,7 @@ class Truncated(BackPropagation):
 
     def __init__(self, segment_length: int, segments: int) -> None:
         self.segment_length = segment_length
-        self.segments = segments
+        self.piece = segments
 
     @classmethod
     def from_settings(cls, settings: TruncatedSettings) -> "Truncated":
@@ -147,7 +170,16 @@ class Truncated(BackPropagation):
         return cls(settings.segment_length, settings.segments)
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
-        return _piecewise(wanted, wanted.batch.split(self.segment_length), self.segments)
+        return _piecewise(wanted, self.segments(wanted.model, wanted.batch), self.piece)
+
+    def segments(self, model: Model, batch: Batch) -> list[Batch]:
+        """Those of its own length."""
+        del model
+        return batch.split(self.segment_length)
+
+    def effort(self, segments: int) -> Effort:
+        """One piece is held."""
+        return Effort(kept=min(self.piece, segments), passes=1)
 
 
 @dataclass(frozen=True)
@@ -204,7 +236,7 @@ class Sliding(BackPropagation):
         if state is None:
             self._past = []
         nll_sum, loss_sum, runs = 0.0, 0.0, 0
-        for segment in wanted.batch.split(model.segment_length):
+        for segment in self.segments(model, wanted.batch):
             losses = []
             again = [past.like(segment.weight) for past in self._past]
             current = again[0].state if again and not self.published_restart else state
@@ -228,6 +260,11 @@ class Sliding(BackPropagation):
             state = detach(result.state)
             self._past = self._past[-self.depth :] if self.depth else []
         return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, state or {})
+
+    def effort(self, segments: int) -> Effort:
+        """Those that are run again and the newest are held, and all of them gone through for each."""
+        del segments
+        return Effort(kept=self.depth + 1, passes=self.depth + 1)
 
     def state_dict(self) -> dict[str, Any]:
         """The segments to run again, and the states before them."""
@@ -269,7 +306,7 @@ class Replay(BackPropagation):
         published_caches: bool = False,
     ) -> None:
         self.segment_length = segment_length
-        self.segments = segments
+        self.piece = segments
         self.published_caches = published_caches
 
     @classmethod
@@ -279,7 +316,7 @@ class Replay(BackPropagation):
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
         model = wanted.model
-        segments = wanted.batch.split(self.segment_length or model.segment_length)
+        segments = self.segments(model, wanted.batch)
         before = self._states_before(wanted, segments)
         final: State = {}
         incoming: State = {}
@@ -301,7 +338,15 @@ class Replay(BackPropagation):
         return Gradient(loss_sum, nll_sum, wanted.weight_sum, detach(final))
 
     def _cut_before(self, index: int) -> bool:
-        return index % (self.segments or index + 1) == 0
+        return index % (self.piece or index + 1) == 0
+
+    def segments(self, model: Model, batch: Batch) -> list[Batch]:
+        """Those of its own length, or of the model's."""
+        return batch.split(self.segment_length or model.segment_length)
+
+    def effort(self, segments: int) -> Effort:
+        """One is held; all but the last are run once more forward, a third of forward and backward."""
+        return Effort(kept=1, passes=1 + (segments - 1) / (3 * segments))
 
     @torch.no_grad()
     def _states_before(self, wanted: _Wanted, segments: list[Batch]) -> list[State | None]:
@@ -320,32 +365,6 @@ def build_backprop(settings: Component) -> BackPropagation:
     """The form of back-propagation that a recipe describes."""
     form: BackPropagation = import_object(settings.implementation).from_settings(settings)
     return form
-
-
-@torch.no_grad()
-def stream(
-    model: Model,
-    batch: Batch,
-    state: State | None,
-    rewrite: Callable[[Batch, State | None], Batch] | None = None,
-) -> Iterator[tuple[Batch, StepResult]]:
-    """Walk a batch segment by segment without gradients, in the memory of one segment.
-
-    Args:
-        model: Any.
-        batch: On the model's device.
-        state: State before it; None starts afresh.
-        rewrite: Makes of a segment, and the state before it, the one that the model reads; None: itself.
-
-    Yields:
-        Each segment, as the model has read it, and what it gave.
-    """
-    for segment in batch.split(model.segment_length):
-        if rewrite is not None:
-            segment = rewrite(segment, state)
-        result = model.step(segment, state)
-        state = result.state
-        yield segment, result
 
 
 def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gradient:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from rmem_cli.evaluation.evaluate import evaluate
+from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.rmt import RMT
@@ -16,7 +17,6 @@ from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.copy_reverse import Copy
-from rmem_cli.training.backprop import stream
 
 SYMBOLS = 12
 
@@ -172,7 +172,7 @@ class Told(Counting):
             torch.ones(6, dtype=torch.bool),
         )
         for step in range(due, time):
-            outputs = torch.cat([result.outputs for _, result in stream(model, self.batch, None)], 1)
+            outputs = torch.cat([result.outputs for _, result in walk(model, self.batch, None)], 1)
             self.batch.targets[:, step] = model.head.logits(outputs)[:, step].argmax(-1)
             self.batch.inputs[:, step + 1 : step + 2] = self.batch.targets[:, step : step + 1]
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmem_cli.evaluation.sampling import Reader, draw, generate
+from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
@@ -14,7 +15,6 @@ from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.training.backprop import stream
 
 SYMBOLS, SIZE, LENGTH, WINDOW = 7, 6, 4, 10
 FORM = {"layers": 2, "heads": 2, "segment_length": LENGTH}
@@ -53,7 +53,7 @@ def logits_of_evaluation(model, symbols, carried=True):
     for window in symbols.split(WINDOW, 1):
         fresh = torch.tensor([state is None or not carried])
         batch = Batch(window, window, torch.ones(window.shape).double(), fresh)
-        parts = list(stream(model, batch, state))
+        parts = list(walk(model, batch, state))
         logits += [model.logits(result.outputs) for _, result in parts]
         state = parts[-1][1].state
     return torch.cat(logits, 1)[0]

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from rmem_cli.recipe import load_recipe
-from rmem_cli.records.folder import run_path
 from rmem_cli.results.store import ResultStore
-from rmem_cli.runs.run import Machine, evaluate_run, train_run
+from rmem_cli.runs.identity import identity_of
+from rmem_cli.runs.machine import Machine
+from rmem_cli.runs.run import evaluate_run, train_run
 from rmem_cli.training.loop import Training
 from rmem_cli.training.progress import Progress
 
@@ -114,8 +115,7 @@ class Lab:
         return evaluate_run(spec, self.machine, lambda: False)
 
     def folder(self, spec):
-        data_hash = spec.settings.task.data_hash()
-        return run_path(spec, spec.train_hash(data_hash), Path(os.environ["RMEM_RUNS"]))
+        return identity_of(spec).folder
 
     def curve(self, spec):
         """The learning curve as (step, split, metric, value)."""

@@ -12,8 +12,10 @@ from safetensors import torch as safetensors
 from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.state import detach
 from rmem_cli.recipe.registry import CORES, OPTIMIZERS, import_object
-from rmem_cli.records.folder import LearningCurve, read_environment, read_status
+from rmem_cli.records.curve import LearningCurve
+from rmem_cli.records.environment import read_environment
 from rmem_cli.records.restoring import check_state
+from rmem_cli.records.status import read_status
 
 ENVIRONMENT = {
     "threads": 1,

@@ -17,16 +17,10 @@ from rmem_cli.errors import DataError, UsageError
 from rmem_cli.models.cores.config import RUMSettings
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import ModelSettings, RunSettings, TrainSettings
-from rmem_cli.records.folder import (
-    Environment,
-    LearningCurve,
-    RunBusyError,
-    RunFolder,
-    RunStatus,
-    read_environment,
-    read_status,
-    run_path,
-)
+from rmem_cli.records.curve import LearningCurve
+from rmem_cli.records.environment import Environment, read_environment
+from rmem_cli.records.folder import RunBusyError, RunFolder, run_path
+from rmem_cli.records.status import RunStatus, read_status
 from rmem_cli.tasks.config import AssociativeRecallSettings
 from rmem_cli.training.config import AdamSettings, ConstantSettings, FullSettings
 

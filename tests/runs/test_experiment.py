@@ -14,10 +14,10 @@ from rich.console import Console
 from rmem_cli.models.cores.torch_rnn import GRU
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe import load_recipe
-from rmem_cli.records.folder import read_status
+from rmem_cli.records.status import read_status
 from rmem_cli.results.store import ResultStore
 from rmem_cli.runs.experiment import failed_runs, label, missing_runs, train_runs
-from rmem_cli.runs.run import Machine
+from rmem_cli.runs.machine import Machine
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from rmem_cli.models.state import detach
 from rmem_cli.ops.native import build
 from rmem_cli.recipe import load_recipe
 from rmem_cli.runs import cost, plan
+from rmem_cli.runs.opened import open_run
 from rmem_cli.runs.pace import Pace
 from rmem_cli.runs.plan import plan_of
-from rmem_cli.training.loop import build_task, build_task_model, total_steps
 
 CPU = torch.device("cpu")
 NAMES = sorted(
@@ -43,12 +43,12 @@ def _known_machine(monkeypatch):
 def planned(name, row, *overrides, scale="paper"):
     (spec,) = load_recipe(name).runs(scale, [row], [1], list(overrides))
     with sizes_suffice():
-        return plan_of(spec, CPU)
+        return plan_of(open_run(spec), CPU)
 
 
 def test_weights_are_counted_as_the_model_has_them():
     (spec,) = load_recipe("ur_copy").runs("paper", ["ur_lstm"], [1], [])
-    model = build_task_model(spec.settings, build_task(spec.settings))
+    model = open_run(spec).new_model()
     assert planned("ur_copy", "ur_lstm").parameters == model.parameter_count()
 
 
@@ -64,12 +64,12 @@ def test_time_is_that_of_the_products_of_a_step_at_half_the_rate():
 def test_time_of_a_rotation_is_that_of_its_products_and_of_its_memory():
     overrides = ["matrix=null", "task.length=20"]
     (spec,) = load_recipe("rum_recall").runs("paper", ["rum_lambda1"], [1], overrides)
-    task, hidden = build_task(spec.settings), spec.settings.model.core.hidden_size
-    batch, time = task.training_batch(0, spec.settings.train.batch_size, seed=0).inputs.shape
+    run, hidden = open_run(spec), spec.settings.model.core.hidden_size
+    batch, time = run.task.training_batch(0, spec.settings.train.batch_size, seed=0).inputs.shape
     # Two products of the state and three of the one-hot input, and the rotations so far, forward and back.
-    flops = batch * time * (2 * 6 * hidden**2 + 3 * 4 * hidden * task.symbols + 16 * hidden * time)
+    flops = batch * time * (2 * 6 * hidden**2 + 3 * 4 * hidden * run.task.symbols + 16 * hidden * time)
     seconds = planned("rum_recall", "rum_lambda1", *overrides).seconds
-    assert seconds == pytest.approx(total_steps(spec.settings.train, task) * flops / 0.5e9, rel=0.05)
+    assert seconds == pytest.approx(run.steps * flops / 0.5e9, rel=0.05)
 
 
 def test_time_is_proportional_to_steps_and_memory_is_not():
@@ -91,9 +91,9 @@ def test_a_batch_of_a_text_is_planned_with_the_cache_that_earlier_ones_have_fill
     (spec,) = load_recipe("txl_enwik8").runs("cpu", ["base"], [1], overrides)
     assert spec.settings.model.core.cache_length == spec.settings.task.segment_length
     with sizes_suffice():
-        task = build_task(spec.settings)
-    model = build_task_model(spec.settings, task)
-    model.core.op_paths()  # loads what counts its own products
+        run = open_run(spec)
+    model, task = run.new_model(), run.task
+    model.op_paths()  # loads what counts its own products
     first, second = (task.training_batch(step, 2, seed=1) for step in (0, 1))
     state = detach(model.step(first, None).state)
     with FlopCounterMode(display=False) as flops:
@@ -161,7 +161,7 @@ def test_every_recipe_is_planned_at_paper_scale_without_any_data(name):
     """Its last row, for the sake of time; the data of the others is looked at below."""
     spec = load_recipe(name).runs("paper", seeds=[1])[-1]
     with sizes_suffice():
-        planned = plan_of(spec, CPU)
+        planned = plan_of(open_run(spec), CPU)
     assert planned.parameters > 1000
     assert planned.seconds > 0
     assert planned.memory_mb > 12 * planned.parameters / 1e6
@@ -180,7 +180,7 @@ def test_all_data_of_every_recipe_is_of_known_size(name):
 def test_stories_that_are_not_here_ask_for_the_six_places(kind):
     (spec,) = load_recipe(f"rmt_1m_{kind.removesuffix('ing')}").runs("paper", seeds=[1])[:1]
     with sizes_suffice():
-        task = build_task(spec.settings)
+        task = open_run(spec).task
     assert task.classes == 6
     assert 33_278 < task.symbols < 33_300
 

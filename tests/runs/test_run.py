@@ -13,10 +13,11 @@ import torch
 
 from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.records.checkpoint import load_checkpoint
-from rmem_cli.records.folder import RunFolder, read_environment, read_status
+from rmem_cli.records.environment import read_environment
+from rmem_cli.records.folder import RunFolder
+from rmem_cli.records.status import read_status
 from rmem_cli.runs import run as run_module
-from rmem_cli.runs.machine import choose_machine
-from rmem_cli.runs.run import Machine
+from rmem_cli.runs.machine import Machine, choose_machine
 from rmem_cli.training.loop import Training
 
 

@@ -8,10 +8,10 @@ import torch
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
 from rmem_cli.evaluation.evaluate import Totals, evaluate
 from rmem_cli.records.checkpoint import load_checkpoint, save_checkpoint
-from rmem_cli.records.folder import read_environment
+from rmem_cli.records.environment import read_environment
 from rmem_cli.runs import run as run_module
-from rmem_cli.runs.run import Machine
-from rmem_cli.training.loop import build_task, build_task_model
+from rmem_cli.runs.machine import Machine
+from rmem_cli.runs.opened import open_run
 
 
 def test_evaluation_by_another_protocol_adds_rows(make_spec, lab):
@@ -136,14 +136,15 @@ def test_an_evaluation_with_another_core_is_that_of_a_model_with_this_core(make_
     assert row.eval_hash != as_trained.eval_hash
     assert row.value != as_trained.value
 
-    settings = make_spec(
-        "model.core={kind: transformer_xl, hidden_size: 8, segment_length: 4, cache_length: 9, "
-        "same_length: true}"
-    ).settings
-    task = build_task(settings)
-    model = build_task_model(settings, task)
+    run = open_run(
+        make_spec(
+            "model.core={kind: transformer_xl, hidden_size: 8, segment_length: 4, cache_length: 9, "
+            "same_length: true}"
+        )
+    )
+    model = run.new_model()
     model.load_state_dict(load_checkpoint(lab.folder(longer), "last")[0])
-    assert row.value == evaluate(model, task, "test", 24, 4, 1).metric("loss")
+    assert row.value == evaluate(model, run.task, "test", 24, 4, 1).metric("loss")
 
 
 def test_an_evaluation_whose_core_has_other_weights_is_refused_before_training(make_spec, lab):

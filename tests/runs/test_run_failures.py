@@ -10,7 +10,8 @@ import torch
 from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.records.checkpoint import load_checkpoint
-from rmem_cli.records.folder import UnforeseenError, read_status
+from rmem_cli.records.folder import UnforeseenError
+from rmem_cli.records.status import read_status
 from rmem_cli.runs.memory import OutOfMemoryError
 
 
@@ -111,7 +112,7 @@ def test_a_run_that_failed_is_repeated_from_its_start_and_forgets_the_traceback(
 
 
 def test_a_model_that_cannot_be_built_is_a_sentence_that_names_the_traceback(make_spec, lab, monkeypatch):
-    monkeypatch.setattr("rmem_cli.training.loop.build_task_model", fail)
+    monkeypatch.setattr("rmem_cli.runs.opened.build_model", fail)
     with pytest.raises(UnforeseenError, match=WRONG):
         lab.train(make_spec())
     assert lab.rows() == []

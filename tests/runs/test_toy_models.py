@@ -19,13 +19,13 @@ from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.readouts import Readout
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.runs import plan, rows, run
+from rmem_cli.runs import opened, plan
+from rmem_cli.runs.opened import open_run
 from rmem_cli.runs.pace import Pace
 from rmem_cli.runs.plan import plan_of
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import GeneratedTask
 from rmem_cli.tasks.copying_memory import CopyingMemory
-from rmem_cli.training import loop
 
 CPU = torch.device("cpu")
 SIZE = 8
@@ -162,11 +162,8 @@ TOYS = {
 def toy(request, monkeypatch):
     """The model and the task of every run from here on."""
     make_model, make_task = TOYS[request.param]
-    for module in (loop, plan, rows):
-        monkeypatch.setattr(module, "build_task_model", lambda settings, task: make_model(task))
-    for module in (run, plan):
-        monkeypatch.setattr(module, "build_task", lambda settings: make_task())
-    monkeypatch.setattr(rows, "_task", lambda settings: make_task())
+    monkeypatch.setattr(opened, "build_model", lambda *_: make_model(make_task()))
+    monkeypatch.setattr(opened, "open_task", lambda _: make_task())
     monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(1e-9, 1e-6, 1e-9))
     return make_model, make_task
 
@@ -195,7 +192,7 @@ def test_a_toy_that_is_stopped_goes_on_to_the_same_numbers(toy, lab, make_spec, 
 
 def test_a_toy_is_planned_before_it_is_trained(toy, make_spec):
     make_model, make_task = toy
-    found = plan_of(make_spec(), CPU)
+    found = plan_of(open_run(make_spec()), CPU)
     assert found.parameters == make_model(make_task()).parameter_count()
     assert found.seconds > 0
     assert found.memory_mb > 0

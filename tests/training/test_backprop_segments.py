@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rmem_cli.errors import UsageError
+from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.config import PositionEncoding
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
@@ -20,7 +21,7 @@ from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import MEMORY, detach
 from rmem_cli.seeding import seed_dropout
-from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, build_backprop, stream
+from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, build_backprop
 from rmem_cli.training.config import ReplaySettings, SlidingSettings
 
 AT = TrainingStep(seed=3, step=5)
@@ -97,7 +98,7 @@ def assert_equal(found, expected):
 
 def state_before(model):
     model.eval()
-    *_, (_, result) = stream(model, make_batch(2, seed=9), None)
+    *_, (_, result) = walk(model, make_batch(2, seed=9), None)
     model.train()
     return result.state
 
@@ -364,4 +365,4 @@ def test_recipes_name_the_forms():
     sliding = build_backprop(SlidingSettings(depth=3, all_losses=True))
     assert (type(sliding), sliding.depth, sliding.all_losses) == (Sliding, 3, True)
     replay = build_backprop(ReplaySettings(segments=2))
-    assert (type(replay), replay.segment_length, replay.segments) == (Replay, None, 2)
+    assert (type(replay), replay.segment_length, replay.piece) == (Replay, None, 2)

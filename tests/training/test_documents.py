@@ -9,6 +9,7 @@ import torch
 
 from rmem_cli.data.documents import document_starts
 from rmem_cli.evaluation.evaluate import evaluate
+from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
@@ -20,7 +21,7 @@ from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.language_model import LanguageModel
-from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, stream
+from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated
 
 AT = TrainingStep(seed=3, step=5)
 WORDS = ["<eos>", "=", "a", "b", "c"]
@@ -107,7 +108,7 @@ def assert_equal(found, expected):
 
 
 def state_before(model):
-    *_, (_, result) = stream(model, replace(make_batch(segments=2, seed=9), reset=None), None)
+    *_, (_, result) = walk(model, replace(make_batch(segments=2, seed=9), reset=None), None)
     return result.state
 
 
