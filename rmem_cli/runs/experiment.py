@@ -12,24 +12,23 @@ from typing import Literal
 import torch
 from rich.console import Console
 
-from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, RunsFailedError
+from rmem_cli.errors import InterruptedRunError, RmemError, RunsFailedError
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.records.folder import UnforeseenError, check_runs_root
+from rmem_cli.records.folder import check_runs_root
+from rmem_cli.results.outcomes import OUTCOMES
 from rmem_cli.results.store import ResultStore
-from rmem_cli.runs.memory import OutOfMemoryError
-from rmem_cli.runs.run import Machine, Stop, train_run
+from rmem_cli.runs.equal import EqualRuns, each_once
+from rmem_cli.runs.identity import identity_of
+from rmem_cli.runs.machine import Machine
+from rmem_cli.runs.run import FAILURES_BY_ERROR, Stop, train_run
 from rmem_cli.runs.signals import interrupts_held, release_interrupts, stop_requested
 from rmem_cli.streams import guarded_streams
 from rmem_cli.training.progress import Progress
 from rmem_cli.visible import one_line
 
 Rerun = Literal["missing", "failed", "all"]
-_FAILED_EXIT_CODES = {
-    "diverged": DivergedError.exit_code,
-    "out_of_memory": OutOfMemoryError.exit_code,
-    "failed": UnforeseenError.exit_code,
-}
+_EXIT_CODES: dict[str, int] = {outcome: error.exit_code for error, outcome in FAILURES_BY_ERROR.items()}
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,10 @@ def failed_runs(specs: Iterable[RunSpec]) -> list[RunSpec]:
 
 
 def _is_done(spec: RunSpec, store: ResultStore, rerun: Rerun) -> bool:
-    train_hash = spec.train_hash(spec.settings.task.data_hash())  # type: ignore[attr-defined]
+    train_hash = identity_of(spec).train_hash
     if rerun == "all":
         return False
-    accepted = {"ok"} if rerun == "failed" else {"ok", *_FAILED_EXIT_CODES}
+    accepted = {"ok"} if rerun == "failed" else set(OUTCOMES)
     run = (spec.row, spec.cell, spec.scale, spec.seed, train_hash)
     have = {
         (row.eval_hash, row.metric)
@@ -98,10 +97,25 @@ def _is_done(spec: RunSpec, store: ResultStore, rerun: Rerun) -> bool:
     )
 
 
+def taken_over(specs: Sequence[RunSpec], *, write: bool = True) -> list[RunSpec]:
+    """Those runs whose results equal runs of other names have, in any table (see `rmem_cli.runs.equal`).
+
+    Args:
+        specs: Runs.
+        write: Whether to copy them into the tables of these.
+
+    Raises:
+        DataError: The data of a run is missing.
+        UsageError: The results cannot be written.
+    """
+    equal = EqualRuns(ResultStore(results_root()))
+    return [spec for spec in specs if (equal.take_over(spec) if write else bool(equal.results(spec)))]
+
+
 def train_runs(
     specs: Sequence[RunSpec], machine: Machine, console: Console, *, jobs: int = 1, repeat: bool = False
 ) -> list[Failure]:
-    """Train runs, each to its end; one that fails does not stop the others.
+    """Train runs, each to its end; one that fails does not stop the others. Equal ones are trained once.
 
     Args:
         specs: The runs.
@@ -116,11 +130,18 @@ def train_runs(
     """
     ResultStore(results_root()).check_writable()
     check_runs_root(runs_root())
+    first, equal = each_once(specs)
     with stop_requested() as stop:
-        if jobs > 1:
-            return _side_by_side(specs, machine, jobs, repeat, stop)
-        failures = (_train_one(spec, machine, console, repeat, stop) for spec in specs)
-        return [failure for failure in failures if failure is not None]
+
+        def train(some: Sequence[RunSpec]) -> list[Failure]:
+            if jobs > 1:
+                return _side_by_side(some, machine, jobs, repeat, stop)
+            failures = (_train_one(spec, machine, console, repeat, stop) for spec in some)
+            return [failure for failure in failures if failure is not None]
+
+        failures = train(first)
+        done = taken_over(equal)
+        return failures + train([spec for spec in equal if spec not in done])
 
 
 def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, stop: Stop) -> Failure | None:
@@ -135,9 +156,7 @@ def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, 
         return Failure(spec, error.exit_code, str(error))
     if ended.status == "ok":
         return None
-    return Failure(
-        spec, _FAILED_EXIT_CODES[ended.status], f"{ended.status.replace('_', ' ')}: {ended.message}"
-    )
+    return Failure(spec, _EXIT_CODES[ended.status], f"{ended.status.replace('_', ' ')}: {ended.message}")
 
 
 def _side_by_side(
