@@ -1,4 +1,4 @@
-"""Gradients through time: the only place that walks segments and calls backward."""
+"""Gradients through time: the only place that calls backward."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
