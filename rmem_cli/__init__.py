@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmem_cli.models.cores.rum import RUM
-    from rmem_cli.models.cores.ur_lstm import URLSTM
     from rmem_cli.modules.recurrent_memory_transformer import RecurrentMemoryTransformer
+    from rmem_cli.modules.ur_lstm import URLSTM
     from rmem_cli.modules.wrapper import RecurrentMemoryTransformerWrapper
     from rmem_cli.ops.rotation import rotate, rotation_components, rotation_operator
 
@@ -23,7 +23,7 @@ __all__ = [
 
 _LOCATIONS = {
     "RUM": "rmem_cli.models.cores.rum",
-    "URLSTM": "rmem_cli.models.cores.ur_lstm",
+    "URLSTM": "rmem_cli.modules.ur_lstm",
     "RecurrentMemoryTransformer": "rmem_cli.modules.recurrent_memory_transformer",
     "RecurrentMemoryTransformerWrapper": "rmem_cli.modules.wrapper",
     "rotate": "rmem_cli.ops.rotation",
