@@ -1,9 +1,9 @@
 """What a task hands to a model."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -41,8 +41,10 @@ class Batch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The same batch, each of its tensors changed."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(self, **{name: change(value) for name, value in values.items() if value is not None})
+        changed: dict[str, Any] = {
+            name: None if value is None else change(value) for name, value in vars(self).items()
+        }
+        return type(self)(**changed)
 
     def counted_steps(self) -> slice:
         """From the first step with a weight to the last; all, where finding out stalls an accelerator."""
