@@ -13,6 +13,7 @@ from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
 from rmem_cli.commands.published import published
 from rmem_cli.commands.report import report
+from rmem_cli.commands.runs import runs
 from rmem_cli.commands.sample import sample
 from rmem_cli.commands.show import show
 from rmem_cli.commands.train import train
@@ -34,6 +35,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("report")(report)
 app.command("sample")(sample)
+app.add_typer(runs, name="runs")
 app.command("list")(list_recipes)
 app.command("show")(show)
 app.command("validate")(validate)

@@ -32,8 +32,9 @@ from rmem_cli.recipe.reader import read_recipe
 from rmem_cli.recipe.registry import CORES, TASKS, Registry
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.recipe.settings import Component, Settings
+from rmem_cli.runs.machine import Machine
+from rmem_cli.runs.run import train_run
 from rmem_cli.training.progress import Progress
-from rmem_cli.training.run import Machine, train_run
 
 # What is there on this machine alone, or takes data that no test makes.
 ELSEWHERE = {"pretrained_rmt", "pretrained", "image_sequence", "document_classification"}

@@ -13,6 +13,7 @@ import pytest
 import rmem_cli
 
 PACKAGE = Path(rmem_cli.__file__).parent
+LEARNING = {"evaluation", "records", "training"}
 # What each part may import beside itself.
 ALLOWED = {
     "results": set(),
@@ -23,7 +24,12 @@ ALLOWED = {
     "ops": {"results", "published", "recipe", "data"},
     "models": {"results", "published", "recipe", "data", "ops"},
     "tasks": {"results", "published", "recipe", "data", "ops", "models"},
-    "training": {"results", "published", "recipe", "data", "ops", "models", "tasks"},
+    "evaluation": {"results", "published", "recipe", "data", "ops", "models", "tasks"},
+    "records": {"results", "published", "recipe", "data", "ops", "models"},
+    "training": {"results", "published", "recipe", "data", "ops", "models", "tasks", "evaluation", "records"},
+    "modules": {"recipe", "ops", "models", "evaluation", "training"},
+    "runs": {"results", "published", "recipe", "data", "ops", "models", "tasks", *LEARNING},
+    "bench": {"recipe", "ops", "models", "training", "runs"},
     "report": {"recipe", "results", "published"},
 }
 
@@ -109,6 +115,7 @@ def modules_after(code):
         "import rmem_cli.report.build",
         "from rmem_cli.commands.published import published; published(unaddressed=True)",
         "import rmem_cli.data.prepared, rmem_cli.data_scripts.ptb",
+        "import rmem_cli.runs.identity, rmem_cli.records.listing",
     ],
 )
 def test_torch_is_not_imported_by(code):

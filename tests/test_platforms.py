@@ -11,7 +11,7 @@ from rmem_cli.errors import UsageError
 SENTENCE = "training runs on Linux and macOS, and this is win32; on Windows, run rmem in the"
 
 
-@pytest.mark.parametrize("name", ["rmem_cli.training.memory", "rmem_cli.training.signals"])
+@pytest.mark.parametrize("name", ["rmem_cli.runs.memory", "rmem_cli.runs.signals"])
 def test_what_needs_linux_or_macos_says_so_elsewhere(name, monkeypatch):
     importlib.import_module(name)  # once as things are: torch asks for the system, too
     monkeypatch.delitem(sys.modules, name)
@@ -22,9 +22,9 @@ def test_what_needs_linux_or_macos_says_so_elsewhere(name, monkeypatch):
 
 @pytest.mark.parametrize("system", ["linux", "darwin"])
 def test_linux_and_macos_are_supported(system, monkeypatch):
-    monkeypatch.delitem(sys.modules, "rmem_cli.training.signals", raising=False)
+    monkeypatch.delitem(sys.modules, "rmem_cli.runs.signals", raising=False)
     monkeypatch.setattr(sys, "platform", system)
-    importlib.import_module("rmem_cli.training.signals")
+    importlib.import_module("rmem_cli.runs.signals")
 
 
 def test_a_command_that_trains_ends_with_the_sentence_and_the_modules_work():

@@ -98,7 +98,7 @@ def test_it_runs_to_its_end_at_smoke_scale_and_is_then_up_to_date(
     assert {spec.title for spec in specs} <= titles
 
     before = {path: path.read_bytes() for path in Path(os.environ["RMEM_RESULTS"]).rglob("*.csv")}
-    monkeypatch.setattr("rmem_cli.training.experiment.train_run", None)
+    monkeypatch.setattr("rmem_cli.runs.experiment.train_run", None)
     assert rmem(monkeypatch, "train", name, "--scale", "smoke") == 0
     assert f"runs to do: 0 of {len(specs)}" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before

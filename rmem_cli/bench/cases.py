@@ -15,7 +15,8 @@ from rmem_cli.models.config import EmbeddingSettings
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
 from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings, RUMSettings
 from rmem_cli.models.cores.rum import RUM
-from rmem_cli.models.sequence import SequenceModel, build_model
+from rmem_cli.models.model import Model
+from rmem_cli.models.sequence import build_model
 from rmem_cli.ops.attention import fast as fast_attention
 from rmem_cli.ops.attention import heads, masks
 from rmem_cli.ops.attention import native as native_attention
@@ -234,7 +235,7 @@ def _segments_step(core: dict[str, Any], size: Size, form: str) -> Step:
     return step
 
 
-def _language_model(core: dict[str, Any], size: Size) -> SequenceModel:
+def _language_model(core: dict[str, Any], size: Size) -> Model:
     core = core | {"hidden_size": size.hidden, "segment_length": _SEGMENT_LENGTH}
     encoder = EmbeddingSettings(size=size.hidden)
     settings = ModelSettings.model_validate({"encoder": encoder, "core": core})

@@ -47,10 +47,10 @@ def evaluate(
             chosen += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
         specs += recipe.runs(scale, row, seed, chosen, cell or [])
 
-    from rmem_cli.training.experiment import label
-    from rmem_cli.training.machine import choose_machine
-    from rmem_cli.training.run import evaluate_run
-    from rmem_cli.training.signals import stop_requested
+    from rmem_cli.runs.experiment import label
+    from rmem_cli.runs.machine import choose_machine
+    from rmem_cli.runs.run import evaluate_run
+    from rmem_cli.runs.signals import stop_requested
 
     machine = choose_machine(device, jobs=1)
     failures, results = [], []

@@ -9,8 +9,9 @@ import typer
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import RunSpec
-    from rmem_cli.training.plan import Plan
-    from rmem_cli.training.run import Machine
+    from rmem_cli.runs.machine import Machine
+    from rmem_cli.runs.opened import Run
+    from rmem_cli.runs.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def planned_rows(
     import torch
 
     from rmem_cli.errors import DataError
-    from rmem_cli.training.memory import OutOfMemoryError
-    from rmem_cli.training.plan import plan_of
+    from rmem_cli.runs.memory import OutOfMemoryError
+    from rmem_cli.runs.opened import open_run
+    from rmem_cli.runs.plan import plan_of
 
     torch.set_num_threads(machine.threads)
     device = torch.device(machine.device)
@@ -64,9 +66,10 @@ def planned_rows(
     planned, refused = [], defaultdict[str, dict[str, None]](dict)
     for runs in rows.values():
         try:
+            run = open_run(runs[0])
             if measure:
-                _measure(runs[0], device)
-            planned.append(PlannedRow(runs[0], [run.seed for run in runs], plan_of(runs[0], device)))
+                _measure(run, device)
+            planned.append(PlannedRow(run.spec, [each.seed for each in runs], plan_of(run, device)))
         except (DataError, OutOfMemoryError) as error:
             kind = type(error)
             refused[str(error)][f"{runs[0].experiment} {runs[0].row}"] = None
@@ -75,12 +78,12 @@ def planned_rows(
     return planned, dict(refused)
 
 
-def _measure(spec: "RunSpec", device: object) -> None:
-    from rmem_cli.training.plan import measure_steps
+def _measure(run: "Run", device: object) -> None:
+    from rmem_cli.runs.plan import measure_steps
 
-    typer.echo(f"timing steps of {_name(spec)}", err=True)
-    if not measure_steps(spec, device):  # type: ignore[arg-type]
-        typer.echo(f"{_name(spec)}: a step takes too long to be timed, or its steps differ", err=True)
+    typer.echo(f"timing steps of {_name(run.spec)}", err=True)
+    if not measure_steps(run, device):  # type: ignore[arg-type]
+        typer.echo(f"{_name(run.spec)}: a step takes too long to be timed, or its steps differ", err=True)
 
 
 def tell_refused(refused: Refused) -> None:

@@ -57,9 +57,10 @@ def sample(
 
     from rmem_cli.data.decoded import decode
     from rmem_cli.data.encoded import encode
+    from rmem_cli.evaluation.sampling import Reader, draw, generate
+    from rmem_cli.runs.language_model import open_language_model
+    from rmem_cli.runs.machine import choose_machine
     from rmem_cli.seeding import generator
-    from rmem_cli.training.machine import choose_machine
-    from rmem_cli.training.sampling import Reader, draw, generate, open_language_model
 
     model, task = open_language_model(spec, choose_machine(device, jobs=1), checkpoint)
     beginning = encode(task.text, prompt).tolist()

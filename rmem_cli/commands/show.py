@@ -85,9 +85,9 @@ def _published(resolved: "Resolved") -> list[str]:
 
 def _train_hash(spec: "RunSpec") -> tuple[str | None, str]:
     """The hash, or None and why there is none: it covers the data, which may not be here yet."""
-    from rmem_cli.data.identity import data_hash
+    from rmem_cli.runs.identity import identity_of
 
     try:
-        return spec.train_hash(data_hash(spec.settings.task.data_sets())), ""
+        return identity_of(spec).train_hash, ""
     except DataError as error:
         return None, str(error)

@@ -8,8 +8,8 @@ from rmem_cli.commands.options import Cells, Device, Overrides, Recipes, Rows, S
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
-    from rmem_cli.training.experiment import Failure, Rerun
-    from rmem_cli.training.run import Machine
+    from rmem_cli.runs.experiment import Failure, Rerun
+    from rmem_cli.runs.machine import Machine
 
 
 def train(
@@ -67,14 +67,19 @@ def train(
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [], cell or [])]
 
-    from rmem_cli.training.experiment import failed_runs, missing_runs, train_runs
-    from rmem_cli.training.machine import choose_machine
+    from rmem_cli.runs.experiment import failed_runs, missing_runs, taken_over, train_runs
+    from rmem_cli.runs.machine import choose_machine
 
     machine = choose_machine(device, jobs, compile=compile_core)
     if dry_run:
         _print_plan(specs, rerun, machine, measure=measure, as_json=as_json)
         return
     todo = missing_runs(specs, rerun)
+    if rerun != "all":
+        equal = taken_over(todo)
+        todo = [spec for spec in todo if spec not in equal]
+        if equal:
+            people.print(f"taken over from equal runs in other tables: {len(equal)}", highlight=False)
     people.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
     failed_before = len(failed_runs(specs)) if rerun == "missing" else 0
     if failed_before:
@@ -98,10 +103,13 @@ def _print_plan(
     from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused
     from rmem_cli.data.prepared import opened_instead
     from rmem_cli.data_scripts.dataset import unwritten
-    from rmem_cli.training.experiment import missing_runs
+    from rmem_cli.runs.experiment import missing_runs, taken_over
 
     with opened_instead(unwritten):
         todo = missing_runs(specs, rerun)
+        if rerun != "all":
+            equal = taken_over(todo, write=False)
+            todo = [spec for spec in todo if spec not in equal]
         typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
         _tell_unprepared(todo)
         rows, refused = planned_rows(todo, machine, measure=measure)
@@ -154,7 +162,7 @@ def _raise_for(failures: "list[Failure]", runs: int) -> None:
         RmemError: A run failed.
     """
     from rmem_cli.errors import RunsFailedError
-    from rmem_cli.training.experiment import label
+    from rmem_cli.runs.experiment import label
 
     if not failures:
         return

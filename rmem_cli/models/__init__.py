@@ -1,1 +1,1 @@
-"""Encoders, cores, heads and the sequence model they make."""
+"""What a model is, and the sequence model that encoders, cores, read-outs and heads make."""

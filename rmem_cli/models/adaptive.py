@@ -1,6 +1,7 @@
 """Adaptive input and softmax: frequent symbols get wide vectors, rare ones narrow vectors or later turns."""
 
 from itertools import pairwise
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -131,6 +132,8 @@ class AdaptiveSoftmax(nn.Module):
     Source: Grave et al. 2017; options and initialisation of the code of Dai et al. 2019, which counts the
     clusters' own logits backwards (cluster i has the i-th from the end) and returns losses out of order.
     """
+
+    predicts: ClassVar[Literal["classes", "numbers"]] = "classes"
 
     def __init__(
         self,

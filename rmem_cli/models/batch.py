@@ -1,8 +1,9 @@
 """What a task hands to a model."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -31,17 +32,19 @@ class Batch:
     lengths: Tensor | None = None
     reset: Tensor | None = None
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """The same batch on a device, its numbers (not its symbols and classes) of the given type."""
-        return Batch(
-            _moved(self.inputs, device, dtype),
-            _moved(self.targets, device, dtype),
-            self.weight.to(device, dtype),
-            self.fresh.to(device),
-            None if self.answer is None else self.answer.to(device),
-            None if self.lengths is None else self.lengths.to(device),
-            self.reset,
+        moved = self.map(
+            lambda values: values.to(device, dtype if values.is_floating_point() else values.dtype)
         )
+        return replace(moved, reset=self.reset)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same batch, each of its tensors changed."""
+        changed: dict[str, Any] = {
+            name: None if value is None else change(value) for name, value in vars(self).items()
+        }
+        return type(self)(**changed)
 
     def counted_steps(self) -> slice:
         """From the first step with a weight to the last; all, where finding out stalls an accelerator."""
@@ -50,25 +53,25 @@ class Batch:
         steps = self.weight.any(0).nonzero()
         return slice(int(steps[0]), int(steps[-1]) + 1) if len(steps) else slice(0, 1)
 
-    def split(self, segment_length: int | None) -> list["Batch"]:
+    def split(self, segment_length: int | None) -> list[Self]:
         """Segments of the given length along time (the last one may be shorter); None: one segment."""
         time = self.inputs.shape[1]
         if segment_length is None or segment_length >= time:
             return [self]
         return [self._segment(start, segment_length) for start in range(0, time, segment_length)]
 
-    def begun(self) -> "Batch":
+    def begun(self) -> Self:
         """The batch without `reset`, what that says of the first step being in `fresh`."""
         if self.reset is None:
             return self
         return replace(self, fresh=self.fresh | self.reset[:, 0].to(self.fresh.device), reset=None)
 
-    def pieces(self) -> list["Batch"]:
+    def pieces(self) -> list[Self]:
         """The batch cut, for all rows, wherever one of them starts afresh; the pieces have no `reset`."""
         bounds = [0, *(step for step, _ in self._resets()), self.inputs.shape[1]]
         return [self._segment(start, stop - start).begun() for start, stop in pairwise(bounds)]
 
-    def rests(self) -> Iterator[tuple[int, Tensor, "Batch"]]:
+    def rests(self) -> Iterator[tuple[int, Tensor, Self]]:
         """What is left of rows from where they start afresh behind the first step, the latest last.
 
         Yields:
@@ -84,23 +87,12 @@ class Batch:
             for step in self.reset[:, 1:].any(0).nonzero()[:, 0].tolist():
                 yield step + 1, self.reset[:, step + 1].nonzero()[:, 0]
 
-    def _rows(self, rows: Tensor) -> "Batch":
-        values = {each.name: getattr(self, each.name) for each in fields(Batch)}
-        chosen = {name: value[rows.to(value.device)] for name, value in values.items() if value is not None}
-        return Batch(**chosen)
+    def _rows(self, rows: Tensor) -> Self:
+        return self.map(lambda values: values[rows.to(values.device)])
 
-    def _segment(self, start: int, length: int) -> "Batch":
-        part = slice(start, start + length)
-        return Batch(
-            self.inputs[:, part],
-            self.targets[:, part],
-            self.weight[:, part],
-            self.fresh & (start == 0),
-            None if self.answer is None else self.answer[:, part],
-            None if self.lengths is None else (self.lengths - start).clamp(0, length),
-            None if self.reset is None else self.reset[:, part],
-        )
-
-
-def _moved(values: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    return values.to(device, dtype if values.is_floating_point() else values.dtype)
+    def _segment(self, start: int, length: int) -> Self:
+        """Some steps of all that has steps; what is said of whole rows is what it is for these steps."""
+        steps = slice(start, start + length)
+        part = self.map(lambda values: values[:, steps] if values.dim() > 1 else values)
+        lengths = None if self.lengths is None else (self.lengths - start).clamp(0, length)
+        return replace(part, fresh=self.fresh & (start == 0), lengths=lengths)

@@ -1,5 +1,7 @@
 """From the outputs of a core to losses and predictions."""
 
+from typing import ClassVar, Literal
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,6 +19,8 @@ class LinearHead(nn.Module):
         settings: All options.
         encoder: Of the model; it shares nothing with it.
     """
+
+    predicts: ClassVar[Literal["classes", "numbers"]] = "classes"
 
     def __init__(
         self, input_size: int, classes: int, settings: LinearHeadSettings, encoder: nn.Module | None = None
@@ -58,6 +62,8 @@ class Regression(nn.Module):
         encoder: Of the model; it shares nothing with it.
     """
 
+    predicts: ClassVar[Literal["classes", "numbers"]] = "numbers"
+
     def __init__(
         self, input_size: int, classes: int, settings: RegressionSettings, encoder: nn.Module | None = None
     ) -> None:
@@ -69,6 +75,14 @@ class Regression(nn.Module):
         """`[..., input_size]` to `[...]`."""
         prediction: Tensor = self.linear(y).squeeze(-1)
         return prediction
+
+    def logits(self, y: Tensor) -> Tensor:  # noqa: ARG002 - nothing to compute
+        """There are none.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a head that predicts numbers has no logits")
 
     def nll(self, y: Tensor, targets: Tensor) -> Tensor:
         """Squared error in place of a negative log-likelihood: `[..., input_size]`, `[...]` to `[...]`."""

@@ -1,12 +1,11 @@
 """The auxiliary loss of the RMT paper: memory tokens that predict a fixed symbol."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from rmem_cli.models.adaptive import AdaptiveSoftmax
-from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.state import MEMORY, State
 
 
@@ -29,14 +28,14 @@ class MemoryLoss:
     weight: float
     symbol: int
 
-    def __call__(self, head: LinearHead | AdaptiveSoftmax, state: State, weights: Tensor) -> Tensor:
+    def __call__(self, nll: Callable[[Tensor, Tensor], Tensor], state: State, weights: Tensor) -> Tensor:
         """The loss of one segment.
 
         Args:
-            head: The model's.
+            nll: Of the model's head: `[..., size]` and targets `[...]` to losses `[...]`.
             state: After the segment.
             weights: `[batch, time]`, of the positions of the segment.
         """
         memory = state[MEMORY]
         targets = torch.full(memory.shape[:2], self.symbol, device=memory.device)
-        return self.weight * (head.nll(memory, targets).mean(1) * weights.sum(1)).sum()
+        return self.weight * (nll(memory, targets).mean(1) * weights.sum(1)).sum()

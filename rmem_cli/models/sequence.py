@@ -1,50 +1,57 @@
-"""Encoder, core and head as one model."""
+"""Encoder, core, read-out and head as one model."""
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from rmem_cli.errors import UsageError
-from rmem_cli.models.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.base import Core
-from rmem_cli.models.encoders import Embedding, Features, LinearEncoder, OneHot
-from rmem_cli.models.heads import LinearHead, Regression
 from rmem_cli.models.memory_loss import MemoryLoss
+from rmem_cli.models.model import Model, StepResult, compile_part
+from rmem_cli.models.readouts import EveryStep, Readout
 from rmem_cli.models.state import MEMORY, State, put, reset
 from rmem_cli.recipe.registry import ENCODERS, HEADS, build, import_object
 from rmem_cli.recipe.schema import ModelSettings
 
-Encoder = OneHot | Embedding | AdaptiveEmbedding | Features | LinearEncoder
-Head = LinearHead | AdaptiveSoftmax | Regression
+_ALL = slice(None)
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """What one segment gives.
+class Encoder(Protocol):
+    """Symbols `[batch, time]` or features `[batch, time, features]` to `[batch, time, output_size]`."""
 
-    Attributes:
-        nll_sum: Weighted negative log-likelihood in nats (or squared error), summed over the segment.
-        weight_sum: Sum of the weights.
-        state: State after the segment.
-        auxiliary: Further losses, by name.
-    """
+    output_size: int
 
-    nll_sum: Tensor
-    weight_sum: Tensor
-    state: State
-    auxiliary: dict[str, Tensor]
+    def __call__(self, inputs: Tensor, /) -> Tensor:
+        """See the class."""
+        ...
 
 
-class SequenceModel(nn.Module):
-    """An encoder, a core and a head.
+class Head(Protocol):
+    """Outputs of a read-out to losses and predictions; `predicts` says of what."""
+
+    predicts: ClassVar[Literal["classes", "numbers"]]
+
+    def nll(self, y: Tensor, targets: Tensor, /) -> Tensor:
+        """Loss of each position: `[..., input_size]` and targets `[...]` to `[...]`."""
+        ...
+
+    def logits(self, y: Tensor, /) -> Tensor:
+        """`[..., input_size]` to `[..., classes]`; a `TypeError` where numbers are predicted."""
+        ...
+
+
+class SequenceModel(Model):
+    """An encoder, a core, a read-out and a head.
 
     Args:
         encoder: Symbols `[batch, time]` or features `[batch, time, features]` to vectors.
         core: The memory model.
-        head: Outputs to losses and predictions.
+        head: What the read-out gives to losses and predictions.
+        readout: What the head gets of the core's outputs; None: each as it is.
         input_dropout: Probability of dropping an input of the core, in training.
         output_dropout: Probability of dropping an output of the core, in training.
         memory_loss: What the core's memory tokens are to predict; None: nothing.
@@ -59,6 +66,7 @@ class SequenceModel(nn.Module):
         core: Core,
         head: Head,
         *,
+        readout: Readout | None = None,
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
         memory_loss: MemoryLoss | None = None,
@@ -66,6 +74,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.core = core
+        self.readout = EveryStep(core.output_size) if readout is None else readout
         self.head = head
         self.input_dropout = input_dropout
         self.output_dropout = output_dropout
@@ -73,7 +82,62 @@ class SequenceModel(nn.Module):
         if memory_loss is not None:
             _check_memory(core, head)
 
+    @property
+    def segment_length(self) -> int | None:
+        """That of the core."""
+        return self.core.segment_length
+
+    @property
+    def causal(self) -> bool:
+        """Whether the core is."""
+        return self.core.causal
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether the core is."""
+        return self.core.stepwise
+
+    def initial_state(
+        self, rows: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """That of the core."""
+        return self.core.initial_state(rows, device=device, dtype=dtype)
+
     def outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
+        """What the head gets at each step, `[batch, time, size]`; see `Model.outputs`."""
+        y, state = self._core_outputs(batch, state)
+        return self.readout(y, batch, _ALL), state
+
+    def step(self, batch: Batch, state: State | None) -> StepResult:
+        """See `Model.step`."""
+        y, state = self._core_outputs(batch, state)
+        # Without a weight, steps in front and behind change no gradient; but evaluation wants their answers.
+        steps = batch.counted_steps() if self.training else _ALL
+        outputs, weights = self.readout(y, batch, steps), batch.weight[:, steps]
+        losses = self.head.nll(outputs, batch.targets[:, steps]) * weights
+        return StepResult(losses, weights, outputs, state, self._auxiliary(batch, state))
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """See `Model.logits`."""
+        return self.head.logits(outputs)
+
+    def answers(self, outputs: Tensor) -> Tensor | None:
+        """See `Model.answers`."""
+        return None if self.head.predicts == "numbers" else super().answers(outputs)
+
+    def constant_weights(self) -> AbstractContextManager[None]:
+        """See `Core.constant_weights`."""
+        return self.core.constant_weights()
+
+    def op_paths(self) -> dict[str, str]:
+        """Those of the core."""
+        return self.core.op_paths()
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Have `torch.compile` translate the core, at its first step."""
+        compile_part(self.core, *args, **kwargs)
+
+    def _core_outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """The core's outputs `[batch, time, output_size]`, and the state after the batch.
 
         Outputs and state of a row do not depend on where others start afresh (`Batch.reset`).
@@ -103,7 +167,7 @@ class SequenceModel(nn.Module):
         return y, state
 
     def _read(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
-        """`outputs` of a batch in which no row starts afresh behind the first step."""
+        """`_core_outputs` of a batch in which no row starts afresh behind the first step."""
         x = functional.dropout(self.encoder(batch.inputs), self.input_dropout, self.training)
         if state is not None:
             self.core.check_state(state, x.shape[0])
@@ -112,25 +176,14 @@ class SequenceModel(nn.Module):
         y, state = self.core(x, state, batch.lengths)
         return functional.dropout(y, self.output_dropout, self.training), state
 
-    def step(self, batch: Batch, state: State | None) -> StepResult:
-        """Loss of one segment."""
-        y, state = self.outputs(batch, state)
-        counted = batch.counted_steps()
-        nll = self.head.nll(y[:, counted], batch.targets[:, counted]) * batch.weight[:, counted]
-        return StepResult(nll.sum(), batch.weight.sum(), state, self._auxiliary(batch, state))
-
     def _auxiliary(self, batch: Batch, state: State) -> dict[str, Tensor]:
-        if self.memory_loss is None or isinstance(self.head, Regression):
+        if self.memory_loss is None:
             return {}
-        return {"memory": self.memory_loss(self.head, state, batch.weight)}
-
-    def parameter_count(self) -> int:
-        """Number of weights, frozen ones included."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        return {"memory": self.memory_loss(self.head.nll, state, batch.weight)}
 
 
 def _check_memory(core: Core, head: Head) -> None:
-    if isinstance(head, Regression):
+    if head.predicts == "numbers":
         raise UsageError("memory_loss needs a head that predicts classes; leave one of them out")
     memory = core.initial_state(1).get(MEMORY)
     if memory is None or memory.shape[1] == 0:
@@ -146,7 +199,7 @@ def build_model(
     classes: int,
     default_encoder: str = "one_hot",
     default_head: str = "linear",
-) -> SequenceModel:
+) -> Model:
     """The model that a recipe describes.
 
     Args:

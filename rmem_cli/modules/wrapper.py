@@ -6,20 +6,19 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from rmem_cli.evaluation.sampling import Reader, draw, generate
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.heads import Regression
-from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.training.backprop import BackPropagation, Gradient, Replay, TrainingStep
 from rmem_cli.training.config import ReplaySettings
-from rmem_cli.training.sampling import Reader, draw, generate
 
 
 class RecurrentMemoryTransformerWrapper(nn.Module):
     """Walks sequences of any length segment by segment.
 
     Args:
-        model: A `RecurrentMemoryTransformer`, or any other model of encoder, core and head.
+        model: A `RecurrentMemoryTransformer`, or any other model of classes.
         backprop: How gradients go back through the segments; by default through all of them, with the
             activations of one at a time.
 
@@ -32,7 +31,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         torch.Size([1, 50])
     """
 
-    def __init__(self, model: SequenceModel, backprop: BackPropagation | None = None) -> None:
+    def __init__(self, model: Model, backprop: BackPropagation | None = None) -> None:
         super().__init__()
         self.model = model
         self.backprop = Replay(ReplaySettings()) if backprop is None else backprop
@@ -69,13 +68,10 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             ValueError: The state is that of another model, or of other rows.
         """
         batch = self._batch(tokens, tokens, 1.0, fresh=state is None)
-        head = self.model.head
-        if isinstance(head, Regression):
-            raise TypeError("a head that predicts numbers has no logits")
         parts = []
-        for segment in batch.split(self.model.core.segment_length):
+        for segment in batch.split(self.model.segment_length):
             outputs, state = self.model.outputs(segment, state)
-            parts.append(head.logits(outputs))
+            parts.append(self.model.logits(outputs))
         return torch.cat(parts, dim=1), state or {}
 
     @torch.no_grad()
@@ -102,7 +98,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             The new tokens, `[batch, length]`, on the device of those before.
 
         Raises:
-            ValueError: A row is empty, `length` or `temperature` is below 0, or the core reads what comes
+            ValueError: A row is empty, `length` or `temperature` is below 0, or the model reads what comes
                 later.
         """
         if tokens.dim() != 2 or tokens.shape[1] == 0:
@@ -110,10 +106,10 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             raise ValueError(f"tokens have the shape {shape}; they must be [batch, time], time above 0")
         if length < 0 or temperature < 0:
             raise ValueError(f"length is {length} and temperature {temperature}; neither can be below 0")
-        if not self.model.core.causal:
-            raise ValueError("the core reads what comes later; it cannot say what comes next")
+        if not self.model.causal:
+            raise ValueError("the model reads what comes later; it cannot say what comes next")
         choose = draw(temperature, None, torch.default_generator if generator is None else generator)
-        window = self.model.core.segment_length or tokens.shape[1] + length
+        window = self.model.segment_length or tokens.shape[1] + length
         with _evaluating(self.model):
             rows = [
                 list(generate(Reader(self.model, window), row, length, choose)) for row in tokens.tolist()

@@ -8,8 +8,9 @@ from types import UnionType
 from typing import Any, Self
 
 from rmem_cli.results.metrics import METRICS
+from rmem_cli.results.outcomes import OUTCOMES
 
-STATUSES = ("ok", "diverged", "out_of_memory", "failed", "interrupted")
+STATUSES = (*OUTCOMES, "interrupted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,9 @@ class ResultRow:
             were more) and its evaluation, or an evaluation alone.
         device: Device that evaluated, such as "cpu" or "cuda:0".
         threads: Number of CPU threads that evaluated.
-        op_paths: Implementation of each op in the evaluation, such as "rotation=fast".
+        op_paths: Implementation of each op that a training step would have where it was evaluated, such as
+            "rotation=fast". Evaluation takes the same, but for attention of which training drops something:
+            that is "fast" here, and evaluated natively where it can be.
         dtype: Floating point type of the parameters.
         torch_version: Version of PyTorch that evaluated.
         rmem_version: Version of rmem that evaluated.

@@ -98,6 +98,18 @@ class ResultStore:
             curve.parent.mkdir(exist_ok=True)
             self._replace(curve, text)
 
+    def copy_curve(self, name: str, new_name: str) -> None:
+        """Store a learning curve under another name, too; nothing if there is none.
+
+        Raises:
+            UsageError: The folder cannot be written.
+        """
+        try:
+            text = (self.folder / "curves" / f"{_checked(name)}.csv").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return
+        self.write_curve(new_name, text)
+
     def check_writable(self) -> None:
         """Make the folder and try to write in it, so that a long run need not fail at its end.
 

@@ -1,1 +1,1 @@
-"""The loop and what it needs: back-propagation, optimizers, schedules, checkpoints, seeding."""
+"""Learning: the loop, back-propagation, optimizers, schedules, curricula and what is shown of them."""

@@ -1,18 +1,17 @@
-"""Gradients through time: the only place that walks segments and calls backward."""
+"""Gradients through time: the only place that calls backward."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.sequence import SequenceModel, StepResult
-from rmem_cli.models.state import MEMORY, State, detach, reset
+from rmem_cli.models.model import Model, StepResult
+from rmem_cli.models.state import State, detach, reset
 from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.settings import Component
 from rmem_cli.seeding import seed_dropout
@@ -50,7 +49,7 @@ class Gradient:
 class _Wanted:
     """What a gradient is asked for; see `BackPropagation.gradient`."""
 
-    model: SequenceModel
+    model: Model
     batch: Batch
     state: State | None
     reduction: Reduction
@@ -70,12 +69,24 @@ class _Wanted:
         seed_dropout(self.at.seed, self.at.step, index)
 
 
+class Effort(NamedTuple):
+    """What the gradient of a batch takes.
+
+    Attributes:
+        kept: Segments whose activations are held at once.
+        passes: How often a segment is gone through, forward and backward.
+    """
+
+    kept: int
+    passes: float
+
+
 class BackPropagation(ABC):
     """A way of taking the gradient of a batch, segment by segment."""
 
     def gradient(
         self,
-        model: SequenceModel,
+        model: Model,
         batch: Batch,
         state: State | None,
         reduction: Reduction,
@@ -90,12 +101,20 @@ class BackPropagation(ABC):
             reduction: `mean` over all weights, or `sum_over_time` (mean over the rows).
             at: Which step of which run.
         """
-        with model.core.constant_weights():
+        with model.constant_weights():
             return self._gradient(_Wanted(model, batch, state, reduction, at))
 
     @abstractmethod
     def _gradient(self, wanted: _Wanted) -> Gradient:
         """`gradient`, of what it is asked for, while the weights stay as they are."""
+
+    def segments(self, model: Model, batch: Batch) -> list[Batch]:
+        """The segments that a batch is cut into."""
+        return batch.split(model.segment_length)
+
+    @abstractmethod
+    def effort(self, segments: int) -> Effort:
+        """What a batch of so many segments takes."""
 
     def state_dict(self) -> dict[str, Any]:
         """What has to be remembered between two batches, beside the recurrent state."""
@@ -126,8 +145,12 @@ class Full(BackPropagation):
         del settings
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
-        segments = wanted.batch.split(wanted.model.core.segment_length)
+        segments = self.segments(wanted.model, wanted.batch)
         return _piecewise(wanted, segments, len(segments))
+
+    def effort(self, segments: int) -> Effort:
+        """All is held."""
+        return Effort(kept=segments, passes=1)
 
 
 class Truncated(BackPropagation):
@@ -139,10 +162,19 @@ class Truncated(BackPropagation):
 
     def __init__(self, settings: TruncatedSettings) -> None:
         self.segment_length = settings.segment_length
-        self.segments = settings.segments
+        self.piece = settings.segments
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
-        return _piecewise(wanted, wanted.batch.split(self.segment_length), self.segments)
+        return _piecewise(wanted, self.segments(wanted.model, wanted.batch), self.piece)
+
+    def segments(self, model: Model, batch: Batch) -> list[Batch]:
+        """Those of its own length."""
+        del model
+        return batch.split(self.segment_length)
+
+    def effort(self, segments: int) -> Effort:
+        """One piece is held."""
+        return Effort(kept=min(self.piece, segments), passes=1)
 
 
 @dataclass(frozen=True)
@@ -184,7 +216,7 @@ class Sliding(BackPropagation):
         if state is None:
             self._past = []
         nll_sum, loss_sum, runs = 0.0, 0.0, 0
-        for segment in wanted.batch.split(model.core.segment_length):
+        for segment in self.segments(model, wanted.batch):
             losses = []
             again = [past.like(segment.weight) for past in self._past]
             current = again[0].state if again and not self.published_restart else state
@@ -195,11 +227,11 @@ class Sliding(BackPropagation):
                     current = past.state
                 result = model.step(past.segment, current)
                 current, runs = result.state, runs + 1
-                losses.append(_loss(result))
+                losses.append(result.loss)
             wanted.seed_dropout(runs)
             result = model.step(segment, current)
             runs += 1
-            losses.append(_loss(result))
+            losses.append(result.loss)
             self._past.append(_Past(segment, state))
             nll_sum += float(result.nll_sum.detach())
             loss = torch.stack(losses if self.all_losses else losses[-1:]).sum()
@@ -209,9 +241,14 @@ class Sliding(BackPropagation):
             self._past = self._past[-self.depth :] if self.depth else []
         return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, state or {})
 
+    def effort(self, segments: int) -> Effort:
+        """Those that are run again and the newest are held, and all of them gone through for each."""
+        del segments
+        return Effort(kept=self.depth + 1, passes=self.depth + 1)
+
     def state_dict(self) -> dict[str, Any]:
         """The segments to run again, and the states before them."""
-        return {"past": [{"segment": _as_dict(each.segment), "state": each.state} for each in self._past]}
+        return {"past": [{"segment": dict(vars(each.segment)), "state": each.state} for each in self._past]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `BackPropagation.load_state_dict`."""
@@ -243,12 +280,12 @@ class Replay(BackPropagation):
 
     def __init__(self, settings: ReplaySettings) -> None:
         self.segment_length = settings.segment_length
-        self.segments = settings.segments
+        self.piece = settings.segments
         self.published_caches = settings.published_caches
 
     def _gradient(self, wanted: _Wanted) -> Gradient:
         model = wanted.model
-        segments = wanted.batch.split(self.segment_length or model.core.segment_length)
+        segments = self.segments(model, wanted.batch)
         before = self._states_before(wanted, segments)
         final: State = {}
         incoming: State = {}
@@ -260,7 +297,7 @@ class Replay(BackPropagation):
             wanted.seed_dropout(index)
             result = model.step(segments[index], None if given is None else {**given, **leaves})
             nll_sum += float(result.nll_sum.detach())
-            loss = _loss(result) / wanted.divisor
+            loss = result.loss / wanted.divisor
             loss_sum += float(loss.detach())
             handed_on = {name: incoming[name] for name in _with_graph(result.state) if name in incoming}
             outputs = [loss, *(result.state[name] for name in handed_on)]
@@ -270,7 +307,15 @@ class Replay(BackPropagation):
         return Gradient(loss_sum, nll_sum, wanted.weight_sum, detach(final))
 
     def _cut_before(self, index: int) -> bool:
-        return index % (self.segments or index + 1) == 0
+        return index % (self.piece or index + 1) == 0
+
+    def segments(self, model: Model, batch: Batch) -> list[Batch]:
+        """Those of its own length, or of the model's."""
+        return batch.split(self.segment_length or model.segment_length)
+
+    def effort(self, segments: int) -> Effort:
+        """One is held; all but the last are run once more forward, a third of forward and backward."""
+        return Effort(kept=1, passes=1 + (segments - 1) / (3 * segments))
 
     @torch.no_grad()
     def _states_before(self, wanted: _Wanted, segments: list[Batch]) -> list[State | None]:
@@ -279,48 +324,16 @@ class Replay(BackPropagation):
         states = [state]
         for index, segment in enumerate(segments[:-1]):
             wanted.seed_dropout(index)
-            seen = self._without_caches(wanted.model, state) if self.published_caches else state
+            seen = _without_caches(wanted.model, state) if self.published_caches else state
             _, state = wanted.model.outputs(segment, seen)
             states.append(state)
         return states
-
-    def _without_caches(self, model: SequenceModel, state: State | None) -> State | None:
-        if state is None:
-            return None
-        memory = state[MEMORY]
-        empty = model.core.initial_state(len(memory), device=memory.device, dtype=memory.dtype)
-        return {**empty, MEMORY: memory}
 
 
 def build_backprop(settings: Component) -> BackPropagation:
     """The form of back-propagation that a recipe describes."""
     form: BackPropagation = build(settings)
     return form
-
-
-@torch.no_grad()
-def stream(
-    model: SequenceModel,
-    batch: Batch,
-    state: State | None,
-    rewrite: Callable[[Batch, State | None], Batch] | None = None,
-) -> Iterator[tuple[Batch, Tensor, State]]:
-    """Walk a batch segment by segment without gradients, in the memory of one segment.
-
-    Args:
-        model: Any.
-        batch: On the model's device.
-        state: State before it; None starts afresh.
-        rewrite: Makes of a segment, and the state before it, the one that the model reads; None: itself.
-
-    Yields:
-        Each segment, the core's outputs for it, and the state after it.
-    """
-    for segment in batch.split(model.core.segment_length):
-        if rewrite is not None:
-            segment = rewrite(segment, state)
-        outputs, state = model.outputs(segment, state)
-        yield segment, outputs, state
 
 
 def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gradient:
@@ -335,37 +348,44 @@ def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gra
             wanted.seed_dropout(index)
             result: StepResult = wanted.model.step(segments[index], state)
             state = result.state
-            piece = piece + _loss(result)
+            piece = piece + result.loss
             nll_sum += float(result.nll_sum.detach())
         loss_sum += float(piece.detach())
         torch.autograd.backward(piece / wanted.divisor)
     return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, detach(state or {}))
 
 
-def _loss(result: StepResult) -> Tensor:
-    """What a segment adds to the loss: its auxiliary losses count."""
-    loss = result.nll_sum
-    for auxiliary in result.auxiliary.values():
-        loss = loss + auxiliary
-    return loss
+def _without_caches(model: Model, state: State | None) -> State | None:
+    """A state of which nothing but its memory tokens is left."""
+    if state is None:
+        return None
+    memory = _memory_of(model, state, "published_caches")
+    return {**_initial_like(model, memory), **memory}
 
 
-def _with_memory_of(newer: State | None, past: _Past, model: SequenceModel) -> _Past:
+def _with_memory_of(newer: State | None, past: _Past, model: Model) -> _Past:
     """A segment and the state before it, but with a newer memory, even in rows that start afresh there."""
-    if newer is None or MEMORY not in newer:
-        raise UsageError(
-            "train.backprop.published_restart starts segments from the newest memory tokens, and the core "
-            "has none; leave it out, or choose rmt or prenorm_rmt with memory_tokens"
-        )
-    memory = newer[MEMORY]
-    initial = model.core.initial_state(len(memory), device=memory.device, dtype=memory.dtype)
+    memory = _memory_of(model, newer or {}, "published_restart")
+    initial = _initial_like(model, memory)
     before = initial if past.state is None else reset(past.state, initial, past.segment.fresh)
     going_on = replace(past.segment, fresh=torch.zeros_like(past.segment.fresh))
-    return _Past(going_on, {**before, MEMORY: memory})
+    return _Past(going_on, {**before, **memory})
 
 
-def _as_dict(batch: Batch) -> dict[str, Tensor | None]:
-    return {each.name: getattr(batch, each.name) for each in fields(Batch)}
+def _memory_of(model: Model, state: State, option: str) -> State:
+    memory = {name: value for name, value in state.items() if name in model.memory()}
+    if not memory:
+        raise UsageError(
+            f"train.backprop.{option} is about memory tokens that go from segment to segment, and "
+            "the core has none; leave it out, or choose rmt or prenorm_rmt with memory_tokens"
+        )
+    return memory
+
+
+def _initial_like(model: Model, memory: State) -> State:
+    """The state before the first segment, of as many rows as a memory, in its place and type."""
+    some = next(iter(memory.values()))
+    return model.initial_state(len(some), device=some.device, dtype=some.dtype)
 
 
 def _with_graph(state: State) -> list[str]:

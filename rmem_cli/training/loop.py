@@ -13,33 +13,29 @@ from pydantic import FiniteFloat, NonNegativeFloat, NonNegativeInt, TypeAdapter
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
-from rmem_cli.models.sequence import SequenceModel, build_model
+from rmem_cli.clock import clock
+from rmem_cli.errors import DivergedError, InterruptedRunError
+from rmem_cli.evaluation.evaluate import evaluate
+from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
-from rmem_cli.recipe.registry import build
-from rmem_cli.recipe.schema import RunSettings, TrainSettings, ValidationSettings
-from rmem_cli.results.metrics import metric
-from rmem_cli.seeding import derive_seed
-from rmem_cli.tasks.base import Task
-from rmem_cli.training.backprop import TrainingStep, build_backprop
-from rmem_cli.training.checkpoint import fitting, load_checkpoint, save_checkpoint
-from rmem_cli.training.evaluation import evaluate
-from rmem_cli.training.optimizers import build_optimizer
-from rmem_cli.training.progress import Progress
-from rmem_cli.training.rates import clock
-from rmem_cli.training.restoring import (
+from rmem_cli.recipe.schema import RunSettings, ValidationSettings
+from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
+from rmem_cli.records.folder import RunFolder
+from rmem_cli.records.restoring import (
     check_numbers,
     check_segment,
     check_state,
     load_optimizer,
     load_weights,
 )
-from rmem_cli.training.run_folder import RunFolder
+from rmem_cli.results.metrics import metric
+from rmem_cli.training.backprop import TrainingStep, build_backprop
+from rmem_cli.training.optimizers import build_optimizer
+from rmem_cli.training.progress import Progress
 from rmem_cli.training.schedules import build_schedule
-from rmem_cli.training.stages import Stage, build_stages, stage_at
+from rmem_cli.training.stages import Stage, stage_at
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass
@@ -80,36 +76,6 @@ def saved_counters(saved: Mapping[str, Any], total_steps: int) -> Counters:
     return counters
 
 
-def build_task(settings: RunSettings) -> Task:
-    """The task that a recipe describes; opens its data."""
-    task: Task = build(settings.task)
-    return task
-
-
-def build_task_model(settings: RunSettings, task: Task) -> SequenceModel:
-    """The model of a run; its weights come from torch's global generator."""
-    defaults = settings.task.encoder, settings.task.head
-    return build_model(settings.model, task.symbols, task.classes, *defaults)
-
-
-def build_seeded_model(settings: RunSettings, task: Task, seed: int, device: torch.device) -> SequenceModel:
-    """The model of a run, its first weights a function of the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "weights"))
-        model = build_task_model(settings, task)
-    return model.to(device, DTYPES[settings.train.dtype])
-
-
-def total_steps(train: TrainSettings, task: Task) -> int:
-    """Optimizer steps of a whole run."""
-    if train.steps is not None:
-        return train.steps
-    per_epoch = task.steps_per_epoch(train.batch_size)
-    if per_epoch is None or train.epochs is None:
-        raise UsageError("train.epochs needs a task that reads data; set train.steps")
-    return max(1, round(train.epochs * per_epoch))
-
-
 @dataclass
 class Training:
     """One run, from its first step or its last checkpoint to its end.
@@ -117,31 +83,32 @@ class Training:
     Args:
         settings: What the recipe says.
         seed: What all random draws derive from.
-        task: The task, its data open.
+        stages: What is learned, the data open; the last one is on the run's own task.
+        model: With its first weights, on the device where to compute.
         folder: The run folder, locked.
-        device: Where to compute.
     """
 
     settings: RunSettings
     seed: int
-    task: Task
+    stages: list[Stage]
+    model: Model
     folder: RunFolder
-    device: torch.device
     counters: Counters = field(default_factory=Counters, init=False)
 
     def __post_init__(self) -> None:
         train = self.settings.train
         self.train = train
-        self.total = total_steps(train, self.task)
-        self.model = build_seeded_model(self.settings, self.task, self.seed, self.device)
-        self.stages = build_stages(self.settings, self.task, self.total)
+        self.task = self.stages[-1].task
+        self.total = self.stages[-1].first + self.stages[-1].steps
+        parameter = next(self.model.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
         self._start_optimizer(self.stages[0])
         self.backprop = build_backprop(train.backprop)
         self.state: State | None = None
         self._started = self._saved = time.monotonic()
         self._recent_loss = 0.0
         self._recent_steps = 0
-        self.step_seconds = array("d")  # of each step of this session, by `rates.clock`
+        self.step_seconds = array("d")  # of each step of this session, by `clock`
 
     def _start_optimizer(self, stage: Stage) -> None:
         """A new optimizer and schedule: for the whole run, or for one stage if each has its own."""
@@ -207,7 +174,10 @@ class Training:
         load_weights(self.model, weights)
         self._start_optimizer(stage_at(self.stages, self.counters.step))
         load_optimizer(
-            self.optimizer, saved["optimizer"], self.settings.optimizer, self.counters.step - self._first_step
+            self.optimizer,
+            saved["optimizer"],
+            lambda weights: build_optimizer(self.settings.optimizer, weights),
+            self.counters.step - self._first_step,
         )
         check_numbers("schedule", saved["schedule"], self.schedule.state_dict(), self.counters.step)
         self.schedule.load_state_dict(saved["schedule"])
@@ -227,7 +197,7 @@ class Training:
         if not carries:
             return
         rows = self.train.batch_size
-        initial = self.model.core.initial_state(rows, device=torch.device("cpu"))
+        initial = self.model.initial_state(rows, device=torch.device("cpu"))
         for each in [state, *(before for _, before in kept if before is not None)]:
             check_state(each, initial)
         if kept:
@@ -276,7 +246,7 @@ class Training:
         batch = stage.task.training_batch(step, self.train.batch_size, self.seed)
         if not self.task.carries_state or bool(batch.fresh.all()):
             self.state = None
-        batch = batch.to(self.device, DTYPES[self.train.dtype])
+        batch = batch.to(self.device, self.dtype)
         self.optimizer.zero_grad()
         gradient = self.backprop.gradient(
             self.model, batch, self.state, self.train.loss, TrainingStep(self.seed, step)

@@ -1,11 +1,12 @@
 """Curricula: which task a training step is on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rmem_cli.errors import UsageError
-from rmem_cli.recipe.registry import build
+from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.resolve import changed
-from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.recipe.schema import RunSettings, TrainSettings
 from rmem_cli.tasks.base import Task
 
 
@@ -24,32 +25,35 @@ class Stage:
     steps: int
 
 
-def build_stages(settings: RunSettings, task: Task, total_steps: int) -> list[Stage]:
+def total_steps(train: TrainSettings, task: Task) -> int:
+    """Optimizer steps of a whole run."""
+    if train.steps is not None:
+        return train.steps
+    per_epoch = task.steps_per_epoch(train.batch_size)
+    if per_epoch is None or train.epochs is None:
+        raise UsageError("train.epochs needs a task that reads data; set train.steps")
+    return max(1, round(train.epochs * per_epoch))
+
+
+def build_stages(
+    settings: RunSettings, open_task: Callable[[TaskSettings], Task], total_steps: int
+) -> list[Stage]:
     """The stages of a run in their order; the last of them is on the run's own task.
 
     Args:
         settings: What the run is made of.
-        task: Its task, open.
+        open_task: Gives the task of some settings.
         total_steps: Steps of all stages.
 
     Raises:
-        UsageError: The task of a stage has other symbols or classes than the run's own.
         DataError: Data is missing or damaged.
     """
     stages: list[Stage] = []
     first = 0
-    for number, stage in enumerate(settings.train.stages):
-        easier = changed(settings.task, stage.task)
-        its_task: Task = build(easier)
-        if (its_task.symbols, its_task.classes) != (task.symbols, task.classes):
-            raise UsageError(
-                f"stage {number} changes the task to one of {its_task.symbols} symbols and "
-                f"{its_task.classes} classes, but the model has {task.symbols} and {task.classes}; "
-                f"change train.stages[{number}].task"
-            )
-        stages.append(Stage(its_task, first, stage.steps))
+    for stage in settings.train.stages:
+        stages.append(Stage(open_task(changed(settings.task, stage.task)), first, stage.steps))
         first += stage.steps
-    return [*stages, Stage(task, first, total_steps - first)]
+    return [*stages, Stage(open_task(settings.task), first, total_steps - first)]
 
 
 def stage_at(stages: list[Stage], step: int) -> Stage:

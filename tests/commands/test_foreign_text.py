@@ -116,9 +116,9 @@ def test_a_text_in_a_matrix_is_spelled_out_where_it_is_refused(rmem, foreign, tm
 
 def test_progress_and_plans_spell_out_the_matrix_cell_and_why_a_row_is_refused(foreign, capsys):
     from rmem_cli.commands.plans import PlannedRow, print_rows, tell_refused
-    from rmem_cli.training.experiment import label
-    from rmem_cli.training.plan import Plan
-    from rmem_cli.training.run import Machine
+    from rmem_cli.runs.experiment import label
+    from rmem_cli.runs.machine import Machine
+    from rmem_cli.runs.plan import Plan
 
     (spec,) = load_recipe("small").runs()
     odd = replace(spec, cell=FOREIGN)

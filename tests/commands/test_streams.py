@@ -136,7 +136,7 @@ def test_what_an_encoding_lacks_is_no_error_in_any_command(ended, command):
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize(
-    "module", ["typer", "yaml", "pydantic", "torch", "torch.autograd", "rmem_cli.training.run"]
+    "module", ["typer", "yaml", "pydantic", "torch", "torch.autograd", "rmem_cli.runs.run"]
 )
 def test_ctrl_c_while_modules_are_imported_is_one_line(home, process_timeout, module, times):
     folder, environment = home

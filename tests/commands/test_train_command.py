@@ -37,7 +37,7 @@ def test_training_prints_the_table_on_stdout_and_progress_on_stderr(rmem, recipe
 
 def test_the_same_command_again_prints_the_table_and_trains_nothing(rmem, recipe, monkeypatch):
     first = rmem("train", recipe)
-    monkeypatch.setattr("rmem_cli.training.experiment.train_run", None)
+    monkeypatch.setattr("rmem_cli.runs.experiment.train_run", None)
     second = rmem("train", recipe)
     assert (second.code, second.out, second.err) == (0, first.out, "runs to do: 0 of 2\n")
 

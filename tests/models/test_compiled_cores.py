@@ -8,8 +8,8 @@ import torch
 
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.transformer_config import RMTSettings
+from rmem_cli.models.model import compile_part
 from rmem_cli.modules.rum import RUM
-from rmem_cli.training.run import compile_core
 
 
 def gradients(core, x):
@@ -35,7 +35,7 @@ def test_a_compiled_core_gives_the_same_numbers_and_no_warning(make, recwarn):
     x = torch.randn(2, 4, core.input_size)
     plain = gradients(core, x)
     recwarn.clear()
-    compile_core(core)
+    compile_part(core)
     assert core._compiled_call_impl is not None, "torch takes another way from here on"
     for ours, theirs in zip(gradients(core, x), plain, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmem_cli import RUM
+from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.recurrent_config import (
@@ -17,7 +18,10 @@ from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import GRU, LSTM, RNN
 from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
+from rmem_cli.models.sequence import build_model
 from rmem_cli.models.state import detach, reset, select
+from rmem_cli.recipe.registry import CORES as REGISTERED
+from rmem_cli.recipe.schema import ModelSettings
 
 CORES = {
     "rnn": lambda: RNN(3, RNNSettings(hidden_size=5, layers=2)),
@@ -77,6 +81,41 @@ def test_two_segments_with_the_state_carried_equal_one(name):
     torch.testing.assert_close(torch.cat([first, second], 1), whole)
     for key in end:
         torch.testing.assert_close(state[key], end[key])
+
+
+@EVERY_CORE
+def test_steps_taken_one_by_one_are_those_of_a_segment(name):
+    core = make(name).eval()
+    x = inputs()
+    whole, end = core(x)
+    steps, state = [], None
+    for step in x.unbind(1):
+        y, state = core.step(step, state)
+        steps.append(y)
+    torch.testing.assert_close(torch.stack(steps, 1), whole)
+    assert state.keys() == end.keys()
+    for key in end:
+        torch.testing.assert_close(state[key], end[key])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REGISTERED.kinds() if kind != "pretrained_rmt"])
+def test_every_kind_of_core_either_takes_single_steps_or_says_that_it_cannot(kind):
+    needed = {"rmt": {"memory_tokens": 2}, "prenorm_rmt": {"memory_tokens": 2, "segment_length": 4}}
+    settings = REGISTERED.settings(kind)(kind=kind, hidden_size=8, **needed.get(kind, {}))
+    core = build_model(ModelSettings(core=settings), symbols=3, classes=3).core.eval()
+    if core.stepwise:
+        y, _ = core.step(torch.randn(2, 3))
+        assert y.shape == (2, core.output_size)
+    else:
+        with pytest.raises(TypeError, match="as a whole"):
+            core.step(torch.randn(2, 3))
+
+
+@pytest.mark.parametrize("missing", ["initial_state", "forward"])
+def test_a_core_that_lacks_something_cannot_be_made(missing):
+    methods = {name: getattr(GRU, name) for name in ("initial_state", "forward") if name != missing}
+    with pytest.raises(TypeError, match=missing):
+        type("Unfinished", (Core,), methods)()
 
 
 @EVERY_CORE

@@ -55,7 +55,7 @@ def test_the_loss_of_a_number_is_its_squared_error():
     y, _ = model.outputs(batch, None)
     said = (y[:, -1] @ model.head.linear.weight[0]) + model.head.linear.bias
     torch.testing.assert_close(result.nll_sum, 0.5 * (said - batch.targets[:, -1]).square().sum())
-    assert result.weight_sum == 1.5
+    assert result.weights.sum() == 1.5
 
 
 def test_a_hidden_layer_of_the_head_is_rectified():

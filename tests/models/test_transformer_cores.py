@@ -420,3 +420,11 @@ def test_prenorm_layers_hold_keys_and_values_for_a_cache_alone(cache_length):
     core.stack.register_forward_hook(lambda stack, given, outputs: held.extend(outputs[1]))
     core(torch.randn(1, 4, 8))
     assert len(held) == (2 if cache_length else 0)
+
+
+@pytest.mark.parametrize("causal", ON)
+@pytest.mark.parametrize("core", [RMT, PreNormRMT], ids=lambda core: core.__name__)
+def test_settings_know_without_the_core_whether_it_reads_ahead(core, causal):
+    settings = SETTINGS[core](hidden_size=SIZE, **BASE[core], causal=causal)
+    assert settings.reads_ahead is not causal
+    assert core(SIZE, settings).causal is causal

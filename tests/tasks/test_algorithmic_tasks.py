@@ -1,7 +1,5 @@
 """Copy, reverse, associative retrieval and quadratic equations, as the RMT paper has them."""
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 from hypothesis import given
@@ -14,11 +12,12 @@ from torch import nn
 from rmem_cli.data.generated.quadratic import VOCABULARY
 from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import UsageError
+from rmem_cli.evaluation.evaluate import evaluate
+from rmem_cli.models.model import Model, StepResult
 from rmem_cli.recipe.registry import TASKS, import_object
 from rmem_cli.tasks.config import CopySettings, QuadraticEquationsSettings, ReverseSettings
 from rmem_cli.tasks.copy_reverse import Copy, Reverse
 from rmem_cli.tasks.quadratic_equations import QuadraticEquations
-from rmem_cli.training.evaluation import evaluate
 
 SMALL = {"train": 30, "valid": 8, "test": 12}
 # Settings: how the set is prepared, and the paper's table of steps, symbols and steps that count.
@@ -46,35 +45,33 @@ def write(name, form, prepare):
     return write_prepared(name, form, content, sources=[], licence="", citation="")
 
 
-class Told(nn.Module):
+class Told(Model):
     """A model that is told the targets: right always, or never, or naming one symbol always."""
+
+    segment_length = 7
+    causal = True
+    stepwise = True
 
     def __init__(self, classes, always=None):
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(()))
-        self.segment_length = 7
-        self.stepwise = True
         self.classes = classes
         self.always = always
 
-    @property
-    def core(self):
-        return self
-
-    head = core
-
-    def constant_weights(self):
-        return nullcontext()
+    def initial_state(self, rows, *, device=None, dtype=None):
+        return {}
 
     def outputs(self, batch, state):
         named = batch.targets if self.always is None else torch.full_like(batch.targets, self.always)
         return nn.functional.one_hot(named, self.classes).float(), state or {}
 
-    def logits(self, y):
-        return y
+    def step(self, batch, state):
+        outputs, state = self.outputs(batch, state)
+        losses = -outputs.log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0] * batch.weight
+        return StepResult(losses, batch.weight, outputs, state)
 
-    def nll(self, y, targets):
-        return -y.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    def logits(self, outputs):
+        return outputs
 
 
 @EVERY_TASK

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.config import LinearHeadSettings, OneHotSettings
 from rmem_cli.models.cores.recurrent_config import LSTMSettings
 from rmem_cli.models.cores.torch_rnn import LSTM
@@ -16,7 +17,6 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.tasks.config import CopyingMemorySettings, CopyLastTenSettings
 from rmem_cli.tasks.copy_last_ten import CopyLastTen
 from rmem_cli.tasks.copying_memory import CopyingMemory
-from rmem_cli.training.evaluation import evaluate
 
 
 @given(length=st.integers(1, 40), seed=st.integers(0, 99))

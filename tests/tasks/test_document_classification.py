@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rmem_cli.data.hyperpartisan import FOLDS, open_hyperpartisan
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.recurrent_config import GRUSettings
 from rmem_cli.models.cores.torch_rnn import GRU
@@ -17,7 +18,6 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe.hashing import digest
 from rmem_cli.tasks.config import DocumentClassificationSettings
 from rmem_cli.tasks.document_classification import DocumentClassification, in_segments
-from rmem_cli.training.evaluation import evaluate
 
 END = 99
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rmem_cli.data.babi import words
 from rmem_cli.errors import UsageError
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.recurrent_config import LSTMSettings
 from rmem_cli.models.cores.rmt import RMT
@@ -20,7 +21,6 @@ from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe.registry import TASKS, import_object
-from rmem_cli.training.evaluation import evaluate
 
 FORMS = ["memorize", "detect_and_memorize", "reasoning"]
 EVERY_FORM = pytest.mark.parametrize("form", FORMS)

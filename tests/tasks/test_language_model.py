@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from rmem_cli.data.prepared import open_prepared
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.config import LinearHeadSettings, OneHotSettings
 from rmem_cli.models.cores.recurrent_config import LSTMSettings
 from rmem_cli.models.cores.torch_rnn import LSTM
@@ -21,7 +22,6 @@ from rmem_cli.modules.rum import RUM
 from rmem_cli.tasks import language_model
 from rmem_cli.tasks.config import LanguageModelSettings
 from rmem_cli.tasks.language_model import LanguageModel
-from rmem_cli.training.evaluation import evaluate
 
 VOCABULARY = 300  # two bytes for a symbol
 END_OF_LINE = 0

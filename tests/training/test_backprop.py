@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings, OneHotSettings
 from rmem_cli.models.cores.recurrent_config import GRUSettings, LSTMSettings
@@ -12,7 +13,7 @@ from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import detach
 from rmem_cli.modules.rum import RUM
-from rmem_cli.training.backprop import Full, TrainingStep, Truncated, build_backprop, stream
+from rmem_cli.training.backprop import Full, TrainingStep, Truncated, build_backprop
 from rmem_cli.training.config import FullSettings, TruncatedSettings
 
 AT = TrainingStep(seed=3, step=5)
@@ -125,9 +126,9 @@ def test_rows_that_are_fresh_forget_the_state_and_the_others_keep_it():
     mixed = Batch(batch.inputs, batch.targets, batch.weight, torch.tensor([True, False, False]))
     for length in (None, 5):
         model.core.segment_length = length
-        _, _, fresh_state = list(stream(model, batch, None))[-1]
-        _, _, kept_state = list(stream(model, batch, old))[-1]
-        _, _, state = list(stream(model, mixed, old))[-1]
+        fresh_state = list(walk(model, batch, None))[-1][1].state
+        kept_state = list(walk(model, batch, old))[-1][1].state
+        state = list(walk(model, mixed, old))[-1][1].state
         torch.testing.assert_close(state["hidden"][0], fresh_state["hidden"][0])
         torch.testing.assert_close(state["hidden"][1:], kept_state["hidden"][1:])
 
@@ -189,15 +190,15 @@ def test_segments_drop_different_units():
 def test_recipes_name_the_forms():
     assert isinstance(build_backprop(FullSettings()), Full)
     truncated = build_backprop(TruncatedSettings(segment_length=7, segments=2))
-    assert (truncated.segment_length, truncated.segments) == (7, 2)
+    assert (truncated.segment_length, truncated.piece) == (7, 2)
 
 
 def test_streaming_gives_the_outputs_of_one_pass_without_gradients():
     model, batch = make_model(), make_batch()
     whole, _ = model.outputs(batch, None)
     model.core.segment_length = 5
-    parts = list(stream(model, batch, None))
-    assert [part.inputs.shape[1] for part, _, _ in parts] == [5, 5, 2]
-    outputs = torch.cat([outputs for _, outputs, _ in parts], 1)
+    parts = list(walk(model, batch, None))
+    assert [part.inputs.shape[1] for part, _ in parts] == [5, 5, 2]
+    outputs = torch.cat([result.outputs for _, result in parts], 1)
     torch.testing.assert_close(outputs, whole)
     assert not outputs.requires_grad

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rmem_cli.errors import UsageError
+from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
@@ -22,7 +23,7 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import MEMORY, detach
 from rmem_cli.modules.rum import RUM
 from rmem_cli.seeding import seed_dropout
-from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, build_backprop, stream
+from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, build_backprop
 from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
 
 AT = TrainingStep(seed=3, step=5)
@@ -118,9 +119,9 @@ def assert_equal(found, expected):
 
 def state_before(model):
     model.eval()
-    *_, (_, _, state) = stream(model, make_batch(2, seed=9), None)
+    *_, (_, result) = walk(model, make_batch(2, seed=9), None)
     model.train()
-    return state
+    return result.state
 
 
 @EVERY_CORE
@@ -414,4 +415,4 @@ def test_recipes_name_the_forms():
     sliding = build_backprop(SlidingSettings(depth=3, all_losses=True))
     assert (type(sliding), sliding.depth, sliding.all_losses) == (Sliding, 3, True)
     replay = build_backprop(ReplaySettings(segments=2))
-    assert (type(replay), replay.segment_length, replay.segments) == (Replay, None, 2)
+    assert (type(replay), replay.segment_length, replay.piece) == (Replay, None, 2)

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from rmem_cli.data.documents import document_starts
+from rmem_cli.evaluation.evaluate import evaluate
+from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
@@ -23,9 +25,8 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.modules.rum import RUM
 from rmem_cli.tasks.config import LanguageModelSettings
 from rmem_cli.tasks.language_model import LanguageModel
-from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated, stream
+from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated
 from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
-from rmem_cli.training.evaluation import evaluate
 
 AT = TrainingStep(seed=3, step=5)
 WORDS = ["<eos>", "=", "a", "b", "c"]
@@ -133,8 +134,8 @@ def assert_equal(found, expected):
 
 
 def state_before(model):
-    *_, (_, _, state) = stream(model, replace(make_batch(segments=2, seed=9), reset=None), None)
-    return state
+    *_, (_, result) = walk(model, replace(make_batch(segments=2, seed=9), reset=None), None)
+    return result.state
 
 
 def read_apart(model, batch, state):

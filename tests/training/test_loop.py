@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
+from rmem_cli.records.checkpoint import load_checkpoint
+from rmem_cli.runs.opened import open_run
+from rmem_cli.tasks.build import open_task
 from rmem_cli.training import loop
-from rmem_cli.training.checkpoint import load_checkpoint
-from rmem_cli.training.loop import Training, build_seeded_model, build_task, total_steps
+from rmem_cli.training.loop import Training
+from rmem_cli.training.stages import total_steps
 
 
 def metric_of(curve, split, name):
@@ -132,7 +135,7 @@ def test_a_validation_that_is_not_finite_counts_as_diverged(make_spec, lab, monk
 def test_epochs_are_passes_over_the_training_text(write_text, make_spec, lab):
     write_text(train=600)  # 4 columns of 150, in segments of 6: 25 steps
     spec = make_spec("train.steps=null", "train.epochs=1.2", "train.early_stopping=null", name="text")
-    assert total_steps(spec.settings.train, build_task(spec.settings)) == 30
+    assert open_run(spec).steps == 30
     assert lab.train(spec).step == 30
 
 
@@ -169,18 +172,14 @@ def test_epochs_of_a_task_that_makes_its_examples_are_refused(make_spec):
     spec = make_spec()
     train = spec.settings.train.model_copy(update={"steps": None, "epochs": 2.0})
     with pytest.raises(UsageError, match=r"train\.epochs needs a task that reads data"):
-        total_steps(train, build_task(spec.settings))
+        total_steps(train, open_task(spec.settings.task))
 
 
 def test_first_weights_are_a_function_of_the_seed_alone(make_spec):
-    settings = make_spec(row="rum").settings
-    task, device = build_task(settings), torch.device("cpu")
-
     def weights(seed):
+        run = open_run(make_spec(row="rum", seed=seed))
         torch.rand(3)
-        return torch.nn.utils.parameters_to_vector(
-            build_seeded_model(settings, task, seed, device).parameters()
-        )
+        return torch.nn.utils.parameters_to_vector(run.seeded_model(torch.device("cpu")).parameters())
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
@@ -188,15 +187,6 @@ def test_first_weights_are_a_function_of_the_seed_alone(make_spec):
     weights(3)
     torch.rand(3)
     torch.random.set_rng_state(state)
-
-
-def test_a_core_that_looks_ahead_is_refused_by_a_task_that_predicts(write_text, make_spec, monkeypatch):
-    write_text()
-    settings = make_spec(name="text").settings
-    task = build_task(settings)
-    monkeypatch.setattr("rmem_cli.models.cores.rum.RUM.causal", False)
-    with pytest.raises(UsageError, match="choose a causal core"):
-        build_seeded_model(settings, task, 1, torch.device("cpu"))
 
 
 def test_checkpoints_come_every_so_many_steps(make_spec, lab, monkeypatch):

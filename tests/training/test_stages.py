@@ -6,10 +6,10 @@ import torch
 from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.problems import RecipeError
+from rmem_cli.records.checkpoint import load_checkpoint
+from rmem_cli.runs.opened import open_run
 from rmem_cli.tasks.copy_reverse import Reverse
-from rmem_cli.training.checkpoint import load_checkpoint
-from rmem_cli.training.loop import build_task
-from rmem_cli.training.stages import build_stages, stage_at
+from rmem_cli.training.stages import stage_at
 
 REVERSING = """\
 name: reversing
@@ -73,8 +73,7 @@ def test_stages_come_one_after_the_other_and_the_task_itself_last(make_spec, lab
 
 
 def test_a_step_belongs_to_the_stage_that_has_begun(make_spec):
-    settings = make_spec().settings
-    stages = build_stages(settings, build_task(settings), 9)
+    stages = open_run(make_spec()).stages
     assert [(stage.first, stage.steps) for stage in stages] == [(0, 3), (3, 2), (5, 4)]
     assert [stages.index(stage_at(stages, step)) for step in range(10)] == [0, 0, 0, 1, 1, 2, 2, 2, 2, 2]
 

@@ -104,7 +104,7 @@ PRELOADED = [
     "torch",
     "requests",
     "rmem_cli.app",
-    "rmem_cli.training.experiment",
+    "rmem_cli.runs.experiment",
     "rmem_cli.data_scripts.fetch",
 ]
 

@@ -27,15 +27,17 @@ import typer
 from rich.console import Console
 from safetensors import torch as safetensors
 
-from rmem_cli.data.identity import data_hash
 from rmem_cli.data.writer import Content, write_prepared
 from rmem_cli.errors import InterruptedRunError, RmemError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.records.folder import run_path
+from rmem_cli.records.status import read_status
 from rmem_cli.results.store import ResultStore
+from rmem_cli.runs.identity import identity_of
+from rmem_cli.runs.machine import Machine
+from rmem_cli.runs.run import train_run
 from rmem_cli.training.progress import Progress
-from rmem_cli.training.run import Machine, train_run
-from rmem_cli.training.run_folder import read_status, run_path
 
 RECIPES = {
     "copying": """\
@@ -196,9 +198,7 @@ IGNORED = ("recipe.yaml", "lock")
 
 def trial(spec: RunSpec, stopped: Path, expected: list[tuple[Any, ...]], source: random.Random) -> str:
     """One trial; returns what became of it."""
-    folder = run_path(
-        spec, spec.train_hash(data_hash(spec.settings.task.data_sets())), Path(os.environ["RMEM_RUNS"])
-    )
+    folder = identity_of(spec).folder
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(os.environ["RMEM_RESULTS"], ignore_errors=True)
     shutil.copytree(stopped, folder)
@@ -244,7 +244,7 @@ def prepare(root: Path, name: str) -> tuple[RunSpec, Path, list[tuple[Any, ...]]
     try:
         train(spec, stop=lambda: next(calls) == 7)
     except InterruptedRunError:
-        folder = run_path(spec, spec.train_hash(data_hash(spec.settings.task.data_sets())), root / "runs")
+        folder = run_path(spec, identity_of(spec).train_hash, root / "runs")
         stopped = root / f"stopped-{name}"
         shutil.copytree(folder, stopped)
     train(spec)

@@ -1,6 +1,6 @@
 """The interface of every memory model."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rmem_cli.models.state import State, described
 
 
-class Core(nn.Module):
+class Core(nn.Module, ABC):
     """A memory model that reads one segment at a time and carries a state between segments.
 
     Attributes:
@@ -54,6 +54,25 @@ class Core(nn.Module):
         Raises:
             ValueError: The state is that of another model, or of other rows.
         """
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read one step, as cores that hold others and decoders do.
+
+        Args:
+            x: `[batch, input_size]`.
+            state: State after the step before; None starts afresh.
+
+        Returns:
+            The output `[batch, output_size]`, and the state after the step.
+
+        Raises:
+            TypeError: The core reads segments as a whole.
+            ValueError: The state is that of another model, or of other rows.
+        """
+        if not self.stepwise:
+            raise TypeError(f"{type(self).__name__} reads segments as a whole, not step by step")
+        y, state = self(x[:, None], state)
+        return y[:, 0], state
 
     def constant_weights(self) -> AbstractContextManager[None]:
         """Meanwhile the weights stay as they are, and gradients are taken by `backward` alone.

@@ -1,0 +1,1 @@
+"""The runs of recipes: opened once, planned, trained and measured."""

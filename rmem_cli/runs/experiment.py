@@ -1,0 +1,219 @@
+"""Many runs: which are to be done, and doing them one after the other or side by side."""
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
+from typing import Literal
+
+import torch
+from rich.console import Console
+
+from rmem_cli.errors import InterruptedRunError, RmemError, RunsFailedError
+from rmem_cli.paths import results_root, runs_root
+from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.records.folder import check_runs_root
+from rmem_cli.results.outcomes import OUTCOMES
+from rmem_cli.results.store import ResultStore
+from rmem_cli.runs.equal import EqualRuns, each_once
+from rmem_cli.runs.identity import identity_of
+from rmem_cli.runs.machine import Machine
+from rmem_cli.runs.run import FAILURES_BY_ERROR, Stop, train_run
+from rmem_cli.runs.signals import interrupts_held, release_interrupts, stop_requested
+from rmem_cli.streams import guarded_streams
+from rmem_cli.training.progress import Progress
+from rmem_cli.visible import one_line, say
+
+Rerun = Literal["missing", "failed", "all"]
+_EXIT_CODES: dict[str, int] = {outcome: error.exit_code for error, outcome in FAILURES_BY_ERROR.items()}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not end well.
+
+    Attributes:
+        spec: The run.
+        exit_code: What it means for the command.
+        message: Why.
+    """
+
+    spec: RunSpec
+    exit_code: int
+    message: str
+
+
+def label(spec: RunSpec) -> str:
+    """A run's name in messages."""
+    cell = f" {one_line(spec.cell)}" if spec.cell else ""
+    return f"{spec.experiment} {spec.row}{cell} seed {spec.seed} ({spec.scale})"
+
+
+def missing_runs(specs: Iterable[RunSpec], rerun: Rerun) -> list[RunSpec]:
+    """Those runs that have to be done.
+
+    Args:
+        specs: Runs.
+        rerun: `missing`: those without result, where a run that failed has one; `failed`: these too; `all`:
+            all.
+
+    Raises:
+        DataError: The data of a run is missing.
+    """
+    store = ResultStore(results_root())
+    return [spec for spec in specs if not _is_done(spec, store, rerun)]
+
+
+def failed_runs(specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Those runs whose results say that they failed.
+
+    Raises:
+        DataError: The data of a run is missing.
+    """
+    store = ResultStore(results_root())
+    return [
+        spec for spec in specs if _is_done(spec, store, "missing") and not _is_done(spec, store, "failed")
+    ]
+
+
+def _is_done(spec: RunSpec, store: ResultStore, rerun: Rerun) -> bool:
+    train_hash = identity_of(spec).train_hash
+    if rerun == "all":
+        return False
+    accepted = {"ok"} if rerun == "failed" else set(OUTCOMES)
+    run = (spec.row, spec.cell, spec.scale, spec.seed, train_hash)
+    have = {
+        (row.eval_hash, row.metric)
+        for row in store.read(spec.experiment)
+        if (row.row, row.cell, row.scale, row.seed, row.train_hash) == run and row.status in accepted
+    }
+    return all(
+        (spec.eval_hash(protocol), name) in have
+        for protocol in spec.settings.eval
+        for name in protocol.metrics
+    )
+
+
+def taken_over(specs: Sequence[RunSpec], *, write: bool = True) -> list[RunSpec]:
+    """Those runs whose results equal runs of other names have, in any table (see `rmem_cli.runs.equal`).
+
+    Args:
+        specs: Runs.
+        write: Whether to copy them into the tables of these.
+
+    Raises:
+        DataError: The data of a run is missing.
+        UsageError: The results cannot be written.
+    """
+    equal = EqualRuns(ResultStore(results_root()))
+    return [spec for spec in specs if (equal.take_over(spec) if write else bool(equal.results(spec)))]
+
+
+def train_runs(
+    specs: Sequence[RunSpec], machine: Machine, console: Console, *, jobs: int = 1, repeat: bool = False
+) -> list[Failure]:
+    """Train runs, each to its end; one that fails does not stop the others. Equal ones are trained once.
+
+    Args:
+        specs: The runs.
+        machine: Where each of them is computed.
+        console: Where people read.
+        jobs: How many at a time, each in a process of its own.
+        repeat: Start runs that have ended all over again.
+
+    Raises:
+        InterruptedRunError: Ctrl-C, SIGTERM or SIGHUP came; every run has saved a checkpoint.
+        UsageError: The folder of results or of runs cannot be written.
+    """
+    ResultStore(results_root()).check_writable()
+    check_runs_root(runs_root())
+    first, equal = each_once(specs)
+    with stop_requested() as stop:
+
+        def train(some: Sequence[RunSpec]) -> list[Failure]:
+            if jobs > 1:
+                return _side_by_side(some, machine, jobs, repeat, stop)
+            failures = (_train_one(spec, machine, console, repeat, stop) for spec in some)
+            return [failure for failure in failures if failure is not None]
+
+        failures = train(first)
+        done = taken_over(equal)
+        return failures + train([spec for spec in equal if spec not in done])
+
+
+def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, stop: Stop) -> Failure | None:
+    def progress(total: int, done: int) -> Progress:
+        return Progress(total, label(spec), console, first_step=done)
+
+    try:
+        ended = train_run(spec, machine, progress, stop, repeat=repeat)
+    except InterruptedRunError:
+        raise
+    except RmemError as error:
+        return Failure(spec, error.exit_code, str(error))
+    if ended.status == "ok":
+        return None
+    return Failure(spec, _EXIT_CODES[ended.status], f"{ended.status.replace('_', ' ')}: {ended.message}")
+
+
+def _side_by_side(
+    specs: Sequence[RunSpec], machine: Machine, jobs: int, repeat: bool, stop: Stop
+) -> list[Failure]:
+    context = multiprocessing.get_context("spawn")
+    # It would be started with the first process, and let the interrupts held then come.
+    resource_tracker.ensure_running()
+    waiting = list(specs)
+    running: list[tuple[RunSpec, BaseProcess]] = []
+    failures: list[Failure] = []
+    while running or (waiting and not stop()):
+        while waiting and len(running) < jobs and not stop():
+            spec = waiting.pop(0)
+            process: BaseProcess = context.Process(target=_run_in_process, args=(spec, machine, repeat))
+            with interrupts_held():
+                process.start()
+            running.append((spec, process))
+        if stop():
+            for _, process in running:
+                process.terminate()
+        time.sleep(0.05)
+        for spec, process in [pair for pair in running if not pair[1].is_alive()]:
+            running.remove((spec, process))
+            if process.exitcode != 0:
+                failures.append(_failure_of_process(spec, process.exitcode or 1))
+    if stop():
+        raise InterruptedRunError("stopped; the same command goes on from the last checkpoints")
+    return failures
+
+
+def _alone() -> bool:
+    """Whether the process that started this one is gone: nobody would note that the run has ended."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
+
+
+def _failure_of_process(spec: RunSpec, code: int) -> Failure:
+    """What the exit code of a process means, negative for the signal that killed it."""
+    if code > 0:
+        return Failure(spec, code, "failed; its own message is above")
+    why = f"was killed by signal {-code}, as systems do that run out of memory"
+    return Failure(
+        spec, RunsFailedError.exit_code, f"{why}; the same command goes on from its last checkpoint"
+    )
+
+
+def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool) -> None:
+    torch.set_num_threads(machine.threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what the process that started this one says is enough
+    with guarded_streams(), stop_requested() as requested:
+        console = Console(stderr=True, force_terminal=False)
+        release_interrupts()
+        try:
+            failure = _train_one(spec, machine, console, repeat, lambda: requested() or _alone())
+        except (InterruptedRunError, KeyboardInterrupt):
+            raise SystemExit(InterruptedRunError.exit_code) from None
+        if failure is not None:
+            say(console, f"{label(spec)}: {failure.message}")
+            raise SystemExit(failure.exit_code)

@@ -1,0 +1,46 @@
+"""What a run is found by: its hashes, its folder and its curve; never imports torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmem_cli.data.identity import data_hash
+from rmem_cli.paths import runs_root
+from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.records.folder import run_path
+from rmem_cli.results.curves import curve_name
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Of a run.
+
+    Attributes:
+        spec: The run.
+        data_hash: Of the data that its task reads; empty for generated tasks.
+        train_hash: Of all that its training depends on but the seed.
+    """
+
+    spec: RunSpec
+    data_hash: str
+    train_hash: str
+
+    @property
+    def folder(self) -> Path:
+        """Where it is, or will be, on disk."""
+        return run_path(self.spec, self.train_hash, runs_root())
+
+    @property
+    def curve(self) -> str:
+        """Name of its learning curve among the results."""
+        spec = self.spec
+        return curve_name(spec.experiment, spec.row, spec.cell, spec.scale, spec.seed, self.train_hash)
+
+
+def identity_of(spec: RunSpec) -> Identity:
+    """What a run is found by.
+
+    Raises:
+        DataError: Its data is missing or damaged.
+    """
+    hash_of_data = data_hash(spec.settings.task.data_sets())
+    return Identity(spec, hash_of_data, spec.train_hash(hash_of_data))

@@ -1,0 +1,245 @@
+"""One run: train it to its end, evaluate it, record what came out."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, UsageError
+from rmem_cli.models.model import Model
+from rmem_cli.paths import results_root, runs_root
+from rmem_cli.recipe.resolve import RunSpec
+from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.records.checkpoint import fitting, load_checkpoint
+from rmem_cli.records.curve import thinned
+from rmem_cli.records.environment import Environment, read_environment
+from rmem_cli.records.folder import HOW_TO_TRAIN, RunFolder, UnforeseenError
+from rmem_cli.records.status import RunStatus, read_status
+from rmem_cli.results.outcomes import FAILURES, OUTCOMES, Outcome
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.store import ResultStore
+from rmem_cli.runs.machine import Machine
+from rmem_cli.runs.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
+from rmem_cli.runs.opened import Run, open_run
+from rmem_cli.runs.plan import keep_rate
+from rmem_cli.runs.rows import Trained, make_rows
+from rmem_cli.training.loop import Counters, Training, saved_counters
+from rmem_cli.training.progress import Progress
+
+Stop = Callable[[], bool]
+# What ends a run as a failure, and what that is called.
+FAILURES_BY_ERROR: dict[type[RmemError], Outcome] = {
+    DivergedError: "diverged",
+    OutOfMemoryError: "out_of_memory",
+    UnforeseenError: "failed",
+}
+
+
+@contextmanager
+def _small_numbers_are_zero() -> Iterator[None]:
+    """Gradients that vanish end in numbers that a processor takes a hundred times as long over."""
+    before = sys.float_info.min / 2 == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+@_small_numbers_are_zero()
+def train_run(
+    spec: RunSpec,
+    machine: Machine,
+    progress: Callable[[int, int], Progress],
+    stop: Stop,
+    *,
+    repeat: bool = False,
+) -> RunStatus:
+    """Train a run to its end, going on from its last checkpoint, and write its rows and its curve.
+
+    Args:
+        spec: The run.
+        machine: Where to compute; a run that goes on keeps the threads it started with.
+        progress: Makes the display from the number of steps in all and of those already done.
+        stop: Asked between steps; true saves a checkpoint and leaves.
+        repeat: Start a run that has ended all over again.
+
+    Returns:
+        How it ended: ok, diverged, out of memory or failed by an error that nobody foresaw, and why.
+
+    Raises:
+        InterruptedRunError: `stop` was true.
+        UsageError: The run started on another device, with another torch or with other ops, or a file cannot
+            be written.
+        DataError: Its data or its checkpoint is missing or damaged.
+        OutOfMemoryError: Not even the model fits into memory.
+        UnforeseenError: Not even the model could be built; the folder has the traceback.
+    """
+    store = ResultStore(results_root())
+    store.check_writable()
+    store.read(spec.experiment)  # a damaged table would refuse the rows at the end
+    device = torch.device(machine.device)
+    reset_peak_memory(device)
+    run = open_run(spec)
+    with RunFolder.open(spec, run.identity.train_hash, runs_root()) as folder, _one_error(folder):
+        status = folder.status()
+        if repeat and status is not None and status.status in OUTCOMES:
+            folder.clear()
+        _set_up(folder, machine)
+        training = Training(spec.settings, spec.seed, run.stages, run.seeded_model(device), folder)
+        environment = _record_environment(folder, training, machine)
+        if machine.compile:
+            training.model.compile()
+        training.resume()
+        ended, rows = _train_and_evaluate(run, training, environment, progress, stop)
+        # The rows come last: a run that has them is done, and nothing would write curve or status any more.
+        store.write_curve(run.identity.curve, thinned(folder.curve.text()))
+        folder.write_status(ended.status, ended.step, ended.message)
+        store.write(rows)
+        if not machine.compile:
+            keep_rate(run, training.model, device, training.step_seconds)
+    return ended
+
+
+@contextmanager
+def _one_error(folder: RunFolder) -> Iterator[None]:
+    """Inside, whatever goes wrong is an `RmemError`."""
+    with folder.unforeseen_errors(), one_out_of_memory_error():
+        yield
+
+
+@_small_numbers_are_zero()
+def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]:
+    """Evaluate the checkpoints of a trained run by the protocols of its settings, and write the rows.
+
+    Raises:
+        InterruptedRunError: `stop` was true.
+        DivergedError: A loss is not finite.
+        UsageError: The run has not been trained to its end, or it failed.
+        DataError: Its data or its checkpoint is missing or damaged.
+        OutOfMemoryError: The memory does not suffice.
+        UnforeseenError: Something else went wrong; the folder has the traceback.
+    """
+    store = ResultStore(results_root())
+    store.check_writable()
+    device = torch.device(machine.device)
+    reset_peak_memory(device)
+    run = open_run(spec)
+    if read_status(run.identity.folder) is None:
+        raise UsageError(
+            f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed}) has not been trained: "
+            f"nothing is in {run.identity.folder}; {HOW_TO_TRAIN}"
+        )
+    with RunFolder.open(spec, run.identity.train_hash, runs_root()) as folder, _one_error(folder):
+        counters = _finished_counters(folder, run.steps)
+        _set_up(folder, machine)
+        model = run.seeded_model(device)
+        current = _environment(model, spec.settings, machine)
+        environment = _with_code_of_both(folder.record_environment(current), current)
+        trained = Trained(run, folder, model, "ok", counters.step, counters.wall_seconds, environment)
+        rows = make_rows(trained, stop)
+    store.write(rows)
+    return rows
+
+
+def _finished_counters(folder: RunFolder, total: int) -> Counters:
+    """Step and training time of a run that can be evaluated."""
+    status = folder.status()
+    if status is not None and status.status in FAILURES:
+        raise UsageError(
+            f"the run in {folder.path} failed ({status.message}), so there is nothing to evaluate; "
+            "`rmem train --rerun failed` with the same options repeats it"
+        )
+    checkpoint = load_checkpoint(folder.path, "last")
+    if status is None or status.status != "ok" or checkpoint is None:
+        raise UsageError(
+            f"the run in {folder.path} has not come to its end; `rmem train` with the same options goes on "
+            "(with --rerun all, if its results are here already)"
+        )
+    with fitting(folder.path, "last"):
+        return saved_counters(checkpoint[1], total)
+
+
+def _set_up(folder: RunFolder, machine: Machine) -> None:
+    """Compute with the threads that the run started with, from its first weights on, to the same bits."""
+    stored = read_environment(folder.path)
+    torch.set_num_threads(machine.threads if stored is None else stored.threads)
+    if torch.device(machine.device).type == "cuda":
+        # Kernels are chosen for equal bits, not for the last few per cent of speed.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _environment(model: Model, settings: RunSettings, machine: Machine) -> Environment:
+    return Environment.current(
+        threads=torch.get_num_threads(),
+        device=machine.device,
+        dtype=settings.train.dtype,
+        op_paths=";".join(f"{op}={path}" for op, path in sorted(_op_paths(model, machine).items())),
+    )
+
+
+def _op_paths(model: Model, machine: Machine) -> dict[str, str]:
+    return model.op_paths() | ({"core": "compiled"} if machine.compile else {})
+
+
+def _record_environment(folder: RunFolder, training: Training, machine: Machine) -> Environment:
+    """Note where the run computes, or make sure that it goes on as it started."""
+    current = _environment(training.model, training.settings, machine)
+    stored = folder.record_environment(current)
+    if stored.torch_version != current.torch_version:
+        raise UsageError(
+            f"the run in {folder.path} started with torch {stored.torch_version} and cannot go on with torch "
+            f"{current.torch_version}, or its numbers would not be those of one run; install torch "
+            f"{stored.torch_version}, or start it again after deleting that folder"
+        )
+    if (stored.device, stored.op_paths) != (current.device, current.op_paths):
+        raise UsageError(
+            f"the run in {folder.path} started on {stored.device} with ops [{stored.op_paths}] and cannot go "
+            f"on with {current.device} and [{current.op_paths}], or its numbers would not be those of one "
+            "run; use the same device, or start it again after deleting that folder"
+        )
+    environment = _with_code_of_both(stored, current)
+    folder.record_code(stored, environment)
+    return environment
+
+
+def _with_code_of_both(stored: Environment, current: Environment) -> Environment:
+    """This process's environment, as result rows state it: behind the commits of other code that ran."""
+    if stored.git_commit == current.git_commit and stored.git_dirty == current.git_dirty:
+        return current
+    commit = current.git_commit or "unknown"
+    before = [each for each in (stored.git_commit or "unknown").split("+") if each != commit]
+    dirty = "true" if "true" in (stored.git_dirty, current.git_dirty) else stored.git_dirty
+    return replace(current, git_commit="+".join([*before, commit]), git_dirty=dirty)
+
+
+def _train_and_evaluate(
+    run: Run,
+    training: Training,
+    environment: Environment,
+    progress: Callable[[int, int], Progress],
+    stop: Stop,
+) -> tuple[RunStatus, list[ResultRow]]:
+    """How a run ended, and its result rows, which have no values if it failed."""
+    folder, counters = training.folder, training.counters
+    folder.write_status("running", counters.step)
+
+    def rows(outcome: Outcome) -> list[ResultRow]:
+        trained = Trained(
+            run, folder, training.model, outcome, counters.step, counters.wall_seconds, environment
+        )
+        return make_rows(trained, stop)
+
+    try:
+        with _one_error(folder):
+            with progress(training.total, counters.step) as shown:
+                training.run(stop, shown)
+            return RunStatus("ok", counters.step), rows("ok")
+    except InterruptedRunError as error:
+        folder.write_status("interrupted", counters.step, str(error))
+        raise
+    except tuple(FAILURES_BY_ERROR) as error:
+        outcome = FAILURES_BY_ERROR[type(error)]
+        return RunStatus(outcome, counters.step, str(error)), rows(outcome)

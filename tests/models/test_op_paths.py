@@ -1,0 +1,73 @@
+"""The forms of ops that a model names are those that run when it is trained."""
+
+from importlib import import_module
+
+import pytest
+import torch
+
+from rmem_cli.models.batch import Batch
+from rmem_cli.models.sequence import build_model
+from rmem_cli.recipe.registry import CORES
+from rmem_cli.recipe.schema import ModelSettings
+
+FORMS = {
+    "attention": {"fast": ["relative_attention", "attention"], "native": ["relative_attention"]},
+    "gates": {"fast": ["gated_lstm", "gated_gru"], "native": ["gated_lstm"]},
+    "rotation": {"fast": ["rum"], "native": ["rum"]},
+    "associative_memory": {"fast": ["read", "write"]},
+}
+SHORT = {"hidden_size": 8, "heads": 2, "segment_length": 4}
+MODELS = {
+    "rnn": {"kind": "rnn", "hidden_size": 8},
+    "lstm": {"kind": "lstm", "hidden_size": 8},
+    "gru": {"kind": "gru", "hidden_size": 8},
+    "rum": {"kind": "rum", "hidden_size": 8},
+    "rum lambda 1": {"kind": "rum", "hidden_size": 8, "lambda": 1},
+    "gated_lstm": {"kind": "gated_lstm", "hidden_size": 8},
+    "gated_gru": {"kind": "gated_gru", "hidden_size": 8},
+    "transformer_xl": {"kind": "transformer_xl", **SHORT, "cache_length": 4},
+    "relative learned": {"kind": "transformer_xl", **SHORT, "position_encoding": "relative_learned"},
+    "absolute": {"kind": "transformer_xl", **SHORT, "position_encoding": "absolute_sinusoid"},
+    "attention dropout": {"kind": "transformer_xl", **SHORT, "attention_dropout": 0.1},
+    "rmt": {"kind": "rmt", **SHORT, "memory_tokens": 2},
+    "published shift": {"kind": "rmt", **SHORT, "memory_tokens": 2, "published_shift": True},
+    "associative": {"kind": "rmt", **SHORT, "memory_tokens": 2, "memory_kind": "associative"},
+    "prenorm_rmt": {"kind": "prenorm_rmt", **SHORT, "memory_tokens": 2},
+}
+
+
+@pytest.fixture
+def forms_run(monkeypatch):
+    """Each op that has run, with its forms."""
+    ran = {}
+
+    def noted(op, form, original):
+        def call(*arguments, **options):
+            ran.setdefault(op, set()).add(form)
+            return original(*arguments, **options)
+
+        return call
+
+    for op, forms in FORMS.items():
+        for form, functions in forms.items():
+            module = import_module(f"rmem_cli.ops.{op}.{form}")
+            for name in functions:
+                monkeypatch.setattr(module, name, noted(op, form, getattr(module, name)))
+    return ran
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_of_training_runs_the_forms_that_the_model_names(name, device, forms_run):
+    core = MODELS[name]
+    settings = ModelSettings(core=CORES.settings(core["kind"]).model_validate(core))
+    model = build_model(settings, symbols=5, classes=5).to(device).train()
+    symbols = torch.ones(2, 4, dtype=torch.long)
+    batch = Batch(symbols, symbols, torch.ones(2, 4), torch.ones(2, dtype=torch.bool))
+    state = model.step(batch.to(torch.device(device), torch.float32), None).state
+    model.step(batch.to(torch.device(device), torch.float32), state)
+    assert {op: {form} for op, form in model.op_paths().items()} == forms_run
+
+
+def test_every_kind_of_core_is_tried():
+    assert {core["kind"] for core in MODELS.values()} == set(CORES.kinds()) - {"pretrained_rmt"}

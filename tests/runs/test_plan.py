@@ -1,0 +1,287 @@
+"""A plan counts what a run needs, without its memory and without its data."""
+
+import sys
+from importlib.resources import files
+from types import SimpleNamespace
+
+import pytest
+import torch
+from rmem_cli.data_scripts.dataset import unwritten
+from torch.utils.flop_counter import FlopCounterMode
+
+from rmem_cli.data.prepared import open_prepared, opened_instead
+from rmem_cli.data.unwritten import UNPREPARED
+from rmem_cli.errors import DataError
+from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.state import detach
+from rmem_cli.ops.native import build
+from rmem_cli.recipe import load_recipe
+from rmem_cli.runs import cost, meta, plan
+from rmem_cli.runs.opened import open_run
+from rmem_cli.runs.pace import Pace
+from rmem_cli.runs.plan import plan_of
+
+CPU = torch.device("cpu")
+NAMES = sorted(
+    path.name.removesuffix(".yaml")
+    for path in files("rmem_cli.recipes").iterdir()
+    if path.name.endswith(".yaml")
+)
+
+
+@pytest.fixture(autouse=True)
+def _known_machine(monkeypatch):
+    """A machine of half a thousand million operations a second, and a microsecond a call."""
+    monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(2e-9, 1e-6, 0.0))
+    monkeypatch.setattr(plan, "clock", lambda device: 0.0)
+    monkeypatch.setattr(plan, "_WALKS", {})
+
+
+def planned(name, row, *overrides, scale="paper"):
+    (spec,) = load_recipe(name).runs(scale, [row], [1], list(overrides))
+    with opened_instead(unwritten):
+        return plan_of(open_run(spec), CPU)
+
+
+def test_weights_are_counted_as_the_model_has_them():
+    (spec,) = load_recipe("ur_copy").runs("paper", ["ur_lstm"], [1], [])
+    model = open_run(spec).new_model()
+    assert planned("ur_copy", "ur_lstm").parameters == model.parameter_count()
+
+
+def test_time_is_that_of_the_products_of_a_step_at_half_the_rate():
+    hidden, batch, steps, sequence = 256, 10, 10_000, 480 + 20
+    # Forward and two gradients; one-hot inputs need none of their own.
+    flops = sequence * batch * 4 * hidden * (6 * hidden + 4 * 10)
+    seconds = planned("ur_copy", "ur_lstm").seconds
+    assert seconds == pytest.approx(steps * flops / 0.5e9, rel=0.05)
+
+
+@pytest.mark.skipif(not build.status("rotation").available, reason="PyTorch's operations count their own")
+def test_time_of_a_rotation_is_that_of_its_products_and_of_its_memory():
+    overrides = ["matrix=null", "task.length=20"]
+    (spec,) = load_recipe("rum_recall").runs("paper", ["rum_lambda1"], [1], overrides)
+    run, hidden = open_run(spec), spec.settings.model.core.hidden_size
+    batch, time = run.task.training_batch(0, spec.settings.train.batch_size, seed=0).inputs.shape
+    # Two products of the state and three of the one-hot input, and the rotations so far, forward and back.
+    flops = batch * time * (2 * 6 * hidden**2 + 3 * 4 * hidden * run.task.symbols + 16 * hidden * time)
+    seconds = planned("rum_recall", "rum_lambda1", *overrides).seconds
+    assert seconds == pytest.approx(run.steps * flops / 0.5e9, rel=0.05)
+
+
+def test_time_is_proportional_to_steps_and_memory_is_not():
+    once = planned("ur_copy", "ur_lstm")
+    twice = planned("ur_copy", "ur_lstm", "train.steps=20000")
+    assert twice.seconds == pytest.approx(2 * once.seconds)
+    assert twice.memory_mb == once.memory_mb
+
+
+def test_back_propagation_through_more_steps_keeps_more():
+    assert (
+        planned("ur_copy", "lstm", "task.length=960").memory_mb > 1.8 * planned("ur_copy", "lstm").memory_mb
+    )
+
+
+def test_a_batch_of_a_text_is_planned_with_the_cache_that_earlier_ones_have_filled(monkeypatch):
+    monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(2e-9, 0.0, 0.0))
+    overrides = ["train.batch_size=2", "train.steps=100"]
+    (spec,) = load_recipe("txl_enwik8").runs("cpu", ["base"], [1], overrides)
+    assert spec.settings.model.core.cache_length == spec.settings.task.segment_length
+    with opened_instead(unwritten):
+        run = open_run(spec)
+    model, task = run.new_model(), run.task
+    model.op_paths()  # loads what counts its own products
+    first, second = (task.training_batch(step, 2, seed=1) for step in (0, 1))
+    state = detach(model.step(first, None).state)
+    with FlopCounterMode(display=False) as flops:
+        model.step(second, state).nll_sum.backward()
+    seconds = planned("txl_enwik8", "base", *overrides, scale="cpu").seconds
+    assert seconds == pytest.approx(100 * flops.get_total_flops() / 0.5e9)
+
+
+def test_only_the_cache_of_earlier_batches_makes_a_text_dearer():
+    def afresh_and_carried(name, row):
+        return [planned(name, row, f"task.carried={carried}") for carried in ("false", "true")]
+
+    afresh, carried = afresh_and_carried("txl_enwik8", "base")
+    assert carried.seconds > 1.2 * afresh.seconds
+    assert carried.memory_mb > 1.2 * afresh.memory_mb
+    afresh, carried = afresh_and_carried("rum_ptb_char", "lstm_1000")
+    assert carried.seconds == pytest.approx(afresh.seconds, rel=1e-3)
+    assert carried.memory_mb == pytest.approx(afresh.memory_mb, rel=1e-3)
+
+
+def test_a_set_that_is_not_here_opens_in_its_size_for_a_plan_alone():
+    with pytest.raises(DataError):
+        open_prepared("wikitext103", "word")
+    with opened_instead(unwritten):
+        text = open_prepared("wikitext103", "word")
+    assert len(text.vocabulary) == 267_735
+    assert len(text.tokens("train")) == 103_227_021
+    assert text.data_hash == UNPREPARED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_is_planned_at_paper_scale_without_any_data(name):
+    """Its last row, for the sake of time; the data of the others is looked at below."""
+    spec = load_recipe(name).runs("paper", seeds=[1])[-1]
+    with opened_instead(unwritten):
+        planned = plan_of(open_run(spec), CPU)
+    assert planned.parameters > 1000
+    assert planned.seconds > 0
+    assert planned.memory_mb > 12 * planned.parameters / 1e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_data_of_every_recipe_is_of_known_size(name):
+    recipe = load_recipe(name)
+    specs = [spec for scale in ("paper", "cpu") if scale in recipe.scales for spec in recipe.runs(scale)]
+    with opened_instead(unwritten):
+        for data_set in {each for spec in specs for each in spec.settings.task.data_sets()}:
+            assert open_prepared(*data_set).data_hash == UNPREPARED
+
+
+@pytest.mark.parametrize("kind", ["memorize", "reasoning"])
+def test_stories_that_are_not_here_ask_for_the_six_places(kind):
+    (spec,) = load_recipe(f"rmt_1m_{kind.removesuffix('ing')}").runs("paper", seeds=[1])[:1]
+    with opened_instead(unwritten):
+        task = open_run(spec).task
+    assert task.classes == 6
+    assert 33_278 < task.symbols < 33_300
+
+
+@pytest.mark.parametrize("row", ["gru", "lstm"])
+def test_steps_that_cost_the_same_are_not_all_counted_and_the_plan_is_the_same(row, monkeypatch):
+    read = []
+    step = SequenceModel.step
+
+    def recorded(model, segment, state):
+        read.append(segment.inputs.shape[1])
+        return step(model, segment, state)
+
+    monkeypatch.setattr(SequenceModel, "step", recorded)
+    estimated = planned("rum_copying", row, "task.length=60", "matrix=null")
+    assert max(read) < 40
+    monkeypatch.setattr(cost, "_COUNTED_STEPS", 1000)
+    plan._WALKS.clear()
+    counted = planned("rum_copying", row, "task.length=60", "matrix=null")
+    assert max(read) > 60
+    assert estimated.seconds == pytest.approx(counted.seconds, rel=1e-3)
+    assert estimated.memory_mb == pytest.approx(counted.memory_mb, rel=1e-3)
+
+
+def test_stages_take_the_time_of_their_own_tasks():
+    easy, hard = planned("ur_copy", "ur_lstm", "task.length=50"), planned("ur_copy", "ur_lstm")
+    both = planned("ur_copy", "ur_lstm", "train.stages=[{steps: 2500, task: {length: 50}}]")
+    assert both.seconds == pytest.approx(0.25 * easy.seconds + 0.75 * hard.seconds)
+    assert both.memory_mb == hard.memory_mb
+
+
+class Backbone(torch.nn.Module):
+    """A pretrained encoder that knows a hundred symbols, and does nothing."""
+
+    config = SimpleNamespace(is_encoder_decoder=False)
+
+    def __init__(self):
+        super().__init__()
+        self.embeddings = torch.nn.Embedding(100, 768)
+        self.layer = torch.nn.Linear(768, 768)
+
+    @classmethod
+    def from_pretrained(cls, name, local_files_only):
+        assert torch.empty(0).device == CPU, "files are not read into a model without memory"
+        return cls()
+
+    def get_input_embeddings(self):
+        return self.embeddings
+
+    def set_input_embeddings(self, embeddings):
+        self.embeddings = embeddings
+
+    def forward(self, inputs_embeds, attention_mask):
+        return SimpleNamespace(last_hidden_state=self.layer(inputs_embeds))
+
+
+class Tokenizer:
+    """One symbol for every word."""
+
+    sep_token_id, eos_token_id, cls_token_id, bos_token_id = 3, None, 2, None
+
+    @classmethod
+    def from_pretrained(cls, name, local_files_only):
+        return cls()
+
+    def __len__(self):
+        return 100
+
+    def encode(self, text, add_special_tokens, verbose):
+        return [5] * len(text.split())
+
+
+def test_a_pretrained_model_that_is_here_is_planned_and_one_that_is_not_is_named(monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "transformers", SimpleNamespace(AutoModel=Backbone, AutoTokenizer=Tokenizer)
+    )
+    one, two = (planned("rmt_hyperpartisan", f"t5_base_{count}seg", "train.batch_size=2") for count in (1, 2))
+    # Table, layer, marks, memory, what stands for the encoder's own table, classes.
+    assert one.parameters == 100 * 768 + 768 * 769 + (2 + 10 + 1) * 768 + 2 * 769
+    assert two.seconds == pytest.approx(2 * one.seconds, rel=0.05)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(DataError, match="t5-base needs the transformers library"):
+        planned("rmt_hyperpartisan", "t5_base_1seg")
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("txl_enwik8", "base"), ("rmt_prenorm_enwik8", None), ("rmt_wt103", None)]
+)
+def test_what_few_layers_cost_gives_what_all_do(name, row, monkeypatch):
+    row = row or load_recipe(name).rows[-1].id
+
+    def plan_now():
+        return planned(name, row, "model.core.layers=7", "train.batch_size=2")
+
+    few = plan_now()
+    plan._WALKS.clear()
+    monkeypatch.setattr(plan, "_MANY_LAYERS", 1000)
+    whole = plan_now()
+    assert few.seconds == pytest.approx(whole.seconds, rel=1e-3)
+    assert few.memory_mb == pytest.approx(whole.memory_mb, rel=1e-3)
+    assert few.parameters == whole.parameters
+
+
+def test_rows_of_equal_models_and_batches_are_counted_once(monkeypatch):
+    counted = []
+    step = SequenceModel.step
+
+    def recorded(model, segment, state):
+        counted.append(segment)
+        return step(model, segment, state)
+
+    monkeypatch.setattr(SequenceModel, "step", recorded)
+    specs = load_recipe("rmt_wt103").runs("smoke", seeds=[1])
+    kinds = {
+        (spec.settings.model.model_dump_json(), spec.settings.task, spec.settings.train.batch_size)
+        for spec in specs
+    }
+    assert len(kinds) < len(specs) / 1.5
+    with opened_instead(unwritten):
+        for spec in specs:
+            plan_of(spec, CPU)
+    assert len(counted) <= 2 * len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("rum_recall", "rum_lambda1"), ("ur_copy", "ur_lstm"), ("rmt_copy", None)]
+)
+def test_what_is_known_of_operations_changes_no_plan(name, row, monkeypatch):
+    row = row or load_recipe(name).rows[-1].id
+    afresh, again = (planned(name, row, scale="smoke") for _ in range(2))
+    plan._WALKS.clear()
+    known = planned(name, row, scale="smoke")
+    plan._WALKS.clear()
+    monkeypatch.setattr(meta.KnownShapes, "__torch_dispatch__", _ask_torch)
+    assert afresh == again == known == planned(name, row, scale="smoke")
+
+
+def _ask_torch(mode, func, types, args=(), kwargs=None):
+    return func(*args, **(kwargs or {}))

@@ -1,0 +1,127 @@
+"""What steps took is kept for later plans, and a file that is damaged is as good as none."""
+
+import multiprocessing
+
+import pytest
+import torch
+
+from rmem_cli.clock import clock
+from rmem_cli.paths import rates_file
+from rmem_cli.recipe import load_recipe
+from rmem_cli.report.wording import duration
+from rmem_cli.runs.cost import Cost
+from rmem_cli.runs.pace import fitted, pace_of
+from rmem_cli.runs.rates import keep, known, step_key
+
+CPU = torch.device("cpu")
+
+
+def test_what_is_kept_is_known():
+    assert known("a") is None
+    keep("a", [1.5, 2.0])
+    keep("b", [3.0])
+    assert (known("a"), known("b")) == ([1.5, 2.0], [3.0])
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_file_is_ignored_and_replaced(content):
+    rates_file().parent.mkdir(parents=True)
+    rates_file().write_bytes(content)
+    assert known("a") is None
+    keep("a", [1.0])
+    assert known("a") == [1.0]
+
+
+def test_a_cut_file_is_ignored_and_replaced():
+    for number in range(200):
+        keep(str(number), [float(number)])
+    rates_file().write_bytes(rates_file().read_bytes()[:6000])
+    assert known("150") in (None, [150.0])
+    keep("a", [1.0])
+    keep("a", [1.0])
+
+
+def test_a_file_that_cannot_be_written_is_no_error():
+    rates_file().mkdir(parents=True)
+    keep("a", [1.0])
+    assert known("a") is None
+
+
+def _keep_many(first):
+    for number in range(first, first + 20):
+        keep(str(number), [float(number)])
+
+
+def test_processes_that_keep_at_once_lose_nothing():
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(3) as pool:
+        pool.map(_keep_many, range(0, 120, 20))
+    assert [known(str(number)) for number in range(120)] == [[float(number)] for number in range(120)]
+
+
+def key_of(*overrides, seed=1, scale="paper"):
+    (spec,) = load_recipe("quickstart").runs(scale, ["gru"], [seed], overrides)
+    return step_key(spec.settings, "", {}, CPU)
+
+
+def test_a_rate_is_that_of_all_runs_whose_steps_cost_the_same():
+    same = [
+        key_of(seed=2),
+        key_of("train.steps=7"),
+        key_of("optimizer.lr=0.5"),
+        key_of("eval.test.examples=9"),
+    ]
+    assert set(same) == {key_of()}
+    other = [
+        "train.batch_size=5",
+        "model.core.hidden_size=7",
+        "task.length=20",
+        "optimizer={kind: sgd, lr: 0.1}",
+    ]
+    assert len({key_of(), *map(key_of, other)}) == 1 + len(other)
+
+
+def test_a_rate_belongs_to_a_number_of_threads():
+    before, threads = key_of(), torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert key_of() != before
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_clock_stands_still_while_others_compute():
+    import time
+
+    started = clock(CPU)
+    time.sleep(0.2)
+    assert clock(CPU) - started < 0.1
+
+
+def test_the_fit_finds_what_a_flop_a_call_and_a_byte_take_and_nothing_negative():
+    costs = [
+        Cost(f * 1e6, c * 10.0, 0.0, b * 1e3) for f, c, b in [(1, 2, 9), (5, 1, 2), (9, 9, 1), (2, 7, 5)]
+    ]
+    seconds = [1e-9 * cost.flops + 1e-6 * cost.calls + 2e-9 * cost.traffic for cost in costs]
+    assert fitted(costs, seconds) == pytest.approx([1e-9, 1e-6, 2e-9])
+    assert min(fitted(costs, [1.0, 1e-3, 1e-2, 5.0])) >= 0
+
+
+def test_the_pace_of_a_kind_of_core_is_measured_once(monkeypatch):
+    from rmem_cli.runs import pace
+
+    core = load_recipe("quickstart").runs("paper", ["gru"])[0].settings.model.core
+    pace._pace.cache_clear()
+    first = pace_of(core, {}, torch.float32, CPU)
+    pace._pace.cache_clear()
+    monkeypatch.setattr(pace, "_measured", pytest.fail)
+    assert pace_of(core, {}, torch.float32, CPU) == first
+    assert first.seconds(Cost(1e9, 1000, 0, 1e6)) > 0
+    pace._pace.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(59, "59.0 s"), (3600, "60 min"), (6 * 86400, "144.0 h"), (30 * 86400, "30 days")]
+)
+def test_what_takes_longer_than_a_week_is_told_in_days(seconds, words):
+    assert duration(seconds) == words
