@@ -266,7 +266,7 @@ def test_rows_of_equal_models_and_batches_are_counted_once(monkeypatch):
     assert len(kinds) < len(specs) / 1.5
     with opened_instead(unwritten):
         for spec in specs:
-            plan_of(spec, CPU)
+            plan_of(open_run(spec), CPU)
     assert len(counted) <= 2 * len(kinds)
 
 

@@ -147,12 +147,6 @@ def test_an_evaluation_with_another_core_is_that_of_a_model_with_this_core(make_
     assert row.value == evaluate(model, run.task, "test", 24, 4, 1).metric("loss")
 
 
-def test_an_evaluation_whose_core_has_other_weights_is_refused_before_training(make_spec, lab):
-    with pytest.raises(UsageError, match=r"changes the core to one of other weights.*eval\.test\.core"):
-        lab.train(make_spec("eval.test.core.hidden_size=9"))
-    assert not lab.folder(make_spec()).exists()
-
-
 def test_an_evaluation_whose_loss_is_not_finite_is_no_result(make_spec, lab):
     spec = make_spec()
     lab.train(spec)
