@@ -49,8 +49,7 @@ def test_the_task_of_an_evaluation_that_differs_is_opened_too(make_spec, opened_
 
 def test_everything_that_the_data_refuses_is_said_at_once(make_spec, monkeypatch):
     # What the settings promise is looked at again, on the weights themselves.
-    settings = type(make_spec().settings.model.core)
-    monkeypatch.setattr(settings, "free_in_evaluation", lambda _: frozenset({"hidden_size"}))
+    monkeypatch.setattr("rmem_cli.recipe.validation.check_evaluated", lambda *_: ())
     spec = make_spec(
         "eval=[{name: a, split: test, examples: 4, metrics: [loss], task: {alphabet: 7}}, "
         "{name: b, split: test, examples: 4, metrics: [loss], core: {hidden_size: 9}}]",
