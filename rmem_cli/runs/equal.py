@@ -35,7 +35,7 @@ class EqualRuns:
                         self._rows[row.train_hash, row.seed].append(row)
 
     def results(self, spec: RunSpec) -> list[ResultRow]:
-        """All that a run would measure, as equal runs have; nothing if something is missing.
+        """All that a run would measure, as equal runs have, the latest last; nothing if something is missing.
 
         Raises:
             DataError: The data of the run is missing.
@@ -48,7 +48,7 @@ class EqualRuns:
             equal = rows[eval_hash, metric]
             if not equal:
                 return []
-            found += [replace(row, protocol=name) for row in _of_one(equal)]
+            found += [replace(row, protocol=name) for row in equal]
         return found
 
     def take_over(self, spec: RunSpec) -> bool:
@@ -71,16 +71,6 @@ def _measured(spec: RunSpec) -> Iterator[tuple[str, str, str]]:
     for protocol in spec.settings.eval:
         for metric in protocol.metrics:
             yield protocol.name, spec.eval_hash(protocol), metric
-
-
-def _of_one(rows: Sequence[ResultRow]) -> list[ResultRow]:
-    """The rows, one for each part, of the run and protocol that were measured last."""
-    last = rows[-1]
-    return [row for row in rows if _place(row) == _place(last)]
-
-
-def _place(row: ResultRow) -> tuple[str, ...]:
-    return row.experiment, row.row, row.cell, row.scale, row.protocol, row.split
 
 
 def _named(row: ResultRow, spec: RunSpec) -> ResultRow:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rmem_cli.paths import results_root
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.store import ResultStore
 from rmem_cli.runs.experiment import missing_runs, taken_over, train_runs
 from rmem_cli.runs.identity import identity_of
 
@@ -65,19 +67,22 @@ def test_results_of_a_run_that_differs_are_not(lab, make_spec, other, change):
     assert lab.rows("other") == []
 
 
+def test_of_several_equal_runs_the_latest_is_taken_over(lab, make_spec, other):
+    lab.train(make_spec())
+    rows = [replace(row, value=0.5, time="9999-01-01T00:00:00Z", row="later") for row in lab.rows()]
+    ResultStore(results_root()).write(rows)
+    assert taken_over([other()]) == [other()]
+    assert [row.value for row in lab.rows("other")] == [0.5, 0.5]
+
+
 @pytest.mark.parametrize("status", ["diverged", "out_of_memory", "failed"])
 def test_only_results_are_taken_over_and_no_failures(lab, make_spec, other, status):
-    from rmem_cli.paths import results_root
-    from rmem_cli.results.store import ResultStore
-
     lab.train(make_spec())
     ResultStore(results_root()).write([replace(row, value=None, status=status) for row in lab.rows()])
     assert taken_over([other()]) == []
 
 
 def test_a_table_that_cannot_be_read_has_nothing_to_say(lab, make_spec, other):
-    from rmem_cli.paths import results_root
-
     lab.train(make_spec())
     (results_root() / "broken.csv").write_text("experiment,row\nnonsense,\n")
     assert taken_over([other()]) == [other()]
