@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import Cells, Device, Overrides, Recipes, Rows, Scale, Seeds
+from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Recipes, Rows, Scale, Seeds
 
 
 def evaluate(
@@ -20,6 +20,7 @@ def evaluate(
         typer.Option(help="Which checkpoint, whatever the recipe says.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    allow_module: AllowedModules = None,  # noqa: ARG001  its callback takes note of it
 ) -> None:
     """Evaluate the checkpoints of trained runs and write the result rows.
 

@@ -17,6 +17,15 @@ def named_path(text: str) -> Path:
     return Path(text)
 
 
+def _allow_modules(names: list[str] | None) -> list[str] | None:
+    """Take note of the modules that may be imported, before anything is read."""
+    if names:
+        from rmem_cli.recipe.own_core import allow_modules
+
+        allow_modules(names)
+    return names
+
+
 Recipes = Annotated[
     list[str], typer.Argument(metavar="RECIPE...", help="Recipes: names as in `rmem list`, or YAML files.")
 ]
@@ -49,6 +58,16 @@ Overrides = Annotated[
         metavar="PATH=VALUE",
         help="Change one field, as in --set train.steps=2000.",
         show_default=False,
+    ),
+]
+AllowedModules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-module",
+        metavar="MODULE",
+        help="Import this module for a core of your own (kind: MODULE:Class); may be given several times.",
+        show_default=False,
+        callback=_allow_modules,
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]

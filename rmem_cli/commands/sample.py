@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import Cells, Device, Overrides, Scale
+from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Scale
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import RunSpec
@@ -42,6 +42,7 @@ def sample(
         Literal["best", "last"] | None,
         typer.Option(help="Which checkpoint.", show_default="best, or last if there is none"),
     ] = None,
+    allow_module: AllowedModules = None,  # noqa: ARG001  its callback takes note of it
 ) -> None:
     """Let a trained language model go on with a text, its memory carried from segment to segment.
 

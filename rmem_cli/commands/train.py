@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import Cells, Device, Overrides, Recipes, Rows, Scale, Seeds
+from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Recipes, Rows, Scale, Seeds
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
@@ -40,6 +40,7 @@ def train(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the plan, or the tables, on stdout as JSON.")
     ] = False,
+    allow_module: AllowedModules = None,  # noqa: ARG001  its callback takes note of it
 ) -> None:
     """Train every row and seed of a recipe that has no result yet, and print its table.
 

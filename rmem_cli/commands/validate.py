@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmem_cli.commands.options import AllowedModules
+
 if TYPE_CHECKING:
     from rmem_cli.errors import UsageError
+    from rmem_cli.recipe import Recipe
 
 
 def validate(
@@ -14,8 +17,11 @@ def validate(
         typer.Argument(metavar="[RECIPE]...", help="Names or paths; without any, every recipe there is."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome on stdout as JSON.")] = False,
+    allow_module: AllowedModules = None,
 ) -> None:
     """Check recipes: every row at every scale, offline; all problems at once.
+
+    The options of a core of one's own are checked where --allow-module lets its module be imported.
 
     With --json: a list, for each recipe an object with recipe, valid, rows and scales (lists of names), and
     problems, a list of objects with file, line, column, path (of the field) and message; line and column are
@@ -33,6 +39,8 @@ def validate(
     for name in recipes or list_recipes():
         try:
             recipe = load_recipe(name)
+            if allow_module:
+                _check_own_cores(recipe)
         except UsageError as error:
             problems.append(str(error))
             outcomes.append(_outcome(name, problems=_problems(error)))
@@ -44,6 +52,17 @@ def validate(
         typer.echo(json_text(outcomes))
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _check_own_cores(recipe: "Recipe") -> None:
+    """Have cores of one's own check the options that the recipe gives them."""
+    from rmem_cli.models.own_core import checked_settings
+    from rmem_cli.recipe.own_core import OwnCoreSettings
+
+    for scale in recipe.scales:
+        for spec in recipe.runs(scale, [row.id for row in recipe.rows_at(scale)]):
+            if isinstance(spec.settings.model.core, OwnCoreSettings):
+                checked_settings(spec.settings.model.core)
 
 
 def _outcome(

@@ -9,9 +9,10 @@ from rmem_cli.recipe.settings import Settings
 
 def fields_of(settings: Settings) -> dict[str, Any]:
     """Each field of a settings object by its name in recipes."""
-    return {
+    declared = {
         field.alias or name: getattr(settings, name) for name, field in type(settings).model_fields.items()
     }
+    return declared | (settings.model_extra or {})
 
 
 def all_paths(settings: Settings) -> set[str]:

@@ -15,7 +15,8 @@ def canonical(value: Any) -> Any:
     """
     if isinstance(value, Settings):
         unhashed: frozenset[str] = getattr(value, "unhashed", frozenset())
-        return {
+        # Fields whose defaults are not known here, those of a core of one's own, count as they are written.
+        return canonical(value.model_extra or {}) | {
             field.alias or name: canonical(getattr(value, name))
             for name, field in type(value).model_fields.items()
             if name not in unhashed

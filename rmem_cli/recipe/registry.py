@@ -30,11 +30,14 @@ class Registry:
     Args:
         noun: What the components are called in messages ("core", "task", ...).
         entries: Kind to "module:Class" of its settings; the module must not import torch.
+        outside: Likewise, the settings of kinds that are outside of the package, `module:Class`; None: there
+            are none.
     """
 
-    def __init__(self, noun: str, entries: dict[str, str]) -> None:
+    def __init__(self, noun: str, entries: dict[str, str], outside: str | None = None) -> None:
         self.noun = noun
         self._entries = entries
+        self._outside = outside
 
     def kinds(self) -> list[str]:
         """All kinds, in the order in which they are listed."""
@@ -46,6 +49,9 @@ class Registry:
         Raises:
             UsageError: There is no such kind; the message names the closest one.
         """
+        if ":" in kind and self._outside is not None:
+            outside: type[Component] = import_object(self._outside)
+            return outside
         if kind not in self._entries:
             raise UsageError(f"unknown {self.noun} {kind!r}; {closest(kind, self._entries)}")
         settings: type[Component] = import_object(self._entries[kind])
@@ -66,6 +72,7 @@ CORES = Registry(
         "prenorm_rmt": "rmem_cli.models.cores.transformer_config:PreNormRMTSettings",
         "pretrained_rmt": "rmem_cli.models.cores.transformer_config:PretrainedRMTSettings",
     },
+    outside="rmem_cli.recipe.own_core:OwnCoreSettings",
 )
 ENCODERS = Registry(
     "encoder",

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from rmem_cli.errors import InterruptedRunError, RmemError, RunsFailedError
 from rmem_cli.paths import results_root, runs_root
+from rmem_cli.recipe.own_core import allow_modules, allowed_modules
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.records.folder import check_runs_root
 from rmem_cli.results.outcomes import OUTCOMES
@@ -171,7 +172,8 @@ def _side_by_side(
     while running or (waiting and not stop()):
         while waiting and len(running) < jobs and not stop():
             spec = waiting.pop(0)
-            process: BaseProcess = context.Process(target=_run_in_process, args=(spec, machine, repeat))
+            given = spec, machine, repeat, allowed_modules()
+            process: BaseProcess = context.Process(target=_run_in_process, args=given)
             with interrupts_held():
                 process.start()
             running.append((spec, process))
@@ -204,7 +206,8 @@ def _failure_of_process(spec: RunSpec, code: int) -> Failure:
     )
 
 
-def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool) -> None:
+def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool, modules: frozenset[str]) -> None:
+    allow_modules(modules)
     torch.set_num_threads(machine.threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what the process that started this one says is enough
     with guarded_streams(), stop_requested() as requested:

@@ -88,10 +88,19 @@ class Run:
         Args:
             device: Where it is to be.
             settings: Other ones than the run's own.
+
+        Raises:
+            UsageError: The model sees the future that the task asks for.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.spec.seed, "weights"))
             model = self.new_model(settings)
+        if self.settings.task.predicts_future and not model.causal:
+            # Other cores are refused with their recipe.
+            raise UsageError(
+                f"core {self.settings.model.core.kind!r} reads its whole segment at once, and task "
+                f"{self.settings.task.kind!r} asks for what comes later in it; choose a causal core"
+            )
         return model.to(device, self.dtype)
 
 

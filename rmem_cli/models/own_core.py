@@ -1,0 +1,106 @@
+"""Building a core of a module outside of the package."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rmem_cli.errors import UsageError
+from rmem_cli.models.cores.base import Core
+from rmem_cli.recipe.kinds import CoreSettings
+from rmem_cli.recipe.messages import sentence
+from rmem_cli.recipe.own_core import OwnCoreSettings, is_allowed, module_file, module_of, search_path
+
+
+def own_core(input_size: int, settings: OwnCoreSettings) -> Core:
+    """The core that the settings name.
+
+    Its class takes the width of its inputs and its settings: those of the class that it names as `Settings`,
+    a `CoreSettings`, or, where it names none, whatever the recipe gives.
+
+    Args:
+        input_size: Width of the inputs.
+        settings: Of the core.
+
+    Raises:
+        UsageError: The module is not allowed, or not there, or fails to be imported; the class is not there,
+            or no `Core`; or it refuses its settings.
+    """
+    core = core_class(settings.kind)
+    try:
+        made = core(input_size, checked_settings(settings))
+    except Exception as error:
+        raise UsageError(
+            f"{settings.kind} cannot be made of its settings ({type(error).__name__}: {error}); change "
+            "model.core, or mend it"
+        ) from error
+    if not isinstance(made.output_size, int):
+        raise UsageError(f"{settings.kind} has no output_size; set it in __init__: the width of its outputs")
+    return made
+
+
+def checked_settings(settings: OwnCoreSettings) -> CoreSettings:
+    """The settings as the core's own class has them.
+
+    Raises:
+        UsageError: It refuses them.
+    """
+    sort = getattr(core_class(settings.kind), "Settings", None)
+    if sort is None:
+        return settings
+    try:
+        found: CoreSettings = sort.model_validate(
+            {**settings.options, "kind": settings.kind}, by_alias=True, by_name=False
+        )
+    except ValidationError as errors:
+        told = [
+            f"model.core.{'.'.join(map(str, error['loc']))}: {sentence(error, sort)}"
+            for error in errors.errors(include_url=False)
+        ]
+        raise UsageError("\n".join(told)) from None
+    return found
+
+
+def core_class(kind: str) -> type[Core]:
+    """The class of a kind, its module imported.
+
+    Raises:
+        UsageError: The module is not allowed, or not there, or fails to be imported; the class is not there,
+            or no `Core`.
+    """
+    module, _, name = kind.partition(":")
+    if not is_allowed(kind):
+        raise UsageError(
+            f"model.core.kind is {kind}: code of a module that is not part of rmem; if you trust it, give "
+            f"--allow-module {module}"
+        )
+    found = getattr(_imported(kind), name, None)
+    if not isinstance(found, type) or not issubclass(found, Core):
+        what = "has no class" if found is None else "has something else than a Core as"
+        base = "rmem_cli.models.cores.base.Core"
+        raise UsageError(f"{module} {what} {name}; derive a class {name} from {base}")
+    return found
+
+
+def _imported(kind: str) -> Any:
+    """The module of a kind: the very file that its settings have identified."""
+    name, file = module_of(kind), _file(kind)
+    before, sys.path[:] = [*sys.path], search_path()
+    try:
+        module = import_module(name)
+    except Exception as error:
+        raise UsageError(f"{file} cannot be imported ({type(error).__name__}: {error}); mend it") from error
+    finally:
+        sys.path[:] = before
+    if Path(module.__file__ or "").resolve() != file.resolve():
+        raise UsageError(f"another module {name} is in the way of {file}; rename the file")
+    return module
+
+
+def _file(kind: str) -> Path:
+    try:
+        return module_file(kind)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,180 @@
+"""A core in one file outside of the package trains by its name, and only where its module is allowed."""
+
+import importlib.metadata
+import json
+import sys
+
+import pytest
+
+from rmem_cli.paths import runs_root
+from rmem_cli.recipe import own_core
+
+MODULE = """\
+import torch
+from torch import nn
+
+from rmem_cli.models.cores.base import Core
+from rmem_cli.models.cores.layered_config import LayeredSettings
+
+{top}
+
+
+class Leaky(Core):
+    class Settings(LayeredSettings):
+        kind: str
+        leak: float = 0.5
+
+    def __init__(self, input_size, settings):
+        super().__init__()
+        self.input_size, self.output_size, self.leak = input_size, settings.hidden_size, settings.leak
+        self.read = nn.Linear(input_size, self.output_size)
+
+    def initial_state(self, batch, *, device=None, dtype=None):
+        device, dtype = self.parameter_options(device, dtype)
+        return {{"hidden": torch.zeros(batch, self.output_size, device=device, dtype=dtype)}}
+
+    def forward(self, x, state=None, lengths=None):
+        if state is None:
+            state = self.initial_state(len(x), device=x.device, dtype=x.dtype)
+        hidden, outputs = state["hidden"], []
+        for x_t in x.unbind(1):
+            hidden = (1 - self.leak) * hidden + self.leak * self.read(x_t).tanh()
+            outputs.append(hidden)
+        return torch.stack(outputs, 1), {{"hidden": hidden}}
+
+
+class NoCore:
+    pass
+
+
+class Plain(Leaky):
+    Settings = None
+
+    def __init__(self, input_size, settings):
+        self.leak = 0.1
+        super(Leaky, self).__init__()
+        self.input_size, self.output_size = input_size, settings.options["units"]
+        self.read = nn.Linear(input_size, self.output_size)
+"""
+RECIPE = """\
+name: own
+title: Own
+paper: null
+task: {{kind: associative_recall, length: 4}}
+model: {{core: {{kind: "{kind}"{options}}}}}
+optimizer: {{kind: adam, lr: 1.0e-2}}
+train: {{steps: 3, batch_size: 4}}
+eval: [{{name: test, split: test, examples: 8, examples_drawn: by_number, metrics: [accuracy]}}]
+seeds: [1]
+rows: [{{id: one, title: One}}]
+"""
+
+
+FIVE = ", hidden_size: 5"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes the module and the recipe into the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(own_core, "_allowed", set())
+
+    def write(kind="my_cores:Leaky", options=", hidden_size: 5", top=""):
+        sys.modules.pop("my_cores", None)
+        (tmp_path / "my_cores.py").write_text(MODULE.format(top=top))
+        (tmp_path / "own.yaml").write_text(RECIPE.format(kind=kind, options=options))
+        return "own.yaml"
+
+    yield write
+    sys.modules.pop("my_cores", None)
+
+
+def test_it_trains_resumes_and_is_evaluated_where_its_module_is_allowed(rmem, own):
+    recipe = own(options=", hidden_size: 5, leak: 0.3")
+    assert rmem("train", recipe, "--allow-module", "my_cores").code == 0
+    again = rmem("train", recipe, "--allow-module", "my_cores")
+    assert (again.code, "runs to do: 0 of 1" in again.err) == (0, True)
+    assert rmem("eval", recipe, "--allow-module", "my_cores").code == 0
+    assert "One" in rmem("report", recipe).out
+
+
+def test_a_class_without_settings_gets_what_the_recipe_gives(rmem, own):
+    assert rmem("train", own("my_cores:Plain", ", units: 7"), "--allow-module", "my_cores").code == 0
+
+
+def test_a_recipe_by_itself_imports_nothing(rmem, own):
+    recipe = own(top="raise SystemExit('imported')")
+    assert rmem("validate", recipe).code == 0
+    assert rmem("show", recipe).code == 0
+    assert rmem("report", recipe).code == 0
+    refused = rmem("train", recipe)
+    assert refused.code == 2
+    assert "give --allow-module my_cores" in refused.err
+    assert "my_cores" not in sys.modules
+
+
+def test_an_entry_point_of_an_installed_package_allows_its_core(rmem, own, monkeypatch):
+    point = importlib.metadata.EntryPoint("leaky", "my_cores:Leaky", own_core.ENTRY_POINTS)
+    monkeypatch.setattr(own_core, "entry_points", lambda group: [point] if group == point.group else [])
+    assert rmem("train", own()).code == 0
+    assert rmem("train", own("my_cores:Plain", ", units: 7")).code == 2
+
+
+def test_runs_of_other_code_are_other_runs(rmem, own):
+    def train_hash(top):
+        shown = json.loads(rmem("show", own(top=top), "--json").out)
+        return shown[0]["train_hash"]
+
+    assert train_hash("") == train_hash("")
+    assert train_hash("") != train_hash("VERSION = 2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "top", "message"),
+    [
+        ("my_cores:Absent", "", "", "my_cores has no class Absent; derive a class Absent from"),
+        ("my_cores:NoCore", "", "", "my_cores has something else than a Core as NoCore"),
+        (
+            "my_cores:Leaky",
+            ", hidden_size: 5",
+            "1 / 0",
+            "cannot be imported (ZeroDivisionError: division by zero)",
+        ),
+        ("my_cores:Leaky", FIVE, "def (", "cannot be imported (SyntaxError"),
+        (
+            "my_cores:Leaky",
+            ", hidden_size: 5, leek: 1",
+            "",
+            "model.core.leek: unknown key; did you mean 'leak'?",
+        ),
+        ("my_cores:Leaky", ", hidden_size: -1", "", "model.core.hidden_size: must be greater than 0, not -1"),
+        ("my_cores:Plain", ", hidden_size: 5", "", "cannot be made of its settings (KeyError"),
+    ],
+)
+def test_what_is_wrong_with_it_is_a_sentence(rmem, own, kind, options, top, message):
+    recipe = own(kind, options, top)
+    ended = rmem("train", recipe, "--allow-module", "my_cores")
+    assert ended.code == 2
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+    assert not list(runs_root().rglob("checkpoints"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (
+            "nowhere:Leaky",
+            "own.yaml:5:15: model.core: there is no module nowhere; write nowhere.py",
+        ),
+        (
+            "my_cores:",
+            "own.yaml:5:15: model.core: kind 'my_cores:' must be that of a core, or module:Class",
+        ),
+        ("../my_cores:Leaky", "must be that of a core, or module:Class"),
+    ],
+)
+def test_a_module_that_is_not_there_is_told_with_the_recipe(rmem, own, kind, message):
+    refused = rmem("validate", own(kind))
+    assert refused.code == 2
+    assert message in refused.err
