@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, PositiveFloat, SerializeAsAny
+from pydantic import BeforeValidator, PositiveFloat, SerializeAsAny, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rmem_cli.errors import UsageError
+from rmem_cli.recipe.messages import sentence
 from rmem_cli.recipe.registry import BACKPROP, CORES, ENCODERS, HEADS, OPTIMIZERS, SCHEDULES, TASKS, Registry
 from rmem_cli.recipe.settings import Component
 
@@ -150,9 +152,25 @@ def _by_kind(registry: Registry) -> BeforeValidator:
             found = registry.settings(kind)
         except UsageError as error:
             raise ValueError(str(error)) from None
-        return found.model_validate(value, by_alias=True, by_name=False)
+        try:
+            return found.model_validate(value, by_alias=True, by_name=False)
+        except ValidationError as errors:
+            raise _told(errors, found) from None
 
     return BeforeValidator(settings)
+
+
+def _told(errors: ValidationError, settings: type[Component]) -> ValidationError:
+    """The same errors in sentences, which only the settings of the kind can name other fields in."""
+    told = [
+        InitErrorDetails(
+            type=PydanticCustomError("told", "{sentence}", {"sentence": sentence(error, settings)}),
+            loc=error["loc"],
+            input=error["input"],
+        )
+        for error in errors.errors(include_url=False)
+    ]
+    return ValidationError.from_exception_data(settings.__name__, told)
 
 
 Task = Annotated[SerializeAsAny[TaskSettings], _by_kind(TASKS)]
