@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,51 +13,8 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.recipe.schema import Drawn
+from rmem_cli.results.metrics import METRICS, Sums, metric
 from rmem_cli.tasks.base import Task
-
-ANSWER_METRICS = frozenset({"accuracy", "exact_match", "f1"})
-_LARGEST_EXPONENT = 700.0  # a perplexity beyond says nothing more, and would overflow
-
-
-@dataclass
-class Totals:
-    """Sums over all positions of an evaluation; every metric is a function of them.
-
-    Attributes:
-        nll: Weighted negative log-likelihood in nats, or squared error.
-        weight: Sum of the weights.
-        correct: Answers that were right.
-        answers: Answers that were due; 0 if numbers are predicted, or no metric of answers was asked for.
-        exact: Examples all of whose answers were right, of tasks that ask for it.
-        found: Right answers that are class 1; F1 is that of this class, where there are two.
-        examples: Examples seen.
-    """
-
-    nll: float = 0.0
-    weight: float = 0.0
-    correct: int = 0
-    answers: int = 0
-    exact: int = 0
-    found: int = 0
-    examples: int = 0
-
-    def metric(self, name: str) -> float:
-        """The value of a metric.
-
-        Raises:
-            KeyError: It is not one that these sums give.
-        """
-        if name == "accuracy":
-            return self.correct / self.answers
-        if name == "exact_match":
-            return self.exact / self.examples
-        if name == "f1":
-            wrong = self.answers - self.correct
-            return 2 * self.found / max(1, 2 * self.found + wrong)
-        loss = self.nll / self.weight
-        if name == "perplexity":
-            return math.exp(min(loss, _LARGEST_EXPONENT))
-        return {"loss": loss, "mse": loss, "bpc": loss / math.log(2)}[name]
 
 
 @torch.no_grad()
@@ -70,9 +26,9 @@ def evaluate(
     batch_size: int,
     seed: int,
     feed: Feed = "truth",
-    metrics: Collection[str] = ANSWER_METRICS,
+    metrics: Collection[str] = tuple(METRICS),
     drawn: Drawn = "by_batch",
-) -> Totals:
+) -> Sums:
     """Run a model over a split, the state going on from batch to batch.
 
     Args:
@@ -83,8 +39,7 @@ def evaluate(
         batch_size: Examples (or text columns) at a time.
         seed: Of the run.
         feed: What the model reads after an answer; see `EvalProtocol`.
-        metrics: What will be asked of the sums. The most probable answers, which cost a language model as
-            much as its loss, are looked for only if one of `ANSWER_METRICS` is there.
+        metrics: What will be asked of the sums; see `Metric.asks_for_answers`.
         drawn: How examples are made; see `EvalProtocol.examples_drawn`.
 
     Raises:
@@ -93,8 +48,8 @@ def evaluate(
     parameter = next(model.parameters())
     was_training = model.training
     model.eval()
-    counts_answers = not ANSWER_METRICS.isdisjoint(metrics)
-    totals = Totals()
+    counts_answers = any(metric(name).asks_for_answers for name in metrics)
+    totals = Sums()
     exact_positions = task.exact_positions(feed == "published") if counts_answers else 0
     state: State | None = None
     with model.constant_weights():
@@ -120,7 +75,7 @@ def evaluate(
     return totals
 
 
-def _count_answers(totals: Totals, right: Tensor, segment: Batch) -> None:
+def _count_answers(totals: Sums, right: Tensor, segment: Batch) -> None:
     answer = segment.weight > 0 if segment.answer is None else segment.answer
     totals.correct += int((right & answer).sum())
     totals.found += int((right & answer & (segment.targets == 1)).sum())

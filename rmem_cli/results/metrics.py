@@ -1,8 +1,43 @@
-"""The metrics a result row may carry, and how each is read and printed."""
+"""The metrics a result row may carry: what each is made of, and how it is read and printed."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rmem_cli.errors import UsageError, closest
+
+_LARGEST_EXPONENT = 700.0  # a perplexity beyond says nothing more, and would overflow
+
+
+@dataclass
+class Sums:
+    """Over all positions of an evaluation; every metric is a function of them.
+
+    Attributes:
+        nll: Weighted negative log-likelihood in nats, or squared error.
+        weight: Sum of the weights.
+        correct: Answers that were right.
+        answers: Answers that were due; 0 if numbers are predicted, or no metric asked for answers.
+        exact: Examples all of whose answers were right, of tasks that ask for it.
+        found: Right answers that are class 1; F1 is that of this class, where there are two.
+        examples: Examples seen.
+    """
+
+    nll: float = 0.0
+    weight: float = 0.0
+    correct: int = 0
+    answers: int = 0
+    exact: int = 0
+    found: int = 0
+    examples: int = 0
+
+    def metric(self, name: str) -> float:
+        """The value of a metric.
+
+        Raises:
+            UsageError: There is none of this name.
+        """
+        return metric(name).of(self)
 
 
 @dataclass(frozen=True)
@@ -14,24 +49,54 @@ class Metric:
         unit: Unit of the stored values.
         higher_is_better: Whether a larger value is the better one.
         digits: Digits after the decimal point when printed.
+        of: Its value, from the sums of an evaluation.
+        asks_for_answers: Whether the most probable answers have to be looked for, which costs a language
+            model as much as its loss.
     """
 
     name: str
     unit: str
     higher_is_better: bool
     digits: int
+    of: Callable[[Sums], float]
+    asks_for_answers: bool = False
+
+
+def _loss(sums: Sums) -> float:
+    return sums.nll / sums.weight
+
+
+def _bits(sums: Sums) -> float:
+    return _loss(sums) / math.log(2)
+
+
+def _perplexity(sums: Sums) -> float:
+    return math.exp(min(_loss(sums), _LARGEST_EXPONENT))
+
+
+def _accuracy(sums: Sums) -> float:
+    return sums.correct / sums.answers
+
+
+def _exact_match(sums: Sums) -> float:
+    return sums.exact / sums.examples
+
+
+def _f1(sums: Sums) -> float:
+    wrong = sums.answers - sums.correct
+    return 2 * sums.found / max(1, 2 * sums.found + wrong)
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "fraction", higher_is_better=True, digits=3),
-        Metric("exact_match", "fraction", higher_is_better=True, digits=3),
-        Metric("f1", "F1", higher_is_better=True, digits=3),
-        Metric("loss", "nats per symbol", higher_is_better=False, digits=4),
-        Metric("bpc", "bits per character", higher_is_better=False, digits=3),
-        Metric("perplexity", "perplexity", higher_is_better=False, digits=2),
-        Metric("mse", "squared error", higher_is_better=False, digits=4),
+        Metric("accuracy", "fraction", True, 3, _accuracy, asks_for_answers=True),
+        Metric("exact_match", "fraction", True, 3, _exact_match, asks_for_answers=True),
+        Metric("f1", "F1", True, 3, _f1, asks_for_answers=True),
+        Metric("loss", "nats per symbol", False, 4, _loss),
+        Metric("bpc", "bits per character", False, 3, _bits),
+        Metric("perplexity", "perplexity", False, 2, _perplexity),
+        Metric("mse", "squared error", False, 4, _loss),
     )
 }
 

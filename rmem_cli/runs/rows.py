@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from rmem_cli.errors import InterruptedRunError, UsageError
-from rmem_cli.evaluation.evaluate import Totals, evaluate
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model
 from rmem_cli.records.checkpoint import fitting, load_checkpoint
 from rmem_cli.records.environment import Environment
 from rmem_cli.records.folder import RunFolder
 from rmem_cli.records.restoring import load_weights
-from rmem_cli.results.metrics import metric
+from rmem_cli.results.metrics import Sums, metric
 from rmem_cli.results.outcomes import Outcome
 from rmem_cli.results.row import ResultRow, timestamp
 from rmem_cli.runs.memory import peak_memory_mb
@@ -66,7 +66,7 @@ def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
     return rows
 
 
-def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Totals, int]:
+def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Sums, int]:
     """The sums of one measurement, and the step of the checkpoint they are from."""
     run, protocol = trained.run, measurement.protocol
     checkpoint = load_checkpoint(trained.folder.path, protocol.checkpoint)
@@ -97,9 +97,7 @@ def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Totals, int]:
     return totals, step
 
 
-def _row(
-    trained: Trained, measurement: Measurement, name: str, totals: Totals | None, step: int
-) -> ResultRow:
+def _row(trained: Trained, measurement: Measurement, name: str, totals: Sums | None, step: int) -> ResultRow:
     run, protocol, environment = trained.run, measurement.protocol, trained.environment
     spec, identity = run.spec, run.identity
     return ResultRow(

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
-from rmem_cli.evaluation.evaluate import Totals, evaluate
+from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.records.checkpoint import load_checkpoint, save_checkpoint
 from rmem_cli.records.environment import read_environment
+from rmem_cli.results.metrics import Sums
 from rmem_cli.runs import run as run_module
 from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import open_run
@@ -159,12 +160,12 @@ def test_an_evaluation_whose_loss_is_not_finite_is_no_result(make_spec, lab):
 
 
 def test_metrics_of_sums():
-    totals = Totals(nll=3.0, weight=2.0, correct=1, answers=4)
+    totals = Sums(nll=3.0, weight=2.0, correct=1, answers=4)
     assert totals.metric("loss") == 1.5
     assert totals.metric("bpc") == pytest.approx(1.5 / 0.6931471805599453)
     assert totals.metric("perplexity") == pytest.approx(4.4816890703)
     assert totals.metric("accuracy") == 0.25
     # Two articles of class 1 were found, one was not, and one more was taken for one.
-    assert Totals(correct=6, answers=8, found=2).metric("f1") == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
-    assert Totals(correct=0, answers=3).metric("f1") == 0
-    assert Totals(nll=1e9, weight=1.0, answers=1).metric("perplexity") < float("inf")
+    assert Sums(correct=6, answers=8, found=2).metric("f1") == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert Sums(correct=0, answers=3).metric("f1") == 0
+    assert Sums(nll=1e9, weight=1.0, answers=1).metric("perplexity") < float("inf")
