@@ -50,7 +50,7 @@ def main() -> None:
     with guarded_streams():
         try:
             try:
-                raise SystemExit(app(standalone_mode=False))
+                raise SystemExit(app(standalone_mode=False) or 0)
             finally:
                 sys.stdout.flush()
         except RmemError as error:

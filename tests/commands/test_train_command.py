@@ -97,7 +97,7 @@ def test_a_dry_run_of_an_absurd_size_is_one_sentence(rmem, recipe, field, code, 
 
 
 def test_a_dry_run_of_many_steps_is_told_in_days(rmem, recipe):
-    ended = rmem("train", recipe, "--row", "gru", "--set", "train.steps=1000000000000000", "--dry-run")
+    ended = rmem("train", recipe, "--row", "gru", "--set", "train.steps=1000000000000", "--dry-run")
     assert (ended.code, " days (estimated)" in ended.out) == (0, True)
 
 
