@@ -106,7 +106,7 @@ def _check_tied(task: type[TaskSettings], model: ModelSettings) -> Found:
         yield ("model", "head", "tied"), "needs an adaptive encoder; set model.encoder.kind to adaptive"
     elif any(getattr(model.head, "tie_projections", [])):
         size, width = getattr(encoder, "size", None), model.core.output_size
-        if size != width:
+        if width is not None and size != width:
             yield (
                 ("model", "head", "tie_projections"),
                 f"needs outputs of the core, which have {width} units, as wide as the encoder's vectors, "

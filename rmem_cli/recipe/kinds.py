@@ -80,9 +80,9 @@ class CoreSettings(Component):
     registry: ClassVar[Registry] = CORES
 
     @property
-    def output_size(self) -> int:
-        """Width of the outputs."""
-        raise NotImplementedError
+    def output_size(self) -> int | None:
+        """Width of the outputs; None where it is not known before the core is built."""
+        return None
 
     @property
     def equal_kind(self) -> str:

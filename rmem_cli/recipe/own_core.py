@@ -51,12 +51,6 @@ class OwnCoreSettings(CoreSettings):
         """The fields that the recipe gives, but the kind."""
         return dict(self.model_extra or {})
 
-    @property
-    def output_size(self) -> int:
-        """See `CoreSettings.output_size`; the hidden size, or 0 where there is none."""
-        size = self.options.get("hidden_size", 0)
-        return size if isinstance(size, int) else 0
-
     def free_in_evaluation(self) -> frozenset[str]:
         """See `CoreSettings.free_in_evaluation`: whether a weight depends on them shows when it is built."""
         return frozenset(self.options)

@@ -132,3 +132,11 @@ def test_they_are_refused_with_place_and_cure(recipe, sets, path, message):
 )
 def test_what_changes_no_weight_may_differ_in_an_evaluation_and_fitting_options_are_taken(recipe, sets):
     assert recipe.runs(overrides=sets)
+
+
+@pytest.mark.parametrize("wrong", ["model.core.heads=3", "model.core.kind=lsmt", "model.core={kind: lstm}"])
+def test_beside_a_core_that_is_wrong_the_rest_is_checked_without_it(recipe, wrong):
+    tied = [TEXTS, ENCODER % (6, ""), TIED % ", tie_projections: [true]"]
+    with pytest.raises(RecipeError) as caught:
+        recipe.runs(overrides=[*tied, wrong])
+    assert {problem.path.split(".")[1] for problem in caught.value.problems} == {"core"}
