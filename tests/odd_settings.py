@@ -102,7 +102,7 @@ def _make_plausible(tree: dict[str, Any], source: random.Random) -> None:
             protocol["feed"] = source.choice(["truth", "predictions"]) if task.feeds_back else "truth"
         if not task.generated:
             protocol.pop("examples_drawn", None)
-    for name in ("memory_loss", "encoder", "head"):
+    for name in ("memory_loss", "encoder", "readout", "head"):
         if source.random() < 0.8:
             model.pop(name, None)
     for name in ("stages", "early_stopping", "restart"):

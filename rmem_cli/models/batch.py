@@ -14,7 +14,8 @@ class Batch:
     """Examples of one step, or one segment of them.
 
     Attributes:
-        inputs: `[batch, time]` symbols, or `[batch, time, features]` numbers.
+        inputs: `[batch, time]` symbols, `[batch, time, features]` numbers, or, where a step is several
+            symbols at once, `[batch, time, symbols]`: those of each step, -1 where it has fewer.
         targets: `[batch, time]` classes or numbers.
         weight: `[batch, time]`, weight of each position in the loss; 0: none.
         fresh: `[batch]`, whether the state of a row starts afresh before this batch.
@@ -22,6 +23,8 @@ class Batch:
         lengths: `[batch]`, steps of each row that count; None: all.
         reset: `[batch, time]`, whether the state of a row starts afresh before a step, besides what `fresh`
             says; None: nowhere. It stays on the CPU, as it decides what is computed.
+        question: `[batch]`, the step of each row with which its question begins, after all that the question
+            is about; None: there is no question.
     """
 
     inputs: Tensor
@@ -31,6 +34,7 @@ class Batch:
     answer: Tensor | None = None
     lengths: Tensor | None = None
     reset: Tensor | None = None
+    question: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """The same batch on a device, its numbers (not its symbols and classes) of the given type."""
@@ -94,5 +98,8 @@ class Batch:
         """Some steps of all that has steps; what is said of whole rows is what it is for these steps."""
         steps = slice(start, start + length)
         part = self.map(lambda values: values[:, steps] if values.dim() > 1 else values)
-        lengths = None if self.lengths is None else (self.lengths - start).clamp(0, length)
-        return replace(part, fresh=self.fresh & (start == 0), lengths=lengths)
+        lengths, question = (
+            None if steps_of_rows is None else (steps_of_rows - start).clamp(0, length)
+            for steps_of_rows in (self.lengths, self.question)
+        )
+        return replace(part, fresh=self.fresh & (start == 0), lengths=lengths, question=question)

@@ -1,12 +1,12 @@
-"""Settings of encoders and heads; see each implementation for the mathematics."""
+"""Settings of encoders, read-outs and heads; see each implementation for the mathematics."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from rmem_cli.recipe.kinds import EncoderSettings, HeadSettings
+from rmem_cli.recipe.kinds import EncoderSettings, HeadSettings, ReadoutSettings
 
 
 class OneHotSettings(EncoderSettings):
@@ -22,14 +22,16 @@ class EmbeddingSettings(EncoderSettings):
 
     Attributes:
         size: Width of the vectors.
-        initializer: `normal` (standard deviation 1, torch's own) or `orthogonal`.
+        initializer: `normal` (standard deviation 1, torch's own), `orthogonal`, or `shifted_normal`, whose
+            standard deviation is sqrt(6 / symbols) and whose mean is minus that, as the published code of
+            RUM's question answering has it.
     """
 
     implementation: ClassVar[str] = "rmem_cli.models.encoders:Embedding"
 
     kind: Literal["embedding"] = "embedding"
     size: PositiveInt
-    initializer: Literal["normal", "orthogonal"] = "normal"
+    initializer: Literal["normal", "orthogonal", "shifted_normal"] = "normal"
 
 
 class PretrainedEmbeddingSettings(EncoderSettings):
@@ -66,6 +68,35 @@ class LinearEncoderSettings(EncoderSettings):
 
     kind: Literal["linear"] = "linear"
     size: PositiveInt
+
+
+class EveryStepSettings(ReadoutSettings):
+    """The output of the core at each step as it is; where a sequence is answered at its end, the last one."""
+
+    implementation: ClassVar[str] = "rmem_cli.models.readouts:EveryStep"
+
+    kind: Literal["every_step"] = "every_step"
+
+
+class AttentionSettings(ReadoutSettings):
+    """The output at a step and what it attends to; `rmem_cli.models.readouts.Attention` has the equations.
+
+    Attributes:
+        rotation: `none` gives the output at the question as it is, `question` turned by the rotation that
+            takes the question to what it attends to. `published` does as the published code does, which
+            computes that rotation and then drops it, so that the weight of its own does nothing.
+        eps: Length up to which a vector of the rotation counts as zero.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.readouts:Attention"
+
+    kind: Literal["attention"] = "attention"
+    rotation: Literal["none", "question", "published"] = "none"
+    eps: NonNegativeFloat = 1e-12
+
+    def output_size(self, size: int) -> int:
+        """See `ReadoutSettings.output_size`: context and output side by side."""
+        return 2 * size
 
 
 class LinearHeadSettings(HeadSettings):

@@ -1,5 +1,8 @@
 """From symbols or features to the inputs of a core."""
 
+import math
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +15,29 @@ from rmem_cli.models.config import (
 )
 from rmem_cli.models.initializers import orthogonal_
 from rmem_cli.ops.product.dispatch import Linear
+
+
+class Encoder(Protocol):
+    """Symbols `[batch, time]` or features `[batch, time, features]` to `[batch, time, output_size]`."""
+
+    output_size: int
+
+    def __call__(self, inputs: Tensor, /) -> Tensor:
+        """See the class."""
+        ...
+
+
+def encoded(encoder: Encoder, inputs: Tensor) -> Tensor:
+    """The inputs of a core, `[batch, time, output_size]`.
+
+    Args:
+        encoder: Of the model.
+        inputs: As `Batch.inputs`; where a step is several symbols, it is encoded as the sum of theirs.
+    """
+    if inputs.dim() == 2 or inputs.is_floating_point():
+        return encoder(inputs)
+    vectors = encoder(inputs.clamp(min=0).flatten(1)).view(*inputs.shape, -1)
+    return torch.sum(vectors * (inputs >= 0).unsqueeze(-1), dim=2)
 
 
 class OneHot(nn.Module):
@@ -48,6 +74,9 @@ class Embedding(nn.Module):
         self.table = nn.Embedding(symbols, settings.size)
         if settings.initializer == "orthogonal":
             orthogonal_(self.table.weight)
+        elif settings.initializer == "shifted_normal":
+            scale = math.sqrt(6 / symbols)
+            nn.init.normal_(self.table.weight, -scale, scale)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time]` whole numbers to `[batch, time, size]`."""

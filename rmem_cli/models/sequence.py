@@ -9,7 +9,9 @@ from torch.nn import functional
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
+from rmem_cli.models.config import EveryStepSettings
 from rmem_cli.models.cores.base import Core
+from rmem_cli.models.encoders import Encoder, encoded
 from rmem_cli.models.memory_loss import MemoryLoss
 from rmem_cli.models.model import Model, StepResult, compile_part
 from rmem_cli.models.readouts import EveryStep, Readout
@@ -18,16 +20,6 @@ from rmem_cli.recipe.registry import ENCODERS, HEADS, build, import_object
 from rmem_cli.recipe.schema import ModelSettings
 
 _ALL = slice(None)
-
-
-class Encoder(Protocol):
-    """Symbols `[batch, time]` or features `[batch, time, features]` to `[batch, time, output_size]`."""
-
-    output_size: int
-
-    def __call__(self, inputs: Tensor, /) -> Tensor:
-        """See the class."""
-        ...
 
 
 class Head(Protocol):
@@ -80,7 +72,7 @@ class SequenceModel(Model):
         self.output_dropout = output_dropout
         self.memory_loss = memory_loss
         if memory_loss is not None:
-            _check_memory(core, head)
+            _check_memory(core, head, self.readout)
 
     @property
     def segment_length(self) -> int | None:
@@ -94,8 +86,8 @@ class SequenceModel(Model):
 
     @property
     def stepwise(self) -> bool:
-        """Whether the core is."""
-        return self.core.stepwise
+        """Whether core and read-out are."""
+        return self.core.stepwise and self.readout.stepwise
 
     def initial_state(
         self, rows: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -168,7 +160,7 @@ class SequenceModel(Model):
 
     def _read(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """`_core_outputs` of a batch in which no row starts afresh behind the first step."""
-        x = functional.dropout(self.encoder(batch.inputs), self.input_dropout, self.training)
+        x = functional.dropout(encoded(self.encoder, batch.inputs), self.input_dropout, self.training)
         if state is not None:
             self.core.check_state(state, x.shape[0])
             initial = self.core.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
@@ -182,7 +174,11 @@ class SequenceModel(Model):
         return {"memory": self.memory_loss(self.head.nll, state, batch.weight)}
 
 
-def _check_memory(core: Core, head: Head) -> None:
+def _check_memory(core: Core, head: Head, readout: Readout) -> None:
+    if readout.output_size != core.output_size:
+        raise UsageError(
+            "memory_loss needs a read-out that gives the core's outputs as they are; leave one out"
+        )
     if head.predicts == "numbers":
         raise UsageError("memory_loss needs a head that predicts classes; leave one of them out")
     memory = core.initial_state(1).get(MEMORY)
@@ -203,7 +199,7 @@ def build_model(
     """The model that a recipe describes.
 
     Args:
-        settings: Encoder, core and head.
+        settings: Encoder, core, read-out and head.
         symbols: How many input symbols the task has, or features if its inputs are numbers.
         classes: How many classes its targets have; 1 if they are numbers.
         default_encoder: Kind of encoder where the settings name none.
@@ -216,11 +212,13 @@ def build_model(
     head_settings = settings.head or HEADS.settings(default_head)(kind=default_head)
     encoder = build(encoder_settings, symbols)
     core = build(settings.core, encoder.output_size)
-    head = import_object(head_settings.implementation)(core.output_size, classes, head_settings, encoder)
+    readout = build(settings.readout or EveryStepSettings(), core.output_size, encoder)
+    head = import_object(head_settings.implementation)(readout.output_size, classes, head_settings, encoder)
     return SequenceModel(
         encoder,
         core,
         head,
+        readout=readout,
         input_dropout=settings.input_dropout,
         output_dropout=settings.output_dropout,
         memory_loss=_memory_loss(settings, classes),

@@ -105,18 +105,29 @@ def _check_tied(task: type[TaskSettings], model: ModelSettings) -> Found:
     elif (task.encoder if encoder is None else encoder.kind) != "adaptive":
         yield ("model", "head", "tied"), "needs an adaptive encoder; set model.encoder.kind to adaptive"
     elif any(getattr(model.head, "tie_projections", [])):
-        size, width = getattr(encoder, "size", None), model.core.output_size
+        size, width = getattr(encoder, "size", None), _width(model)
         if width is not None and size != width:
             yield (
                 ("model", "head", "tie_projections"),
-                f"needs outputs of the core, which have {width} units, as wide as the encoder's vectors, "
+                f"needs outputs to the head, which have {width} units, as wide as the encoder's vectors, "
                 f"which have {size}; make them equal, or leave it out",
             )
+
+
+def _width(model: ModelSettings) -> int | None:
+    """Of what the head gets; None where it is not known before the core is built."""
+    width = model.core.output_size
+    return width if width is None or model.readout is None else model.readout.output_size(width)
 
 
 def _check_memory_loss(task: type[TaskSettings], model: ModelSettings) -> Found:
     if model.memory_loss is None:
         return
+    if model.readout is not None and model.readout.output_size(1) != 1:
+        yield (
+            ("model", "memory_loss"),
+            "needs a read-out that gives the core's outputs as they are; leave it out",
+        )
     head = HEADS.settings(task.head) if model.head is None else type(model.head)
     if getattr(head, "predicts", "classes") != "classes":
         yield ("model", "memory_loss"), "needs a head that predicts classes; leave it out"

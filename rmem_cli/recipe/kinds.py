@@ -7,7 +7,17 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe.messages import sentence
-from rmem_cli.recipe.registry import BACKPROP, CORES, ENCODERS, HEADS, OPTIMIZERS, SCHEDULES, TASKS, Registry
+from rmem_cli.recipe.registry import (
+    BACKPROP,
+    CORES,
+    ENCODERS,
+    HEADS,
+    OPTIMIZERS,
+    READOUTS,
+    SCHEDULES,
+    TASKS,
+    Registry,
+)
 from rmem_cli.recipe.settings import Component
 
 
@@ -104,6 +114,16 @@ class CoreSettings(Component):
         return frozenset()
 
 
+class ReadoutSettings(Component):
+    """What every read-out declares."""
+
+    registry: ClassVar[Registry] = READOUTS
+
+    def output_size(self, size: int) -> int:
+        """Width of what it gives where the core's outputs have the width `size`."""
+        return size
+
+
 class HeadSettings(Component):
     """What every head declares.
 
@@ -176,6 +196,7 @@ def _told(errors: ValidationError, settings: type[Component]) -> ValidationError
 Task = Annotated[SerializeAsAny[TaskSettings], _by_kind(TASKS)]
 Encoder = Annotated[SerializeAsAny[EncoderSettings], _by_kind(ENCODERS)]
 Core = Annotated[SerializeAsAny[CoreSettings], _by_kind(CORES)]
+Readout = Annotated[SerializeAsAny[ReadoutSettings], _by_kind(READOUTS)]
 Head = Annotated[SerializeAsAny[HeadSettings], _by_kind(HEADS)]
 Optimizer = Annotated[SerializeAsAny[OptimizerSettings], _by_kind(OPTIMIZERS)]
 Schedule = Annotated[SerializeAsAny[ScheduleSettings], _by_kind(SCHEDULES)]

@@ -93,6 +93,13 @@ HEADS = Registry(
         "adaptive": "rmem_cli.models.config:AdaptiveSoftmaxSettings",
     },
 )
+READOUTS = Registry(
+    "read-out",
+    {
+        "every_step": "rmem_cli.models.config:EveryStepSettings",
+        "attention": "rmem_cli.models.config:AttentionSettings",
+    },
+)
 TASKS = Registry(
     "task",
     {

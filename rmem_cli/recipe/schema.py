@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from rmem_cli.recipe.kinds import Backprop, Core, Encoder, Head, Optimizer, Schedule, Task
+from rmem_cli.recipe.kinds import Backprop, Core, Encoder, Head, Optimizer, Readout, Schedule, Task
 from rmem_cli.recipe.settings import Settings
 
 Drawn = Literal["by_batch", "by_number"]
@@ -24,12 +24,13 @@ class MemoryLossSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Encoder, core and head.
+    """Encoder, core, read-out and head.
 
     Attributes:
         encoder: From the task's inputs to the core's; None leaves it to the task.
         core: The memory model.
-        head: From the core's outputs to predictions; None leaves it to the task.
+        readout: From the core's outputs at all steps to what the head gets at each; None: that step's output.
+        head: From what the read-out gives to predictions; None leaves it to the task.
         input_dropout: Probability of dropping an input of the core, in training.
         output_dropout: Probability of dropping an output of the core, in training.
         memory_loss: What memory tokens are to predict, for cores that have some; None: nothing.
@@ -37,6 +38,7 @@ class ModelSettings(Settings):
 
     encoder: Encoder | None = None
     core: Core
+    readout: Readout | None = None
     head: Head | None = None
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     output_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
