@@ -39,16 +39,52 @@ def read_lines(path: Path) -> list[Line]:
     """The lines of a bAbI file.
 
     Raises:
-        DataError: A line is not like those of bAbI.
+        DataError: It is empty, or a line is not like those of bAbI, or does not follow the one before it.
     """
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    parsed = []
-    for number, line in enumerate(lines, start=1):
+    text = path.read_text(encoding="utf-8")
+    if not text.strip():
+        raise DataError(f"{path} is empty, and a bAbI task has lines; {_ANEW}.")
+    parsed: list[Line] = []
+    statements: set[int] = set()  # numbers of those of the story so far
+    for place, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
             parsed.append(Line.parse(line))
         except ValueError as error:
-            raise DataError(f"{path}:{number}: this is not a line of a bAbI task: {line!r}.") from error
+            raise DataError(
+                f"{path}:{place}: this is not a line of a bAbI task: {line!r}; {_ANEW}."
+            ) from error
+        if parsed[-1].number == 1:
+            statements = set()
+        wrong = _what_is_wrong(parsed[-1], parsed[-2].number if place > 1 else 0, statements)
+        if wrong:
+            raise DataError(f"{path}:{place}: {wrong}: {line!r}; {_ANEW}.")
+        if parsed[-1].answer is None:
+            statements.add(parsed[-1].number)
     return parsed
+
+
+_ANEW = "get the file anew with `rmem fetch babi`"
+
+
+def _what_is_wrong(line: Line, before: int, statements: set[int]) -> str | None:
+    """Why a line cannot stand where it stands.
+
+    Args:
+        line: It.
+        before: Number of the line before it; 0 if it is the first.
+        statements: Numbers of the statements of its story.
+    """
+    if line.number not in (1, before + 1):
+        due = f"{before + 1}, or 1 for a new story," if before else "1"
+        return f"its number is {line.number}, where {due} must be"
+    if line.answer is None:
+        return None
+    if not line.text.strip():
+        return "here is an answer without a question"
+    if not line.answer:
+        return "here is a question without an answer"
+    unknown = sorted({*line.support} - statements)
+    return f"its answer rests on line {unknown[0]}, which is no statement of its story" if unknown else None
 
 
 def _arrays(splits: Mapping[str, list[Line]]) -> Iterator[tuple[str, np.ndarray]]:

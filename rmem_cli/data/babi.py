@@ -30,6 +30,7 @@ SIZES = ("en", "en-10k")
 SPLITS = ("train", "test")
 
 _WORDS = re.compile(r"\W+")
+_WORDS_AND_REST = re.compile(r"(\W+)")
 
 
 class Line(NamedTuple):
@@ -168,6 +169,14 @@ def words(text: str) -> list[str]:
     Example: `words("Where is Mary? ")` is `["where", "is", "mary"]`.
     """
     return [word for word in _WORDS.split(text.lower()) if word]
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a line and, as words of their own, its punctuation; letters stay as they are.
+
+    Example: `tokens("Where is Mary? ")` is `["Where", "is", "Mary", "?"]`.
+    """
+    return [stripped for part in _WORDS_AND_REST.split(text) if (stripped := part.strip())]
 
 
 def vocabulary_of(lines: Iterable[Line]) -> Sequence[str]:
