@@ -144,7 +144,7 @@ def write_babi(tmp_path):
         from rmem_cli.data.writer import write_prepared
 
         path = tmp_path / f"{form}.txt"
-        path.write_text(BABI[int(form.rpartition("qa")[2])])
+        path.write_text(BABI.get(int(form.rpartition("qa")[2]), BABI[1]))
         content = prepare_task({f"{form}_{split}.txt": path for split in ("train", "test")})
         return write_prepared("babi", form, content, sources=[], licence="none", citation="none")
 

@@ -103,6 +103,10 @@ class Babi:
         """All words of lines and answers."""
         return self.prepared.vocabulary
 
+    def has(self, split: str) -> bool:
+        """Whether the file of a split was there when the data was prepared."""
+        return f"{split}_number" in self.prepared.meta["arrays"]
+
     def lines(self, split: str) -> list[Line]:
         """Every line of a split, as in the original file.
 

@@ -110,6 +110,7 @@ TASKS = Registry(
         "program_execution": "rmem_cli.tasks.config:ProgramExecutionSettings",
         "associative_recall": "rmem_cli.tasks.config:AssociativeRecallSettings",
         "language_model": "rmem_cli.tasks.config:LanguageModelSettings",
+        "babi": "rmem_cli.tasks.config:BabiSettings",
         "document_classification": "rmem_cli.tasks.config:DocumentClassificationSettings",
         "copy": "rmem_cli.tasks.config:CopySettings",
         "reverse": "rmem_cli.tasks.config:ReverseSettings",

@@ -18,6 +18,7 @@ SMALL_TASKS = {
     "image_sequence": {"dataset": "mnist", "pixels_per_step": 56, "held_out": 8},
     "program_execution": {"length": 2, "nesting": 1},
     "language_model": {"dataset": "ptb", "form": "char", "segment_length": 7},
+    "babi": {"number": [1, 4]},
     "document_classification": {"segment_length": 16, "segments": 2},
     "copy": {"length": 3},
     "reverse": {"length": 4},
