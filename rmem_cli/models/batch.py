@@ -22,6 +22,7 @@ class Batch:
         lengths: `[batch]`, steps of each row that count; None: all.
         reset: `[batch, time]`, whether the state of a row starts afresh before a step, besides what `fresh`
             says; None: nowhere. It stays on the CPU, as it decides what is computed.
+        part: `[batch]`, which of the task's parts a row is of, by number; None: the task has none.
     """
 
     inputs: Tensor
@@ -31,6 +32,7 @@ class Batch:
     answer: Tensor | None = None
     lengths: Tensor | None = None
     reset: Tensor | None = None
+    part: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """The same batch on a device, its numbers (not its symbols and classes) of the given type."""
@@ -52,6 +54,10 @@ class Batch:
             return slice(None)
         steps = self.weight.any(0).nonzero()
         return slice(int(steps[0]), int(steps[-1]) + 1) if len(steps) else slice(0, 1)
+
+    def rows(self, rows: Tensor | slice) -> Self:
+        """Some rows of the batch, by their numbers `[n]`."""
+        return self.map(lambda values: values[rows.to(values.device) if isinstance(rows, Tensor) else rows])
 
     def split(self, segment_length: int | None) -> list[Self]:
         """Segments of the given length along time (the last one may be shorter); None: one segment."""
@@ -78,7 +84,7 @@ class Batch:
             The step, the rows `[n]` that start afresh before it, and what these are from there to the end.
         """
         for step, rows in self._resets():
-            rest = self._segment(step, self.inputs.shape[1] - step)._rows(rows)
+            rest = self._segment(step, self.inputs.shape[1] - step).rows(rows)
             yield step, rows.to(self.fresh.device), rest.begun()
 
     def _resets(self) -> Iterator[tuple[int, Tensor]]:
@@ -86,9 +92,6 @@ class Batch:
         if self.reset is not None:
             for step in self.reset[:, 1:].any(0).nonzero()[:, 0].tolist():
                 yield step + 1, self.reset[:, step + 1].nonzero()[:, 0]
-
-    def _rows(self, rows: Tensor) -> Self:
-        return self.map(lambda values: values[rows.to(values.device)])
 
     def _segment(self, start: int, length: int) -> Self:
         """Some steps of all that has steps; what is said of whole rows is what it is for these steps."""
