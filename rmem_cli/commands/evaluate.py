@@ -67,7 +67,8 @@ def evaluate(
             results += [dataclasses.asdict(each) for each in rows]
             for each in [] if as_json else rows:
                 value = "none" if each.value is None else f"{each.value:.6g}"
-                typer.echo(f"{label(spec)}: {each.protocol} {each.metric} {value} {each.unit}")
+                what = " ".join(filter(None, (each.protocol, each.part, each.metric)))
+                typer.echo(f"{label(spec)}: {what} {value} {each.unit}")
     if as_json:
         typer.echo(json_text({"results": results, "failures": failures}))
     for failure in failures:

@@ -235,7 +235,8 @@ def _refuse_results(paths: "Iterable[Path]") -> None:
 
 def _refuse_out_of_tolerance(tables: "Sequence[Table]") -> None:
     found = [
-        f"{table.experiment} {line.title}: {section.metric} is {line.comparison.verdict.outcome}"
+        f"{table.experiment} {line.title}: {' '.join(filter(None, (section.part, section.metric)))} "
+        f"is {line.comparison.verdict.outcome}"
         for table in tables
         for section, line in table.out_of_tolerance()
         if line.comparison is not None

@@ -54,29 +54,45 @@ def evaluate(
     state: State | None = None
     with model.constant_weights():
         for batch in task.evaluation_batches(split, examples, batch_size, seed, drawn):
-            totals.examples += task.examples_in(batch)
+            groups = _groups(totals, batch)
+            for sums, rows in groups:
+                sums.examples += task.examples_in(batch.rows(rows))
             if state is not None and bool(batch.fresh.all()):
                 state = None
             on_device = batch.to(parameter.device, parameter.dtype)
             right = []
             for segment, result in walk(model, on_device, state, own_answers(model, on_device, feed)):
                 state = result.state
-                totals.nll += float(result.losses.double().sum())
-                totals.weight += float(result.weights.double().sum())
+                for sums, rows in groups:
+                    sums.nll += float(result.losses[rows].double().sum())
+                    sums.weight += float(result.weights[rows].double().sum())
                 answers = model.answers(result.outputs) if counts_answers else None
                 if answers is not None:
                     right.append(answers == segment.targets)
-                    _count_answers(totals, right[-1], segment)
+                    for sums, rows in groups:
+                        _count_answers(sums, right[-1][rows], segment.rows(rows))
             if right and exact_positions:
-                totals.exact += int(torch.cat(right, dim=1)[:, -exact_positions:].all(1).sum())
+                exact = torch.cat(right, dim=1)[:, -exact_positions:].all(1)
+                for sums, rows in groups:
+                    sums.exact += int(exact[rows].sum())
     model.train(was_training)
     if not math.isfinite(totals.nll):
         raise DivergedError(f"the loss on the {split} split is {totals.nll}; a smaller optimizer.lr may help")
     return totals
 
 
-def _count_answers(totals: Sums, right: Tensor, segment: Batch) -> None:
+def _groups(totals: Sums, batch: Batch) -> list[tuple[Sums, Tensor | slice]]:
+    """The sums that a batch counts in, each with the rows that do: all of them, and those of each part."""
+    groups: list[tuple[Sums, Tensor | slice]] = [(totals, slice(None))]
+    if batch.part is not None:
+        for part in sorted({*batch.part.tolist()}):
+            rows = (batch.part == part).nonzero()[:, 0]  # [n]
+            groups.append((totals.parts.setdefault(part, Sums()), rows))
+    return groups
+
+
+def _count_answers(sums: Sums, right: Tensor, segment: Batch) -> None:
     answer = segment.weight > 0 if segment.answer is None else segment.answer
-    totals.correct += int((right & answer).sum())
-    totals.found += int((right & answer & (segment.targets == 1)).sum())
-    totals.answers += int(answer.sum())
+    sums.correct += int((right & answer).sum())
+    sums.found += int((right & answer & (segment.targets == 1)).sum())
+    sums.answers += int(answer.sum())

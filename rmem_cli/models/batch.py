@@ -25,6 +25,7 @@ class Batch:
             says; None: nowhere. It stays on the CPU, as it decides what is computed.
         question: `[batch]`, the step of each row with which its question begins, after all that the question
             is about; None: there is no question.
+        part: `[batch]`, which of the task's parts a row is of, by number; None: the task has none.
     """
 
     inputs: Tensor
@@ -35,6 +36,7 @@ class Batch:
     lengths: Tensor | None = None
     reset: Tensor | None = None
     question: Tensor | None = None
+    part: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """The same batch on a device, its numbers (not its symbols and classes) of the given type."""
@@ -56,6 +58,10 @@ class Batch:
             return slice(None)
         steps = self.weight.any(0).nonzero()
         return slice(int(steps[0]), int(steps[-1]) + 1) if len(steps) else slice(0, 1)
+
+    def rows(self, rows: Tensor | slice) -> Self:
+        """Some rows of the batch, by their numbers `[n]`."""
+        return self.map(lambda values: values[rows.to(values.device) if isinstance(rows, Tensor) else rows])
 
     def split(self, segment_length: int | None) -> list[Self]:
         """Segments of the given length along time (the last one may be shorter); None: one segment."""
@@ -82,7 +88,7 @@ class Batch:
             The step, the rows `[n]` that start afresh before it, and what these are from there to the end.
         """
         for step, rows in self._resets():
-            rest = self._segment(step, self.inputs.shape[1] - step)._rows(rows)
+            rest = self._segment(step, self.inputs.shape[1] - step).rows(rows)
             yield step, rows.to(self.fresh.device), rest.begun()
 
     def _resets(self) -> Iterator[tuple[int, Tensor]]:
@@ -90,9 +96,6 @@ class Batch:
         if self.reset is not None:
             for step in self.reset[:, 1:].any(0).nonzero()[:, 0].tolist():
                 yield step + 1, self.reset[:, step + 1].nonzero()[:, 0]
-
-    def _rows(self, rows: Tensor) -> Self:
-        return self.map(lambda values: values[rows.to(values.device)])
 
     def _segment(self, start: int, length: int) -> Self:
         """Some steps of all that has steps; what is said of whole rows is what it is for these steps."""

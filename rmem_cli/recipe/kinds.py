@@ -68,6 +68,14 @@ class TaskSettings(Component):
         """Splits that these settings leave no example to."""
         return frozenset()
 
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts of a split that are measured by themselves, too, such as `qa3`; empty: none.
+
+        Each example is of one of them; its batch says of which, by the number in here. The name `mean` is
+        that of what they are on average.
+        """
+        return ()
+
     def data_sets(self) -> list[tuple[str, str]]:
         """Prepared data sets that the task reads, as (name, form)."""
         return []

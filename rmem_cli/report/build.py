@@ -23,6 +23,7 @@ from rmem_cli.report.learning import (
     trained_steps,
 )
 from rmem_cli.report.measured import measure
+from rmem_cli.report.parts import MEAN
 from rmem_cli.report.places import Place, entries_at, find_places, place_x
 from rmem_cli.report.selection import Entry
 from rmem_cli.report.table import Comparison, Line, Ours, Published, Section, Table
@@ -173,14 +174,14 @@ class _Builder:
         rule = self.solved_rule(place, entry)
         steps = None
         if rule is not None and budget is not None:
-            steps = steps_to_solve(results, rule, budget, self.curves)
+            steps = steps_to_solve(results, rule, budget, self.validations(place))
         return measure(
             results,
             len(entry.seeds),
             steps=self.steps(entry, results),
             rule=rule,
             steps_to_solve=steps,
-            has_bounds=entry.folds > 1 and place.metric == "accuracy",
+            has_bounds=entry.folds > 1 and place.metric == "accuracy" and place.part != MEAN,
         )
 
     def tolerance(self, citation: Citation | None) -> float | None:
@@ -194,7 +195,7 @@ class _Builder:
         if published is None or published.x_name != STEPS:
             return None
         results = self.results.get(place.key(PAPER, row.id), [])
-        return at_last_common_step(results, published, place.metric, self.curves)
+        return at_last_common_step(results, published, place.metric, self.validations(place))
 
     def learning(self, place: Place, section: Section) -> list[Section]:
         """Learning curves beside the published ones of this place."""
@@ -204,7 +205,11 @@ class _Builder:
             curve = self.cited.learning_curve(place, line.id)
             if results and curve is not None:
                 lines[line.id] = (line, curve.published(self.footnotes), results)
-        return learning_sections(section, lines, self.curves) if lines else []
+        return learning_sections(section, lines, self.validations(place)) if lines else []
+
+    def validations(self, place: Place) -> Curves:
+        """The learning curves of a place: what is validated is the whole, which says nothing of a part."""
+        return no_curves if place.part else self.curves
 
     def solved_rule(self, place: Place, entry: Entry) -> SolvedRule | None:
         """When a seed has solved the task by the metric of a place; None if that is no question there."""

@@ -17,7 +17,7 @@ Groups = list[tuple[dict[str, float], list[str]]]  # scale to value, and the tit
 def chance_lines(
     recipe: Recipe, place: Place, entries: dict[str, dict[str, Entry]], footnotes: Footnotes
 ) -> list[Line]:
-    """One line for each baseline, or several where rows differ in their task.
+    """One line for each baseline, or several where rows differ in their task; of parts none is known.
 
     Args:
         recipe: The experiment.
@@ -25,6 +25,8 @@ def chance_lines(
         entries: Row to scale to entry, of all that is measured there.
         footnotes: Receive where the loss of a task rests.
     """
+    if place.part:
+        return []
     baselines: dict[str, Groups] = {}
     for row, at in entries.items():
         found: dict[str, dict[str, float]] = {}

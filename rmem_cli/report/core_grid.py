@@ -164,7 +164,7 @@ def _main_place(scale: str, planned: list[Entry], joined: Joined) -> Place:
     Those without any result are passed over if there are others.
     """
     plan = {scale: planned}
-    places = find_places(plan, joined.results)
+    places = [place for place in find_places(plan, joined.results) if not place.part]
     tested = [place for place in places if place.split == "test"] or places
     measured = [
         place

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report.folds import pool_folds
+from rmem_cli.report.parts import add_means
 from rmem_cli.report.selection import Entry, Key, entries, select
 from rmem_cli.results.row import ResultRow
 
@@ -41,6 +42,7 @@ def join(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = None) ->
     whole = {name: entries(recipe.runs(name, [row.id for row in recipe.rows_at(name)])) for name in scales}
     selection = select(whole, rows)
     plan, results = pool_folds(whole, selection.results)
+    results = add_means(plan, results)
     measured = {key[0] for key in results}
     shown = [name for name in plan if name in measured or name == PAPER] or list(plan)
     return Joined({name: plan[name] for name in shown}, results, selection.left_out)

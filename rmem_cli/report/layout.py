@@ -1,6 +1,6 @@
 """From a table's values to grids of words, which every format for people shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
@@ -28,11 +28,34 @@ def _heading(table: Table) -> list[str]:
 
 def _grids(table: Table) -> list[Grid]:
     """The table's sections, those that are points of a curve in one, and what the runs cost."""
-    found = []
+    found: list[Grid] = []
+    alone: list[Section] = []
     for sections in find_curves(table.sections):
-        found += [_section_grid(sections[0])] if len(sections) == 1 else curve_grids(sections)
+        if len(sections) > 1:
+            found += [*_section_grids(alone), *curve_grids(sections)]
+            alone = []
+        else:
+            alone += sections
+    found += _section_grids(alone)
     costs = _cost_grid(table)
     return [*found, costs] if costs.columns else found
+
+
+def _section_grids(sections: Sequence[Section]) -> Iterator[Grid]:
+    """A grid for each section, in which those of its parts follow it."""
+    together: list[Section] = []
+    for section in sections:
+        if together and not (section.part and _where(section) == _where(together[0])):
+            yield _section_grid(together)
+            together = []
+        together.append(section)
+    if together:
+        yield _section_grid(together)
+
+
+def _where(section: Section) -> tuple[str, ...]:
+    """Where a section is measured, whatever part of it."""
+    return (section.cell, section.protocol, section.split, section.metric)
 
 
 def _notes(table: Table) -> list[str]:
@@ -57,33 +80,40 @@ def _legend(table: Table) -> str:
     return "; ".join(words)
 
 
-def _section_grid(section: Section) -> Grid:
-    digits = section.digits
+def _section_grid(sections: Sequence[Section]) -> Grid:
+    """A section with its parts, if it has any, below."""
+    whole = sections[0]
+    digits = whole.digits
+    names = [(line, section.part) for section in sections for line in section.lines]
     columns = [
-        _column("Model", section, lambda line: wording.marked(line.title, line.notes)),
+        Column("Model", [_name(line, part) for line, part in names]),
         _column(
             "Published",
-            section,
+            sections,
             lambda line: "" if line.kind == "chance" else wording.published(line.published, digits),
         ),
     ]
-    for scale in section.scales:
-        if section.protocol:
-            with_steps = len(_steps(section, scale)) > 1
-            columns.append(_column(f"Ours, {scale}", section, _ours(scale, digits, with_steps)))
-            columns.append(_column(f"Solved, {scale}", section, _solved(scale)))
+    for scale in whole.scales:
+        if whole.protocol:
+            with_steps = len(_steps(whole, scale)) > 1
+            columns.append(_column(f"Ours, {scale}", sections, _ours(scale, digits, with_steps)))
+            columns.append(_column(f"Solved, {scale}", sections, _solved(scale)))
         if scale == PAPER:
-            columns.append(_column("Difference", section, _difference(digits)))
-            columns.append(_column("Verdict", section, lambda line: wording.verdict(line.comparison)))
-    return Grid(_caption(section), _without_empty(columns))
+            columns.append(_column("Difference", sections, _difference(digits)))
+            columns.append(_column("Verdict", sections, lambda line: wording.verdict(line.comparison)))
+    return Grid(_caption(whole), _without_empty(columns))
+
+
+def _name(line: Line, part: str) -> str:
+    return wording.marked(f"{line.title}, {part}" if part else line.title, line.notes)
 
 
 def _without_empty(columns: list[Column]) -> list[Column]:
     return [column for column in columns if any(column.cells)]
 
 
-def _column(heading: str, section: Section, text: Callable[[Line], str]) -> Column:
-    return Column(heading, [text(line) for line in section.lines])
+def _column(heading: str, sections: Sequence[Section], text: Callable[[Line], str]) -> Column:
+    return Column(heading, [text(line) for section in sections for line in section.lines])
 
 
 def _difference(digits: int | None) -> Callable[[Line], str]:

@@ -1,11 +1,12 @@
 """What is measured alike: the sections of a table."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rmem_cli.recipe import RunSpec
 from rmem_cli.recipe.schema import EvalProtocol
+from rmem_cli.report.parts import MEAN
 from rmem_cli.report.selection import Entry, Key
 
 
@@ -17,7 +18,7 @@ class Place:
         cell: Matrix cell.
         protocol: Name of the evaluation protocol.
         split: Its split.
-        part: Part of the split.
+        part: Part of the split; "" for the whole, `mean` for the mean of its parts.
         metric: Name of the metric.
     """
 
@@ -41,7 +42,7 @@ class Place:
 
 
 def find_places(plan: dict[str, list[Entry]], measured: Iterable[tuple[str, ...]]) -> list[Place]:
-    """All places: each matrix cell, each protocol, each of its parts that has results, each metric.
+    """All places: each matrix cell, each protocol, each metric, the whole and each part that has results.
 
     Args:
         plan: Scale to what the recipe runs there.
@@ -56,9 +57,17 @@ def find_places(plan: dict[str, list[Entry]], measured: Iterable[tuple[str, ...]
             for spec in (entry.spec for planned in plan.values() for entry in planned)
             for one in spec.settings.eval
             for name in one.metrics
-            for part in parts.get((spec.cell, one.name, name), {"": None})
+            for part in _parts(spec, one, parts[spec.cell, one.name, name])
         )
     )
+
+
+def _parts(spec: RunSpec, protocol: EvalProtocol, measured: Collection[str]) -> list[str]:
+    """The whole; behind it, where they have results, the mean of its parts, and the parts in their order."""
+    if not any(measured):
+        return [""]
+    parts = (MEAN, *spec.protocol_task(protocol).parts())
+    return ["", *(part for part in parts if part in measured)]
 
 
 def place_x(place: Place, at_place: dict[str, dict[str, Entry]]) -> tuple[str, float] | None:

@@ -74,8 +74,17 @@ def _select_entry(selection: Selection, entry: Entry, rows: list[ResultRow]) -> 
     spec = entry.spec
     own_hash = cache(spec.train_hash)
     protocols = {spec.eval_hash(protocol): protocol for protocol in reversed(spec.settings.eval)}
+
+    @cache
+    def parts(eval_hash: str) -> tuple[str, ...]:
+        return spec.protocol_task(protocols[eval_hash]).parts()
+
     current = [
-        row for row in rows if row.train_hash == own_hash(row.data_hash) and row.eval_hash in protocols
+        row
+        for row in rows
+        if row.train_hash == own_hash(row.data_hash)
+        and row.eval_hash in protocols
+        and (not row.part or row.part in parts(row.eval_hash))
     ]
     selection.left_out["of other settings than the recipe has now"] += len(rows) - len(current)
     if not current:

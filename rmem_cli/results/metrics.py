@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rmem_cli.errors import UsageError, closest
 
@@ -21,6 +21,7 @@ class Sums:
         exact: Examples all of whose answers were right, of tasks that ask for it.
         found: Right answers that are class 1; F1 is that of this class, where there are two.
         examples: Examples seen.
+        parts: The same over each part of the task that was seen, by its number in `TaskSettings.parts`.
     """
 
     nll: float = 0.0
@@ -30,6 +31,7 @@ class Sums:
     exact: int = 0
     found: int = 0
     examples: int = 0
+    parts: dict[int, "Sums"] = field(default_factory=dict)
 
     def metric(self, name: str) -> float:
         """The value of a metric.

@@ -46,7 +46,7 @@ class EqualRuns:
         found = []
         for name, eval_hash, metric in _measured(spec):
             equal = rows[eval_hash, metric]
-            if not equal:
+            if all(row.part for row in equal):
                 return []
             found += [replace(row, protocol=name) for row in equal]
         return found

@@ -85,11 +85,12 @@ def _is_done(spec: RunSpec, store: ResultStore, rerun: Rerun) -> bool:
     if rerun == "all":
         return False
     accepted = {"ok"} if rerun == "failed" else set(OUTCOMES)
-    run = (spec.row, spec.cell, spec.scale, spec.seed, train_hash)
+    whole = (spec.row, spec.cell, spec.scale, spec.seed, train_hash, "")
     have = {
         (row.eval_hash, row.metric)
         for row in store.read(spec.experiment)
-        if (row.row, row.cell, row.scale, row.seed, row.train_hash) == run and row.status in accepted
+        if (row.row, row.cell, row.scale, row.seed, row.train_hash, row.part) == whole
+        and row.status in accepted
     }
     return all(
         (spec.eval_hash(protocol), name) in have

@@ -30,12 +30,14 @@ class Measurement:
         task: Its task; that of the run, if the protocol changes nothing of it.
         model: The model's settings with the core of the protocol.
         eval_hash: Hash of the protocol.
+        parts: Names of the parts of its task.
     """
 
     protocol: EvalProtocol
     task: Task
     model: ModelSettings
     eval_hash: str
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,9 @@ class _Tasks:
 
 
 def _measurement(spec: RunSpec, protocol: EvalProtocol, tasks: _Tasks) -> Measurement:
-    task = tasks.open(spec.protocol_task(protocol))
+    settings = spec.protocol_task(protocol)
     model = spec.settings.model.model_copy(update={"core": spec.protocol_core(protocol)})
-    return Measurement(protocol, task, model, spec.eval_hash(protocol))
+    return Measurement(protocol, tasks.open(settings), model, spec.eval_hash(protocol), settings.parts())
 
 
 def _problems(settings: RunSettings, measurement: Measurement, own: Task) -> Iterator[str]:

@@ -62,8 +62,20 @@ def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
         totals, step = None, trained.step
         if trained.outcome == "ok":
             totals, step = _evaluate(trained, measurement)
-        rows += [_row(trained, measurement, name, totals, step) for name in measurement.protocol.metrics]
+        rows += [
+            _row(trained, measurement, part, name, sums, step)
+            for part, sums in _by_part(measurement, totals)
+            for name in measurement.protocol.metrics
+        ]
     return rows
+
+
+def _by_part(measurement: Measurement, totals: Sums | None) -> list[tuple[str, Sums | None]]:
+    """The whole, and each part of the task that was seen; every part of a run that failed."""
+    if totals is None:
+        return [(part, None) for part in ("", *measurement.parts)]
+    parts = [(measurement.parts[number], sums) for number, sums in sorted(totals.parts.items())]
+    return [("", totals), *parts]
 
 
 def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Sums, int]:
@@ -97,7 +109,9 @@ def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Sums, int]:
     return totals, step
 
 
-def _row(trained: Trained, measurement: Measurement, name: str, totals: Sums | None, step: int) -> ResultRow:
+def _row(
+    trained: Trained, measurement: Measurement, part: str, name: str, sums: Sums | None, step: int
+) -> ResultRow:
     run, protocol, environment = trained.run, measurement.protocol, trained.environment
     spec, identity = run.spec, run.identity
     return ResultRow(
@@ -108,11 +122,11 @@ def _row(trained: Trained, measurement: Measurement, name: str, totals: Sums | N
         seed=spec.seed,
         protocol=protocol.name,
         split=protocol.split,
-        part="",
+        part=part,
         metric=name,
-        value=None if totals is None else totals.metric(name),
+        value=None if sums is None else sums.metric(name),
         unit=metric(name).unit,
-        examples=None if totals is None else totals.examples,
+        examples=None if sums is None else sums.examples,
         step=step,
         checkpoint=protocol.checkpoint,
         parameters=trained.model.parameter_count(),

@@ -161,6 +161,7 @@ class StoryQuestions(Task):
             torch.ones(len(rows), dtype=torch.bool),
             lengths=None if bool((lengths == steps.shape[1]).all()) else lengths,
             question=begins,
+            part=torch.tensor([each.part for each in questions]) if self.settings.parts() else None,
         )
 
     def _padded(self, asked: _Encoded) -> Tensor:

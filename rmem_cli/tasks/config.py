@@ -371,6 +371,10 @@ class BabiSettings(TaskSettings):
             return [*BABI_TASKS]
         return self.number if isinstance(self.number, list) else [self.number]
 
+    def parts(self) -> tuple[str, ...]:
+        """Each of the tasks that are learned together, such as `qa3`."""
+        return tuple(f"qa{number}" for number in self.numbers) if len(self.numbers) > 1 else ()
+
     @field_validator("number")
     @classmethod
     def _tasks_differ(cls, number: int | list[int] | None) -> int | list[int] | None:

@@ -248,7 +248,7 @@ class Sliding(BackPropagation):
 
     def state_dict(self) -> dict[str, Any]:
         """The segments to run again, and the states before them."""
-        return {"past": [{"segment": dict(vars(each.segment)), "state": each.state} for each in self._past]}
+        return {"past": [{"segment": _trained(each.segment), "state": each.state} for each in self._past]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `BackPropagation.load_state_dict`."""
@@ -334,6 +334,11 @@ def build_backprop(settings: Component) -> BackPropagation:
     """The form of back-propagation that a recipe describes."""
     form: BackPropagation = build(settings)
     return form
+
+
+def _trained(segment: Batch) -> dict[str, Tensor | None]:
+    """What a segment is trained by: of which part of the task its rows are changes no gradient."""
+    return {name: value for name, value in vars(segment).items() if name != "part"}
 
 
 def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gradient:

@@ -9,6 +9,7 @@ import yaml
 from rmem_cli.paths import results_root
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.explain import flow
+from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 
@@ -55,6 +56,7 @@ def foreign(tmp_path, monkeypatch):
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "small.yaml").write_text(text)
     (spec,) = load_recipe("small").runs()
+    monkeypatch.setattr(TaskSettings, "parts", lambda _: (FOREIGN,))
     rows = [
         ResultRow(
             experiment="small", row="gru", cell="", scale="paper", seed=1, protocol=protocol.name,

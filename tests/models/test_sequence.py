@@ -1,6 +1,7 @@
 """Encoder, core and head as one model, and the batches it reads."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -122,6 +123,19 @@ def test_segments_are_the_batch_cut_along_time(time, length, data):
     counted = torch.stack([part.lengths for part in parts])
     assert torch.equal(counted.sum(0), lengths)
     assert (counted >= 0).all()
+
+
+def test_every_row_keeps_its_part_on_whatever_way_to_the_model():
+    part, reset = torch.tensor([4, 2]), torch.zeros(2, 6, dtype=torch.bool)
+    reset[1, 3] = True
+    batch = replace(make_batch(time=6), part=part, reset=reset)
+    moved = batch.to(torch.device("cpu"), torch.float64)
+    assert torch.equal(moved.part, part)
+    for each in (moved, *batch.split(4), *batch.pieces(), batch.begun()):
+        assert torch.equal(each.part, part)
+    assert [rest.part.tolist() for _, _, rest in batch.rests()] == [[2]]
+    assert batch.rows(torch.tensor([1])).part.tolist() == [2]
+    assert torch.equal(batch.rows(slice(None)).inputs, batch.inputs)
 
 
 def test_without_a_segment_length_a_batch_is_one_segment():

@@ -191,7 +191,12 @@ def test_several_tasks_are_learned_as_one(write):
     assert {"Daniel", "Mary", "then"} <= {*found.vocabulary}
     assert found.answers == ["home", "milk,apple"]
     assert [len(only(task([4, 1]), split).inputs) for split in ("test", "valid")] == [3, 2]
-    assert only(found).inputs.shape[0] == 3
+    batch = only(found)
+    assert found.settings.parts() == ("qa4", "qa1")
+    assert batch.part.tolist() == [0, 0, 1]
+    assert "Daniel" in words(found, batch.inputs[0])
+    assert task(1).settings.parts() == ()
+    assert only(task(1)).part is None
     assert [len(batch.inputs) for batch in found.evaluation_batches("test", 2, 8, seed=1)] == [2]
 
 

@@ -1,6 +1,7 @@
 """Sliding and replayed gradients are those of what they claim."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -409,6 +410,19 @@ def test_sliding_goes_on_from_a_saved_state_and_forgets_it_at_a_new_start(option
     )
     _, expected = gradients(Sliding(SlidingSettings(depth=2, **options)), model, batches[0], None)
     assert_equal(gradients(form, model, batches[0], None)[1], expected)
+
+
+def test_what_sliding_keeps_is_the_same_whether_a_task_has_parts_or_not():
+    model = make_model("rmt", 0.0).train()
+    batch, saved = make_batch(1, fresh=True, seed=0), []
+    for each in (batch, replace(batch, part=torch.arange(len(batch.inputs)))):
+        form = Sliding(SlidingSettings(depth=2))
+        gradients(form, model, each, None)
+        saved.append([past["segment"] for past in form.state_dict()["past"]])
+    assert saved[0][0].keys() == {"inputs", "targets", "weight", "fresh", "answer", "lengths", "reset"}
+    for one, other in zip(*saved, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in ("inputs", "targets", "weight", "fresh"))
 
 
 def test_recipes_name_the_forms():
