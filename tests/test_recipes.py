@@ -82,13 +82,15 @@ def test_it_runs_to_its_end_at_smoke_scale_and_is_then_up_to_date(
         write_made_up(*data_set)
     assert rmem(monkeypatch, "train", name, "--scale", "smoke", "--json") == 0
     expected = {
-        (spec.row, spec.cell, str(spec.seed), protocol.name, metric)
+        (spec.row, spec.cell, str(spec.seed), protocol.name, part, metric)
         for spec in specs
         for protocol in spec.settings.eval
+        for part in ("", *spec.settings.task.parts())
         for metric in protocol.metrics
     }
     rows = results(name)
-    found = [tuple(row[column] for column in ("row", "cell", "seed", "protocol", "metric")) for row in rows]
+    columns = ("row", "cell", "seed", "protocol", "part", "metric")
+    found = [tuple(row[column] for column in columns) for row in rows]
     assert set(found) == expected
     assert len(found) == len(expected)
     assert {(row["status"], row["scale"]) for row in rows} == {("ok", "smoke")}
