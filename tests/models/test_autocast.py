@@ -9,8 +9,10 @@ from rmem_cli import RUM, URLSTM, RecurrentMemoryTransformer, rotate
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.recurrent_config import (
+    EUNNSettings,
     GatedGRUSettings,
     GatedLSTMSettings,
+    GORUSettings,
     GRUSettings,
     LSTMSettings,
     RNNSettings,
@@ -19,6 +21,7 @@ from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import GRU, LSTM, RNN
 from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
+from rmem_cli.models.cores.unitary import EUNN, GORU
 from rmem_cli.ops.native import build
 
 LONG = {"layers": 2, "heads": 2, "segment_length": 5, "cache_length": 4}
@@ -28,6 +31,9 @@ CORES = {
     "gated lstm": lambda: GatedLSTM(16, GatedLSTMSettings(hidden_size=16, layers=2)),
     "ordered lstm": lambda: GatedLSTM(16, GatedLSTMSettings(hidden_size=16, gate="OR", layer_norm=True)),
     "gated gru": lambda: GatedGRU(16, GatedGRUSettings(hidden_size=16, layers=2)),
+    "eunn": lambda: EUNN(16, EUNNSettings(hidden_size=16, layers=2, initial_bound=1.0)),
+    "complex eunn": lambda: EUNN(16, EUNNSettings(hidden_size=16, complex=True, initial_bound=1.0)),
+    "goru": lambda: GORU(16, GORUSettings(hidden_size=16, layers=2, initial_bound=1.0, modrelu_bias=-0.1)),
     "rnn": lambda: RNN(16, RNNSettings(hidden_size=16)),
     "lstm": lambda: LSTM(16, LSTMSettings(hidden_size=16)),
     "gru": lambda: GRU(16, GRUSettings(hidden_size=16)),
@@ -102,7 +108,9 @@ def test_states_are_single_and_gradients_close_to_those_without(form, name, dtyp
     assert difference.norm() < 0.05 * joined(gradients).norm()
 
 
-@pytest.mark.parametrize("name", ["rum, lambda 0", "rum, lambda 1", "gated lstm", "gated gru", "lstm"])
+@pytest.mark.parametrize(
+    "name", ["rum, lambda 0", "rum, lambda 1", "gated lstm", "gated gru", "eunn", "complex eunn", "lstm"]
+)
 def test_recurrences_have_the_bits_that_they_have_without(form, name):
     torch.manual_seed(0)
     core = CORES[name]()

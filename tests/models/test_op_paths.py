@@ -14,6 +14,7 @@ FORMS = {
     "attention": {"fast": ["relative_attention", "attention"], "native": ["relative_attention"]},
     "gates": {"fast": ["gated_lstm", "gated_gru"], "native": ["gated_lstm"]},
     "rotation": {"fast": ["rum"], "native": ["rum"]},
+    "unitary": {"fast": ["eunn", "goru"]},
     "associative_memory": {"fast": ["read", "write"]},
 }
 SHORT = {"hidden_size": 8, "heads": 2, "segment_length": 4}
@@ -25,6 +26,9 @@ MODELS = {
     "rum lambda 1": {"kind": "rum", "hidden_size": 8, "lambda": 1},
     "gated_lstm": {"kind": "gated_lstm", "hidden_size": 8},
     "gated_gru": {"kind": "gated_gru", "hidden_size": 8},
+    "eunn": {"kind": "eunn", "hidden_size": 8},
+    "complex eunn": {"kind": "eunn", "hidden_size": 8, "complex": True},
+    "goru": {"kind": "goru", "hidden_size": 8},
     "transformer_xl": {"kind": "transformer_xl", **SHORT, "cache_length": 4},
     "relative learned": {"kind": "transformer_xl", **SHORT, "position_encoding": "relative_learned"},
     "absolute": {"kind": "transformer_xl", **SHORT, "position_encoding": "absolute_sinusoid"},
