@@ -103,6 +103,7 @@ class _Builder:
             sections=[*sections.values(), *learning, *apart],
             footnotes=self.footnotes.texts,
             remarks=self.remarks([*sections.values(), *apart]),
+            solved=None if recipe.solved is None else (recipe.solved.metric, recipe.solved.at),
         )
 
     def section(self, place: Place) -> Section:

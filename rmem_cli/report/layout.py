@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
+from rmem_cli.report.across import across_grids
 from rmem_cli.report.curves import curve_grids, find_curves
 from rmem_cli.report.page import Column, Grid, Page
 from rmem_cli.report.table import Line, Ours, Section, Table
@@ -27,8 +28,8 @@ def _heading(table: Table) -> list[str]:
 
 
 def _grids(table: Table) -> list[Grid]:
-    """The table's sections, those that are points of a curve in one, and what the runs cost."""
-    found: list[Grid] = []
+    """All tasks together, the sections, those that are points of a curve in one, and what the runs cost."""
+    found: list[Grid] = [*across_grids(table)]
     alone: list[Section] = []
     for sections in find_curves(table.sections):
         if len(sections) > 1:
