@@ -22,7 +22,7 @@ from rmem_cli.tasks.config import SMALLER, BabiSettings
 _BLANK = 0  # the symbol of padded steps
 _NOTHING = -1  # in a step of fewer symbols than others
 _HELD_OUT = 10
-_POOL = 64  # batches whose questions are sorted by length together
+_POOL = 256  # batches whose questions are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class StoryQuestions(Task):
     of each task is for validation.
 
     Batches of like length: each pass over the training questions is in an order of its own, a function of the
-    seed and the number of the pass, in which the questions of some dozens of batches are sorted by their
+    seed and the number of the pass, in which the questions of some hundred batches are sorted by their
     length; those that do not fill a batch are left out of it. In evaluation all are sorted by their length.
 
     Args:
