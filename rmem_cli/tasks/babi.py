@@ -230,9 +230,11 @@ def _joined(asked: _Encoded) -> Tensor:
 def _questions_of(number: int, settings: BabiSettings) -> dict[str, list[Question]]:
     """The questions of each split of a task."""
     babi = Babi(number, settings.size)
-    train = _training_questions(babi, number, settings)
+    train, test = _training_questions(babi, number, settings), list(babi.questions("test"))
+    if not (train and test):
+        raise babi.prepared.damaged(f"there is no question in {'test' if train else 'train'}")
     kept = len(train) - math.ceil(len(train) / _HELD_OUT)
-    return {"train": train[:kept], "valid": train[kept:], "test": list(babi.questions("test"))}
+    return {"train": train[:kept], "valid": train[kept:], "test": test}
 
 
 def _training_questions(babi: Babi, number: int, settings: BabiSettings) -> list[Question]:
