@@ -22,7 +22,7 @@ _NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the d
 
 @dataclass(frozen=True)
 class Parts:
-    """The sections of a run; None where one is not valid by itself, `Unknown` where a component in it is not."""
+    """The sections of a run; None where one is not valid by itself, `Unknown` for components that are not."""
 
     task: TaskSettings | None
     model: ModelSettings | None
