@@ -3,11 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from rmem_cli.recipe.kinds import CoreSettings, TaskSettings
 from rmem_cli.recipe.problems import closest
-from rmem_cli.recipe.registry import ENCODERS, HEADS
+from rmem_cli.recipe.registry import ENCODERS, HEADS, Registry
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
 from rmem_cli.recipe.settings import Component
 
@@ -20,7 +22,7 @@ _NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the d
 
 @dataclass(frozen=True)
 class Parts:
-    """The sections of a run; None where one is not valid by itself."""
+    """The sections of a run; None where one is not valid by itself, `Unknown` for components that are not."""
 
     task: TaskSettings | None
     model: ModelSettings | None
@@ -38,11 +40,14 @@ def check_parts(parts: Parts, task: type[TaskSettings] | None) -> Found:
         task: The settings class of the task, known even where the task's fields are not valid.
     """
     if task is not None and parts.model is not None:
-        yield from _check_model(task, parts.model)
-        yield from _check_causal(task, parts.model.core, ("model", "core"))
+        yield from _as_far_as_known(_check_encoder(task, parts.model))
+        yield from _as_far_as_known(_check_head(task, parts.model))
+        yield from _as_far_as_known(_check_tied(task, parts.model))
+        yield from _as_far_as_known(_check_memory_loss(task, parts.model))
+        yield from _as_far_as_known(_check_causal(task, parts.model.core, ("model", "core")))
     if parts.train is not None and parts.model is not None:
-        yield from _check_published(parts.train.backprop, parts.model.core)
-        yield from _check_pieces(parts.train.backprop, parts.model.core)
+        yield from _as_far_as_known(_check_published(parts.train.backprop, parts.model.core))
+        yield from _as_far_as_known(_check_pieces(parts.train.backprop, parts.model.core))
     if parts.train is not None:
         yield from _check_duration(task, parts.train)
         yield from _check_validation(task, parts)
@@ -79,17 +84,43 @@ def check_evaluated(
         yield ("split",), _EMPTY.format(split=protocol.split)
 
 
-def _check_model(task: type[TaskSettings], model: ModelSettings) -> Found:
-    """Encoder and head must be of the same sort as those that the task has by default."""
-    for name, registry, sort in (("encoder", ENCODERS, "reads"), ("head", HEADS, "predicts")):
-        wanted = getattr(registry.settings(getattr(task, name)), sort)
-        given = getattr(getattr(model, name), sort, wanted)
-        if given != wanted:
-            fitting = [kind for kind in registry.kinds() if getattr(registry.settings(kind), sort) == wanted]
-            message = f"{sort} {given}, and the task needs one that {sort} {wanted}: {', '.join(fitting)}"
-            yield ("model", name, "kind"), message
-    yield from _check_tied(task, model)
-    yield from _check_memory_loss(task, model)
+class _UnknownError(Exception):
+    """What was asked for is not known, as the component is wrong."""
+
+
+class Unknown:
+    """What stands for a component that is wrong: a check that asks it for anything ends there.
+
+    What the check would go on to find is only what is wrong already.
+    """
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _UnknownError(name)
+
+
+def _as_far_as_known(check: Found) -> Found:
+    """What a check finds until it asks for a component that is wrong."""
+    with suppress(_UnknownError):
+        yield from check
+
+
+def _check_encoder(task: type[TaskSettings], model: ModelSettings) -> Found:
+    """It must be of the same sort as the one that the task has by default."""
+    yield from _check_sort(ENCODERS, "encoder", "reads", task.encoder, model.encoder)
+
+
+def _check_head(task: type[TaskSettings], model: ModelSettings) -> Found:
+    """The same for the head."""
+    yield from _check_sort(HEADS, "head", "predicts", task.head, model.head)
+
+
+def _check_sort(registry: Registry, name: str, sort: str, default: str, given: Component | None) -> Found:
+    wanted = getattr(registry.settings(default), sort)
+    found = getattr(given, sort, wanted)
+    if found != wanted:
+        fitting = [kind for kind in registry.kinds() if getattr(registry.settings(kind), sort) == wanted]
+        message = f"{sort} {found}, and the task needs one that {sort} {wanted}: {', '.join(fitting)}"
+        yield ("model", name, "kind"), message
 
 
 def _check_tied(task: type[TaskSettings], model: ModelSettings) -> Found:

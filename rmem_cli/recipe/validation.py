@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from rmem_cli.errors import UsageError
-from rmem_cli.recipe.checks import Parts, Path, check_evaluated, check_parts
+from rmem_cli.recipe.checks import Parts, Path, Unknown, check_evaluated, check_parts
 from rmem_cli.recipe.components import components
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.kinds import TaskSettings
@@ -146,16 +146,19 @@ class _Builder:
     def section(
         self, model: type[AnySettings], name: str, found: dict[Path, Component | None]
     ) -> AnySettings | None:
-        """A section that holds components: they are validated already, or stand-ins if they are wrong."""
+        """A section that holds components: they are validated already, or `Unknown` if they are wrong."""
         node = self.tree.fields.get(name)
         if node is None:
             return None
         values = node.plain()
+        wrong: dict[str, Any] = {}
         for path, component in found.items():
             below = find(self.tree, path)
             if path[0] == name and below is not None and below.value is not None:
-                values[path[1]] = component or _stand_in(path)
-        return self.validate(model, values, (name,))
+                values[path[1]] = component or components()[path].model_construct(kind="wrong")
+                wrong |= {} if component else {str(path[1]): Unknown()}
+        section = self.validate(model, values, (name,))
+        return section and section.model_copy(update=wrong)
 
     def protocols(self) -> list[EvalProtocol | None]:
         node = self.tree.fields.get("eval")
@@ -208,11 +211,6 @@ class _Builder:
             if above is not None:
                 return above.fields["kind"].place if "kind" in above.fields else above.place
         return self.tree.place
-
-
-def _stand_in(path: Path) -> Component:
-    """What takes the place of a component that is wrong, so that the section around it can be checked."""
-    return components()[path].model_construct(kind="invalid")
 
 
 def _with_kind(node: Node, name: str, kind: str) -> Node:
