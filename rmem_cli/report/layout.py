@@ -5,25 +5,21 @@ from collections.abc import Callable
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
 from rmem_cli.report.curves import curve_grids, find_curves
-from rmem_cli.report.page import Column, Grid, Page
+from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
 from rmem_cli.report.table import Line, Ours, Section, Table
 from rmem_cli.report.verdict import MIN_SEEDS
 
 
 def page(table: Table) -> Page:
     """What is written about an experiment."""
-    return Page(_heading(table), _grids(table), _notes(table))
+    title = f"{table.experiment}: {table.title}"
+    remarks = [*table.remarks, _legend(table)]
+    return Page(table.experiment, title, _lines(table), _grids(table), table.footnotes, remarks)
 
 
-def _heading(table: Table) -> list[str]:
-    lines = [f"{table.experiment}: {table.title}"]
-    if table.reference:
-        lines.append(table.reference)
-    if table.summary:
-        lines.append(table.summary)
-    if table.where:
-        lines.append(f"Published numbers: {table.where}")
-    return lines
+def _lines(table: Table) -> list[str]:
+    where = f"Published numbers: {table.where}" if table.where else ""
+    return [line for line in (table.reference, table.summary, where) if line]
 
 
 def _grids(table: Table) -> list[Grid]:
@@ -33,11 +29,6 @@ def _grids(table: Table) -> list[Grid]:
         found += [_section_grid(sections[0])] if len(sections) == 1 else curve_grids(sections)
     costs = _cost_grid(table)
     return [*found, costs] if costs.columns else found
-
-
-def _notes(table: Table) -> list[str]:
-    """The footnotes with their marks, the remarks, and how to read the numbers."""
-    return [*wording.footnotes(table.footnotes), *table.remarks, _legend(table)]
 
 
 def _legend(table: Table) -> str:
@@ -60,11 +51,11 @@ def _legend(table: Table) -> str:
 def _section_grid(section: Section) -> Grid:
     digits = section.digits
     columns = [
-        _column("Model", section, lambda line: wording.marked(line.title, line.notes)),
+        _column("Model", section, lambda line: Cell(line.title, line.notes)),
         _column(
             "Published",
             section,
-            lambda line: "" if line.kind == "chance" else wording.published(line.published, digits),
+            lambda line: Cell() if line.kind == "chance" else wording.published(line.published, digits),
         ),
     ]
     for scale in section.scales:
@@ -79,18 +70,18 @@ def _section_grid(section: Section) -> Grid:
 
 
 def _without_empty(columns: list[Column]) -> list[Column]:
-    return [column for column in columns if any(column.cells)]
+    return [column for column in columns if not all(cell.is_empty for cell in column.cells)]
 
 
-def _column(heading: str, section: Section, text: Callable[[Line], str]) -> Column:
-    return Column(heading, [text(line) for line in section.lines])
+def _column(heading: str, section: Section, text: Callable[[Line], Cell]) -> Column:
+    return Column(Cell(heading), [text(line) for line in section.lines])
 
 
-def _difference(digits: int | None) -> Callable[[Line], str]:
+def _difference(digits: int | None) -> Callable[[Line], Cell]:
     return lambda line: wording.difference(line.comparison, digits)
 
 
-def _ours(scale: str, digits: int | None, with_steps: bool) -> Callable[[Line], str]:
+def _ours(scale: str, digits: int | None, with_steps: bool) -> Callable[[Line], Cell]:
     return lambda line: wording.ours(line.ours.get(scale), digits, with_steps=with_steps)
 
 
@@ -100,7 +91,7 @@ def _steps(section: Section, scale: str) -> set[int]:
     return {steps for steps in found if steps is not None}
 
 
-def _solved(scale: str) -> Callable[[Line], str]:
+def _solved(scale: str) -> Callable[[Line], Cell]:
     return lambda line: wording.solved(line.ours.get(scale))
 
 
@@ -126,11 +117,11 @@ def _cost_grid(table: Table) -> Grid:
             for scale, ours in line.ours.items():
                 runs.setdefault((line.id, section.cell, scale), ours)
     columns = [
-        Column("Model", [titles[row] for row, _, _ in runs]),
-        Column("Cell", [cell for _, cell, _ in runs]),
-        Column("Scale", [scale for _, _, scale in runs]),
-        Column("Parameters", [wording.parameters(ours.parameters) for ours in runs.values()]),
-        Column("Time per seed", [wording.duration(ours.wall_seconds) for ours in runs.values()]),
-        Column("Peak memory", [wording.memory(ours.peak_memory_mb) for ours in runs.values()]),
+        text_column("Model", [titles[row] for row, _, _ in runs]),
+        text_column("Cell", [cell for _, cell, _ in runs]),
+        text_column("Scale", [scale for _, _, scale in runs]),
+        text_column("Parameters", [wording.parameters(ours.parameters) for ours in runs.values()]),
+        text_column("Time per seed", [wording.duration(ours.wall_seconds) for ours in runs.values()]),
+        text_column("Peak memory", [wording.memory(ours.peak_memory_mb) for ours in runs.values()]),
     ]
     return Grid("cost: median training time of a seed, largest memory", _without_empty(columns))
