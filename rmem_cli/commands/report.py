@@ -133,11 +133,11 @@ def _named(names: "Sequence[str]", scale: str | None, readings: "Readings") -> "
     from rmem_cli.paths import results_root
     from rmem_cli.recipe import load_recipe
     from rmem_cli.report.build import build_table
-    from rmem_cli.results.curves import read_curve
+    from rmem_cli.results.curves import Curves
     from rmem_cli.results.store import ResultStore
 
     store = ResultStore(results_root())
-    curves = partial(read_curve, results_root())
+    curves = Curves(results_root())
     recipes = [load_recipe(name) for name in dict.fromkeys(names)]
     return [
         build_table(recipe, store.read(recipe.name), scale, curves=curves, readings=readings)

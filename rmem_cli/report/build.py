@@ -227,16 +227,16 @@ class _Builder:
             Sections of their own for those whose metric is not measured, or in matrix cells only.
         """
         apart: dict[str, Section] = {}
-        for citation in self.cited.others():
-            home = self.cited.home(citation)
+        for citation, home in self.cited.others():
             if home is None:
                 section = apart.setdefault(citation.table_id, _apart(citation, list(self.plan)))
             else:
                 section = sections[home]
-            section.lines.append(self.published_line(citation))
+            title = citation.title if home is None else citation.row.model
+            section.lines.append(self.published_line(citation, title))
         return list(apart.values())
 
-    def published_line(self, citation: Citation) -> Line:
+    def published_line(self, citation: Citation, title: str) -> Line:
         """A line for a published row: not run, or run by rows that cannot be compared with it."""
         comparison = None
         if PAPER in self.plan:
@@ -245,7 +245,7 @@ class _Builder:
         return Line(
             "published",
             citation.id,
-            citation.title if self.cited.home(citation) is None else citation.row.model,
+            title,
             citation.published(self.footnotes),
             comparison=comparison,
             notes=() if why is None else (self.footnotes.add(why),),
@@ -254,7 +254,7 @@ class _Builder:
     def verdict_without_row(self, citation: Citation) -> Verdict:
         """Why a published row stands beside no result."""
         rows = self.cited.rows_of(citation)
-        metrics = {key[5] for key in self.results if key[0] == PAPER and key[1] in rows}
+        metrics = {key.metric for key in self.results if key.scale == PAPER and key.row in rows}
         if not metrics:
             return Verdict(Outcome.NOT_RUN, "quoted by the paper" if citation.row.quoted else "")
         if not citation.row.verified:
@@ -288,7 +288,7 @@ def _reference(paper_id: str) -> str:
 def _also(citation: Citation, place: Place) -> str:
     """What else was published of the same run."""
     published = replace(citation.published(Footnotes()), notes=(), basis="printed")
-    value = wording.published(published, metric(place.metric).digits)
+    value = wording.published(published, metric(place.metric).digits).text
     return f"also published: {value} ({citation.id}, {citation.basis})"
 
 

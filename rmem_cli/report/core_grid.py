@@ -110,7 +110,7 @@ def build_core_grid(
 
 
 def _lines(recipe: Recipe, joined: Joined) -> list[GridLine]:
-    measured = {key[0] for key in joined.results}
+    measured = {key.scale for key in joined.results}
     scales = [scale for scale in joined.plan if scale in measured] or list(joined.plan)
     return [
         _line(recipe, scale, [entry for entry in planned if entry.spec.cell == cell], joined)

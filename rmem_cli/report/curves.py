@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rmem_cli.report import wording
-from rmem_cli.report.page import Column, Grid
+from rmem_cli.report.page import Cell, Column, Grid, text_column
 from rmem_cli.report.table import Line, Ours, Section
 
 FEWEST = 3  # points of a curve
@@ -40,9 +40,10 @@ def curve_grids(points: Sequence[Section]) -> list[Grid]:
     """
     lines = _lines(points)
     curves = [curve for line in lines for curve in line.curves(points[0].digits)]
-    xs = sorted({x for curve in curves for x in curve.texts} | {x for line in lines for x in line.at})
-    numbers = Column(points[0].x_name, [f"{x:g}" for x in xs])
-    columns = [Column(curve.heading, [curve.texts.get(x, wording.NOTHING) for x in xs]) for curve in curves]
+    xs = sorted({x for curve in curves for x in curve.cells} | {x for line in lines for x in line.at})
+    numbers = text_column(points[0].x_name, [f"{x:g}" for x in xs])
+    nothing = Cell(wording.NOTHING)
+    columns = [Column(curve.heading, [curve.cells.get(x, nothing) for x in xs]) for curve in curves]
     return [
         Grid(_caption(points[0], lines) if start == 0 else "continued", [numbers, *part])
         for start in range(0, max(len(columns), 1), _WIDEST)
@@ -52,10 +53,10 @@ def curve_grids(points: Sequence[Section]) -> list[Grid]:
 
 @dataclass(frozen=True)
 class _Curve:
-    """A heading, and the text at each number."""
+    """A heading, and the cell at each number."""
 
-    heading: str
-    texts: dict[float, str]
+    heading: Cell
+    cells: dict[float, Cell]
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,15 @@ class _Lines:
         """What was published, and what was measured at each scale, where there is anything."""
         if self.constant is not None:
             return
-        title = wording.marked(self.first.title, self.first.notes)
+        title, notes = self.first.title, self.first.notes
         for published in (line.published for line in self.at.values() if line.published is not None):
             points = zip(published.x or (), published.curve or (), strict=True)
-            heading = wording.marked(f"{title}, published", published.notes)
-            yield _Curve(heading, {x: wording.number(value, digits) for x, value in points})
+            heading = Cell(f"{title}, published", (*notes, *published.notes))
+            yield _Curve(heading, {x: Cell(wording.number(value, digits)) for x, value in points})
         for scale in self.scales:
             if measured := self.ours(scale):
-                texts = {x: wording.ours(ours, digits) for x, ours in measured.items()}
-                yield _Curve(f"{title}, {scale}", texts)
+                cells = {x: wording.ours(ours, digits) for x, ours in measured.items()}
+                yield _Curve(Cell(f"{title}, {scale}", notes), cells)
 
 
 def _is_point(section: Section) -> bool:

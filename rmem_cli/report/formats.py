@@ -28,8 +28,8 @@ class Format:
 def _for_people(suffix: str, write_pages: Callable[[Sequence[Page], IO[str]], None]) -> Format:
     return Format(
         suffix,
-        lambda tables, file: write_pages([layout.page(table).visible() for table in tables], file),
-        lambda grid, file: write_pages([core_grid_layout.page(grid).visible()], file),
+        lambda tables, file: write_pages([layout.page(table).finished() for table in tables], file),
+        lambda grid, file: write_pages([core_grid_layout.page(grid).finished()], file),
     )
 
 

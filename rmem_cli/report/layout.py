@@ -5,25 +5,21 @@ from collections.abc import Callable, Iterator, Sequence
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
 from rmem_cli.report.curves import curve_grids, find_curves
-from rmem_cli.report.page import Column, Grid, Page
+from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
 from rmem_cli.report.table import Line, Ours, Section, Table
 from rmem_cli.report.verdict import MIN_SEEDS
 
 
 def page(table: Table) -> Page:
     """What is written about an experiment."""
-    return Page(_heading(table), _grids(table), _notes(table))
+    title = f"{table.experiment}: {table.title}"
+    remarks = [*table.remarks, _legend(table)]
+    return Page(table.experiment, title, _lines(table), _grids(table), table.footnotes, remarks)
 
 
-def _heading(table: Table) -> list[str]:
-    lines = [f"{table.experiment}: {table.title}"]
-    if table.reference:
-        lines.append(table.reference)
-    if table.summary:
-        lines.append(table.summary)
-    if table.where:
-        lines.append(f"Published numbers: {table.where}")
-    return lines
+def _lines(table: Table) -> list[str]:
+    where = f"Published numbers: {table.where}" if table.where else ""
+    return [line for line in (table.reference, table.summary, where) if line]
 
 
 def _grids(table: Table) -> list[Grid]:
@@ -58,11 +54,6 @@ def _where(section: Section) -> tuple[str, ...]:
     return (section.cell, section.protocol, section.split, section.metric)
 
 
-def _notes(table: Table) -> list[str]:
-    """The footnotes with their marks, the remarks, and how to read the numbers."""
-    return [*wording.footnotes(table.footnotes), *table.remarks, _legend(table)]
-
-
 def _legend(table: Table) -> str:
     words = ["a ± b (n) is mean, standard deviation and number of seeds, [a, b] a 95 % interval"]
     if table.scales != [PAPER]:
@@ -86,11 +77,11 @@ def _section_grid(sections: Sequence[Section]) -> Grid:
     digits = whole.digits
     names = [(line, section.part) for section in sections for line in section.lines]
     columns = [
-        Column("Model", [_name(line, part) for line, part in names]),
+        Column(Cell("Model"), [_name(line, part) for line, part in names]),
         _column(
             "Published",
             sections,
-            lambda line: "" if line.kind == "chance" else wording.published(line.published, digits),
+            lambda line: Cell() if line.kind == "chance" else wording.published(line.published, digits),
         ),
     ]
     for scale in whole.scales:
@@ -104,23 +95,23 @@ def _section_grid(sections: Sequence[Section]) -> Grid:
     return Grid(_caption(whole), _without_empty(columns))
 
 
-def _name(line: Line, part: str) -> str:
-    return wording.marked(f"{line.title}, {part}" if part else line.title, line.notes)
+def _name(line: Line, part: str) -> Cell:
+    return Cell(f"{line.title}, {part}" if part else line.title, line.notes)
 
 
 def _without_empty(columns: list[Column]) -> list[Column]:
-    return [column for column in columns if any(column.cells)]
+    return [column for column in columns if not all(cell.is_empty for cell in column.cells)]
 
 
-def _column(heading: str, sections: Sequence[Section], text: Callable[[Line], str]) -> Column:
-    return Column(heading, [text(line) for section in sections for line in section.lines])
+def _column(heading: str, sections: Sequence[Section], text: Callable[[Line], Cell]) -> Column:
+    return Column(Cell(heading), [text(line) for section in sections for line in section.lines])
 
 
-def _difference(digits: int | None) -> Callable[[Line], str]:
+def _difference(digits: int | None) -> Callable[[Line], Cell]:
     return lambda line: wording.difference(line.comparison, digits)
 
 
-def _ours(scale: str, digits: int | None, with_steps: bool) -> Callable[[Line], str]:
+def _ours(scale: str, digits: int | None, with_steps: bool) -> Callable[[Line], Cell]:
     return lambda line: wording.ours(line.ours.get(scale), digits, with_steps=with_steps)
 
 
@@ -130,7 +121,7 @@ def _steps(section: Section, scale: str) -> set[int]:
     return {steps for steps in found if steps is not None}
 
 
-def _solved(scale: str) -> Callable[[Line], str]:
+def _solved(scale: str) -> Callable[[Line], Cell]:
     return lambda line: wording.solved(line.ours.get(scale))
 
 
@@ -156,11 +147,11 @@ def _cost_grid(table: Table) -> Grid:
             for scale, ours in line.ours.items():
                 runs.setdefault((line.id, section.cell, scale), ours)
     columns = [
-        Column("Model", [titles[row] for row, _, _ in runs]),
-        Column("Cell", [cell for _, cell, _ in runs]),
-        Column("Scale", [scale for _, _, scale in runs]),
-        Column("Parameters", [wording.parameters(ours.parameters) for ours in runs.values()]),
-        Column("Time per seed", [wording.duration(ours.wall_seconds) for ours in runs.values()]),
-        Column("Peak memory", [wording.memory(ours.peak_memory_mb) for ours in runs.values()]),
+        text_column("Model", [titles[row] for row, _, _ in runs]),
+        text_column("Cell", [cell for _, cell, _ in runs]),
+        text_column("Scale", [scale for _, _, scale in runs]),
+        text_column("Parameters", [wording.parameters(ours.parameters) for ours in runs.values()]),
+        text_column("Time per seed", [wording.duration(ours.wall_seconds) for ours in runs.values()]),
+        text_column("Peak memory", [wording.memory(ours.peak_memory_mb) for ours in runs.values()]),
     ]
     return Grid("cost: median training time of a seed, largest memory", _without_empty(columns))

@@ -30,7 +30,7 @@ class Place:
 
     def key(self, scale: str, row: str) -> Key:
         """Where the results of a row at a scale are found."""
-        return (scale, row, self.cell, self.protocol, self.part, self.metric)
+        return Key(scale, row, self.cell, self.protocol, self.part, self.metric)
 
     def protocol_of(self, spec: RunSpec) -> EvalProtocol | None:
         """The protocol by which a run is measured here; None if it is not."""
@@ -41,16 +41,16 @@ class Place:
         return None
 
 
-def find_places(plan: dict[str, list[Entry]], measured: Iterable[tuple[str, ...]]) -> list[Place]:
+def find_places(plan: dict[str, list[Entry]], measured: Iterable[Key]) -> list[Place]:
     """All places: each matrix cell, each protocol, each metric, the whole and each part that has results.
 
     Args:
         plan: Scale to what the recipe runs there.
-        measured: The keys of `selection.Selection.results`.
+        measured: Where there are results.
     """
     parts: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
-    for _, _, cell, protocol, part, name in measured:
-        parts[cell, protocol, name][part] = None
+    for key in measured:
+        parts[key.cell, key.protocol, key.metric][key.part] = None
     return list(
         dict.fromkeys(
             Place(spec.cell, one.name, one.split, part, name)

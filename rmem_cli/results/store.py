@@ -28,7 +28,7 @@ _CURE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Record:
     """A row of a table together with its exact text in the file."""
 

@@ -172,4 +172,4 @@ def test_a_report_has_a_line_for_the_whole_the_mean_and_each_part(make, lab, tmp
     assert means["mean"] == pytest.approx((means["told"] + means["guessed"]) / 2)
     grids = [grid for grid in page(table).grids if grid.caption.startswith("test: accuracy")]
     names = ["GRU", "chance", "GRU, mean", "GRU, told", "GRU, guessed"]
-    assert [grid.columns[0].cells for grid in grids] == [names]
+    assert [[cell.text for cell in grid.columns[0].cells] for grid in grids] == [names]
