@@ -67,6 +67,8 @@ CORES = Registry(
         "rum": "rmem_cli.models.cores.recurrent_config:RUMSettings",
         "gated_lstm": "rmem_cli.models.cores.recurrent_config:GatedLSTMSettings",
         "gated_gru": "rmem_cli.models.cores.recurrent_config:GatedGRUSettings",
+        "layer_norm_lstm": "rmem_cli.models.cores.recurrent_config:LayerNormLSTMSettings",
+        "fast_slow": "rmem_cli.models.cores.recurrent_config:FastSlowSettings",
         "transformer_xl": "rmem_cli.models.cores.transformer_config:TransformerXLSettings",
         "rmt": "rmem_cli.models.cores.transformer_config:RMTSettings",
         "prenorm_rmt": "rmem_cli.models.cores.transformer_config:PreNormRMTSettings",

@@ -6,12 +6,16 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rmem_cli import RUM, URLSTM, RecurrentMemoryTransformer, rotate
+from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
+from rmem_cli.models.cores.layer_norm_lstm import LayerNormLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.recurrent_config import (
+    FastSlowSettings,
     GatedGRUSettings,
     GatedLSTMSettings,
     GRUSettings,
+    LayerNormLSTMSettings,
     LSTMSettings,
     RNNSettings,
 )
@@ -22,12 +26,15 @@ from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.ops.native import build
 
 LONG = {"layers": 2, "heads": 2, "segment_length": 5, "cache_length": 4}
+CELL = {"kind": "layer_norm_lstm", "hidden_size": 16}
 CORES = {
     "rum, lambda 0": lambda: RUM(16, 16, layer_norm="before_gate"),
     "rum, lambda 1": lambda: RUM(16, 16, lambda_=1, layers=2, eta=1.0, activation="tanh"),
     "gated lstm": lambda: GatedLSTM(16, GatedLSTMSettings(hidden_size=16, layers=2)),
     "ordered lstm": lambda: GatedLSTM(16, GatedLSTMSettings(hidden_size=16, gate="OR", layer_norm=True)),
     "gated gru": lambda: GatedGRU(16, GatedGRUSettings(hidden_size=16, layers=2)),
+    "layer-norm lstm": lambda: LayerNormLSTM(16, LayerNormLSTMSettings(hidden_size=16, layers=2)),
+    "fast-slow": lambda: FastSlow(16, FastSlowSettings(fast=CELL, slow={"kind": "rum", "hidden_size": 16})),
     "rnn": lambda: RNN(16, RNNSettings(hidden_size=16)),
     "lstm": lambda: LSTM(16, LSTMSettings(hidden_size=16)),
     "gru": lambda: GRU(16, GRUSettings(hidden_size=16)),
@@ -102,7 +109,7 @@ def test_states_are_single_and_gradients_close_to_those_without(form, name, dtyp
     assert difference.norm() < 0.05 * joined(gradients).norm()
 
 
-@pytest.mark.parametrize("name", ["rum, lambda 0", "rum, lambda 1", "gated lstm", "gated gru", "lstm"])
+@pytest.mark.parametrize("name", ["rum, lambda 0", "rum, lambda 1", "gated lstm", "gated gru", "layer-norm lstm", "lstm"])
 def test_recurrences_have_the_bits_that_they_have_without(form, name):
     torch.manual_seed(0)
     core = CORES[name]()

@@ -27,9 +27,12 @@ SMALL_TASKS = {
     "detect_and_memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "reasoning": {"dataset": "ptb", "form": "word", "segments": 1, "segment_length": 24},
 }
-NEEDED_BY_CORES = {
-    "rmt": {"memory_tokens": 2},
-    "prenorm_rmt": {"memory_tokens": 2, "segment_length": 192},
+CELL = {"kind": "layer_norm_lstm", "hidden_size": 8}
+SMALL = {"hidden_size": 8}
+FIELDS_OF_CORES = {
+    "rmt": {**SMALL, "memory_tokens": 2},
+    "prenorm_rmt": {**SMALL, "memory_tokens": 2, "segment_length": 192},
+    "fast_slow": {"fast": CELL, "slow": {"kind": "rum", "hidden_size": 6}, "fast_cells": 3},
 }
 BATCH = 3
 
@@ -44,8 +47,7 @@ def task_settings(request, write_made_up):
 
 @pytest.fixture(params=[kind for kind in CORES.kinds() if kind != "pretrained_rmt"])  # it needs a backbone
 def core_settings(request):
-    needed = NEEDED_BY_CORES.get(request.param, {})
-    return CORES.settings(request.param)(kind=request.param, hidden_size=8, **needed)
+    return CORES.settings(request.param)(kind=request.param, **FIELDS_OF_CORES.get(request.param, SMALL))
 
 
 def task_and_model(task_settings, core_settings):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rmem_cli.models.cores.recurrent_config import GatedGRUSettings, GatedLSTMSettings, GateSettings
+from rmem_cli.models.cores.stacked import last_states
 from rmem_cli.ops.gates import dispatch, fast, initial_biases
 from rmem_cli.ops.gates.options import GateOptions, GateWeights, block_sizes, gru_blocks, lstm_blocks
 
@@ -133,7 +134,7 @@ class GatedLSTMLayer(_GatedLayer):
             x, hidden, cell, self.weights(), self.options, hidden_keep, cell_keep
         )
         outputs = _reversed(hiddens, lengths) if reverse else hiddens
-        return LSTMOutcome(outputs, _last(hiddens, hidden, lengths), _last(cells, cell, lengths))
+        return LSTMOutcome(outputs, last_states(hiddens, hidden, lengths), last_states(cells, cell, lengths))
 
 
 class GatedGRULayer(_GatedLayer):
@@ -153,15 +154,7 @@ class GatedGRULayer(_GatedLayer):
     ) -> tuple[Tensor, Tensor]:
         """Outputs `[batch, time, hidden]` and last hidden state; arguments as those of an LSTM's layer."""
         hiddens = fast.gated_gru(x, hidden, self.weights(), self.options, hidden_keep)
-        return hiddens, _last(hiddens, hidden, lengths)
-
-
-def _last(states: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:
-    """The state after the last step of each row that counts; the initial one where none does."""
-    if lengths is None:
-        return states[:, -1]
-    rows = torch.arange(len(lengths), device=states.device)
-    return torch.where(lengths[:, None] > 0, states[rows, (lengths - 1).clamp_min(0)], initial)
+        return hiddens, last_states(hiddens, hidden, lengths)
 
 
 def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
