@@ -13,6 +13,7 @@ from rmem_cli.recipe.schema import ModelSettings
 FORMS = {
     "attention": {"fast": ["relative_attention", "attention"], "native": ["relative_attention"]},
     "gates": {"fast": ["gated_lstm", "gated_gru"], "native": ["gated_lstm"]},
+    "layer_norm_lstm": {"fast": ["layer_norm_lstm", "Cell"]},
     "rotation": {"fast": ["rum"], "native": ["rum"]},
     "unitary": {"fast": ["eunn", "goru"]},
     "associative_memory": {"fast": ["read", "write"]},
@@ -29,6 +30,12 @@ MODELS = {
     "eunn": {"kind": "eunn", "hidden_size": 8},
     "complex eunn": {"kind": "eunn", "hidden_size": 8, "complex": True},
     "goru": {"kind": "goru", "hidden_size": 8},
+    "layer_norm_lstm": {"kind": "layer_norm_lstm", "hidden_size": 8},
+    "fast_slow": {
+        "kind": "fast_slow",
+        "fast": {"kind": "layer_norm_lstm", "hidden_size": 8},
+        "slow": {"kind": "rum", "hidden_size": 6},
+    },
     "transformer_xl": {"kind": "transformer_xl", **SHORT, "cache_length": 4},
     "relative learned": {"kind": "transformer_xl", **SHORT, "position_encoding": "relative_learned"},
     "absolute": {"kind": "transformer_xl", **SHORT, "position_encoding": "absolute_sinusoid"},

@@ -36,6 +36,8 @@ class TransformerSettings(LayeredSettings):
         initial_std: Standard deviation of the first weights.
     """
 
+    stepwise: ClassVar[bool] = False
+
     heads: PositiveInt = 1
     head_size: PositiveInt | None = None
     inner_size: PositiveInt | None = None
@@ -181,6 +183,8 @@ class PretrainedRMTSettings(CoreSettings):
         segment_length: Steps of one segment.
     """
 
+    stepwise: ClassVar[bool] = False
+
     implementation: ClassVar[str] = "rmem_cli.models.cores.pretrained_rmt:PretrainedRMT"
     common: ClassVar[frozenset[str]] = frozenset({"hidden_size"})
 
@@ -244,6 +248,8 @@ class PreNormRMTSettings(LayeredSettings):
             2024).
         residual_streams: How many there are; more than one are joined by hyper-connections (Zhu et al. 2024).
     """
+
+    stepwise: ClassVar[bool] = False
 
     implementation: ClassVar[str] = "rmem_cli.models.cores.prenorm_rmt:PreNormRMT"
 
