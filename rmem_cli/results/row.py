@@ -128,6 +128,11 @@ class ResultRow:
 
 
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(ResultRow))
+REQUIRED = (
+    *("experiment", "row", "cell", "scale", "seed", "protocol", "split", "metric", "value"),
+    *("checkpoint", "train_hash", "eval_hash", "data_hash", "status"),
+)
+"""The columns without which nobody knows what a row is of, or what it says; a table may lack others."""
 
 
 def with_decimal_points(cells: Sequence[str]) -> list[str]:
