@@ -32,6 +32,7 @@ def put(state: State, rows: Tensor, values: State) -> State:
 def reset(state: State, initial: State, fresh: Tensor) -> State:
     """`state`, but `initial` in the rows where `fresh [batch]` is true."""
     return {
+        # fresh as [batch, 1, ...]
         name: torch.where(fresh.view(-1, *[1] * (value.dim() - 1)), initial[name], value)
         for name, value in state.items()
     }

@@ -132,6 +132,11 @@ COLUMNS: tuple[str, ...] = tuple(_KINDS)
 _NUMERIC = [index for index, kind in enumerate(_KINDS.values()) if kind is not str]
 _REPEATED = 10_000
 """Texts of cells that are kept with their values: most columns hold the same few over and over."""
+REQUIRED = (
+    *("experiment", "row", "cell", "scale", "seed", "protocol", "split", "metric", "value"),
+    *("checkpoint", "train_hash", "eval_hash", "data_hash", "status"),
+)
+"""The columns without which nobody knows what a row is of, or what it says; a table may lack others."""
 
 
 def with_decimal_points(cells: Sequence[str]) -> list[str]:

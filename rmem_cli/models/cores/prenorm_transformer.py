@@ -176,13 +176,16 @@ class _Attention(nn.Module):
             mixed = own_values.lerp(first_values, self.mixing(x).sigmoid().unsqueeze(-1))
             own = KeysValues(own_keys, mixed)
         queries, keys, values = (
-            each.permute(2, 0, 1, 3) for each in (queries, *self._all_keys_values(cache, own))
+            # [heads, batch, places, head_size]
+            each.permute(2, 0, 1, 3)
+            for each in (queries, *self._all_keys_values(cache, own))
         )
         if surroundings.turns is not None:
             queries = rotate_by(queries, surroundings.turns[0])
             keys = rotate_by(keys, surroundings.turns[1])
         dropout = self.settings.attention_dropout if self.training else 0.0
         attended = fast.attention(queries, keys, values, surroundings.blocked, dropout)
+        # [batch, places, heads * head_size]
         output: Tensor = self.output(attended.permute(1, 2, 0, 3).flatten(2))
         return output, own, own_values
 

@@ -69,26 +69,29 @@ class _RelativeAttention(torch.autograd.Function):
             return *recorded_gradients(form, inputs, (gradient,)), None, None
         queries, keys, values, distances, content_bias, _ = inputs
         scaled, by_content = _scaled(queries, content_bias)
-        gradient = gradient.flatten(0, 1)
+        gradient = gradient.flatten(0, 1)  # [heads * batch, queries, size]
         weights = probabilities if kept is None else probabilities * kept
         of_values = torch.bmm(weights.mT, gradient)
-        of_weights = torch.bmm(gradient, values.flatten(0, 1).mT)
+        of_weights = torch.bmm(gradient, values.flatten(0, 1).mT)  # [heads * batch, queries, keys]
         of_probabilities = of_weights if kept is None else of_weights.mul_(kept)
         of_scores = torch.ops.aten._softmax_backward_data(
             of_probabilities, probabilities, -1, probabilities.dtype
         )
-        of_keys = torch.bmm(of_scores.mT, by_content.flatten(0, 1))
+        of_keys = torch.bmm(of_scores.mT, by_content.flatten(0, 1))  # [heads * batch, keys, size]
+        # [heads, batch, queries, size]
         through_content = torch.bmm(of_scores, keys.flatten(0, 1)).view(scaled.shape)
         of_products = scaled.new_zeros(*scaled.shape[:3], distances.shape[1])
+        # [heads, batch, queries, keys]
         relative_shift(of_products, keys.shape[2]).copy_(of_scores.view(*scaled.shape[:3], -1))
-        of_products = of_products.flatten(1, 2)
-        of_distances = torch.bmm(of_products.mT, scaled.flatten(1, 2))
+        of_products = of_products.flatten(1, 2)  # [heads, batch * queries, distances]
+        of_distances = torch.bmm(of_products.mT, scaled.flatten(1, 2))  # [heads, distances, size]
+        # [heads, batch, queries, size]
         through_distance = torch.bmm(of_products, distances).view(scaled.shape)
         scale = 1 / math.sqrt(scaled.shape[-1])
         return (
             through_distance.add_(through_content).mul_(scale),
-            of_keys.view(keys.shape),
-            of_values.view(values.shape),
+            of_keys.view(keys.shape),  # [heads, batch, keys, size]
+            of_values.view(values.shape),  # [heads, batch, keys, size]
             of_distances,
             through_content.sum((1, 2)).mul_(scale),
             of_products.sum(1).mul_(scale),
@@ -114,20 +117,23 @@ def _probabilities(
 ) -> Tensor:
     """`[heads * batch, queries, keys]`."""
     scaled, by_content = _scaled(queries, content_bias)
-    products = torch.bmm(scaled.flatten(1, 2), distances.mT)
+    products = torch.bmm(scaled.flatten(1, 2), distances.mT)  # [heads, batch * queries, distances]
+    # [heads, batch, queries, keys]
     by_distance = relative_shift(products.view(*queries.shape[:3], -1), keys.shape[2])
+    # [heads * batch, queries, keys]
     scores = torch.baddbmm(by_distance.flatten(0, 1), by_content.flatten(0, 1), keys.flatten(0, 1).mT)
     biases = distance_bias * (1 / math.sqrt(queries.shape[-1]))
     added = relative_shift(_repeated(biases, queries.shape[2]), keys.shape[2]).unsqueeze(1)
     if blocked is not None:
         added = added + torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -torch.inf)
-    scores.view(by_distance.shape).add_(added)
+    scores.view(by_distance.shape).add_(added)  # [heads, batch, queries, keys]
     return scores.softmax(-1)
 
 
 def _attended(probabilities: Tensor, kept: Tensor | None, values: Tensor) -> Tensor:
     """What the values give, `[heads, batch, queries, size]`; `kept` is what dropout multiplied by."""
     weights = probabilities if kept is None else probabilities * kept
+    # [heads, batch, queries, size]
     return torch.bmm(weights, values.flatten(0, 1)).view(*values.shape[:2], -1, values.shape[3])
 
 
@@ -163,8 +169,8 @@ def relative_shift(products: Tensor, keys: int) -> Tensor:
         Beyond the last column it goes on in the first columns of query i + 1.
     """
     *leading, queries, width = products.shape
-    shifted = products.flatten(-2)[..., queries - 1 : queries * width - 1]
-    return shifted.view(*leading, queries, width - 1)[..., :keys]
+    shifted = products.flatten(-2)[..., queries - 1 : queries * width - 1]  # [..., queries * (width - 1)]
+    return shifted.view(*leading, queries, width - 1)[..., :keys]  # [..., queries, keys]
 
 
 @autocast.in_lower_precision

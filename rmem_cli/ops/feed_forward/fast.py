@@ -28,9 +28,9 @@ def relu(
     dropout: float = 0.0,
 ) -> Tensor:
     """The part of Vaswani et al.; arguments as in `reference.relu`."""
-    flat = x.flatten(0, -2)
+    flat = x.flatten(0, -2)  # [n, size]
     y: Tensor = _Relu.apply(flat, inner_weight, inner_bias, outer_weight, outer_bias, dropout)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], -1)
+    return y.view(*x.shape[:-1], -1)  # [..., size]
 
 
 def gated_gelu(
@@ -40,9 +40,9 @@ def gated_gelu(
     if autocast.enabled(x.device.type):
         # The norm is taken before its result goes down, and so not in one operation with the products.
         return reference.gated_gelu(autocast.single_precision(x), gain, inner_weight, outer_weight, dropout)
-    flat = x.flatten(0, -2)
+    flat = x.flatten(0, -2)  # [n, size]
     y: Tensor = _GatedGelu.apply(flat, gain, inner_weight, outer_weight, dropout)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], -1)
+    return y.view(*x.shape[:-1], -1)  # [..., size]
 
 
 class _Relu(torch.autograd.Function):

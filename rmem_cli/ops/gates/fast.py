@@ -60,7 +60,7 @@ def gated_lstm(
     cell_keep: Tensor | None = None,
 ) -> LSTMStates:
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
-    x = x.transpose(0, 1)
+    x = x.transpose(0, 1)  # [time, batch, input]
     blocks = lstm_blocks(options)
     weights = with_whole_masters(weights, options, blocks)
     bias = all_biases(weights, options, blocks)
@@ -71,7 +71,7 @@ def gated_lstm(
         operands = (x, hidden, cell, weights.input, weights.recurrent, bias, options, hidden_keep, cell_keep)
         states = _Recurrence.apply(*operands)  # type: ignore[no-untyped-call]
     hiddens, cells = states
-    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
+    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))  # [batch, time, hidden]
 
 
 @autocast.in_single_precision
@@ -82,6 +82,7 @@ def gated_gru(
     blocks = gru_blocks(options)
     size = hidden.shape[-1]
     weights = with_whole_masters(weights, options, blocks)
+    # [time, batch, k hidden]
     projected = _project(x.transpose(0, 1), weights.input, all_biases(weights, options, blocks))
     recurrent = weights.recurrent.t()
     gate_bias = recurrent.new_zeros(recurrent.shape[1] - size)
@@ -99,12 +100,13 @@ def gated_gru(
         new_hidden = torch.lerp(candidate, hidden, _effective_forget_gate(opened, options))
         hidden = let_through(hidden, new_hidden, keep)
         hiddens.append(hidden)
-    return torch.stack(hiddens).transpose(0, 1)
+    return torch.stack(hiddens).transpose(0, 1)  # [batch, time, hidden]
 
 
 def _project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x [time, batch, input]` times the weights, in one product for all steps."""
     time, batch, _ = x.shape
+    # [time, batch, k hidden]
     return torch.addmm(bias, x.flatten(0, 1), weight.t()).view(time, batch, weight.shape[0])
 
 
@@ -127,7 +129,7 @@ def _stepwise(
 ) -> tuple[Tensor, Tensor]:
     """The steps of an LSTM of any gates, differentiated automatically; everything is time first."""
     blocks = lstm_blocks(options)
-    gain = None if gain is None else gain.view(len(blocks), -1)
+    gain = None if gain is None else gain.view(len(blocks), -1)  # [k, hidden]
     projected = _project(x, input_weight, bias if gain is None else torch.zeros_like(bias))
     recurrent = recurrent_weight.t()
     hiddens, cells = [], []
@@ -233,13 +235,13 @@ class _Recurrence(torch.autograd.Function):
         gate_grads, hidden_grad, cell_grad = _gate_gradients(
             gates, cells, recurrent_weight, hidden_grads, cell_grads, ctx.options, *keeps
         )
-        flat = gate_grads.flatten(0, 1)
+        flat = gate_grads.flatten(0, 1)  # [time * batch, k hidden]
         x_grad = None
         if ctx.needs_input_grad[0]:
-            x_grad = (flat @ input_weight).view(x.shape)
+            x_grad = (flat @ input_weight).view(x.shape)  # [time, batch, input]
         # Transposed first: a product with few rows is much faster than one with few columns.
-        input_grad = (x.flatten(0, 1).t() @ flat).t()
-        recurrent_grad = (hiddens[:-1].flatten(0, 1).t() @ flat).t()
+        input_grad = (x.flatten(0, 1).t() @ flat).t()  # [k hidden, input]
+        recurrent_grad = (hiddens[:-1].flatten(0, 1).t() @ flat).t()  # [k hidden, hidden]
         return x_grad, hidden_grad, cell_grad, input_grad, recurrent_grad, flat.sum(0), None, None, None
 
 
@@ -299,7 +301,7 @@ def _parted(grad: Tensor, grad_before: Tensor, keep: Tensor | None) -> tuple[Ten
 
 
 def _by_block(joined: Tensor, size: int) -> Tensor:
-    return joined.view(*joined.shape[:-1], joined.shape[-1] // size, size)
+    return joined.view(*joined.shape[:-1], joined.shape[-1] // size, size)  # [..., k, size]
 
 
 def _local_derivatives(

@@ -33,6 +33,7 @@ def gated_lstm(
     blocks = lstm_blocks(options)
     weights = with_whole_masters(weights, options, blocks)
     bias = all_biases(weights, options, blocks)
+    # x as [time, batch, input]
     operands = (x.transpose(0, 1), hidden, cell, weights.input, weights.recurrent, weights.gain)
     keep = torch.is_grad_enabled() and any(
         each is not None and each.requires_grad for each in (*operands, bias)
@@ -46,7 +47,7 @@ def gated_lstm(
         *_choices(options),
         keep,
     )
-    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
+    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))  # [batch, time, hidden]
 
 
 def register() -> None:
@@ -57,7 +58,7 @@ def register() -> None:
 
 
 def _time_first(keep: Tensor | None) -> Tensor | None:
-    return None if keep is None else keep.transpose(0, 1).contiguous()
+    return None if keep is None else keep.transpose(0, 1).contiguous()  # [time, batch, hidden]
 
 
 def _choices(options: GateOptions) -> tuple[int, bool, bool, int]:

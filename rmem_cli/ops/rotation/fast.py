@@ -38,10 +38,11 @@ def rum(
     inputs = _project(x, weights)
     if active is not None:
         # The rotation from a zero vector is the identity.
+        # active as [time, batch, 1]
         inputs = inputs._replace(embedded=active.transpose(0, 1) * inputs.embedded)
         keep = active if keep is None else active * keep
     if keep is not None:
-        inputs = inputs._replace(keep=keep.transpose(0, 1).contiguous())
+        inputs = inputs._replace(keep=keep.transpose(0, 1).contiguous())  # [time, batch, hidden]
     step = _Step(weights, options)
     if memory is None:
         outputs, hidden, cosines = _without_memory(step, inputs, hidden)
@@ -78,8 +79,8 @@ def _project(x: Tensor, weights: RUMWeights) -> _Inputs:
     maps = [weights.target, weights.embedding, *([] if weights.gate is None else [weights.gate])]
     width, size = weights.embedding.kernel.shape
     kernels = torch.stack([each.kernel[:width] for each in maps])
-    joined = x.transpose(0, 1).flatten(0, 1).unsqueeze(0) @ kernels
-    parts = joined.view(len(maps), x.shape[1], x.shape[0], size).unbind(0)
+    joined = x.transpose(0, 1).flatten(0, 1).unsqueeze(0) @ kernels  # [maps, time * batch, hidden]
+    parts = joined.view(len(maps), x.shape[1], x.shape[0], size).unbind(0)  # maps of [time, batch, hidden]
     return _Inputs(
         *(part if each.bias is None else part + each.bias for part, each in zip(parts, maps, strict=True))
     )

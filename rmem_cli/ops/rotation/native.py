@@ -65,7 +65,7 @@ def _norms(weights: RUMWeights) -> Tensor | None:
     if weights.layer_norm is None:
         return None
     present = [each for each in weights.layer_norm if each is not None]
-    return torch.stack(present).view(-1, 2, present[0].shape[0])
+    return torch.stack(present).view(-1, 2, present[0].shape[0])  # [norms, 2, hidden]
 
 
 def _shapes(given: Arguments) -> tuple[Tensor, ...]:
