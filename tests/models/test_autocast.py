@@ -109,7 +109,9 @@ def test_states_are_single_and_gradients_close_to_those_without(form, name, dtyp
     assert difference.norm() < 0.05 * joined(gradients).norm()
 
 
-@pytest.mark.parametrize("name", ["rum, lambda 0", "rum, lambda 1", "gated lstm", "gated gru", "layer-norm lstm", "lstm"])
+@pytest.mark.parametrize(
+    "name", ["rum, lambda 0", "rum, lambda 1", "gated lstm", "gated gru", "layer-norm lstm", "lstm"]
+)
 def test_recurrences_have_the_bits_that_they_have_without(form, name):
     torch.manual_seed(0)
     core = CORES[name]()

@@ -27,6 +27,7 @@ from rmem_cli.models.state import detach, reset, select
 from rmem_cli.recipe.registry import CORES as REGISTERED
 from rmem_cli.recipe.schema import ModelSettings
 
+
 def fast_slow(slow, fast=None, **options):
     fast = fast or {"kind": "layer_norm_lstm", "hidden_size": 5, "hidden_zoneout": 0.1, "cell_zoneout": 0.5}
     return FastSlow(3, FastSlowSettings(fast=fast, slow=slow, **options))
@@ -127,7 +128,9 @@ def test_steps_taken_one_by_one_are_those_of_a_segment(name):
 def test_every_kind_of_core_either_takes_single_steps_or_says_that_it_cannot(kind):
     needed = {"rmt": {"memory_tokens": 2}, "prenorm_rmt": {"memory_tokens": 2, "segment_length": 4}}
     cell = {"kind": "layer_norm_lstm", "hidden_size": 8}
-    fields = {"fast": cell, "slow": cell} if kind == "fast_slow" else {"hidden_size": 8, **needed.get(kind, {})}
+    fields = (
+        {"fast": cell, "slow": cell} if kind == "fast_slow" else {"hidden_size": 8, **needed.get(kind, {})}
+    )
     settings = REGISTERED.settings(kind)(kind=kind, **fields)
     core = build_model(ModelSettings(core=settings), symbols=3, classes=3).core.eval()
     assert core.stepwise == settings.stepwise

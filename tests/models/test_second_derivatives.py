@@ -67,7 +67,9 @@ def test_a_hessian_vector_product_is_right(name, monkeypatch):
         along = sum((a * b).sum() for a, b in zip(gradients(create_graph=True), directions, strict=True))
         product = torch.autograd.grad(along, weights, materialize_grads=True)
         # Two steps to either side: layer norm of a cell that is nearly zero is far from a parabola.
-        far_behind, behind, _, ahead, far_ahead = (moved(step) for step in (-2 * STEP, STEP, STEP, STEP, STEP))
+        far_behind, behind, _, ahead, far_ahead = (
+            moved(step) for step in (-2 * STEP, STEP, STEP, STEP, STEP)
+        )
     slopes = [
         (8 * (b - c) - (a - d)) / (12 * STEP)
         for a, b, c, d in zip(far_ahead, ahead, behind, far_behind, strict=True)

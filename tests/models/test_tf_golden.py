@@ -1,4 +1,4 @@
-"""The cores give the numbers of the published TensorFlow code: outputs, states and gradients, by options alone."""
+"""The cores give the numbers of the published TensorFlow code: outputs, states and gradients."""
 
 import json
 import os
@@ -87,7 +87,9 @@ def rum_weights(prefix, meta, size):
                 found[f"norms.{name}_{ours}"] = lambda of, part=part, theirs=theirs: part_of(
                     of, f"{cell}gates/{joint}/layer_norm_{theirs}", part, size
                 )
-            found[f"norms.candidate_{ours}"] = lambda of, theirs=theirs: of[f"{cell}candidate/{candidate}/{theirs}"]
+            found[f"norms.candidate_{ours}"] = lambda of, theirs=theirs: of[
+                f"{cell}candidate/{candidate}/{theirs}"
+            ]
     return found
 
 

@@ -19,9 +19,9 @@ _FAST, _SLOW = "fast.", "slow."
 class FastSlow(Core):
     """Fast cells that share one state and are gone through one after the other, and a slow cell between them.
 
-    At every step the first fast cell reads the input, the slow cell what that gives, the second fast cell what
-    the slow cell gives, and each further fast cell a zero. What the last one gives is the output. Each of
-    these inputs and the output are subject to dropout.
+    At every step the first fast cell reads the input, the slow cell what that gives, the second fast cell
+    what the slow cell gives, and each further fast cell a zero. What the last one gives is the output. What
+    is read and the output are subject to dropout.
 
     The state has the entries of a fast cell as `fast.<name>`, and those of the slow cell as `slow.<name>`.
 
@@ -52,7 +52,8 @@ class FastSlow(Core):
     ) -> State:
         """Those of a fast cell and of the slow cell."""
         fast, slow = (
-            cell.initial_state(batch, device=device, dtype=dtype) for cell in (self._fast_cells()[0], self.slow)
+            cell.initial_state(batch, device=device, dtype=dtype)
+            for cell in (self._fast_cells()[0], self.slow)
         )
         return _joined(fast, slow)
 
@@ -88,7 +89,9 @@ class FastSlow(Core):
 
     def op_paths(self) -> dict[str, str]:
         """Those of all cells."""
-        return {name: form for cell in (*self._fast_cells(), self.slow) for name, form in cell.op_paths().items()}
+        return {
+            name: form for cell in (*self._fast_cells(), self.slow) for name, form in cell.op_paths().items()
+        }
 
     def _fast_cells(self) -> list[Core]:
         return [cell for cell in self.fast if isinstance(cell, Core)]
@@ -101,8 +104,8 @@ def _check(cells: Iterable[Core]) -> None:
     for cell in cells:
         if not cell.stepwise:
             raise UsageError(
-                f"{type(cell).__name__} reads segments as a whole, and a cell is gone through step by step; choose "
-                "another cell, such as layer_norm_lstm"
+                f"{type(cell).__name__} reads segments as a whole, and a cell is gone through step by "
+                "step; choose another cell, such as layer_norm_lstm"
             )
 
 
@@ -115,8 +118,8 @@ def _check_shared(cells: list[Core]) -> None:
     for other in shapes[1:]:
         if other != shapes[0]:
             raise UsageError(
-                f"the state of a fast cell is {described(shapes[0])}, and of another {described(other)}; they "
-                "share one: choose a cell whose state does not depend on the width of its inputs"
+                f"the state of a fast cell is {described(shapes[0])}, and of another {described(other)}; "
+                "they share one: choose a cell whose state does not depend on the width of its inputs"
             )
 
 

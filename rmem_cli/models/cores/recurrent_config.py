@@ -262,9 +262,9 @@ class FastSlowSettings(CoreSettings):
     @classmethod
     def _cells_take_single_steps(cls, cell: CoreSettings) -> CoreSettings:
         if not cell.stepwise:
-            fitting = [kind for kind in CORES.kinds() if CORES.settings(kind).stepwise]
+            fitting = [kind for kind in CORES.kinds() if getattr(CORES.settings(kind), "stepwise", False)]
             raise ValueError(
-                f"{cell.kind} reads segments as a whole, and a cell is gone through step by step; choose one of "
-                f"{', '.join(fitting)}"
+                f"{cell.kind} reads segments as a whole, and a cell is gone through step by step; choose one "
+                f"of {', '.join(fitting)}"
             )
         return cell
