@@ -11,9 +11,11 @@ from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
 from rmem_cli.models.cores.layer_norm_lstm import LayerNormLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.recurrent_config import (
+    EUNNSettings,
     FastSlowSettings,
     GatedGRUSettings,
     GatedLSTMSettings,
+    GORUSettings,
     GRUSettings,
     LayerNormLSTMSettings,
     LSTMSettings,
@@ -23,6 +25,7 @@ from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import GRU, LSTM, RNN
 from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
+from rmem_cli.models.cores.unitary import EUNN, GORU
 from rmem_cli.ops.native import build
 
 LONG = {"layers": 2, "heads": 2, "segment_length": 5, "cache_length": 4}
@@ -35,6 +38,9 @@ CORES = {
     "gated gru": lambda: GatedGRU(16, GatedGRUSettings(hidden_size=16, layers=2)),
     "layer-norm lstm": lambda: LayerNormLSTM(16, LayerNormLSTMSettings(hidden_size=16, layers=2)),
     "fast-slow": lambda: FastSlow(16, FastSlowSettings(fast=CELL, slow={"kind": "rum", "hidden_size": 16})),
+    "eunn": lambda: EUNN(16, EUNNSettings(hidden_size=16, layers=2, initial_bound=1.0)),
+    "complex eunn": lambda: EUNN(16, EUNNSettings(hidden_size=16, complex=True, initial_bound=1.0)),
+    "goru": lambda: GORU(16, GORUSettings(hidden_size=16, layers=2, initial_bound=1.0, modrelu_bias=-0.1)),
     "rnn": lambda: RNN(16, RNNSettings(hidden_size=16)),
     "lstm": lambda: LSTM(16, LSTMSettings(hidden_size=16)),
     "gru": lambda: GRU(16, GRUSettings(hidden_size=16)),
@@ -110,7 +116,17 @@ def test_states_are_single_and_gradients_close_to_those_without(form, name, dtyp
 
 
 @pytest.mark.parametrize(
-    "name", ["rum, lambda 0", "rum, lambda 1", "gated lstm", "gated gru", "layer-norm lstm", "lstm"]
+    "name",
+    [
+        "rum, lambda 0",
+        "rum, lambda 1",
+        "gated lstm",
+        "gated gru",
+        "layer-norm lstm",
+        "eunn",
+        "complex eunn",
+        "lstm",
+    ],
 )
 def test_recurrences_have_the_bits_that_they_have_without(form, name):
     torch.manual_seed(0)

@@ -15,6 +15,7 @@ FORMS = {
     "gates": {"fast": ["gated_lstm", "gated_gru"], "native": ["gated_lstm"]},
     "layer_norm_lstm": {"fast": ["layer_norm_lstm", "Cell"]},
     "rotation": {"fast": ["rum"], "native": ["rum"]},
+    "unitary": {"fast": ["eunn", "goru"]},
     "associative_memory": {"fast": ["read", "write"]},
 }
 SHORT = {"hidden_size": 8, "heads": 2, "segment_length": 4}
@@ -32,6 +33,9 @@ MODELS = {
         "fast": {"kind": "layer_norm_lstm", "hidden_size": 8},
         "slow": {"kind": "rum", "hidden_size": 6},
     },
+    "eunn": {"kind": "eunn", "hidden_size": 8},
+    "complex eunn": {"kind": "eunn", "hidden_size": 8, "complex": True},
+    "goru": {"kind": "goru", "hidden_size": 8},
     "transformer_xl": {"kind": "transformer_xl", **SHORT, "cache_length": 4},
     "relative learned": {"kind": "transformer_xl", **SHORT, "position_encoding": "relative_learned"},
     "absolute": {"kind": "transformer_xl", **SHORT, "position_encoding": "absolute_sinusoid"},

@@ -9,14 +9,17 @@ from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
 from rmem_cli.models.cores.layer_norm_lstm import LayerNormLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.recurrent_config import (
+    EUNNSettings,
     FastSlowSettings,
     GatedGRUSettings,
     GatedLSTMSettings,
+    GORUSettings,
     LayerNormLSTMSettings,
 )
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
 from rmem_cli.models.cores.transformer_xl import TransformerXL
+from rmem_cli.models.cores.unitary import EUNN, GORU
 from rmem_cli.modules.rum import RUM
 from rmem_cli.ops.native import build
 
@@ -31,6 +34,11 @@ CORES = {
     "gated gru": lambda: GatedGRU(3, GatedGRUSettings(hidden_size=5)),
     "layer-norm lstm": lambda: LayerNormLSTM(3, LayerNormLSTMSettings(hidden_size=5, layers=2)),
     "fast-slow": lambda: FastSlow(3, FastSlowSettings(fast=CELL, slow={**CELL, "hidden_size": 4})),
+    "eunn": lambda: EUNN(3, EUNNSettings(hidden_size=5, layers=2, initial_bound=1.0)),
+    "complex eunn": lambda: EUNN(
+        3, EUNNSettings(hidden_size=5, complex=True, fft=True, initial_bound=1.0, modrelu_bias=0.1)
+    ),
+    "goru": lambda: GORU(3, GORUSettings(hidden_size=5, initial_bound=1.0)),
     "transformer-xl": lambda: TransformerXL(8, TransformerXLSettings(hidden_size=8, layers=2, heads=2)),
     "rmt": lambda: RMT(8, RMTSettings(hidden_size=8, memory_tokens=2, heads=2, layers=2)),
     "associative rmt": lambda: RMT(

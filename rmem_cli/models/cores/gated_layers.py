@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rmem_cli.models.cores.lengths import last_states
 from rmem_cli.models.cores.recurrent_config import GatedGRUSettings, GatedLSTMSettings, GateSettings
-from rmem_cli.models.cores.stacked import last_states
 from rmem_cli.ops.gates import dispatch, fast, initial_biases
 from rmem_cli.ops.gates.options import GateOptions, GateWeights, block_sizes, gru_blocks, lstm_blocks
 

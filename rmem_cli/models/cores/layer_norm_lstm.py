@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.models.cores.base import Stepper
+from rmem_cli.models.cores.lengths import last_states
 from rmem_cli.models.cores.recurrent_config import LayerNormLSTMSettings
-from rmem_cli.models.cores.stacked import StackedCore, last_states
+from rmem_cli.models.cores.stacked import StackedCore
 from rmem_cli.models.cores.zoneout import share_let_through
 from rmem_cli.models.initializers import orthogonal_
 from rmem_cli.models.state import State

@@ -268,3 +268,106 @@ class FastSlowSettings(CoreSettings):
                 f"of {', '.join(fitting)}"
             )
         return cell
+
+
+class UnitarySettings(LayeredSettings):
+    """A state that is turned by a trained unitary matrix, a product of layers of rotations.
+
+    Attributes:
+        capacity: Layers of the matrix, which pair neighbours: 1 and 2, 3 and 4 and so on in the first, 2 and
+            3 and so on in the second; None: 2, as published, or those of `fft`.
+        fft: Layers as in a fast Fourier transform instead, which pair units half the size apart, then a
+            quarter, down to neighbours. Where the size is no power of two, a layer does not turn units that
+            have no partner; no published code does it right there.
+        published_last_unit: Sets the last unit to zero in every second layer, as the published code does by
+            mistake; then the matrix is not unitary. For a real matrix without `fft`, of an even size.
+        initial_bound: First values of kernels are uniform between minus and plus this; angles are
+            uniform over the circle.
+    """
+
+    capacity: PositiveInt | None = None
+    fft: bool = False
+    published_last_unit: bool = False
+    initial_bound: float = Field(default=0.01, gt=0.0, le=1e6)
+
+    @property
+    def layers_of_the_matrix(self) -> int:
+        """Layers of a matrix without `fft`."""
+        return 2 if self.capacity is None else self.capacity
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return super().free_in_evaluation() | {"published_last_unit"}
+
+    @model_validator(mode="after")
+    def _fft_has_layers_of_its_own(self) -> Self:
+        if self.fft and self.capacity is not None:
+            raise ValueError(f"fft has as many layers as the size needs; leave capacity {self.capacity} out")
+        return self
+
+    @model_validator(mode="after")
+    def _the_last_unit_is_lost_where_it_was(self) -> Self:
+        if not self.published_last_unit:
+            return self
+        if self.fft or getattr(self, "complex", False):
+            raise ValueError("published_last_unit is no fault of fft or of a complex matrix; leave it out")
+        if self.hidden_size % 2 == 1:
+            raise ValueError(
+                f"published_last_unit needs an even hidden_size, as {self.hidden_size + 1}; it is "
+                f"{self.hidden_size}"
+            )
+        if self.layers_of_the_matrix == 1:
+            raise ValueError(
+                "published_last_unit is a fault of the second layer; give a capacity of 2 or more"
+            )
+        return self
+
+
+class EUNNSettings(UnitarySettings):
+    """The efficient unitary neural network, `rmem_cli.models.cores.unitary.EUNN`.
+
+    Attributes:
+        complex: Whether the state is of complex numbers. Outputs and state then have their real parts and,
+            behind them, their imaginary parts.
+        modrelu_bias: First value of the bias of the modReLU.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.unitary:EUNN"
+
+    kind: Literal["eunn"] = "eunn"
+    complex: bool = False
+    modrelu_bias: float = 0.0
+
+    @property
+    def output_size(self) -> int:
+        """See `CoreSettings.output_size`; real and imaginary parts of a complex network."""
+        return self.hidden_size * (1 + int(self.complex))
+
+
+class GORUSettings(UnitarySettings):
+    """The gated orthogonal recurrent unit, `rmem_cli.models.cores.unitary.GORU`.
+
+    Attributes:
+        reset_gate: Whether a gate acts on the state that the matrix has turned.
+        update_gate: Whether the old state is mixed in by a gate; without it the candidate is the new state.
+        modrelu_bias: First value of the bias of the modReLU.
+        reset_bias: First value of the reset gate's bias.
+        update_bias: First value of the update gate's bias; None: uniform between minus and plus the root of
+            3 / `hidden_size`, as published.
+        zoneout: Probability that a unit keeps its previous value, in training; in evaluation every unit mixes
+            old and new in that proportion.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.unitary:GORU"
+
+    kind: Literal["goru"] = "goru"
+    reset_gate: bool = True
+    update_gate: bool = True
+    modrelu_bias: float = 2.0
+    reset_bias: float = 2.0
+    update_bias: float | None = None
+    zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return super().free_in_evaluation() | {"zoneout"}

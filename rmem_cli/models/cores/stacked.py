@@ -83,19 +83,5 @@ class StackedCore(Core):
         return x, after
 
 
-def last_states(states: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:
-    """The state after the last step of each row that counts; the initial one where none does.
-
-    Args:
-        states: After every step, `[batch, time, width]`.
-        initial: Before the first, `[batch, width]`.
-        lengths: See `Core.forward`; on the device of `states`.
-    """
-    if lengths is None:
-        return states[:, -1]
-    rows = torch.arange(len(lengths), device=states.device)
-    return torch.where(lengths[:, None] > 0, states[rows, (lengths - 1).clamp_min(0)], initial)
-
-
 def _of_layer(entries: State, index: int) -> State:
     return {f"{name}.{index}": value for name, value in entries.items()}

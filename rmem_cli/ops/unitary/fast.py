@@ -1,0 +1,139 @@
+"""EUNN and GORU as they run without a native form.
+
+The matrix is multiplied out, once for each sequence: a step then takes one product, where applying the layers
+takes three operations for each of them. The README beside this file derives the formulas; `reference.py`
+holds the equations that all of this equals.
+"""
+
+from itertools import repeat
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rmem_cli.ops.unitary.options import (
+    MODRELU_EPS,
+    EUNNWeights,
+    GORUOptions,
+    GORUWeights,
+    Unitary,
+    UnitaryWeights,
+)
+
+
+class Coefficients(NamedTuple):
+    """What the layers multiply by: unit `j` becomes `own[j] x[j] + other[j] x[partner of j]`.
+
+    Attributes:
+        own: `[layers, size]`.
+        other: `[layers, size]`.
+        phases: Of the units before each layer, and after the last, `[layers + 1, size]`; None for a real
+            matrix.
+    """
+
+    own: Tensor
+    other: Tensor
+    phases: Tensor | None
+
+
+def coefficients(weights: UnitaryWeights, unitary: Unitary) -> Coefficients:
+    """Those of all units from the angles of the pairs."""
+    angles = _of_units(weights.angles, weights.places)
+    own, other = torch.cos(angles), weights.signs * torch.sin(angles)
+    if unitary.published_last_unit:
+        kept = torch.ones_like(own)
+        kept[1::2, -1] = 0
+        own = own * kept
+    if weights.phases is None or weights.last_phases is None:
+        return Coefficients(own, other, None)
+    phases = _of_units(weights.phases, weights.places) * weights.signs.clamp_min(0)
+    return Coefficients(own, other, torch.cat([phases, weights.last_phases[None]]))
+
+
+def matrix(weights: UnitaryWeights, unitary: Unitary) -> Tensor:
+    """U, `[width, width]`, which acts on rows; of a complex one, `[[re, im], [-im, re]]`."""
+    own, other, phases = coefficients(weights, unitary)
+    units = torch.arange(unitary.size, device=own.device)
+    rows = torch.eye(unitary.size, dtype=own.dtype, device=own.device).unsqueeze(0)
+    if phases is not None:
+        rows = torch.cat([rows, torch.zeros_like(rows)])
+    for index, layer in enumerate(unitary.layers()):
+        if phases is not None:
+            rows = _turned_by(phases[index], rows)
+        partner = units - layer.distance * weights.signs[index].to(units.dtype)
+        rows = torch.addcmul(own[index] * rows, other[index], rows.index_select(-1, partner))
+    if phases is None:
+        return rows[0]
+    real, imaginary = _turned_by(phases[-1], rows)
+    return torch.cat([torch.cat([real, imaginary], -1), torch.cat([-imaginary, real], -1)])
+
+
+def mod_relu(z: Tensor, raised: Tensor) -> Tensor:
+    """`reference.mod_relu` of real numbers; `raised` is the bias, with the published eps added."""
+    return torch.sign(z) * torch.relu(z.abs() + raised)
+
+
+def complex_mod_relu(z: Tensor, bias: Tensor) -> Tensor:
+    """`reference.mod_relu` of complex numbers, real and imaginary parts side by side."""
+    planes = torch.stack(z.chunk(2, dim=-1))
+    size: Tensor = torch.linalg.vector_norm(planes, dim=0) + MODRELU_EPS
+    return z * (torch.relu(size + bias) / size).repeat(1, 2)
+
+
+def eunn(x: Tensor, hidden: Tensor, weights: EUNNWeights, unitary: Unitary) -> Tensor:
+    """One layer of an EUNN over a sequence; arguments and result are those of `reference.eunn`."""
+    turning = matrix(weights.unitary, unitary)
+    raised = weights.bias + MODRELU_EPS
+    outputs = []
+    for projected in _projected(x, weights.input):
+        z = torch.addmm(projected, hidden, turning)
+        hidden = complex_mod_relu(z, weights.bias) if unitary.complex else mod_relu(z, raised)
+        outputs.append(hidden)
+    return torch.stack(outputs, dim=1)
+
+
+def goru(
+    x: Tensor, hidden: Tensor, weights: GORUWeights, options: GORUOptions, keep: Tensor | None = None
+) -> Tensor:
+    """One layer of a GORU over a sequence; arguments and result are those of `reference.goru`."""
+    size = hidden.shape[-1]
+    turning = matrix(weights.unitary, options.unitary)
+    bias = torch.cat([torch.zeros_like(weights.bias), weights.gate_bias])
+    joined = torch.cat([turning, weights.recurrent], dim=1)
+    raised = weights.bias + MODRELU_EPS
+    keeps = repeat(None) if keep is None else keep.unbind(1)
+    outputs = []
+    for projected, keep_t in zip(_projected(x, weights.input, bias), keeps, strict=False):
+        candidate, gates_x = projected[:, :size], projected[:, size:]
+        product = hidden @ joined
+        gates = torch.sigmoid(gates_x + product[:, size:])
+        if options.reset_gate:
+            z = torch.addcmul(candidate, gates[:, :size], product[:, :size])
+        else:
+            z = candidate + product[:, :size]
+        new = mod_relu(z, raised)
+        if options.update_gate:
+            new = torch.lerp(new, hidden, gates[:, -size:])
+        hidden = new if keep_t is None else torch.lerp(hidden, new, keep_t)
+        outputs.append(hidden)
+    return torch.stack(outputs, dim=1)
+
+
+def _of_units(angles: Tensor, places: Tensor) -> Tensor:
+    """The angle of each unit; zero where it has none."""
+    padded = torch.cat([angles, angles.new_zeros(1)])
+    return padded.index_select(0, places.flatten()).view(places.shape)
+
+
+def _turned_by(phase: Tensor, rows: Tensor) -> Tensor:
+    """Complex numbers `[2, rows, size]`, each turned by the phase of its unit."""
+    cosine, sine = torch.cos(phase), torch.sin(phase)
+    real, imaginary = rows
+    return torch.stack([cosine * real - sine * imaginary, sine * real + cosine * imaginary])
+
+
+def _projected(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
+    """What the inputs contribute to each step: one product for all."""
+    joined = x.transpose(0, 1).flatten(0, 1) @ kernel
+    joined = joined if bias is None else joined + bias
+    return joined.view(x.shape[1], x.shape[0], kernel.shape[1]).unbind(0)
