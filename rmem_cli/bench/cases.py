@@ -12,8 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import EmbeddingSettings
+from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
-from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings, RUMSettings
+from rmem_cli.models.cores.recurrent_config import (
+    FastSlowSettings,
+    GatedLSTMSettings,
+    LayerNormLSTMSettings,
+    RUMSettings,
+)
 from rmem_cli.models.cores.rum import RUM
 from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
@@ -41,6 +47,7 @@ _ROTATION: dict[str, Any] = {
     "native": native_rotation,
 }
 _TORCH = "torch.nn.LSTM"
+_PRODUCTS = "products"
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,57 @@ def _rum_flops(lambda_: int, size: Size) -> float:
     return size.time * size.batch * (12.0 * n * n + 12.0 * size.inputs * n + 60 * n + memory)
 
 
+def _fast_slow_settings(size: Size) -> FastSlowSettings:
+    """FS-LSTM-2, whose slow cell has four units to seven of each fast one, with what is drawn in training."""
+    fast, slow = (
+        LayerNormLSTMSettings(hidden_size=units, hidden_zoneout=0.1, cell_zoneout=0.5)
+        for units in (size.hidden, size.hidden * 4 // 7)
+    )
+    return FastSlowSettings(fast=fast, slow=slow, dropout=0.35)
+
+
+def _fast_slow_step(size: Size, form: str) -> Step:
+    core = FastSlow(size.inputs, _fast_slow_settings(size))
+    if form == _PRODUCTS:
+        return _products(size, _step_matrices(core))
+    x = torch.randn(size.batch, size.time, size.inputs, requires_grad=True)
+    return partial(_gradients, core, lambda: core(x)[0])
+
+
+def _fast_slow_flops(size: Size) -> float:
+    with torch.device("meta"):
+        matrices = _step_matrices(FastSlow(size.inputs, _fast_slow_settings(size)))
+    return 6.0 * size.time * size.batch * sum(matrix.numel() for matrix in matrices)
+
+
+def _step_matrices(core: nn.Module) -> list[Tensor]:
+    """What each cell multiplies its input and its hidden state by, one above the other."""
+    parameters = dict(core.named_parameters())
+    return [
+        torch.cat([kernel, parameters[name.replace("input_kernel", "recurrent_kernel")]]).detach()
+        for name, kernel in parameters.items()
+        if name.endswith("input_kernel")
+    ]
+
+
+def _products(size: Size, matrices: list[Tensor]) -> Step:
+    """Nothing but the products of a network of cells, as large as the order of its steps lets them be."""
+    steps = size.time * size.batch
+    operands = [(torch.ones(steps, m.shape[0]), m, torch.ones(steps, m.shape[1])) for m in matrices]
+
+    def step() -> None:
+        for at in range(0, steps, size.batch):
+            for rows, matrix, _ in operands:
+                torch.mm(rows[at : at + size.batch], matrix)
+        for at in range(0, steps, size.batch):
+            for _, matrix, gradients in operands:
+                torch.mm(gradients[at : at + size.batch], matrix.t())
+        for rows, _, gradients in operands:
+            torch.mm(rows.t(), gradients)
+
+    return step
+
+
 def _gradients(module: nn.Module, outputs: Callable[[], Tensor]) -> None:
     module.zero_grad()
     outputs().sum().backward()  # type: ignore[no-untyped-call]
@@ -275,6 +333,11 @@ def _rum_case(lambda_: int, size: Size) -> Case:
     )
 
 
+def _fast_slow_case(size: Size) -> Case:
+    name = f"fs_lstm_2-h{size.hidden}-b{size.batch}-t{size.time}"
+    return Case(name, "", size, ("fast", _PRODUCTS), _fast_slow_step, _fast_slow_flops)
+
+
 def _attention_case(size: Size) -> Case:
     name = f"attention-h{size.hidden}-b{size.batch}-t{size.time}"
     return Case(name, "attention", size, ("fast", "native"), _attention_step, _attention_flops)
@@ -297,6 +360,7 @@ CASES: list[Case] = [
     *(_lstm_case(f"ur_lstm-h{s.hidden}-b{s.batch}-t{s.time}", "UR", s) for s in _LSTM_SIZES),
     *(_lstm_case(f"lstm-h{s.hidden}-b{s.batch}-t{s.time}", "-", s, coupled=False) for s in _LSTM_SIZES),
     *(_rum_case(lambda_, size) for lambda_, sizes in _RUM_SIZES.items() for size in sizes),
+    _fast_slow_case(Size(700, 128, 150, inputs=128)),
     *map(_attention_case, _ATTENTION_SIZES),
     _segments_case(
         "transformer_xl", ("full",), {"kind": "transformer_xl", "cache_length": 128, **_TRANSFORMER}

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from rmem_cli.app import app
@@ -50,6 +51,18 @@ def test_operations_grow_as_the_recurrence_does(prefix):
     flops = case.flops(case.size)
     assert case.flops(longer.size) >= 2 * flops
     assert 2 < case.flops(wider.size) / flops <= 4
+
+
+def test_the_products_of_a_network_of_cells_are_those_that_it_cannot_do_without():
+    case = small(find_cases(["fs_lstm_2"])[0])
+    with FlopCounterMode(display=False) as counter:
+        case.make(case.size, "products")()
+    assert counter.get_total_flops() == case.flops(case.size)
+    with FlopCounterMode(display=False) as counter:
+        case.make(case.size, "fast")()
+    # But for the gradients of the first hidden states, of one fast cell and of the slow cell.
+    unwanted = sum(2 * case.size.batch * 4 * units**2 for units in (6, 3))
+    assert counter.get_total_flops() == case.flops(case.size) - unwanted
 
 
 def test_every_form_is_timed_equally_often():

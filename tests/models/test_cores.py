@@ -59,6 +59,8 @@ CORES = {
     ),
     "Fast-Slow LSTM": lambda: fast_slow({"kind": "layer_norm_lstm", "hidden_size": 4}, dropout=0.3),
     "Fast-Slow RUM": lambda: fast_slow({"kind": "rum", "hidden_size": 4, "lambda": 1}),
+    "Fast-Slow GORU": lambda: fast_slow({"kind": "goru", "hidden_size": 4}),
+    "Fast-Slow EUNN": lambda: fast_slow({"kind": "eunn", "hidden_size": 4, "complex": True}),
     "Fast-Slow LSTM of torch, of two layers": lambda: fast_slow(
         {"kind": "lstm", "hidden_size": 4, "layers": 2}, fast={"kind": "lstm", "hidden_size": 5, "layers": 2}
     ),

@@ -20,8 +20,8 @@ class FastSlow(Core):
     """Fast cells that share one state and are gone through one after the other, and a slow cell between them.
 
     At every step the first fast cell reads the input, the slow cell what that gives, the second fast cell
-    what the slow cell gives, and each further fast cell a zero. What the last one gives is the output. Each
-    of these inputs and the output are subject to dropout.
+    what the slow cell gives, and each further fast cell a zero. What the last one gives is the output. What
+    is read and the output are subject to dropout.
 
     The state has the entries of a fast cell as `fast.<name>`, and those of the slow cell as `slow.<name>`.
 
@@ -104,8 +104,8 @@ def _check(cells: Iterable[Core]) -> None:
     for cell in cells:
         if not cell.stepwise:
             raise UsageError(
-                f"{type(cell).__name__} reads segments as a whole, and a cell is gone through step by step; "
-                "choose another cell, such as layer_norm_lstm"
+                f"{type(cell).__name__} reads segments as a whole, and a cell is gone through step by "
+                "step; choose another cell, such as layer_norm_lstm"
             )
 
 
