@@ -256,11 +256,11 @@ def _attention_step(size: Size, form: str) -> Step:
     table, head = (count, size.time + 1), size.hidden // count
     shapes = (size.batch, size.time, 3 * size.hidden), (*table, head), (count, head), table
     leaves = nn.ParameterList(torch.randn(shape) for shape in shapes)
-    blocked = masks.blocked(masks.Layout(size.time), masks.Rules())
+    mask = masks.attention_mask(masks.Layout(size.time), masks.Rules())
 
     def attend() -> Tensor:
         projected, distances, content_bias, distance_bias = leaves
-        positions = distances, content_bias, distance_bias, blocked
+        positions = distances, content_bias, distance_bias, mask
         if form == "native":
             return native_attention.relative_attention(projected, None, *positions)
         queries, keys, values = heads.split(projected, count)

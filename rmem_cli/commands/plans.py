@@ -54,8 +54,8 @@ def planned_rows(
     import torch
 
     from rmem_cli.errors import DataError
-    from rmem_cli.runs.memory import OutOfMemoryError
     from rmem_cli.runs.opened import open_run
+    from rmem_cli.runs.peak_memory import OutOfMemoryError
     from rmem_cli.runs.plan import plan_of
 
     torch.set_num_threads(machine.threads)

@@ -21,7 +21,7 @@ _NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the d
 
 
 @dataclass(frozen=True)
-class Parts:
+class Sections:
     """The sections of a run; None where one is not valid by itself, `Unknown` for components that are not."""
 
     task: TaskSettings | None
@@ -32,44 +32,44 @@ class Parts:
     eval: list[EvalProtocol | None]
 
 
-def check_parts(parts: Parts, task: type[TaskSettings] | None) -> Found:
+def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found:
     """Everything that is wrong between valid sections, as path and message.
 
     Args:
-        parts: The sections.
+        sections: The sections.
         task: The settings class of the task, known even where the task's fields are not valid.
     """
-    if task is not None and parts.model is not None:
-        yield from _as_far_as_known(_check_encoder(task, parts.model))
-        yield from _as_far_as_known(_check_head(task, parts.model))
-        yield from _as_far_as_known(_check_tied(task, parts.model))
-        yield from _as_far_as_known(_check_memory_loss(task, parts.model))
-        yield from _as_far_as_known(_check_causal(task, parts.model.core, ("model", "core")))
-    if parts.train is not None and parts.model is not None:
-        yield from _as_far_as_known(_check_published(parts.train.backprop, parts.model.core))
-        yield from _as_far_as_known(_check_pieces(parts.train.backprop, parts.model.core))
-    if parts.train is not None:
-        yield from _check_duration(task, parts.train)
-        yield from _check_validation(task, parts)
-    yield from _check_names(parts.eval)
-    for index, protocol in enumerate(parts.eval):
+    if task is not None and sections.model is not None:
+        yield from _as_far_as_known(_check_encoder(task, sections.model))
+        yield from _as_far_as_known(_check_head(task, sections.model))
+        yield from _as_far_as_known(_check_tied(task, sections.model))
+        yield from _as_far_as_known(_check_memory_loss(task, sections.model))
+        yield from _as_far_as_known(_check_causal(task, sections.model.core, ("model", "core")))
+    if sections.train is not None and sections.model is not None:
+        yield from _as_far_as_known(_check_published(sections.train.backprop, sections.model.core))
+        yield from _as_far_as_known(_check_pieces(sections.train.backprop, sections.model.core))
+    if sections.train is not None:
+        yield from _check_duration(task, sections.train)
+        yield from _check_validation(task, sections)
+    yield from _check_names(sections.eval)
+    for index, protocol in enumerate(sections.eval):
         if protocol is not None:
-            yield from _check_protocol(task, parts.train, protocol, index)
+            yield from _check_protocol(task, sections.train, protocol, index)
 
 
 def check_evaluated(
-    parts: Parts, protocol: EvalProtocol, task: Component | None, core: Component | None
+    sections: Sections, protocol: EvalProtocol, task: Component | None, core: Component | None
 ) -> Found:
     """Everything that is wrong with what a protocol changes, as path below it and message.
 
     Args:
-        parts: The sections of the run.
+        sections: The sections of the run.
         protocol: One of its protocols.
         task: The task with its changes; None if it is not valid.
         core: The core with its changes, likewise.
     """
-    if isinstance(core, CoreSettings) and parts.model is not None:
-        own, free = parts.model.core, core.free_in_evaluation()
+    if isinstance(core, CoreSettings) and sections.model is not None:
+        own, free = sections.model.core, core.free_in_evaluation()
         for name, field in type(core).model_fields.items():
             called = field.alias or name
             if getattr(core, name) != getattr(own, name) and called not in free & own.free_in_evaluation():
@@ -78,8 +78,8 @@ def check_evaluated(
                     ("core", called),
                     f"decides the weights, which are trained by then; leave it out (free: {changeable})",
                 )
-        if parts.task is not None:
-            yield from _check_causal(type(parts.task), core, ("core",))
+        if sections.task is not None:
+            yield from _check_causal(type(sections.task), core, ("core",))
     if isinstance(task, TaskSettings) and protocol.split in task.empty_splits():
         yield ("split",), _EMPTY.format(split=protocol.split)
 
@@ -209,8 +209,8 @@ def _check_duration(task: type[TaskSettings] | None, train: TrainSettings) -> Fo
         yield ("train", "epochs"), "a task that generates its examples has no epochs; give steps"
 
 
-def _check_validation(task: type[TaskSettings] | None, parts: Parts) -> Found:
-    train = parts.train
+def _check_validation(task: type[TaskSettings] | None, sections: Sections) -> Found:
+    train = sections.train
     assert train is not None  # noqa: S101  the caller checked
     if train.validation is not None and task is not None:
         metric = train.validation.metric
@@ -223,19 +223,19 @@ def _check_validation(task: type[TaskSettings] | None, parts: Parts) -> Found:
             )
         if train.validation.examples_drawn != "by_batch" and not task.generated:
             yield ("train", "validation", "examples_drawn"), _NOT_DRAWN
-        if parts.task is not None and train.validation.split in parts.task.empty_splits():
+        if sections.task is not None and train.validation.split in sections.task.empty_splits():
             yield ("train", "validation", "split"), _EMPTY.format(split=train.validation.split)
-    for path, what in _users_of_validation(parts):
+    for path, what in _users_of_validation(sections):
         if train.validation is None:
             yield path, f"{what} needs train.validation"
         if train.eval_every is None:
             yield path, f"{what} needs train.eval_every"
 
 
-def _users_of_validation(parts: Parts) -> Found:
-    if parts.train is not None and parts.train.early_stopping is not None:
+def _users_of_validation(sections: Sections) -> Found:
+    if sections.train is not None and sections.train.early_stopping is not None:
         yield ("train", "early_stopping"), "early stopping"
-    if parts.schedule is not None and parts.schedule.kind == "plateau":
+    if sections.schedule is not None and sections.schedule.kind == "plateau":
         yield ("schedule", "kind"), "the plateau schedule"
 
 

@@ -21,8 +21,8 @@ from rmem_cli.results.outcomes import FAILURES, OUTCOMES, Outcome
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.runs.machine import Machine
-from rmem_cli.runs.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
 from rmem_cli.runs.opened import Run, open_run
+from rmem_cli.runs.peak_memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
 from rmem_cli.runs.plan import keep_rate
 from rmem_cli.runs.rows import Trained, make_rows
 from rmem_cli.training.loop import Counters, Training, saved_counters

@@ -11,7 +11,7 @@ import torch
 from rmem_cli.ops.native import build
 from rmem_cli.ops.rotation import fast, native, reference
 from rmem_cli.ops.rotation.options import Affine, LayerNormWeights, RUMOptions, RUMWeights
-from rmem_cli.runs.memory import peak_memory_mb
+from rmem_cli.runs.peak_memory import peak_memory_mb
 
 pytestmark = pytest.mark.skipif(
     not build.status("rotation").available,

@@ -246,12 +246,12 @@ def test_those_of_a_gated_gru_are_right(activation, auxiliary):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_those_of_relative_attention_are_right(masked, dropout):
-    blocked = masks.blocked(Layout(3, cache=2), Rules()) if masked else None
+    mask = masks.attention_mask(Layout(3, cache=2), Rules()) if masked else None
     shapes = [(2, 2, 3, 2), (2, 2, 5, 2), (2, 2, 5, 2), (2, 6, 2), (2, 2), (2, 6)]
 
     def run(*leaves):
         torch.manual_seed(1)
-        return attention.relative_attention(*leaves, blocked, dropout)
+        return attention.relative_attention(*leaves, mask, dropout)
 
     assert_right(run, *(normal(*shape, seed=index) for index, shape in enumerate(shapes)))
 

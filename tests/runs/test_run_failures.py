@@ -12,7 +12,7 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.records.checkpoint import load_checkpoint
 from rmem_cli.records.folder import UnforeseenError
 from rmem_cli.records.status import read_status
-from rmem_cli.runs.memory import OutOfMemoryError
+from rmem_cli.runs.peak_memory import OutOfMemoryError
 
 
 @pytest.mark.parametrize("sets", [("optimizer.lr=1e37",), ("train.diverged_above=0.1",)])

@@ -312,7 +312,7 @@ class PreNormRMTSettings(LayeredSettings):
         return self
 
     @model_validator(mode="after")
-    def _turned_units_come_in_pairs(self) -> Self:
+    def _rotary_units_come_in_pairs(self) -> Self:
         if self.rotary_positions and self.head_size % 2:
             raise ValueError(
                 f"rotary_positions turn pairs of units, and head_size {self.head_size} is odd; make it even"

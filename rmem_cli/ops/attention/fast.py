@@ -22,7 +22,7 @@ def relative_attention(
     distances: Tensor,
     content_bias: Tensor,
     distance_bias: Tensor,
-    blocked: Tensor | None = None,
+    mask: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """Attention by content and distance; arguments and result are those of `reference.relative_attention`.
@@ -31,7 +31,7 @@ def relative_attention(
     `reference.published_relative_attention`.
     """
     attended: Tensor = _RelativeAttention.apply(  # type: ignore[no-untyped-call]
-        queries, keys, values, distances, content_bias, distance_bias, blocked, dropout
+        queries, keys, values, distances, content_bias, distance_bias, mask, dropout
     )
     return attended
 
@@ -39,7 +39,7 @@ def relative_attention(
 class _RelativeAttention(torch.autograd.Function):
     """`relative_attention`, with its gradient in as few passes over the scores as there are products.
 
-    A blocked score has probability zero, and so no gradient: the mask plays no part on the way back.
+    A masked score has probability zero, and so no gradient: the mask plays no part on the way back.
     """
 
     @staticmethod
@@ -51,29 +51,29 @@ class _RelativeAttention(torch.autograd.Function):
         distances: Tensor,
         content_bias: Tensor,
         distance_bias: Tensor,
-        blocked: Tensor | None,
+        mask: Tensor | None,
         dropout: float,
     ) -> Tensor:
-        probabilities = _probabilities(queries, keys, distances, content_bias, distance_bias, blocked)
-        kept = functional.dropout(torch.ones_like(probabilities), dropout) if dropout else None
+        probabilities = _probabilities(queries, keys, distances, content_bias, distance_bias, mask)
+        dropout_mask = functional.dropout(torch.ones_like(probabilities), dropout) if dropout else None
         inputs = (queries, keys, values, distances, content_bias, distance_bias)
-        ctx.save_for_backward(*inputs, blocked, probabilities, kept)
-        return _attended(probabilities, kept, values)
+        ctx.save_for_backward(*inputs, mask, probabilities, dropout_mask)
+        return _attended(probabilities, dropout_mask, values)
 
     @staticmethod
     @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, blocked, probabilities, kept = ctx.saved_tensors
+        *inputs, mask, probabilities, dropout_mask = ctx.saved_tensors
         if torch.is_grad_enabled():
-            form = partial(_relative_attention_recorded, blocked=blocked, kept=kept)
+            form = partial(_relative_attention_recorded, mask=mask, dropout_mask=dropout_mask)
             return *recorded_gradients(form, inputs, (gradient,)), None, None
         queries, keys, values, distances, content_bias, _ = inputs
         scaled, by_content = _scaled(queries, content_bias)
         gradient = gradient.flatten(0, 1)  # [heads * batch, queries, size]
-        weights = probabilities if kept is None else probabilities * kept
+        weights = probabilities if dropout_mask is None else probabilities * dropout_mask
         of_values = torch.bmm(weights.mT, gradient)
         of_weights = torch.bmm(gradient, values.flatten(0, 1).mT)  # [heads * batch, queries, keys]
-        of_probabilities = of_weights if kept is None else of_weights.mul_(kept)
+        of_probabilities = of_weights if dropout_mask is None else of_weights.mul_(dropout_mask)
         of_scores = torch.ops.aten._softmax_backward_data(
             of_probabilities, probabilities, -1, probabilities.dtype
         )
@@ -113,7 +113,7 @@ def _probabilities(
     distances: Tensor,
     content_bias: Tensor,
     distance_bias: Tensor,
-    blocked: Tensor | None,
+    mask: Tensor | None,
 ) -> Tensor:
     """`[heads * batch, queries, keys]`."""
     scaled, by_content = _scaled(queries, content_bias)
@@ -124,15 +124,15 @@ def _probabilities(
     scores = torch.baddbmm(by_distance.flatten(0, 1), by_content.flatten(0, 1), keys.flatten(0, 1).mT)
     biases = distance_bias * (1 / math.sqrt(queries.shape[-1]))
     added = relative_shift(_repeated(biases, queries.shape[2]), keys.shape[2]).unsqueeze(1)
-    if blocked is not None:
-        added = added + torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -torch.inf)
+    if mask is not None:
+        added = added + torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(mask, -torch.inf)
     scores.view(by_distance.shape).add_(added)  # [heads, batch, queries, keys]
     return scores.softmax(-1)
 
 
-def _attended(probabilities: Tensor, kept: Tensor | None, values: Tensor) -> Tensor:
-    """What the values give, `[heads, batch, queries, size]`; `kept` is what dropout multiplied by."""
-    weights = probabilities if kept is None else probabilities * kept
+def _attended(probabilities: Tensor, dropout_mask: Tensor | None, values: Tensor) -> Tensor:
+    """What the values give, `[heads, batch, queries, size]`; `dropout_mask` is what dropout multiplied by."""
+    weights = probabilities if dropout_mask is None else probabilities * dropout_mask
     # [heads, batch, queries, size]
     return torch.bmm(weights, values.flatten(0, 1)).view(*values.shape[:2], -1, values.shape[3])
 
@@ -144,12 +144,12 @@ def _relative_attention_recorded(
     distances: Tensor,
     content_bias: Tensor,
     distance_bias: Tensor,
-    blocked: Tensor | None,
-    kept: Tensor | None,
+    mask: Tensor | None,
+    dropout_mask: Tensor | None,
 ) -> tuple[Tensor]:
     """What `_RelativeAttention` gives, as torch can differentiate it."""
-    probabilities = _probabilities(queries, keys, distances, content_bias, distance_bias, blocked)
-    return (_attended(probabilities, kept, values),)
+    probabilities = _probabilities(queries, keys, distances, content_bias, distance_bias, mask)
+    return (_attended(probabilities, dropout_mask, values),)
 
 
 def _repeated(rows: Tensor, count: int) -> Tensor:
@@ -175,15 +175,15 @@ def relative_shift(products: Tensor, keys: int) -> Tensor:
 
 @autocast.in_lower_precision
 def attention(
-    queries: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None = None, dropout: float = 0.0
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
     """Attention by content alone; arguments as in `relative_attention`.
 
     Torch's fused kernels refuse second derivatives; `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)` has
     them.
     """
-    if blocked is None:
+    if mask is None:
         return functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
     # The fused kernels want a mask of two axes or of four.
-    visible = ~blocked if blocked.dim() == 2 else ~blocked.unsqueeze(0)
+    visible = ~mask if mask.dim() == 2 else ~mask.unsqueeze(0)
     return functional.scaled_dot_product_attention(queries, keys, values, visible, dropout)

@@ -16,10 +16,10 @@ def relative_attention(
     distances: Tensor,
     content_bias: Tensor,
     distance_bias: Tensor,
-    blocked: Tensor | None,
+    mask: Tensor | None,
 ) -> Tensor:
     """Attention by content and distance; arguments and result are those of `dispatch.relative_attention`."""
-    operands = [projected, cached, distances, content_bias, distance_bias, blocked]
+    operands = [projected, cached, distances, content_bias, distance_bias, mask]
     keep = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
     attended: Tensor
     attended, _ = torch.ops.rmem.relative_attention(

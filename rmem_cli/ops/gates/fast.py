@@ -278,7 +278,7 @@ def _gate_gradients(
     for end in range(time, 0, -_CHUNK):
         start = max(0, end - _CHUNK)
         factors = _by_block(gradients[start:end], size)
-        kept, through_hidden = _local_derivatives(
+        through_cell, through_hidden = _local_derivatives(
             _by_block(gates[start:end], size), cells[start : end + 1], factors, options, cell_keep is not None
         )
         for step in reversed(range(start, end)):
@@ -289,7 +289,7 @@ def _gate_gradients(
             factor[:, :-1].mul_(cell_grad.unsqueeze(1))
             factor[:, -1].mul_(hidden_grad)
             hidden_grad = torch.addmm(past_hidden, gradients[step], recurrent_weight)
-            cell_grad = torch.addcmul(past_cell, cell_grad, kept[step - start])
+            cell_grad = torch.addcmul(past_cell, cell_grad, through_cell[step - start])
     return gradients, hidden_grad, cell_grad
 
 
@@ -326,7 +326,7 @@ def _local_derivatives(
         ]
         after = _new_cell(dict(zip(lstm_blocks(options)[:-1], opened, strict=True)), before, options)
     # Elementwise: one backward pass yields the derivatives of every element.
-    *by_gate, kept = torch.autograd.grad(after, [*opened, before], torch.ones_like(after))
+    *by_gate, through_cell = torch.autograd.grad(after, [*opened, before], torch.ones_like(after))
     for block, derivative in enumerate(by_gate):
         is_candidate = block == len(by_gate) - 1
         gate = gates[:, :, block]
@@ -334,4 +334,4 @@ def _local_derivatives(
         torch.mul(derivative, slope, out=factors[:, :, block])
     squashed, output = torch.tanh(after.detach() if zoned else cells[1:]), gates[:, :, -1]
     torch.mul(squashed, output - output * output, out=factors[:, :, -1])
-    return kept, output * (1 - squashed * squashed)
+    return through_cell, output * (1 - squashed * squashed)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rmem_cli.ops.rotation.memory import AssociativeMemory
+from rmem_cli.ops.rotation.memory import RotationMemory
 from rmem_cli.ops.rotation.options import ACTIVATIONS, RUMOptions, RUMResult, RUMWeights, layer_norm
 from rmem_cli.ops.rotation.rotate import (
     Direction,
@@ -143,7 +143,7 @@ def _with_memory(
 ) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
     outputs, cosines = [], []
     eps = step.options.eps
-    memory = AssociativeMemory(initial)
+    memory = RotationMemory(initial)
     for now, direction in zip(inputs.steps(), _directions(inputs, eps), strict=True):
         rotation = rotation_of(direction, step.target(now, hidden), eps)
         rotated = memory.turn(*rotation.factors(), hidden)
