@@ -14,7 +14,7 @@ FORMS = {
     "attention": {"fast": ["relative_attention", "attention"], "native": ["relative_attention"]},
     "gates": {"fast": ["gated_lstm", "gated_gru"], "native": ["gated_lstm"]},
     "rotation": {"fast": ["rum"], "native": ["rum"]},
-    "unitary": {"fast": ["eunn", "goru"]},
+    "unitary": {"fast": ["eunn", "goru"], "native": ["eunn", "goru"]},
     "associative_memory": {"fast": ["read", "write"]},
 }
 SHORT = {"hidden_size": 8, "heads": 2, "segment_length": 4}
