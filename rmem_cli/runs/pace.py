@@ -13,6 +13,7 @@ from torch.fx.experimental import _config as meta_config
 from rmem_cli.clock import clock
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.layered_config import LayeredSettings
+from rmem_cli.models.cores.recurrent_config import FastSlowSettings
 from rmem_cli.models.cores.transformer_config import TransformerXLSettings
 from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
@@ -45,8 +46,15 @@ class Pace:
 
 def pace_of(core: CoreSettings, op_paths: dict[str, str], dtype: torch.dtype, device: torch.device) -> Pace:
     """The pace of steps of a kind of core, measured once for each machine."""
-    kind = core if isinstance(core, LayeredSettings) else TransformerXLSettings(hidden_size=64)
+    kind = _like(core)
     return _pace(type(kind), _variant(kind), tuple(sorted(op_paths.items())), dtype, device)
+
+
+def _like(core: CoreSettings) -> LayeredSettings:
+    """A core whose small steps are like those of another: itself, or a cell of a network of cells."""
+    if isinstance(core, FastSlowSettings):
+        return _like(core.fast)
+    return core if isinstance(core, LayeredSettings) else TransformerXLSettings(hidden_size=64)
 
 
 def _variant(core: LayeredSettings) -> tuple[tuple[str, Any], ...]:

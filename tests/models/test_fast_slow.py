@@ -5,14 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from rmem_cli.errors import UsageError
+from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.models.cores import fast_slow
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.layer_norm_lstm import LayerNormLSTM
-from rmem_cli.models.cores.recurrent_config import FastSlowSettings, LayerNormLSTMSettings
+from rmem_cli.models.cores.recurrent_config import FastSlowSettings, GatedLSTMSettings, LayerNormLSTMSettings
 from rmem_cli.recipe.problems import RecipeError
 from rmem_cli.recipe.reader import read_recipe
+from rmem_cli.runs import pace
+from rmem_cli.runs.pace import pace_of
 
 RECIPE = """\
 name: made_up
@@ -268,3 +270,31 @@ def test_a_built_core_that_reads_segments_as_a_whole_is_no_cell(monkeypatch):
     cell = {"kind": "gru", "hidden_size": 2}
     with pytest.raises(UsageError, match=r"Noting reads segments as a whole, .*; choose another cell"):
         FastSlow(2, FastSlowSettings(fast=cell, slow=cell))
+
+
+NETWORK = (
+    "model.core={kind: fast_slow, fast: {kind: layer_norm_lstm, hidden_size: 4, cell_zoneout: 0.5}, "
+    "slow: {kind: rum, hidden_size: 3, zoneout: 0.1}, dropout: 0.3}"
+)
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_numbers(lab, make_spec, same):
+    spec = make_spec(NETWORK)
+    lab.train(spec)
+    whole = same(lab.rows())
+    calls = iter([False] * 5)
+    with pytest.raises(InterruptedRunError):
+        lab.train(spec, lambda: next(calls, True), repeat=True)
+    lab.train(spec)
+    assert same(lab.rows()) == whole
+
+
+def test_steps_of_a_network_are_estimated_by_those_of_its_fast_cell(monkeypatch):
+    seen = []
+    monkeypatch.setattr(pace, "_pace", lambda *arguments: seen.append(arguments[:2]))
+    cell = GatedLSTMSettings(hidden_size=4, gate="OM")
+    inner = FastSlowSettings(fast=cell, slow=cell)
+    for core in (cell, inner, FastSlowSettings(fast=inner, slow=cell)):
+        pace_of(core, {}, torch.float32, torch.device("cpu"))
+    assert seen == [seen[0]] * 3
+    assert seen[0][0] is GatedLSTMSettings
