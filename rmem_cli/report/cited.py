@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from rmem_cli.published.store import find_table
 from rmem_cli.recipe import Recipe
 from rmem_cli.report.citations import Citation, Readings, cite, cite_table
 from rmem_cli.report.places import Place
+
+Cite = tuple[str, Citation, Place | None]  # row of the recipe ("": none), what is cited, and where it stands
 
 
 class Cited:
@@ -33,7 +36,11 @@ class Cited:
         beside = cited[is_beside].groupby(["home", "row"], sort=False)["citation"]
         self.beside = {where: sorted(found, key=_rank) for where, found in beside}
         self.apart = cited[~cited["key"].isin(cited[is_beside]["key"])].drop_duplicates("key")
-        self.named = cited[cited["row"] != ""]
+        homes = cited["home"].where(cited["home"].notna(), None)
+        self.all: list[Cite] = list(zip(cited["row"], cited["citation"], homes, strict=True))
+        self.tables = list(
+            dict.fromkeys([*recipe.published_tables, *(one.table_id for _, one, _ in self.all)])
+        )
 
     def at(self, place: Place, row: str) -> list[Citation]:
         """What was published of a row for a place: numbers, then learning curves, words, and what is blank.
@@ -54,13 +61,17 @@ class Cited:
         homes = self.apart["home"].where(self.apart["home"].notna(), None)
         return list(zip(self.apart["citation"], homes, strict=True))
 
+    def of_table(self, table: str) -> list[Cite]:
+        """What is cited of a published table, in its order; what rows of the recipe name, once for each."""
+        order = list(find_table(table).rows)
+        cited = [each for each in self.all if each[1].table_id == table]
+        named = {one.key for row, one, _ in cited if row}
+        kept = [(row, one, home) for row, one, home in cited if row or one.key not in named]
+        return sorted(kept, key=lambda each: order.index(each[1].id.rpartition(".")[2]))
+
     def rows_of(self, citation: Citation) -> set[str]:
         """Rows of the recipe that name the published row."""
-        return {
-            row
-            for row, one in zip(self.named["row"], self.named["citation"], strict=True)
-            if one.id == citation.id
-        }
+        return {row for row, one, _ in self.all if row and one.id == citation.id}
 
 
 def _homes(recipe: Recipe, cited: Sequence[Citation], places: Sequence[Place]) -> list[Place | None]:

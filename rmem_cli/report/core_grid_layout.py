@@ -25,7 +25,8 @@ def page(grid: CoreGrid) -> Page:
     return Page(
         "grid",
         "Every core on every task",
-        [count],
+        count,
+        [],
         [Grid("best result of each core", columns)],
         names.texts,
         [_TRANSFORMER_XL, _LEGEND],

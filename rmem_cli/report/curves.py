@@ -32,18 +32,24 @@ def find_curves(sections: Sequence[Section]) -> list[list[Section]]:
     return found
 
 
-def curve_grids(points: Sequence[Section]) -> list[Grid]:
+def curve_grids(points: Sequence[Section], *, only_run: bool = False) -> list[Grid]:
     """One line for each number, one column for each curve; several grids if there are many curves.
 
     Args:
         points: Sections of one curve.
+        only_run: Leave out models without results, and numbers at which none has any.
     """
     lines = _lines(points)
-    curves = [curve for line in lines for curve in line.curves(points[0].digits)]
-    xs = sorted({x for curve in curves for x in curve.cells} | {x for line in lines for x in line.at})
-    numbers = text_column(points[0].x_name, [f"{x:g}" for x in xs])
+    shown = [line for line in lines if line.has_run or line.first.kind == "chance" or not only_run]
+    curves = [curve for line in shown for curve in line.curves(points[0].digits)]
+    measured = {x for line in shown if line.has_run for x, each in line.at.items() if each.ours}
+    everywhere = {x for curve in curves for x in curve.cells} | {x for line in lines for x in line.at}
+    xs = sorted(measured if only_run and measured else everywhere)
+    numbers = text_column(points[0].x_name, [f"{x:g}" for x in xs], is_number=True)
     nothing = Cell(wording.NOTHING)
-    columns = [Column(curve.heading, [curve.cells.get(x, nothing) for x in xs]) for curve in curves]
+    columns = [
+        Column(curve.heading, [curve.cells.get(x, nothing) for x in xs], is_number=True) for curve in curves
+    ]
     return [
         Grid(_caption(points[0], lines) if start == 0 else "continued", [numbers, *part])
         for start in range(0, max(len(columns), 1), _WIDEST)
@@ -75,6 +81,11 @@ class _Lines:
     def first(self) -> Line:
         """The line that carries what is the same in all of them."""
         return next(iter(self.at.values()))
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it is a row with results at any number."""
+        return any(line.has_run for line in self.at.values())
 
     def ours(self, scale: str) -> dict[float, Ours]:
         """Number to what was measured."""

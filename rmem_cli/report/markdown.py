@@ -22,7 +22,7 @@ def write(pages: Sequence[Page], file: IO[str]) -> None:
 
 
 def _document(page: Page) -> str:
-    blocks = [f"## {_escaped(page.title)}", *map(_escaped, page.lines)]
+    blocks = [f"## {_escaped(page.title)}", *map(_escaped, filter(None, [page.status, *page.lines]))]
     for grid in page.grids:
         blocks += [f"**{_escaped(grid.caption)}**", _grid(grid), *filter(None, [_escaped(grid.below)])]
     notes = [f"- {_escaped(note)}" for note in [*numbered(page.footnotes), *page.remarks]]

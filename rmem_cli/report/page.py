@@ -99,6 +99,7 @@ class Page:
     Attributes:
         name: What a file or a label of it is called.
         title: Its heading.
+        status: How much of it there is.
         lines: What stands below the heading.
         grids: What is shown.
         footnotes: Texts that cells refer to by number, from 1.
@@ -107,6 +108,7 @@ class Page:
 
     name: str
     title: str
+    status: str
     lines: list[str]
     grids: list[Grid]
     footnotes: list[str]
@@ -124,6 +126,7 @@ class Page:
         return Page(
             one_line(self.name),
             one_line(self.title),
+            one_line(self.status),
             [one_line(line) for line in self.lines],
             [grid.mapped(one_line, numbers.__getitem__) for grid in self.grids],
             [one_line(self.footnotes[note - 1]) for note in used],

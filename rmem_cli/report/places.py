@@ -94,3 +94,31 @@ def entries_at(place: Place, plan: dict[str, list[Entry]]) -> dict[str, dict[str
             if place.protocol_of(entry.spec) is not None:
                 found[entry.spec.row][scale] = entry
     return found
+
+
+def main_place(scale: str, planned: list[Entry], measured: Collection[Key]) -> Place:
+    """Where models are compared: the first protocol on the test split and its first metric.
+
+    Of protocols that differ in one number of the task, such as a length, it is the one with the largest.
+    Those without any result are passed over if there are others.
+
+    Args:
+        scale: The scale.
+        planned: What the recipe runs there, or a part of it.
+        measured: Where there are results.
+    """
+    plan = {scale: planned}
+    places = [place for place in find_places(plan, measured) if not place.part]
+    tested = [place for place in places if place.split == "test"] or places
+    with_results = [
+        place for place in tested if any(place.key(scale, entry.spec.row) in measured for entry in planned)
+    ]
+    candidates = with_results or tested
+    first = candidates[0]
+    numbers = {place: place_x(place, entries_at(place, plan)) for place in candidates}
+    alike = [
+        (number[1], place)
+        for place, number in numbers.items()
+        if number is not None and place.metric == first.metric and (numbers[first] or ("",))[0] == number[0]
+    ]
+    return max(alike, key=lambda pair: pair[0])[1] if alike else first

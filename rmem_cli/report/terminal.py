@@ -15,8 +15,8 @@ from rmem_cli.report.page import Cell, Column, Grid, Page
 from rmem_cli.report.verdict import Outcome
 
 _NAME_WIDTH = 24
-_MANY = 8  # columns; more of them stand closer together, and in several parts where they do not fit
-_GAP = 2  # characters between columns that stand closer together
+_MANY = 8  # columns; more of them stand in several parts where they do not fit
+_GAP = 2  # characters between columns
 WIDTH = 110  # of text that no terminal limits
 _STYLES = {
     Outcome.REPRODUCED: "green",
@@ -46,7 +46,7 @@ def _print(pages: Sequence[Page], console: Console) -> None:
     for index, page in enumerate(pages):
         if index:
             console.print()
-        console.print(Text(page.title, style="bold"))
+        console.print(Text.assemble((page.title, "bold"), "   ", page.status))
         for line in page.lines:
             console.print(Text(line, style="dim"))
         for grid in page.grids:
@@ -62,7 +62,7 @@ def _print_grid(grid: Grid, console: Console) -> None:
     for number, part in enumerate(_parts(grid, console.width)):
         if number:
             console.print()
-        console.print(_rich(part, is_dense=len(grid.columns) > _MANY))
+        console.print(_rich(part, console.width))
     if grid.below:
         console.print(Text(grid.below, style="dim"))
 
@@ -90,15 +90,16 @@ def _width(column: Column) -> int:
     return max(len(line) for cell in cells for line in _lines(cell))
 
 
-def _rich(grid: Grid, *, is_dense: bool) -> RichTable:
+def _rich(grid: Grid, width: int) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    table.collapse_padding = is_dense
+    table.collapse_padding = True
     for index, column in enumerate(grid.columns):
         # Names are wrapped here: a line can be told by its first words, whatever rich does to fit the others.
         heading = Text("\n".join(_lines(column.heading)))
         table.add_column(heading, no_wrap=index == 0, justify="right" if column.is_number else "left")
+    free = width - sum(_GAP + _width(column) for column in grid.columns[1:])
     for name, *cells in grid.rows:
-        table.add_row(Text(_wrapped(marked(name))), *map(_text, cells))
+        table.add_row(Text(_wrapped(marked(name), max(free, _NAME_WIDTH))), *map(_text, cells))
     return table
 
 
@@ -112,5 +113,5 @@ def _text(cell: Cell) -> Text:
     return Text("\n".join(_lines(cell)), style="bold" if cell.is_best else style)
 
 
-def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.wrap(name, _NAME_WIDTH, break_long_words=False))
+def _wrapped(name: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(name, width, break_long_words=False))

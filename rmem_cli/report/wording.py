@@ -40,8 +40,8 @@ def published(cell: Published | None, digits: int | None) -> Cell:
     return Cell(text, cell.notes, (cell.basis,) if cell.basis in APART else ())
 
 
-def ours(cell: Ours | None, digits: int | None, *, with_steps: bool = False) -> Cell:
-    """Our value: mean ± sd (seeds), or what became of the seeds; with the steps of training, if wanted."""
+def ours(cell: Ours | None, digits: int | None) -> Cell:
+    """Our value: mean ± sd (seeds), or what became of the seeds."""
     if cell is None:
         return Cell(NOTHING)
     if cell.mean is not None and cell.n == 0:
@@ -49,11 +49,14 @@ def ours(cell: Ours | None, digits: int | None, *, with_steps: bool = False) -> 
     more = []
     if cell.bounds is not None:
         more.append(f"[{number(cell.bounds.low, digits)}, {number(cell.bounds.high, digits)}]")
-    if with_steps and cell.steps is not None:
-        more.append(steps(cell.steps))
     if cell.caveats:
         more.append(", ".join(cell.caveats))
     return Cell(f"{_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})", more=tuple(more))
+
+
+def spread(cell: Ours | None, digits: int | None) -> Cell:
+    """Our value without its seeds: mean ± sd."""
+    return Cell(NOTHING if cell is None else _spread(cell.mean, cell.sd, digits))
 
 
 def steps(count: int) -> str:
@@ -69,14 +72,12 @@ def seeds(cell: Ours) -> str:
 
 
 def solved(cell: Ours | None) -> Cell:
-    """Seeds that solved the task, with the interval of their share, and when the first and the last did."""
+    """Seeds that solved the task, the interval of their share, and when the first and the last did."""
     if cell is None or cell.solve_rate is None:
         return Cell()
-    rate = cell.solve_rate
-    more = [f"[{rate.low:.2f}, {rate.high:.2f}]"]
-    if cell.steps_to_solve is not None:
-        more.append(f"at {_when(cell.steps_to_solve)}")
-    return Cell(f"{rate.solved}/{rate.seeds}", more=tuple(more))
+    rate, found = cell.solve_rate, cell.steps_to_solve
+    when = () if found is None else (f"at {_when(found)}",)
+    return Cell(f"{rate.solved}/{rate.seeds}", more=(f"[{rate.low:.2f}, {rate.high:.2f}]", *when))
 
 
 def _when(found: StepsToSolve) -> str:

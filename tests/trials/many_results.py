@@ -19,8 +19,8 @@ ROW = ResultRow(
     experiment="", row="", cell="", scale="paper", seed=1, protocol="", split="test", part="",
     metric="accuracy", value=0.5, unit="fraction", examples=1600, step=10_000, checkpoint="best",
     parameters=75_500, wall_seconds=900.0, peak_memory_mb=380.0, device="cpu", threads=1,
-    op_paths="attention=native",
-    dtype="float32", torch_version="2.13.0", rmem_version="0.1.0", git_commit="0" * 40, git_dirty="false",
+    op_paths="attention=native", dtype="float32", torch_version="2.13.0",
+    rmem_version="0.1.0", git_commit="0" * 40, git_dirty="false",
     train_hash="", eval_hash="", data_hash="", status="ok", time="2026-01-02T03:04:05Z",
 )  # fmt: skip
 
