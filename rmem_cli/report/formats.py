@@ -8,6 +8,7 @@ from rmem_cli.report import (
     core_grid_layout,
     csv_format,
     json_format,
+    latex,
     layout,
     markdown,
     scoreboard_layout,
@@ -75,6 +76,7 @@ def _for_scripts(
 FORMATS: dict[str, Format] = {
     "terminal": _for_people(".txt", terminal.write, is_brief=True),
     "markdown": _for_people(".md", markdown.write),
+    "latex": _for_people(".tex", latex.write),
     "csv": _for_scripts(".csv", csv_format.write, csv_format.write_core_grid),
     "json": _for_scripts(".json", json_format.write, json_format.write_core_grid),
 }

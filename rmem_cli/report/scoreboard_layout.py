@@ -38,7 +38,7 @@ def _grid(caption: str, scores: Sequence[Score], total: str) -> Grid:
     names = [*(score.table for score in scores), total]
     columns = [
         text_column("Table", names),
-        text_column("Recipe", [*(_first(score.recipes) for score in scores), ""]),
+        Column(Cell("Recipe"), [*(_first(score.recipes) for score in scores), Cell()]),
         _numbers("cells", [score.cells for score in scores]),
     ]
     for outcome in _SHOWN:
@@ -48,11 +48,12 @@ def _grid(caption: str, scores: Sequence[Score], total: str) -> Grid:
     columns.append(_numbers("smaller", [score.smaller for score in scores]))
     quoted = [score.quoted for score in scores]
     columns += [_numbers("quoted", quoted)] if any(quoted) else []
-    return Grid(caption, columns)
+    return Grid(caption, columns, has_total=True)
 
 
-def _first(names: Sequence[str]) -> str:
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+def _first(names: Sequence[str]) -> Cell:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return Cell(names[0] + more, about=names[0])
 
 
 def _numbers(heading: str, counts: Sequence[int], outcome: Outcome | None = None) -> Column:
