@@ -60,6 +60,9 @@ def report(
         bool,
         typer.Option("--all", help="Rows that were not run, each protocol in full, notes and costs, too."),
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="The rule and the numbers behind each verdict, too.")
+    ] = False,
     grid: Annotated[
         bool,
         typer.Option(
@@ -109,28 +112,18 @@ def report(
     else:
         chosen = _format(format_name, out)
         alone = names is None and scale is None
-        _write(_documents(experiments, tables, chosen, out, alone=alone, everything=everything), chosen, out)
+        write = partial(chosen.write, everything=everything, explains=explain)
+        documents = {table.experiment: partial(write, [table]) for table in tables}
+        if alone and chosen.write_scoreboard is not None:
+            # A file is the same wherever it is made, what runs take here is not.
+            board = experiments.scoreboard(tables, _known_cost if out is None else _unknown_cost)
+            shown = documents if everything or explain or _is_folder(out) else {}
+            documents = {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
+        elif out is None:
+            documents = {"": partial(write, tables)}
+        _write(documents, chosen, out)
     if strict:
         _refuse_out_of_tolerance(tables)
-
-
-def _documents(
-    experiments: "Experiments",
-    tables: "list[Table]",
-    chosen: "Format",
-    out: Path | None,
-    *,
-    alone: bool,
-    everything: bool,
-) -> "dict[str, Callable[[IO[str]], None]]":
-    """What is written, by the name of its file: the tables, after the scoreboard if none is named."""
-    each = {table.experiment: partial(chosen.write, [table], everything=everything) for table in tables}
-    if not alone or chosen.write_scoreboard is None:
-        return dict(each) if out is not None else {"": partial(chosen.write, tables, everything=everything)}
-    # A file is the same wherever it is made, what runs take here is not.
-    board = experiments.scoreboard(tables, _known_cost if out is None else _unknown_cost)
-    shown = dict(each) if everything or _is_folder(out) else {}
-    return {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
 
 
 def _write_site(

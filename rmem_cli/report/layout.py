@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
 from rmem_cli.report.curves import curve_grids, find_curves
+from rmem_cli.report.explained import explanations
 from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
 from rmem_cli.report.significance import best_line
 from rmem_cli.report.table import Line, Ours, PaperTable, Section, Table
@@ -23,11 +24,13 @@ class View:
         everything: Rows that were not run, each protocol in a grid of its own, and what the runs cost.
         is_brief: Without the notes of the experiment, and without how surely and when a task was solved.
         more: Where the rest can be found.
+        explains: Whether the rule and the numbers behind each verdict are told.
     """
 
     everything: bool = False
     is_brief: bool = False
     more: str = "`--all` lists them"
+    explains: bool = False
 
 
 def page(table: Table, view: View) -> Page:
@@ -36,7 +39,7 @@ def page(table: Table, view: View) -> Page:
     notes = _told_briefly(table, view) if view.is_brief else table.remarks
     legend = _legend(table, grids, is_brief=view.is_brief)
     title = f"{table.experiment}: {table.title}"
-    remarks = [*notes, legend]
+    remarks = [*notes, legend, *(explanations(table) if view.explains else [])]
     return Page(table.experiment, title, status(table), _lines(table), grids, table.footnotes, remarks)
 
 
