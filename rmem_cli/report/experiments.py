@@ -1,5 +1,7 @@
 """The experiments of a folder of results: recipes, rows and curves, each read once."""
 
+from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -44,8 +46,15 @@ class Experiments:
             UsageError: There is no such recipe or scale, or its results are damaged.
         """
         recipe = self.recipe(name)
-        rows = self.store.read(recipe.name)
-        return build_table(recipe, rows, scale, curves=self.curves, readings=self.readings)
+        rows, reasons = (
+            self.store.read(recipe.name),
+            Counter(one.reason for one in self.store.withdrawn(recipe.name)),
+        )
+        table = build_table(recipe, rows, scale, curves=self.curves, readings=self.readings)
+        told = [
+            f"withdrawn: {count} result{'s' * (count > 1)}: {reason}" for reason, count in reasons.items()
+        ]
+        return replace(table, remarks=[*table.remarks, *told])
 
     def site(self, folder: Path, names: list[str], tables: list[Table], board: Scoreboard) -> list[Path]:
         """Write HTML pages into a folder that is there.

@@ -13,7 +13,7 @@ from rmem_cli.report.table import Line, Ours, PaperTable, Section, Table
 from rmem_cli.report.verdict import MIN_SEEDS
 
 _SIDE_BY_SIDE = 3  # columns of a published table; of more, each is a line
-_COUNTS = ("verdicts on", "left out")  # how remarks begin that count
+_COUNTS = ("verdicts on", "left out", "withdrawn")  # how remarks begin that count
 
 
 @dataclass(frozen=True)

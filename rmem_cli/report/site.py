@@ -16,6 +16,7 @@ from rmem_cli.report.learning import Curves
 from rmem_cli.report.scoreboard import Scoreboard
 from rmem_cli.report.table import Table
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.withdrawn import run_name
 from rmem_cli.visible import one_line, visible
 
 _MORE = "see Everything, at the end"
@@ -142,4 +143,4 @@ def _seed(row: ResultRow) -> Seed:
         for field in fields(row)
         if field.name in _ENVIRONMENT and getattr(row, field.name) not in (None, "")
     }
-    return Seed(row.seed, one_line(row.status), facts)
+    return Seed(row.seed, one_line(row.status), {"run": one_line(run_name(row)), **facts})

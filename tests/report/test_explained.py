@@ -16,8 +16,8 @@ def test_the_interval_against_an_exact_number_is_students(recipe, results):
     # t 4.3027 x 0.001 / sqrt 3 = 0.002484
     assert told == (
         "LSTM (rum2019.ptb_char.fs_rum_2): reproduced: ours 1.191 ± 0.001 (3), published 1.189; Student's "
-        "95 % interval of our mean minus the published number, taken as exact, +0.002: [-0.0004841, +0.004484], 2 "
-        "degrees of freedom, half width 0.002484; it lies inside the tolerance of ± 0.01"
+        "95 % interval of our mean minus the published number, taken as exact, +0.002: [-0.0004841, "
+        "+0.004484], 2 degrees of freedom, half width 0.002484; it lies inside the tolerance of ± 0.01"
     )
 
 
