@@ -27,6 +27,8 @@ class FormatName(StrEnum):
 
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
+    LATEX = "latex"
+    HTML = "html"
     CSV = "csv"
     JSON = "json"
 
@@ -48,7 +50,7 @@ def report(
             "--out",
             metavar="PATH",
             parser=named_path,
-            help="Write a file (.txt, .md, .csv or .json), or a folder with a file per experiment.",
+            help="Write a file (.txt, .md, .tex, .csv, .json), or a folder of them, or of pages.",
         ),
     ] = None,
     scale: Annotated[
@@ -57,6 +59,9 @@ def report(
     everything: Annotated[
         bool,
         typer.Option("--all", help="Rows that were not run, each protocol in full, notes and costs, too."),
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="The rule and the numbers behind each verdict, too.")
     ] = False,
     grid: Annotated[
         bool,
@@ -89,32 +94,52 @@ def report(
     from rmem_cli.paths import results_root
     from rmem_cli.report.experiments import Experiments
 
-    chosen = _format(format_name, out)
     experiments = Experiments(results_root(), _readings(published))
+    if grid and (strict or format_name is FormatName.HTML):
+        other = "--strict judges" if strict else "--format html shows"
+        raise UsageError(f"{other} the tables of experiments, not --grid; leave one of them out")
     if grid:
-        if strict:
-            raise UsageError("--strict judges the tables of experiments, not --grid; leave one of them out")
+        chosen = _format(format_name, out)
         cores = experiments.core_grid(_names_with(experiments, names, scale), scale)
         _tell_missing_results()
         _write({"grid": partial(chosen.write_core_grid, cores)}, chosen, out)
         return
-    tables = [
-        experiments.table(name, scale) for name in dict.fromkeys(names or _measured(experiments, scale))
-    ]
+    found = list(dict.fromkeys(names or _measured(experiments, scale)))
+    tables = [experiments.table(name, scale) for name in found]
     _tell_missing_results()
-    documents = {table.experiment: partial(chosen.write, [table], everything=everything) for table in tables}
-    if names or scale is not None or chosen.write_scoreboard is None:
-        documents = (
-            documents if out is not None else {"": partial(chosen.write, tables, everything=everything)}
-        )
+    if format_name is FormatName.HTML or (out is not None and out.suffix.lower() == ".html"):
+        _write_site(experiments, found, tables, out)
     else:
-        # A file is the same wherever it is made, what runs take here is not.
-        cost = _known_cost if out is None else _unknown_cost
-        board = partial(chosen.write_scoreboard, experiments.scoreboard(tables, cost), everything)
-        documents = {"scoreboard": board, **(documents if everything or _is_folder(out) else {})}
-    _write(documents, chosen, out)
+        chosen = _format(format_name, out)
+        alone = names is None and scale is None
+        write = partial(chosen.write, everything=everything, explains=explain)
+        documents = {table.experiment: partial(write, [table]) for table in tables}
+        if alone and chosen.write_scoreboard is not None:
+            # A file is the same wherever it is made, what runs take here is not.
+            board = experiments.scoreboard(tables, _known_cost if out is None else _unknown_cost)
+            shown = documents if everything or explain or _is_folder(out) else {}
+            documents = {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
+        elif out is None:
+            documents = {"": partial(write, tables)}
+        _write(documents, chosen, out)
     if strict:
         _refuse_out_of_tolerance(tables)
+
+
+def _write_site(
+    experiments: "Experiments", names: "Sequence[str]", tables: "list[Table]", out: Path | None
+) -> None:
+    """Write HTML pages for the experiments named, and the scoreboard of all."""
+    if not _is_folder(out) or out is None:
+        raise UsageError("HTML is a folder of pages; name one, as in --format html --out site")
+    others = [name for name in _measured(experiments, None) if name not in names]
+    board = experiments.scoreboard([*tables, *map(experiments.table, others)], _unknown_cost)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        written = experiments.site(out, list(names), tables, board)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    _say(f"wrote {len(written)} files; open {out / 'index.html'}")
 
 
 def _names_with(experiments: "Experiments", names: "Sequence[str] | None", scale: str | None) -> list[str]:
@@ -222,9 +247,11 @@ def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format
                 write(file)
             _say(f"wrote {path}")
     except OSError as error:
-        raise UsageError(
-            f"--out {out} cannot be written ({error.strerror or error}); name another"
-        ) from error
+        raise _unwritable(out, error) from error
+
+
+def _unwritable(out: Path, error: OSError) -> UsageError:
+    return UsageError(f"--out {out} cannot be written ({error.strerror or error}); name another")
 
 
 def _refuse_results(paths: "Iterable[Path]") -> None:

@@ -1,5 +1,7 @@
 """The experiments of a folder of results: recipes, rows and curves, each read once."""
 
+from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -7,6 +9,7 @@ from rmem_cli.recipe import Recipe, list_recipes, load_recipe
 from rmem_cli.report.build import build_table
 from rmem_cli.report.citations import Readings
 from rmem_cli.report.core_grid import CoreGrid, build_core_grid
+from rmem_cli.report.joined import join
 from rmem_cli.report.scoreboard import Cost, Scoreboard, build_scoreboard
 from rmem_cli.report.table import Table
 from rmem_cli.results.curves import Curves
@@ -43,8 +46,35 @@ class Experiments:
             UsageError: There is no such recipe or scale, or its results are damaged.
         """
         recipe = self.recipe(name)
-        rows = self.store.read(recipe.name)
-        return build_table(recipe, rows, scale, curves=self.curves, readings=self.readings)
+        rows, reasons = (
+            self.store.read(recipe.name),
+            Counter(one.reason for one in self.store.withdrawn(recipe.name)),
+        )
+        table = build_table(recipe, rows, scale, curves=self.curves, readings=self.readings)
+        told = [
+            f"withdrawn: {count} result{'s' * (count > 1)}: {reason}" for reason, count in reasons.items()
+        ]
+        return replace(table, remarks=[*table.remarks, *told])
+
+    def site(self, folder: Path, names: list[str], tables: list[Table], board: Scoreboard) -> list[Path]:
+        """Write HTML pages into a folder that is there.
+
+        Args:
+            folder: The folder.
+            names: The experiments that get a page.
+            tables: Their tables.
+            board: The scoreboard.
+
+        Returns:
+            The files.
+        """
+        from rmem_cli.report.site import Experiment, write_site
+
+        found = []
+        for name, table in zip(names, tables, strict=True):
+            recipe = self.recipe(name)
+            found.append(Experiment(table, recipe, join(recipe, self.store.read(recipe.name))))
+        return write_site(folder, found, board, self.curves)
 
     def core_grid(self, names: list[str], scale: str | None = None) -> CoreGrid:
         """Every core in the experiments named; errors as for `table`."""

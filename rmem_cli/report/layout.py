@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
 from rmem_cli.report.curves import curve_grids, find_curves
+from rmem_cli.report.explained import explanations
 from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
 from rmem_cli.report.significance import best_line
 from rmem_cli.report.table import Line, Ours, PaperTable, Section, Table
 from rmem_cli.report.verdict import MIN_SEEDS
 
 _SIDE_BY_SIDE = 3  # columns of a published table; of more, each is a line
-_ALL = "`--all` lists them"
-_COUNTS = ("verdicts on", "left out")  # how remarks begin that count
+_COUNTS = ("verdicts on", "left out", "withdrawn")  # how remarks begin that count
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,23 @@ class View:
     Attributes:
         everything: Rows that were not run, each protocol in a grid of its own, and what the runs cost.
         is_brief: Without the notes of the experiment, and without how surely and when a task was solved.
+        more: Where the rest can be found.
+        explains: Whether the rule and the numbers behind each verdict are told.
     """
 
     everything: bool = False
     is_brief: bool = False
+    more: str = "`--all` lists them"
+    explains: bool = False
 
 
 def page(table: Table, view: View) -> Page:
     """What is written about an experiment."""
     grids = _all_grids(table, view) if view.everything else _first_grids(table, view)
-    notes = _told_briefly(table) if view.is_brief else table.remarks
+    notes = _told_briefly(table, view) if view.is_brief else table.remarks
     legend = _legend(table, grids, is_brief=view.is_brief)
     title = f"{table.experiment}: {table.title}"
-    remarks = [*notes, legend]
+    remarks = [*notes, legend, *(explanations(table) if view.explains else [])]
     return Page(table.experiment, title, status(table), _lines(table), grids, table.footnotes, remarks)
 
 
@@ -49,11 +53,11 @@ def status(table: Table) -> str:
     return ", ".join([_count(table.rows, "row"), *run])
 
 
-def _told_briefly(table: Table) -> list[str]:
+def _told_briefly(table: Table, view: View) -> list[str]:
     """The counts among the remarks, and how many others there are."""
     counts = [text for text in table.remarks if text.startswith(_COUNTS)]
     others = len(table.remarks) - len(counts)
-    folded = [f"{_count(others, 'note')} on the experiment: {_ALL}"] if others else []
+    folded = [f"{_count(others, 'note')} on the experiment: {view.more}"] if others else []
     return ["; ".join([*counts, *folded])] if counts or folded else []
 
 
@@ -79,7 +83,8 @@ def _first_grids(table: Table, view: View) -> list[Grid]:
     if left and grids:
         names = ", ".join(dict.fromkeys(paper.id for paper in left))
         grids[-1] = replace(
-            grids[-1], below="\n".join(filter(None, [grids[-1].below, f"nothing was run of {names}: {_ALL}"]))
+            grids[-1],
+            below="\n".join(filter(None, [grids[-1].below, f"nothing was run of {names}: {view.more}"])),
         )
     return grids
 
@@ -154,7 +159,7 @@ def _paper_grid(paper: PaperTable, view: View, *, fold: bool) -> Grid:
         replace(section, lines=[cells[index] for cells in lines.values()])
         for index, section in enumerate(paper.columns)
     ]
-    below = f"{_count(folded, 'more row')} of it, not run: {_ALL}" if folded else ""
+    below = f"{_count(folded, 'more row')} of it, not run: {view.more}" if folded else ""
     caption = f"{paper.id}, {paper.where}: {_caption(aligned[0])}"
     if len(aligned) > _SIDE_BY_SIDE:
         return Grid(caption, _columns_as_lines(paper.names, aligned, view), below)
@@ -177,7 +182,10 @@ def _models(sections: Sequence[Section]) -> Column:
     """The names of lines, each from the first column that has it."""
     rows = zip(*(section.lines for section in sections), strict=True)
     named = [next((line for line in row if line.title), row[0]) for row in rows]
-    return Column(Cell("Model"), [Cell(line.title, line.notes) for line in named])
+    return Column(
+        Cell("Model"),
+        [Cell(line.title, line.notes, about=line.id if line.has_run else "") for line in named],
+    )
 
 
 def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: View) -> list[Column]:

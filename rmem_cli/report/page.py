@@ -17,6 +17,7 @@ class Cell:
         more: Lines beneath, of what matters less.
         outcome: The verdict that it tells, if it is one.
         is_best: Whether it is the best value of its column, surely better than every other.
+        about: Id of the row of the recipe, or name of the recipe, that it names.
     """
 
     text: str = ""
@@ -24,6 +25,7 @@ class Cell:
     more: tuple[str, ...] = ()
     outcome: Outcome | None = None
     is_best: bool = False
+    about: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -62,11 +64,19 @@ def text_column(heading: str, texts: Iterable[str], *, is_number: bool = False) 
 
 @dataclass(frozen=True)
 class Grid:
-    """Columns of cells under one caption, and what is said of them below."""
+    """Columns of cells under one caption.
+
+    Attributes:
+        caption: What they show.
+        columns: The columns.
+        below: What is said of them below.
+        has_total: Whether the last line is the sum of the others.
+    """
 
     caption: str
     columns: list[Column]
     below: str = ""
+    has_total: bool = False
 
     @property
     def rows(self) -> list[tuple[Cell, ...]]:
@@ -89,7 +99,7 @@ class Grid:
             )
             for each in self.columns
         ]
-        return Grid(text(self.caption), columns, text(self.below))
+        return Grid(text(self.caption), columns, text(self.below), self.has_total)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ class Score:
         """How many cells count."""
         return sum(self.outcomes.values())
 
+    @property
+    def has_results(self) -> bool:
+        """Whether a cell was run, at whatever size."""
+        return self.smaller > 0 or self.cells > self.outcomes.get(Outcome.NOT_RUN, 0)
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -1,6 +1,7 @@
 """From the scoreboard to grids of cells."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from rmem_cli.report import wording
 from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
@@ -16,15 +17,16 @@ _LEGEND = (
 
 
 def page(board: Scoreboard, *, everything: bool = False) -> Page:
-    """What is written about all published tables."""
+    """What is written about all published tables.
+
+    Args:
+        board: The counts.
+        everything: Name each table; else those that nothing was run of are one line.
+    """
     printed = [score for score in board.scores if not score.is_lesser]
     lesser = [score for score in board.scores if score.is_lesser]
-    grids = [_grid("as printed, or computed from released runs", printed, total="all of these")]
-    grids += (
-        [_grid("read off figures or known from quotations, apart", lesser, total="all of these")]
-        if lesser
-        else []
-    )
+    grids = [_grid("as printed, or computed from released runs", printed, everything)]
+    grids += [_grid("read off figures or known from quotations, apart", lesser, everything)] if lesser else []
     idle = f"{len(board.idle)} published tables that no recipe runs"
     names = f": {', '.join(board.idle)}" if everything else " (`--all` names them)"
     remarks = [*_next(board.candidates), idle + names, _LEGEND]
@@ -34,25 +36,37 @@ def page(board: Scoreboard, *, everything: bool = False) -> Page:
     return Page("scoreboard", "Published tables", status, [], grids, [], remarks)
 
 
-def _grid(caption: str, scores: Sequence[Score], total: str) -> Grid:
-    names = [*(score.table for score in scores), total]
+def _grid(caption: str, scores: Sequence[Score], everything: bool) -> Grid:
+    named = [score for score in scores if everything or score.has_results]
+    folded = [score for score in scores if score not in named]
+    groups = [[score] for score in named] + ([folded] if folded else [])
+    names = [score.table for score in named] + ([f"{len(folded)} more, nothing run"] if folded else [])
+    recipes = [_first(score.recipes) for score in named] + ([Cell("`--all`")] if folded else [])
+
+    def numbers(heading: str, count: Callable[[Score], int], outcome: Outcome | None = None) -> Column:
+        return _numbers(heading, [sum(map(count, group)) for group in groups], outcome)
+
     columns = [
-        text_column("Table", names),
-        text_column("Recipe", [*(_first(score.recipes) for score in scores), ""]),
-        _numbers("cells", [score.cells for score in scores]),
+        text_column("Table", [*names, "all of these"]),
+        Column(Cell("Recipe"), [*recipes, Cell()]),
+        numbers("cells", lambda score: score.cells),
     ]
     for outcome in _SHOWN:
-        counts = [score.outcomes.get(outcome, 0) for score in scores]
-        if any(counts):
-            columns.append(_numbers(str(outcome), counts, outcome))
-    columns.append(_numbers("smaller", [score.smaller for score in scores]))
-    quoted = [score.quoted for score in scores]
-    columns += [_numbers("quoted", quoted)] if any(quoted) else []
-    return Grid(caption, columns)
+        if any(score.outcomes.get(outcome) for score in scores):
+            count = partial(_with_outcome, outcome)
+            columns.append(numbers(str(outcome), count, outcome))
+    columns.append(numbers("smaller", lambda score: score.smaller))
+    columns += [numbers("quoted", lambda score: score.quoted)] if any(one.quoted for one in scores) else []
+    return Grid(caption, columns, has_total=True)
 
 
-def _first(names: Sequence[str]) -> str:
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+def _with_outcome(outcome: Outcome, score: Score) -> int:
+    return score.outcomes.get(outcome, 0)
+
+
+def _first(names: Sequence[str]) -> Cell:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return Cell(names[0] + more, about=names[0])
 
 
 def _numbers(heading: str, counts: Sequence[int], outcome: Outcome | None = None) -> Column:

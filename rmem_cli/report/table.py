@@ -6,6 +6,7 @@ from typing import Literal
 
 from rmem_cli.report.verdict import Verdict
 
+Rule = Literal["welch", "student", "single run", "claim"]
 Basis = Literal["printed", "raw runs", "digitized", "quoted", "reading"]  # how a published number is known
 
 
@@ -127,6 +128,7 @@ class Comparison:
         high: Upper end.
         tolerance: Largest difference that counts as reproduced.
         verdict: What follows.
+        rule: How the interval was found, or a claim judged; None if neither was.
         notes: Numbers of its footnotes.
     """
 
@@ -136,6 +138,7 @@ class Comparison:
     tolerance: float | None
     verdict: Verdict
     notes: tuple[int, ...] = ()
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from filelock import FileLock, Timeout
 
 from rmem_cli.errors import UsageError
 from rmem_cli.files import sync_folder, write_durably
-from rmem_cli.results.merging import latest
 from rmem_cli.results.row import COLUMNS, ResultRow
 from rmem_cli.results.table import Record, read_records, to_line
+from rmem_cli.results.union import latest
+from rmem_cli.results.withdrawn import Withdrawal, Withdrawals
 
 _LOCKS = ".locks"
 _LOCK_TIMEOUT_SECONDS = 120
@@ -42,6 +43,20 @@ class ResultStore:
         return sorted(path.stem for path in self.folder.glob("*.csv"))
 
     def read(self, experiment: str) -> list[ResultRow]:
+        """The rows of an experiment that count: all but those that were withdrawn.
+
+        Raises:
+            UsageError: As for `read_all`, or the file of withdrawals is damaged.
+        """
+        withdrawn = Withdrawals(self.folder)
+        return [row for row in self.read_all(experiment) if withdrawn.of(row) is None]
+
+    def withdrawn(self, experiment: str) -> list[Withdrawal]:
+        """The withdrawal of each row of an experiment that was withdrawn."""
+        withdrawn = Withdrawals(self.folder)
+        return [found for row in self.read_all(experiment) if (found := withdrawn.of(row)) is not None]
+
+    def read_all(self, experiment: str) -> list[ResultRow]:
         """The rows of an experiment in the order of the table; none if it has no table.
 
         A union merge by git can leave several rows with one key: the one with the latest time is given,

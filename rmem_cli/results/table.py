@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmem_cli.results.merging import with_all_columns
 from rmem_cli.results.row import COLUMNS, REQUIRED, ResultRow, with_decimal_points
 from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
+from rmem_cli.results.union import with_all_columns
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _SEPARATORS = ",;\t"

@@ -177,7 +177,7 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     assert list(line) == ["kind", "id", "title", "published", "ours", "comparison", "notes"]
     assert line["comparison"] == {
         "difference": 0.01, "low": -0.0123, "high": 0.0323, "tolerance": 0.01,
-        "verdict": {"outcome": "inconclusive", "reason": ""}, "notes": [],
+        "verdict": {"outcome": "inconclusive", "reason": ""}, "notes": [], "rule": None,
     }  # fmt: skip
     assert line["ours"]["paper"] == {
         "mean": 0.99, "sd": 0.0123, "n": 3, "planned": 3, "failed": {},

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmem_cli.errors import UsageError
-from rmem_cli.results.merging import latest
 from rmem_cli.results.row import COLUMNS, REQUIRED, ResultRow
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.union import latest
 
 ROW = ResultRow(
     experiment="recall", row="lstm", cell="length=50", scale="cpu", seed=1, protocol="test", split="test",
