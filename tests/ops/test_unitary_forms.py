@@ -1,5 +1,8 @@
 """The forms of EUNN and GORU equal the equations as written: outputs and gradients, for every option."""
 
+from types import SimpleNamespace
+from unittest import mock
+
 import pytest
 import torch
 
@@ -7,8 +10,22 @@ from rmem_cli.ops.native import build
 from rmem_cli.ops.unitary import Unitary, fast, native, reference
 from rmem_cli.ops.unitary.options import EUNNWeights, GORUOptions, GORUWeights, UnitaryWeights
 
-HERE = [fast, *([native] if build.status("unitary").available else [])]
-FORMS = pytest.mark.parametrize("form", HERE, ids=["fast", "native"][: len(HERE)])
+
+def by_layers(name):
+    """The fast form of that name as it runs where a matrix has many units for its layers."""
+
+    def run(*arguments):
+        with mock.patch.object(fast, "_UNITS_OF_A_LAYER", 0):
+            return getattr(fast, name)(*arguments)
+
+    return run
+
+
+LAYERS = SimpleNamespace(eunn=by_layers("eunn"), goru=by_layers("goru"))
+HERE = {"fast": fast, "fast by layers": LAYERS}
+if build.status("unitary").available:
+    HERE["native"] = native
+FORMS = pytest.mark.parametrize("form", HERE.values(), ids=HERE)
 MATRICES = {
     "two layers": {"capacity": 2},
     "five layers": {"capacity": 5},
@@ -108,7 +125,7 @@ def test_a_state_of_zeros_has_a_finite_gradient(form, complex_numbers):
     assert complex_numbers == bool(gradients[1].any())
 
 
-@pytest.mark.parametrize("form", [fast, reference], ids=["fast", "reference"])
+@pytest.mark.parametrize("form", [fast, LAYERS, reference], ids=["fast", "by layers", "reference"])
 @pytest.mark.parametrize("name", ["two layers", "fft", "complex", "published"])
 def test_gradients_and_their_gradients_are_those_of_finite_differences(form, name):
     unitary = Unitary(4, **(MATRICES | COMPLEX)[name])
