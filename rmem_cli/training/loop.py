@@ -4,7 +4,8 @@ import json
 import math
 import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -18,6 +19,7 @@ from rmem_cli.errors import DivergedError, InterruptedRunError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
+from rmem_cli.ops.forms import noted_forms
 from rmem_cli.recipe.schema import RunSettings, ValidationSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
 from rmem_cli.records.folder import RunFolder
@@ -248,9 +250,10 @@ class Training:
             self.state = None
         batch = batch.to(self.device, self.dtype)
         self.optimizer.zero_grad()
-        gradient = self.backprop.gradient(
-            self.model, batch, self.state, self.train.loss, TrainingStep(self.seed, step)
-        )
+        with self._forms_checked():
+            gradient = self.backprop.gradient(
+                self.model, batch, self.state, self.train.loss, TrainingStep(self.seed, step)
+            )
         self._check_loss(gradient.nll_sum / gradient.weight_sum, step + 1)
         if self.train.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.train.clip_norm)
@@ -258,6 +261,18 @@ class Training:
         self.state = gradient.state if self.task.carries_state else None
         self.counters.step += 1
         self._log(gradient.nll_sum / gradient.weight_sum, lr, progress)
+
+    @contextmanager
+    def _forms_checked(self) -> Iterator[None]:
+        """In the first step of a session, make sure that operations run in the forms that rows will name."""
+        if self.step_seconds or self.model.compiled:
+            yield
+            return
+        with noted_forms() as ran:
+            yield
+        stated = {operation: {form} for operation, form in self.model.op_paths().items()}
+        if any(forms != stated.get(operation, forms) for operation, forms in ran.items()):
+            raise RuntimeError(f"operations ran as {ran}, and the model says {stated}")
 
     def _enter(self, stage: Stage) -> None:
         """Leave behind what belongs to the task before."""
