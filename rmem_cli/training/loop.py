@@ -18,7 +18,7 @@ from rmem_cli.clock import clock
 from rmem_cli.errors import DivergedError, InterruptedRunError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model
-from rmem_cli.models.state import State
+from rmem_cli.models.state import State, on_device
 from rmem_cli.ops.forms import noted_forms
 from rmem_cli.recipe.schema import RunSettings, ValidationSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
@@ -185,7 +185,8 @@ class Training:
         self.schedule.load_state_dict(saved["schedule"])
         self.backprop.load_state_dict(saved["backprop"])
         self._check_carried(saved["state"])
-        self.state = _on_device(saved["state"], self.device)
+        state = saved["state"]
+        self.state = None if state is None else on_device(state, self.device)
         recent = {"loss": saved["recent_loss"], "steps": saved["recent_steps"]}
         check_numbers("recent", recent, {"loss": 0.0, "steps": 0}, self.train.log_every - 1)
         self._recent_loss, self._recent_steps = recent["loss"], recent["steps"]
@@ -350,7 +351,3 @@ class Training:
         if every is not None:
             return self.counters.step % every == 0
         return time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS
-
-
-def _on_device(state: State | None, device: torch.device) -> State | None:
-    return None if state is None else {name: value.to(device) for name, value in state.items()}
