@@ -44,6 +44,17 @@ def test_a_diverged_run_is_not_evaluated_as_if_it_were_fine(make_spec, lab):
     assert {row.status for row in lab.rows()} == {"diverged"}
 
 
+def test_rows_never_name_a_form_that_did_not_run(make_spec, lab, monkeypatch):
+    spec, other = make_spec(row="rum"), make_spec("train.steps=11", row="rum")
+    lab.train(spec)
+    (named,) = {row.op_paths for row in lab.rows()}
+    form = "native" if named == "rotation=fast" else "fast"
+    monkeypatch.setattr("rmem_cli.models.cores.rum.RUM.op_paths", lambda _: {"rotation": form})
+    assert lab.train(other).status == "failed"
+    assert {row.op_paths for row in lab.rows() if row.value is not None} == {named}
+    assert "operations ran as" in (lab.folder(other) / "traceback.txt").read_text()
+
+
 def cpu_allocator_fails(*_, **__):
     raise RuntimeError(
         "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"

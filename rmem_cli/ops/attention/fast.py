@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
+from rmem_cli.ops.forms import note
 
 
 def relative_attention(
@@ -30,6 +31,7 @@ def relative_attention(
     With one row of zeros after the `keys` rows of `distances` (and one zero after the biases), it is
     `reference.published_relative_attention`.
     """
+    note("attention", "fast")
     attended: Tensor = _RelativeAttention.apply(  # type: ignore[no-untyped-call]
         queries, keys, values, distances, content_bias, distance_bias, mask, dropout
     )
@@ -182,6 +184,7 @@ def attention(
     Torch's fused kernels refuse second derivatives; `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)` has
     them.
     """
+    note("attention", "fast")
     if mask is None:
         return functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
     # The fused kernels want a mask of two axes or of four.

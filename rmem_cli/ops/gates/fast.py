@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.gates.options import (
     GateOptions,
     Gates,
@@ -60,6 +61,7 @@ def gated_lstm(
     cell_keep: Tensor | None = None,
 ) -> LSTMStates:
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
+    note("gates", "fast")
     x = x.transpose(0, 1)  # [time, batch, input]
     blocks = lstm_blocks(options)
     weights = with_whole_masters(weights, options, blocks)
@@ -79,6 +81,7 @@ def gated_gru(
     x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOptions, hidden_keep: Tensor | None = None
 ) -> Tensor:
     """One layer of a gated GRU over a sequence; arguments and result are those of `reference.gated_gru`."""
+    note("gates", "fast")
     blocks = gru_blocks(options)
     size = hidden.shape[-1]
     weights = with_whole_masters(weights, options, blocks)

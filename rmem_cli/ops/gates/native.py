@@ -7,6 +7,7 @@ it: the shapes of its results, and how many operations they take.
 import torch
 from torch import Tensor
 
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.gates.options import (
     GateOptions,
     GateWeights,
@@ -30,6 +31,7 @@ def gated_lstm(
     cell_keep: Tensor | None = None,
 ) -> LSTMStates:
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
+    note("gates", "native")
     blocks = lstm_blocks(options)
     weights = with_whole_masters(weights, options, blocks)
     bias = all_biases(weights, options, blocks)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.gates.fast import let_through
 from rmem_cli.ops.gates.options import steps_of
 from rmem_cli.ops.layer_norm_lstm import reference
@@ -25,6 +26,7 @@ class Cell:
     """
 
     def __init__(self, weights: LayerNormLSTMWeights, forget_bias: float) -> None:
+        note("layer_norm_lstm", "fast")
         self._weights = weights
         self._input = StepMatrix(weights.input)
         self._recurrent = StepMatrix(weights.recurrent)

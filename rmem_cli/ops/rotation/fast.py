@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.rotation.memory import RotationMemory
 from rmem_cli.ops.rotation.options import ACTIVATIONS, RUMOptions, RUMResult, RUMWeights, layer_norm
 from rmem_cli.ops.rotation.rotate import (
@@ -35,6 +36,7 @@ def rum(
     active: Tensor | None = None,
 ) -> RUMResult:
     """One layer over a sequence; arguments and result are those of `reference.rum`."""
+    note("rotation", "fast")
     inputs = _project(x, weights)
     if active is not None:
         # The rotation from a zero vector is the identity.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.unitary.options import (
     MODRELU_EPS,
     EUNNWeights,
@@ -109,6 +110,7 @@ def complex_mod_relu(z: Tensor, bias: Tensor) -> Tensor:
 
 def eunn(x: Tensor, hidden: Tensor, weights: EUNNWeights, unitary: Unitary) -> Tensor:
     """One layer of an EUNN over a sequence; arguments and result are those of `reference.eunn`."""
+    note("unitary", "fast")
     turned = turning(weights.unitary, unitary)
     raised = weights.bias + MODRELU_EPS
     outputs = []
@@ -123,6 +125,7 @@ def goru(
     x: Tensor, hidden: Tensor, weights: GORUWeights, options: GORUOptions, keep: Tensor | None = None
 ) -> Tensor:
     """One layer of a GORU over a sequence; arguments and result are those of `reference.goru`."""
+    note("unitary", "fast")
     size = hidden.shape[-1]
     turned = turning(weights.unitary, options.unitary)
     bias = torch.cat([torch.zeros_like(weights.bias), weights.gate_bias])

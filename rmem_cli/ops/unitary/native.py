@@ -7,6 +7,7 @@ of it: the shapes of its results, and how many operations they take.
 import torch
 from torch import Tensor
 
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.native.registration import Arguments, refuse_second_derivative, register_operation
 from rmem_cli.ops.unitary.fast import coefficients
 from rmem_cli.ops.unitary.options import EUNNWeights, GORUOptions, GORUWeights, Unitary, UnitaryWeights
@@ -44,6 +45,7 @@ def _outputs(
     options: GORUOptions,
     keep: Tensor | None,
 ) -> Tensor:
+    note("unitary", "native")
     own, other, phases = coefficients(weights, options.unitary)
     rotors = None if phases is None else torch.stack([torch.cos(phases), torch.sin(phases)], dim=1)
     given = (x.transpose(0, 1), hidden, *kernels, own, other)
