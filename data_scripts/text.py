@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rmem_cli.data.tokenizers import build_vocabulary
 from rmem_cli.data.writer import Content, smallest_unsigned
 from rmem_cli.errors import DataError
 
@@ -54,8 +55,9 @@ def character_content(
     counts = np.zeros(_CODE_POINTS, dtype=np.int64)
     for text in batches(files["train"]):
         counts += np.bincount(_code_points(text), minlength=_CODE_POINTS)
-    points = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    vocabulary = [chr(point) for point in points]
+    found = np.flatnonzero(counts).tolist()
+    vocabulary = build_vocabulary(Counter({chr(point): int(counts[point]) for point in found}), specials=())
+    points = [ord(character) for character in vocabulary]
     symbols = np.full(_CODE_POINTS, len(vocabulary), dtype=np.uint32)
     symbols[points] = np.arange(len(vocabulary))
     dtype = smallest_unsigned(len(vocabulary))
@@ -92,6 +94,7 @@ def word_content(
     counts: Counter[str] = Counter()
     for words in word_batches(files["train"], end_of_line):
         counts.update(words)
+    # Not torchtext's order, as `build_vocabulary` has it: words as frequent would be sorted by their letters.
     vocabulary = [word for word, _ in counts.most_common()]
     if end_of_line_first:
         vocabulary.remove(end_of_line)

@@ -13,6 +13,7 @@ from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
 from rmem_cli.commands.published import published
 from rmem_cli.commands.report import report
+from rmem_cli.commands.results import results
 from rmem_cli.commands.runs import runs
 from rmem_cli.commands.sample import sample
 from rmem_cli.commands.show import show
@@ -36,6 +37,7 @@ app.command("eval")(evaluate)
 app.command("report")(report)
 app.command("sample")(sample)
 app.add_typer(runs, name="runs")
+app.add_typer(results, name="results")
 app.command("list")(list_recipes)
 app.command("show")(show)
 app.command("validate")(validate)

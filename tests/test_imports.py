@@ -127,6 +127,22 @@ def test_the_command_line_starts_without_anything_heavy():
     assert not heavy & modules_after("import rmem_cli.app")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["validate", "quickstart"], ["show", "quickstart"], ["published"]]
+)
+def test_pandas_is_loaded_by_reports_alone(arguments):
+    code = f"""
+import sys
+from rmem_cli.app import main
+sys.argv = ["rmem", *{arguments}]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code
+"""
+    assert not {"pandas", "torch"} & modules_after(code)
+
+
 def test_a_checkout_that_is_not_installed_can_be_imported(tmp_path):
     """All modules of `rmem_cli`, among packages of which rmem is none."""
     others, checkout = tmp_path / "others", tmp_path / "checkout"

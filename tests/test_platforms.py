@@ -11,7 +11,7 @@ from rmem_cli.errors import UsageError
 SENTENCE = "training runs on Linux and macOS, and this is win32; on Windows, run rmem in the"
 
 
-@pytest.mark.parametrize("name", ["rmem_cli.runs.memory", "rmem_cli.runs.signals"])
+@pytest.mark.parametrize("name", ["rmem_cli.runs.peak_memory", "rmem_cli.runs.signals"])
 def test_what_needs_linux_or_macos_says_so_elsewhere(name, monkeypatch):
     importlib.import_module(name)  # once as things are: torch asks for the system, too
     monkeypatch.delitem(sys.modules, name)

@@ -12,9 +12,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import EmbeddingSettings
+from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
-from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings, RUMSettings
+from rmem_cli.models.cores.recurrent_config import (
+    EUNNSettings,
+    FastSlowSettings,
+    GatedLSTMSettings,
+    GORUSettings,
+    LayerNormLSTMSettings,
+    RUMSettings,
+)
 from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.cores.unitary import EUNN, GORU
 from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
 from rmem_cli.ops.attention import fast as fast_attention
@@ -27,6 +36,9 @@ from rmem_cli.ops.native import build
 from rmem_cli.ops.rotation import fast as fast_rotation
 from rmem_cli.ops.rotation import native as native_rotation
 from rmem_cli.ops.rotation import reference as reference_rotation
+from rmem_cli.ops.unitary import fast as fast_unitary
+from rmem_cli.ops.unitary import native as native_unitary
+from rmem_cli.ops.unitary import reference as reference_unitary
 from rmem_cli.recipe.registry import BACKPROP
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.training.backprop import TrainingStep, build_backprop
@@ -40,7 +52,9 @@ _ROTATION: dict[str, Any] = {
     "fast": fast_rotation,
     "native": native_rotation,
 }
+_UNITARY: dict[str, Any] = {"reference": reference_unitary, "fast": fast_unitary, "native": native_unitary}
 _TORCH = "torch.nn.LSTM"
+_PRODUCTS = "products alone"
 
 
 @dataclass(frozen=True)
@@ -184,6 +198,114 @@ def _rum_flops(lambda_: int, size: Size) -> float:
     return size.time * size.batch * (12.0 * n * n + 12.0 * size.inputs * n + 60 * n + memory)
 
 
+def _fast_slow_settings(size: Size) -> FastSlowSettings:
+    """FS-LSTM-2, whose slow cell has four units to seven of each fast one, with what is drawn in training."""
+    fast, slow = (
+        LayerNormLSTMSettings(hidden_size=units, hidden_zoneout=0.1, cell_zoneout=0.5)
+        for units in (size.hidden, size.hidden * 4 // 7)
+    )
+    return FastSlowSettings(fast=fast, slow=slow, dropout=0.35)
+
+
+def _fast_slow_step(size: Size, form: str) -> Step:
+    core = FastSlow(size.inputs, _fast_slow_settings(size))
+    if form == _PRODUCTS:
+        return _products_of_cells(size, _step_matrices(core))
+    x = torch.randn(size.batch, size.time, size.inputs, requires_grad=True)
+    return partial(_gradients, core, lambda: core(x)[0])
+
+
+def _fast_slow_flops(size: Size) -> float:
+    with torch.device("meta"):
+        matrices = _step_matrices(FastSlow(size.inputs, _fast_slow_settings(size)))
+    return 6.0 * size.time * size.batch * sum(matrix.numel() for matrix in matrices)
+
+
+def _step_matrices(core: nn.Module) -> list[Tensor]:
+    """What each cell multiplies its input and its hidden state by, one above the other."""
+    parameters = dict(core.named_parameters())
+    return [
+        torch.cat([kernel, parameters[name.replace("input_kernel", "recurrent_kernel")]]).detach()
+        for name, kernel in parameters.items()
+        if name.endswith("input_kernel")
+    ]
+
+
+def _products_of_cells(size: Size, matrices: list[Tensor]) -> Step:
+    """Nothing but the products of a network of cells, as large as the order of its steps lets them be."""
+    steps = size.time * size.batch
+    operands = [(torch.ones(steps, m.shape[0]), m, torch.ones(steps, m.shape[1])) for m in matrices]
+
+    def step() -> None:
+        for at in range(0, steps, size.batch):
+            for rows, matrix, _ in operands:
+                torch.mm(rows[at : at + size.batch], matrix)
+        for at in range(0, steps, size.batch):
+            for _, matrix, gradients in operands:
+                torch.mm(gradients[at : at + size.batch], matrix.t())
+        for rows, _, gradients in operands:
+            torch.mm(rows.t(), gradients)
+
+    return step
+
+
+def _eunn_step(size: Size, form: str) -> Step:
+    x = torch.randn(size.batch, size.time, size.inputs)
+    eunn = EUNN(size.inputs, EUNNSettings(hidden_size=size.hidden))
+    layer: Any = eunn.layers[0]
+    zero = torch.zeros(size.batch, size.hidden)
+    run = _UNITARY[form].eunn
+    return partial(_gradients, eunn, lambda: run(x, zero, layer.weights(), layer.matrix.unitary))
+
+
+def _eunn_flops(size: Size) -> float:
+    """One product of the input, and two layers, each of which has two gradients."""
+    return size.time * size.batch * (6.0 * size.inputs * size.hidden + 2 * 12 * size.hidden)
+
+
+def _goru_step(size: Size, form: str) -> Step:
+    x = torch.randn(size.batch, size.time, size.inputs)
+    goru = GORU(size.inputs, GORUSettings(hidden_size=size.hidden))
+    layer: Any = goru.layers[0]
+    weights = layer.weights()
+    if form == _PRODUCTS:
+        return _products_of_a_cell(x, weights.input.detach(), weights.recurrent.detach())
+    zero = torch.zeros(size.batch, size.hidden)
+    run = _UNITARY[form].goru
+    return partial(_gradients, goru, lambda: run(x, zero, layer.weights(), layer.options))
+
+
+def _products_of_a_cell(x: Tensor, of_inputs: Tensor, of_states: Tensor) -> Step:
+    """The matrix products of a step of training of a recurrence, and nothing else that it does.
+
+    Those of the inputs and of the gradients of weights are taken of all time steps at once.
+    """
+    batch, time, width = x.shape
+    size, gates = of_states.shape
+    inputs = x.transpose(0, 1).reshape(-1, width)
+    states, gradients = torch.randn(time, batch, size), torch.randn(time, batch, gates + size)
+    of_gates = gradients[:, :, size:].contiguous()
+    opened, before = torch.empty(batch, gates), torch.empty(batch, size)
+    transposed = of_states.t()
+
+    def step() -> None:
+        torch.mm(inputs, of_inputs)
+        for state in states.unbind():
+            torch.mm(state, of_states, out=opened)
+        for gradient in of_gates.unbind():
+            torch.mm(gradient, transposed, out=before)
+        torch.mm(states.flatten(0, 1).t(), of_gates.flatten(0, 1))
+        torch.mm(inputs.t(), gradients.flatten(0, 1))
+
+    return step
+
+
+def _goru_flops(size: Size) -> float:
+    """Two products of the state and three of the input, and their gradients but for those of the inputs."""
+    n = size.hidden
+    return size.time * size.batch * (12.0 * n * n + 12.0 * size.inputs * n)
+
+
 def _gradients(module: nn.Module, outputs: Callable[[], Tensor]) -> None:
     module.zero_grad()
     outputs().sum().backward()  # type: ignore[no-untyped-call]
@@ -198,11 +320,11 @@ def _attention_step(size: Size, form: str) -> Step:
     table, head = (count, size.time + 1), size.hidden // count
     shapes = (size.batch, size.time, 3 * size.hidden), (*table, head), (count, head), table
     leaves = nn.ParameterList(torch.randn(shape) for shape in shapes)
-    blocked = masks.blocked(masks.Layout(size.time), masks.Rules())
+    mask = masks.attention_mask(masks.Layout(size.time), masks.Rules())
 
     def attend() -> Tensor:
         projected, distances, content_bias, distance_bias = leaves
-        positions = distances, content_bias, distance_bias, blocked
+        positions = distances, content_bias, distance_bias, mask
         if form == "native":
             return native_attention.relative_attention(projected, None, *positions)
         queries, keys, values = heads.split(projected, count)
@@ -275,6 +397,22 @@ def _rum_case(lambda_: int, size: Size) -> Case:
     )
 
 
+def _fast_slow_case(size: Size) -> Case:
+    name = f"fs_lstm_2-h{size.hidden}-b{size.batch}-t{size.time}"
+    return Case(name, "", size, ("fast", _PRODUCTS), _fast_slow_step, _fast_slow_flops)
+
+
+def _eunn_case(size: Size) -> Case:
+    name = f"eunn-h{size.hidden}-b{size.batch}-t{size.time}"
+    return Case(name, "unitary", size, ("reference", "fast", "native"), _eunn_step, _eunn_flops)
+
+
+def _goru_case(size: Size) -> Case:
+    name = f"goru-h{size.hidden}-b{size.batch}-t{size.time}"
+    forms = ("reference", "fast", "native", _PRODUCTS)
+    return Case(name, "unitary", size, forms, _goru_step, _goru_flops)
+
+
 def _attention_case(size: Size) -> Case:
     name = f"attention-h{size.hidden}-b{size.batch}-t{size.time}"
     return Case(name, "attention", size, ("fast", "native"), _attention_step, _attention_flops)
@@ -290,6 +428,8 @@ _RUM_SIZES = {
     0: [Size(100, 32, 500), Size(250, 32, 200)],
     1: [Size(50, 32, 53), Size(250, 32, 200), Size(250, 128, 53)],
 }
+_EUNN_SIZES = [Size(512, 32, 200), Size(100, 128, 220)]
+_GORU_SIZES = [Size(100, 128, 220), Size(350, 32, 100, 50), Size(800, 128, 150, 700), Size(2048, 32, 50, 50)]
 _ATTENTION_SIZES = [Size(256, 4, 128), Size(256, 4, 512)]
 _TRANSFORMER = {"layers": 4, "heads": 8, "head_size": 32, "inner_size": 1024}
 
@@ -297,6 +437,9 @@ CASES: list[Case] = [
     *(_lstm_case(f"ur_lstm-h{s.hidden}-b{s.batch}-t{s.time}", "UR", s) for s in _LSTM_SIZES),
     *(_lstm_case(f"lstm-h{s.hidden}-b{s.batch}-t{s.time}", "-", s, coupled=False) for s in _LSTM_SIZES),
     *(_rum_case(lambda_, size) for lambda_, sizes in _RUM_SIZES.items() for size in sizes),
+    _fast_slow_case(Size(700, 128, 150, inputs=128)),
+    *map(_eunn_case, _EUNN_SIZES),
+    *map(_goru_case, _GORU_SIZES),
     *map(_attention_case, _ATTENTION_SIZES),
     _segments_case(
         "transformer_xl", ("full",), {"kind": "transformer_xl", "cache_length": 128, **_TRANSFORMER}
@@ -310,5 +453,6 @@ CASES: list[Case] = [
 QUICK = (
     "ur_lstm-h256-b10-t500",
     "rum-lambda1-h50-b32-t53",
+    "goru-h100-b128-t220",
     "attention-h256-b4-t128",
 )

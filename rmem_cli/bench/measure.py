@@ -13,7 +13,7 @@ from torch import Tensor
 from rmem_cli.bench.cases import Case, Step
 from rmem_cli.ops.native import build
 from rmem_cli.ops.product.dispatch import product
-from rmem_cli.runs.memory import peak_memory_mb, reset_peak_memory
+from rmem_cli.runs.peak_memory import peak_memory_mb, reset_peak_memory
 
 _PRODUCT_SIZE = 2048
 _LEAST_REPEATS = 3

@@ -38,7 +38,7 @@ def evaluate(
     from rmem_cli.recipe import load_recipe
     from rmem_cli.visible import say
 
-    people = Console(stderr=True)
+    console = Console(stderr=True)
     specs = []
     for name in recipes:
         recipe = load_recipe(name)
@@ -72,6 +72,6 @@ def evaluate(
     if as_json:
         typer.echo(json_text({"results": results, "failures": failures}))
     for failure in failures:
-        say(people, "{run}: {message}".format(**failure))
+        say(console, "{run}: {message}".format(**failure))
     if failures:
         raise RunsFailedError(f"{len(failures)} of {len(specs)} evaluations failed")

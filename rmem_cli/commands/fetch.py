@@ -61,15 +61,15 @@ def fetch(
 
     preparing = source is not None or allow_missing or pieces is not None
     _refuse_contradictions(names or [], source, show_list=show_list, check=check, preparing=preparing)
-    people = Console(stderr=True)
+    console = Console(stderr=True)
     chosen = [dataset(name) for name in dict.fromkeys(names or dataset_names())]
     if show_list:
         _list(chosen, as_json=as_json)
     elif check:
-        _check(chosen, people, named=bool(names), as_json=as_json)
+        _check(chosen, console, named=bool(names), as_json=as_json)
     else:
         wish = _Wish(source, allow_missing, pieces)
-        outcomes = [wish.fetch(one, people) for one in chosen]
+        outcomes = [wish.fetch(one, console) for one in chosen]
         if as_json:
             _print_json(outcomes)
 
@@ -100,14 +100,14 @@ class _Wish:
     allow_missing: bool
     pieces: int | None
 
-    def fetch(self, one: "Dataset", people: "Console") -> dict[str, Any]:
+    def fetch(self, one: "Dataset", console: "Console") -> dict[str, Any]:
         """Fetch a data set; returns the outcome for --json."""
         from rmem_cli.data_scripts.fetch import fetch as fetch_one
         from rmem_cli.data_scripts.pieces import prepare_pieces
 
-        changed = fetch_one(one, people, path=self.source, allow_missing=self.allow_missing)
+        changed = fetch_one(one, console, path=self.source, allow_missing=self.allow_missing)
         if self.pieces is not None:
-            prepare_pieces(one, self.pieces, people)
+            prepare_pieces(one, self.pieces, console)
         return {"name": one.name, "changed": changed, "forms": _outcomes(one)}
 
 
@@ -204,7 +204,7 @@ def _state(name: str, form: str) -> str:
         return "damaged"
 
 
-def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: bool) -> None:
+def _check(chosen: "list[Dataset]", console: "Console", *, named: bool, as_json: bool) -> None:
     """Verify the hashes of what is here; what was named must be here."""
     from rmem_cli.data.prepared import check_prepared, prepared_folder
     from rmem_cli.visible import say
@@ -221,7 +221,7 @@ def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: 
                 outcomes.append({"name": one.name, "form": form, "ok": False, "problem": str(error)})
             else:
                 gap = f", but partial: without {', '.join(prepared.missing)}" if prepared.missing else ""
-                say(people, f"{one.name} ({form}) is right{gap}: {prepared.folder}")
+                say(console, f"{one.name} ({form}) is right{gap}: {prepared.folder}")
                 outcomes.append(
                     {
                         "name": one.name,
@@ -237,7 +237,7 @@ def _check(chosen: "list[Dataset]", people: "Console", *, named: bool, as_json: 
         raise DataError("\n".join(problems))
     if not outcomes:
         say(
-            people,
+            console,
             "There is no prepared data here to verify; `rmem fetch --list` shows what there is to get.",
         )
 

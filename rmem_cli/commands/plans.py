@@ -54,8 +54,9 @@ def planned_rows(
     import torch
 
     from rmem_cli.errors import DataError
-    from rmem_cli.runs.memory import OutOfMemoryError
+    from rmem_cli.runs.kept import keep_cost
     from rmem_cli.runs.opened import open_run
+    from rmem_cli.runs.peak_memory import OutOfMemoryError
     from rmem_cli.runs.plan import plan_of
 
     torch.set_num_threads(machine.threads)
@@ -69,7 +70,9 @@ def planned_rows(
             run = open_run(runs[0])
             if measure:
                 _measure(run, device)
-            planned.append(PlannedRow(run.spec, [each.seed for each in runs], plan_of(run, device)))
+            plan = plan_of(run, device)
+            keep_cost(run.spec, plan.seconds)
+            planned.append(PlannedRow(run.spec, [each.seed for each in runs], plan))
         except (DataError, OutOfMemoryError) as error:
             kind = type(error)
             refused[str(error)][f"{runs[0].experiment} {runs[0].row}"] = None

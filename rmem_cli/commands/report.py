@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import IO
 
+    from rmem_cli.recipe import RunSpec
     from rmem_cli.report.citations import Readings
-    from rmem_cli.report.core_grid import CoreGrid
+    from rmem_cli.report.experiments import Experiments
     from rmem_cli.report.formats import Format
     from rmem_cli.report.table import Table
 
@@ -26,6 +27,8 @@ class FormatName(StrEnum):
 
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
+    LATEX = "latex"
+    HTML = "html"
     CSV = "csv"
     JSON = "json"
 
@@ -47,12 +50,19 @@ def report(
             "--out",
             metavar="PATH",
             parser=named_path,
-            help="Write a file (.txt, .md, .csv or .json), or a folder with a file per experiment.",
+            help="Write a file (.txt, .md, .tex, .csv, .json), or a folder of them, or of pages.",
         ),
     ] = None,
     scale: Annotated[
         str | None, typer.Option("--scale", metavar="NAME", help="Show this scale only.")
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Rows that were not run, each protocol in full, notes and costs, too."),
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="The rule and the numbers behind each verdict, too.")
+    ] = False,
     grid: Annotated[
         bool,
         typer.Option(
@@ -81,26 +91,93 @@ def report(
     A result is out of tolerance when its whole 95 % interval is: a better one than was published is as little
     reproduced as a worse one, and an inconclusive one is not refused.
     """
-    chosen = _format(format_name, out)
+    from rmem_cli.paths import results_root
+    from rmem_cli.report.experiments import Experiments
+
+    experiments = Experiments(results_root(), _readings(published))
+    if grid and (strict or format_name is FormatName.HTML):
+        other = "--strict judges" if strict else "--format html shows"
+        raise UsageError(f"{other} the tables of experiments, not --grid; leave one of them out")
     if grid:
-        if strict:
-            raise UsageError("--strict judges the tables of experiments, not --grid; leave one of them out")
-        cores = _core_grid(names, scale)
+        chosen = _format(format_name, out)
+        cores = experiments.core_grid(_names_with(experiments, names, scale), scale)
         _tell_missing_results()
-        if out is None:
-            chosen.write_core_grid(cores, sys.stdout)
-        else:
-            _write({"grid": partial(chosen.write_core_grid, cores)}, chosen, out)
+        _write({"grid": partial(chosen.write_core_grid, cores)}, chosen, out)
         return
-    readings = _readings(published)
-    tables = _named(names, scale, readings) if names else _all(scale, readings)
+    found = list(dict.fromkeys(names or _measured(experiments, scale)))
+    tables = [experiments.table(name, scale) for name in found]
     _tell_missing_results()
-    if out is None:
-        chosen.write(tables, sys.stdout)
+    if format_name is FormatName.HTML or (out is not None and out.suffix.lower() == ".html"):
+        _write_site(experiments, found, tables, out)
     else:
-        _write({table.experiment: partial(chosen.write, [table]) for table in tables}, chosen, out)
+        chosen = _format(format_name, out)
+        alone = names is None and scale is None
+        write = partial(chosen.write, everything=everything, explains=explain)
+        documents = {table.experiment: partial(write, [table]) for table in tables}
+        if alone and chosen.write_scoreboard is not None:
+            # A file is the same wherever it is made, what runs take here is not.
+            board = experiments.scoreboard(tables, _known_cost if out is None else _unknown_cost)
+            shown = documents if everything or explain or _is_folder(out) else {}
+            documents = {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
+        elif out is None:
+            documents = {"": partial(write, tables)}
+        _write(documents, chosen, out)
     if strict:
         _refuse_out_of_tolerance(tables)
+
+
+def _write_site(
+    experiments: "Experiments", names: "Sequence[str]", tables: "list[Table]", out: Path | None
+) -> None:
+    """Write HTML pages for the experiments named, and the scoreboard of all."""
+    if not _is_folder(out) or out is None:
+        raise UsageError("HTML is a folder of pages; name one, as in --format html --out site")
+    others = [name for name in _measured(experiments, None) if name not in names]
+    board = experiments.scoreboard([*tables, *map(experiments.table, others)], _unknown_cost)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        written = experiments.site(out, list(names), tables, board)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    _say(f"wrote {len(written)} files; open {out / 'index.html'}")
+
+
+def _names_with(experiments: "Experiments", names: "Sequence[str] | None", scale: str | None) -> list[str]:
+    """The recipes named, or all there are that have the scale."""
+    from rmem_cli.recipe import list_recipes
+
+    if names:
+        return list(dict.fromkeys(names))
+    return [name for name in list_recipes() if scale is None or scale in experiments.recipe(name).scales]
+
+
+def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
+    """All experiments with results; stderr names those that have no recipe or no such scale."""
+    measured, unknown = experiments.with_results()
+    for name in unknown:
+        _say(f"{name} has results but no recipe of this name; give the path of its recipe.")
+    without = [
+        name for name in measured if scale is not None and scale not in experiments.recipe(name).scales
+    ]
+    for name in without:
+        _say(f"{name} has no scale {scale}.")
+    folder = experiments.store.folder
+    if folder.is_dir() and not measured and not unknown:
+        _say(
+            f"There are no results in {folder} yet; "
+            "`rmem report NAME` shows the published numbers of a recipe without them."
+        )
+    return [name for name in measured if name not in without]
+
+
+def _unknown_cost(spec: "RunSpec") -> None:
+    del spec
+
+
+def _known_cost(spec: "RunSpec") -> float | None:
+    from rmem_cli.runs.kept import known_cost
+
+    return known_cost(spec)
 
 
 def _tell_missing_results() -> None:
@@ -113,60 +190,6 @@ def _tell_missing_results() -> None:
             f"There is no folder {folder}, and so there are no results; if they are elsewhere, "
             "name that folder in RMEM_RESULTS."
         )
-
-
-def _core_grid(names: "Sequence[str] | None", scale: str | None) -> "CoreGrid":
-    """The grid of the experiments named, or of all there are that have the scale."""
-    from rmem_cli.paths import results_root
-    from rmem_cli.recipe import list_recipes, load_recipe
-    from rmem_cli.report.core_grid import build_core_grid
-    from rmem_cli.results.store import ResultStore
-
-    recipes = [load_recipe(name) for name in dict.fromkeys(names or list_recipes())]
-    if not names:
-        recipes = [recipe for recipe in recipes if scale is None or scale in recipe.scales]
-    store = ResultStore(results_root())
-    return build_core_grid([(recipe, store.read(recipe.name)) for recipe in recipes], scale)
-
-
-def _named(names: "Sequence[str]", scale: str | None, readings: "Readings") -> "list[Table]":
-    from rmem_cli.paths import results_root
-    from rmem_cli.recipe import load_recipe
-    from rmem_cli.report.build import build_table
-    from rmem_cli.results.curves import read_curve
-    from rmem_cli.results.store import ResultStore
-
-    store = ResultStore(results_root())
-    curves = partial(read_curve, results_root())
-    recipes = [load_recipe(name) for name in dict.fromkeys(names)]
-    return [
-        build_table(recipe, store.read(recipe.name), scale, curves=curves, readings=readings)
-        for recipe in recipes
-    ]
-
-
-def _all(scale: str | None, readings: "Readings") -> "list[Table]":
-    """The tables of all experiments with results; stderr names those that have no recipe or no such scale."""
-    from rmem_cli.paths import results_root
-    from rmem_cli.recipe import list_recipes, load_recipe
-    from rmem_cli.results.store import ResultStore
-
-    tables = []
-    experiments = ResultStore(results_root()).experiments()
-    recipes = list_recipes()
-    for experiment in experiments:
-        if experiment not in recipes:
-            _say(f"{experiment} has results but no recipe of this name; give the path of its recipe.")
-        elif scale is not None and scale not in load_recipe(experiment).scales:
-            _say(f"{experiment} has no scale {scale}.")
-        else:
-            tables += _named([experiment], scale, readings)
-    if results_root().is_dir() and not experiments:
-        _say(
-            f"There are no results in {results_root()} yet; "
-            "`rmem report NAME` shows the published numbers of a recipe without them."
-        )
-    return tables
 
 
 def _readings(path: Path | None) -> "Readings":
@@ -198,12 +221,17 @@ def _format(name: FormatName | None, out: Path | None) -> "Format":
     return by_suffix[out.suffix.lower()]
 
 
-def _is_folder(out: Path) -> bool:
-    return out.is_dir() or not out.suffix
+def _is_folder(out: Path | None) -> bool:
+    return out is not None and (out.is_dir() or not out.suffix)
 
 
-def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format", out: Path) -> None:
-    """Write one file if `out` has a suffix, else a folder with a file for each document by its name."""
+def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format", out: Path | None) -> None:
+    """Print documents, or write them: one file if `out` has a suffix, else a folder with a file for each."""
+    if out is None:
+        for index, write in enumerate(documents.values()):
+            sys.stdout.write("\n" * (index > 0))
+            write(sys.stdout)
+        return
     is_folder = _is_folder(out)
     if not is_folder and len(documents) != 1:
         raise UsageError(
@@ -219,9 +247,11 @@ def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format
                 write(file)
             _say(f"wrote {path}")
     except OSError as error:
-        raise UsageError(
-            f"--out {out} cannot be written ({error.strerror or error}); name another"
-        ) from error
+        raise _unwritable(out, error) from error
+
+
+def _unwritable(out: Path, error: OSError) -> UsageError:
+    return UsageError(f"--out {out} cannot be written ({error.strerror or error}); name another")
 
 
 def _refuse_results(paths: "Iterable[Path]") -> None:

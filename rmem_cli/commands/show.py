@@ -1,5 +1,6 @@
 """`rmem show`: a resolved recipe, with the origin of each value."""
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,9 +12,13 @@ if TYPE_CHECKING:
     from rmem_cli.recipe.resolve import Resolved
 
 
+_RUN = re.compile(r"[^/]+/[^/]+(/[^/]+)?/[^/]+-seed\d+-[0-9a-f]{12}")
+
+
 def show(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe's name, or the path of its file.")
+        str,
+        typer.Argument(metavar="RECIPE", help="A recipe's name, or its file; or a run, as reports name it."),
     ],
     row: Annotated[
         list[str] | None,
@@ -26,7 +31,12 @@ def show(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show every setting of a recipe's rows, and where each value comes from."""
+    """Show every setting of a recipe's rows, and where each value comes from; or a run and its results."""
+    if _RUN.fullmatch(recipe):
+        from rmem_cli.commands.shown_run import show_run
+
+        show_run(recipe, as_json=as_json)
+        return
     from rmem_cli.json_text import json_text
     from rmem_cli.recipe import load_recipe
 

@@ -64,7 +64,7 @@ def train(
 
     if measure and not dry_run:
         raise UsageError("--measure times steps for a plan; give --dry-run, too")
-    people = Console(stderr=True)
+    console = Console(stderr=True)
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [], cell or [])]
 
@@ -80,12 +80,12 @@ def train(
         equal = taken_over(todo)
         todo = [spec for spec in todo if spec not in equal]
         if equal:
-            people.print(f"taken over from equal runs in other tables: {len(equal)}", highlight=False)
-    people.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
+            console.print(f"taken over from equal runs in other tables: {len(equal)}", highlight=False)
+    console.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
     failed_before = len(failed_runs(specs)) if rerun == "missing" else 0
     if failed_before:
-        people.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
-    failures = train_runs(todo, machine, people, jobs=jobs, repeat=rerun != "missing")
+        console.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
+    failures = train_runs(todo, machine, console, jobs=jobs, repeat=rerun != "missing")
     failed = [failure.spec for failure in failures]
     _print_tables(loaded, specs, failed, "json" if as_json else "terminal")
     _raise_for(failures, len(todo))

@@ -34,7 +34,7 @@ def validate(
     from rmem_cli.recipe import list_recipes, load_recipe
     from rmem_cli.visible import say
 
-    people = Console(stderr=True)
+    console = Console(stderr=True)
     problems, outcomes = [], []
     for name in recipes or list_recipes():
         try:
@@ -46,7 +46,7 @@ def validate(
             outcomes.append(_outcome(name, problems=_problems(error)))
         else:
             scales = ", ".join(recipe.scales)
-            say(people, f"{name} is valid: {len(recipe.rows)} rows; scales {scales}")
+            say(console, f"{name} is valid: {len(recipe.rows)} rows; scales {scales}")
             outcomes.append(_outcome(name, [row.id for row in recipe.rows], list(recipe.scales)))
     if as_json:
         typer.echo(json_text(outcomes))

@@ -172,6 +172,7 @@ def words(text: str) -> list[str]:
 
     Example: `words("Where is Mary? ")` is `["where", "is", "mary"]`.
     """
+    # Not torchtext's `basic_english`, to which punctuation marks are words, too.
     return [word for word in _WORDS.split(text.lower()) if word]
 
 
@@ -184,7 +185,7 @@ def tokens(text: str) -> list[str]:
 
 
 def vocabulary_of(lines: Iterable[Line]) -> Sequence[str]:
-    """All words of lines and answers, in the order of Unicode."""
+    """All words of lines and answers, in the order of Unicode (torchtext would put frequent ones first)."""
     texts = {text for line in lines for text in (line.text, line.answer)}  # most lines recur: split each once
     return sorted({word for text in texts if text is not None for word in words(text)})
 

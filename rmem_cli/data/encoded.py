@@ -3,9 +3,9 @@
 import numpy as np
 
 from rmem_cli.data.prepared import Prepared
+from rmem_cli.data.tokenizers import VocabularyTokenizer
 from rmem_cli.errors import UsageError
 
-_UNKNOWN = "<unk>"
 _MOST_SHOWN = 300
 
 
@@ -21,22 +21,20 @@ def encode(prepared: Prepared, text: str) -> np.ndarray:
     Raises:
         UsageError: The set does not have all the symbols.
     """
-    symbols = {symbol: number for number, symbol in enumerate(prepared.vocabulary)}
-    unknown = symbols.get(_UNKNOWN) if prepared.meta["form"] == "word" else None
-    numbers = [symbols.get(part, unknown) for part in _parts(prepared, text)]
-    if None in numbers:
-        raise _not_there(prepared, _parts(prepared, text)[numbers.index(None)])
-    return np.array(numbers, dtype=np.int64)
+    form = prepared.meta["form"]
+    tokenizer = VocabularyTokenizer(prepared.vocabulary, "words" if form == "word" else "characters")
+    given = _as_prepared(prepared, text)
+    if (missing := tokenizer.without_symbol(given)) is not None:
+        raise _not_there(prepared, missing)
+    return np.array(tokenizer.encode(given), dtype=np.int64)
 
 
-def _parts(prepared: Prepared, text: str) -> list[str]:
+def _as_prepared(prepared: Prepared, text: str) -> str:
+    """A text whose words, or characters, are the symbols of the set."""
     form, end_of_line = prepared.meta["form"], prepared.meta["end_of_line"]
-    if form == "word":
-        end = " " if end_of_line is None else f" {prepared.vocabulary[end_of_line]} "
-        return text.replace("\n", end).split()
-    if form == "bytes":
-        return [chr(byte) for byte in text.encode()]
-    return list(text)
+    if form == "word" and end_of_line is not None:
+        return text.replace("\n", f" {prepared.vocabulary[end_of_line]} ")
+    return text.encode().decode("latin-1") if form == "bytes" else text
 
 
 def _not_there(prepared: Prepared, part: str) -> UsageError:

@@ -81,17 +81,22 @@ class VocabularyTokenizer:
             counts.update(splitter(split)(text))
         return cls(build_vocabulary(counts, size, specials), split)
 
+    def without_symbol(self, text: str) -> str | None:
+        """The first word of a text that no symbol stands for, not even `<unk>`; None: there is none."""
+        if UNKNOWN in self._symbols:
+            return None
+        return next((word for word in self._split(text) if word not in self._symbols), None)
+
     def encode(self, text: str) -> list[int]:
         """The symbols of a text.
 
         Raises:
             DataError: It has a word that is not in the vocabulary, and neither is `<unk>`.
         """
-        unknown = self._symbols.get(UNKNOWN)
-        symbols = [self._symbols.get(part, unknown) for part in self._split(text)]
-        if None in symbols:
-            raise DataError(f"{self._split(text)[symbols.index(None)]!r} is not in the vocabulary.")
-        return [symbol for symbol in symbols if symbol is not None]
+        if (word := self.without_symbol(text)) is not None:
+            raise DataError(f"{word!r} is not in the vocabulary.")
+        unknown = self._symbols.get(UNKNOWN, 0)
+        return [self._symbols.get(word, unknown) for word in self._split(text)]
 
     def decode(self, symbols: Iterable[int]) -> str:
         """The text of symbols, words separated by spaces."""
@@ -225,37 +230,34 @@ def prepared_model(prepared: Prepared, array: str) -> SentencePieceTokenizer:
 def build_vocabulary(
     counts: Counter[str], size: int | None = None, specials: Sequence[str] = (UNKNOWN,)
 ) -> list[str]:
-    """The most frequent words, ties in the order of Unicode, as torchtext orders them.
+    """The most frequent words, ties in the order of Unicode.
 
     Args:
         counts: How often each word occurs.
         size: Most words besides the special ones (None: all).
         specials: Words that come first, whether they occur or not.
     """
-    ordered = sorted(
-        (word for word in counts if word not in specials), key=lambda word: (-counts[word], word)
-    )
-    return [*specials, *ordered[:size]]
+    from torchtext.vocab import Vocab
+
+    words: list[str] = Vocab(counts, max_size=size, specials=list(specials)).itos
+    return words
 
 
 def splitter(name: str) -> Callable[[str], list[str]]:
     """A way of splitting text.
 
     Args:
-        name: "words", "characters", or a tokenizer of torchtext such as "basic_english".
+        name: "words" (at white space), "characters", or a tokenizer of torchtext such as "basic_english".
 
     Raises:
         UsageError: There is none of that name.
     """
-    own: dict[str, Callable[[str], list[str]]] = {"words": str.split, "characters": list}
-    return own[name] if name in own else _torchtext_splitter(name)
-
-
-def _torchtext_splitter(name: str) -> Callable[[str], list[str]]:
+    if name == "characters":
+        return list
     from torchtext.data.utils import get_tokenizer
 
     try:
-        found: Any = get_tokenizer(name)
+        found: Any = get_tokenizer(None if name == "words" else name)
     except (ValueError, ImportError) as error:
         raise UsageError(f"There is no way of splitting text called {name!r}: {error}.") from error
     return lambda text: list(found(text))

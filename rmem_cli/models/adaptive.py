@@ -104,13 +104,13 @@ class AdaptiveEmbedding(nn.Module):
         """`[batch, time]` whole numbers to `[batch, time, size]`."""
         if self.tables.divisor == 1:
             return _widened(functional.embedding(inputs, self.tables.tables[0]), self.projection(0))
-        symbols = inputs.flatten()
+        symbols = inputs.flatten()  # [batch * time]
         embedded: Tensor = self.tables.tables[0].new_zeros(len(symbols), self.output_size)
         for cluster, (start, end) in enumerate(self.tables.spans()):
             rows = _rows_between(symbols, start, end)
             vectors = functional.embedding(symbols[rows] - start, self.tables.tables[cluster])
             embedded = embedded.index_copy(0, rows, _widened(vectors, self.projection(cluster)))
-        return embedded.view(*inputs.shape, -1)
+        return embedded.view(*inputs.shape, -1)  # [batch, time, size]
 
 
 class AdaptiveSoftmax(nn.Module):
@@ -180,8 +180,9 @@ class AdaptiveSoftmax(nn.Module):
 
     def nll(self, y: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihood in nats: `[..., input_size]` and targets `[...]` to `[...]`."""
-        rows, classes = y.flatten(0, -2), targets.flatten()
+        rows, classes = y.flatten(0, -2), targets.flatten()  # [positions, input_size] and [positions]
         if self.tables.clusters == 1:
+            # [...], as the targets
             return functional.cross_entropy(self._scores(rows, 0), classes, reduction="none").view(
                 targets.shape
             )
@@ -193,7 +194,7 @@ class AdaptiveSoftmax(nn.Module):
             scores = self._scores(rows[here], cluster)
             within = functional.cross_entropy(scores, classes[here] - start, reduction="none")
             losses = losses.index_copy(0, here, within - others[here, cluster - 1])
-        return losses.view(targets.shape)
+        return losses.view(targets.shape)  # [...]
 
     def _first(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithms of the probabilities of the first cluster's classes, and of the other clusters."""

@@ -70,6 +70,10 @@ class Batch:
             return [self]
         return [self._segment(start, segment_length) for start in range(0, time, segment_length)]
 
+    def beginning(self, steps: int) -> Self:
+        """The first steps of all rows."""
+        return self._segment(0, steps)
+
     def begun(self) -> Self:
         """The batch without `reset`, what that says of the first step being in `fresh`."""
         if self.reset is None:

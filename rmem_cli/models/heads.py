@@ -48,8 +48,9 @@ class LinearHead(nn.Module):
     def nll(self, y: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihood in nats: `[..., input_size]` and targets `[...]` to `[...]`."""
         logits = self.logits(y)
+        # [positions]
         losses = functional.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
-        return losses.view(targets.shape)
+        return losses.view(targets.shape)  # [...]
 
 
 class Regression(nn.Module):

@@ -52,7 +52,12 @@ class Model(nn.Module, ABC):
 
     What trains, evaluates, plans or samples a model knows this much of it and no more: of what parts it is
     made is its own affair. Its weights are all of one type, on one device.
+
+    Attributes:
+        compiled: Whether parts of it have been handed to `torch.compile`.
     """
+
+    compiled: bool = False
 
     @property
     @abstractmethod
@@ -131,6 +136,7 @@ class Model(nn.Module, ABC):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Have `torch.compile` translate each part of the model when it first runs."""
+        self.compiled = True
         for part in self.children():
             compile_part(part, *args, **kwargs)
 

@@ -128,6 +128,7 @@ class SequenceModel(Model):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Have `torch.compile` translate the core, at its first step."""
+        self.compiled = True
         compile_part(self.core, *args, **kwargs)
 
     def _core_outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:

@@ -19,6 +19,11 @@ def detach(state: State) -> State:
     return {name: value.detach() for name, value in state.items()}
 
 
+def on_device(state: State, device: torch.device) -> State:
+    """The same values on a device."""
+    return {name: value.to(device) for name, value in state.items()}
+
+
 def select(state: State, rows: Tensor) -> State:
     """The state of the given rows, `[n]` indices into the batch."""
     return {name: value.index_select(0, rows) for name, value in state.items()}
@@ -32,6 +37,7 @@ def put(state: State, rows: Tensor, values: State) -> State:
 def reset(state: State, initial: State, fresh: Tensor) -> State:
     """`state`, but `initial` in the rows where `fresh [batch]` is true."""
     return {
+        # fresh as [batch, 1, ...]
         name: torch.where(fresh.view(-1, *[1] * (value.dim() - 1)), initial[name], value)
         for name, value in state.items()
     }

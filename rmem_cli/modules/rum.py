@@ -73,5 +73,5 @@ class RUM(rum.RUM):
         """
         if self.batch_first:
             return super().forward(x, state, lengths)
-        y, after = super().forward(x.transpose(0, 1), state, lengths)
-        return y.transpose(0, 1), after
+        y, after = super().forward(x.transpose(0, 1), state, lengths)  # y as [batch, time, hidden]
+        return y.transpose(0, 1), after  # [time, batch, hidden]

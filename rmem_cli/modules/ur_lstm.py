@@ -149,7 +149,9 @@ class URLSTM(nn.Module):
             one = None if hx is None else (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
             y, hidden, cell = self._batch(x.unsqueeze(0), one)
             return y.squeeze(0), (hidden.squeeze(1), cell.squeeze(1))
+        # y as [batch, time, hidden]
         y, hidden, cell = self._batch(x if self.batch_first else x.transpose(0, 1), hx)
+        # [time, batch, hidden] or batch first
         return y if self.batch_first else y.transpose(0, 1), (hidden, cell)
 
     def _packed(

@@ -114,6 +114,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             rows = [
                 list(generate(Reader(self.model, window), row, length, choose)) for row in tokens.tolist()
             ]
+        # [rows, length]
         return torch.tensor(rows, dtype=tokens.dtype, device=tokens.device).view(len(rows), length)
 
     def _batch(self, inputs: Tensor, targets: Tensor, loss_weight: float, fresh: bool) -> Batch:

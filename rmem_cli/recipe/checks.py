@@ -3,11 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from rmem_cli.recipe.kinds import CoreSettings, TaskSettings
 from rmem_cli.recipe.problems import closest
-from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS
+from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, Registry
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
 from rmem_cli.recipe.settings import Component
 
@@ -19,8 +21,8 @@ _NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the d
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The sections of a run; None where one is not valid by itself."""
+class Sections:
+    """The sections of a run; None where one is not valid by itself, `Unknown` for components that are not."""
 
     task: TaskSettings | None
     model: ModelSettings | None
@@ -30,48 +32,51 @@ class Parts:
     eval: list[EvalProtocol | None]
 
 
-def check_parts(parts: Parts, task: type[TaskSettings] | None) -> Found:
+def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found:
     """Everything that is wrong between valid sections, as path and message.
 
     Args:
-        parts: The sections.
+        sections: The sections.
         task: The settings class of the task, known even where the task's fields are not valid.
     """
-    if parts.model is not None:
-        yield from _check_architecture(parts.model)
-        yield from _check_sentences(parts.model, parts.task, ("model", "architecture"))
-    if task is not None and parts.model is not None:
-        yield from _check_model(task, parts.model)
-        yield from _check_causal(task, parts.model.core, ("model", "core"))
-    if parts.train is not None and parts.model is not None:
-        yield from _check_published(parts.train.backprop, parts.model.core)
-        yield from _check_pieces(parts.train.backprop, parts.model.core)
-    if parts.train is not None:
-        yield from _check_duration(task, parts.train)
-        yield from _check_validation(task, parts)
-    yield from _check_names(parts.eval)
-    for index, protocol in enumerate(parts.eval):
+    if sections.model is not None:
+        yield from _as_far_as_known(_check_architecture(sections.model))
+        yield from _check_sentences(sections.model, sections.task, ("model", "architecture"))
+    if task is not None and sections.model is not None:
+        yield from _as_far_as_known(_check_encoder(task, sections.model))
+        yield from _as_far_as_known(_check_head(task, sections.model))
+        yield from _as_far_as_known(_check_tied(task, sections.model))
+        yield from _as_far_as_known(_check_memory_loss(task, sections.model))
+        yield from _as_far_as_known(_check_causal(task, sections.model.core, ("model", "core")))
+    if sections.train is not None and sections.model is not None:
+        yield from _as_far_as_known(_check_published(sections.train.backprop, sections.model.core))
+        yield from _as_far_as_known(_check_pieces(sections.train.backprop, sections.model.core))
+    if sections.train is not None:
+        yield from _check_duration(task, sections.train)
+        yield from _check_validation(task, sections)
+    yield from _check_names(sections.eval)
+    for index, protocol in enumerate(sections.eval):
         if protocol is not None:
-            yield from _check_protocol(task, parts.train, protocol, index)
+            yield from _check_protocol(task, sections.train, protocol, index)
 
 
 def check_evaluated(
-    parts: Parts, protocol: EvalProtocol, task: Component | None, core: Component | None
+    sections: Sections, protocol: EvalProtocol, task: Component | None, core: Component | None
 ) -> Found:
     """Everything that is wrong with what a protocol changes, as path below it and message.
 
     Args:
-        parts: The sections of the run.
+        sections: The sections of the run.
         protocol: One of its protocols.
         task: The task with its changes; None if it is not valid.
         core: The core with its changes, likewise.
     """
-    if parts.model is not None and parts.model.core is None and protocol.core:
+    if sections.model is not None and sections.model.core is None and protocol.core:
         yield ("core",), "changes a core, and the model has none; leave it out"
-    if parts.model is not None and isinstance(task, TaskSettings):
-        yield from _check_sentences(parts.model, task, ("task",))
-    if isinstance(core, CoreSettings) and parts.model is not None and parts.model.core is not None:
-        own, free = parts.model.core, core.free_in_evaluation()
+    if sections.model is not None and isinstance(task, TaskSettings):
+        yield from _check_sentences(sections.model, task, ("task",))
+    if isinstance(core, CoreSettings) and sections.model is not None and sections.model.core is not None:
+        own, free = sections.model.core, core.free_in_evaluation()
         for name, field in type(core).model_fields.items():
             called = field.alias or name
             if getattr(core, name) != getattr(own, name) and called not in free & own.free_in_evaluation():
@@ -80,8 +85,8 @@ def check_evaluated(
                     ("core", called),
                     f"decides the weights, which are trained by then; leave it out (free: {changeable})",
                 )
-        if parts.task is not None:
-            yield from _check_causal(type(parts.task), core, ("core",))
+        if sections.task is not None:
+            yield from _check_causal(type(sections.task), core, ("core",))
     if isinstance(task, TaskSettings) and protocol.split in task.empty_splits():
         yield ("split",), _EMPTY.format(split=protocol.split)
 
@@ -110,17 +115,43 @@ def _check_sentences(model: ModelSettings, task: TaskSettings | None, path: Path
         yield path, "a memory network needs questions about sentences; take task babi of level sentence"
 
 
-def _check_model(task: type[TaskSettings], model: ModelSettings) -> Found:
-    """Encoder and head must be of the same sort as those that the task has by default."""
-    for name, registry, sort in (("encoder", ENCODERS, "reads"), ("head", HEADS, "predicts")):
-        wanted = getattr(registry.settings(getattr(task, name)), sort)
-        given = getattr(getattr(model, name), sort, wanted)
-        if given != wanted:
-            fitting = [kind for kind in registry.kinds() if getattr(registry.settings(kind), sort) == wanted]
-            message = f"{sort} {given}, and the task needs one that {sort} {wanted}: {', '.join(fitting)}"
-            yield ("model", name, "kind"), message
-    yield from _check_tied(task, model)
-    yield from _check_memory_loss(task, model)
+class _UnknownError(Exception):
+    """What was asked for is not known, as the component is wrong."""
+
+
+class Unknown:
+    """What stands for a component that is wrong: a check that asks it for anything ends there.
+
+    What the check would go on to find is only what is wrong already.
+    """
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _UnknownError(name)
+
+
+def _as_far_as_known(check: Found) -> Found:
+    """What a check finds until it asks for a component that is wrong."""
+    with suppress(_UnknownError):
+        yield from check
+
+
+def _check_encoder(task: type[TaskSettings], model: ModelSettings) -> Found:
+    """It must be of the same sort as the one that the task has by default."""
+    yield from _check_sort(ENCODERS, "encoder", "reads", task.encoder, model.encoder)
+
+
+def _check_head(task: type[TaskSettings], model: ModelSettings) -> Found:
+    """The same for the head."""
+    yield from _check_sort(HEADS, "head", "predicts", task.head, model.head)
+
+
+def _check_sort(registry: Registry, name: str, sort: str, default: str, given: Component | None) -> Found:
+    wanted = getattr(registry.settings(default), sort)
+    found = getattr(given, sort, wanted)
+    if found != wanted:
+        fitting = [kind for kind in registry.kinds() if getattr(registry.settings(kind), sort) == wanted]
+        message = f"{sort} {found}, and the task needs one that {sort} {wanted}: {', '.join(fitting)}"
+        yield ("model", name, "kind"), message
 
 
 def _check_tied(task: type[TaskSettings], model: ModelSettings) -> Found:
@@ -210,8 +241,8 @@ def _check_duration(task: type[TaskSettings] | None, train: TrainSettings) -> Fo
         yield ("train", "epochs"), "a task that generates its examples has no epochs; give steps"
 
 
-def _check_validation(task: type[TaskSettings] | None, parts: Parts) -> Found:
-    train = parts.train
+def _check_validation(task: type[TaskSettings] | None, sections: Sections) -> Found:
+    train = sections.train
     assert train is not None  # noqa: S101  the caller checked
     if train.validation is not None and task is not None:
         metric = train.validation.metric
@@ -224,19 +255,19 @@ def _check_validation(task: type[TaskSettings] | None, parts: Parts) -> Found:
             )
         if train.validation.examples_drawn != "by_batch" and not task.generated:
             yield ("train", "validation", "examples_drawn"), _NOT_DRAWN
-        if parts.task is not None and train.validation.split in parts.task.empty_splits():
+        if sections.task is not None and train.validation.split in sections.task.empty_splits():
             yield ("train", "validation", "split"), _EMPTY.format(split=train.validation.split)
-    for path, what in _users_of_validation(parts):
+    for path, what in _users_of_validation(sections):
         if train.validation is None:
             yield path, f"{what} needs train.validation"
         if train.eval_every is None:
             yield path, f"{what} needs train.eval_every"
 
 
-def _users_of_validation(parts: Parts) -> Found:
-    if parts.train is not None and parts.train.early_stopping is not None:
+def _users_of_validation(sections: Sections) -> Found:
+    if sections.train is not None and sections.train.early_stopping is not None:
         yield ("train", "early_stopping"), "early stopping"
-    if parts.schedule is not None and parts.schedule.kind == "plateau":
+    if sections.schedule is not None and sections.schedule.kind == "plateau":
         yield ("schedule", "kind"), "the plateau schedule"
 
 

@@ -98,9 +98,14 @@ class EncoderSettings(Component):
 
 
 class CoreSettings(Component):
-    """What every core declares."""
+    """What every core declares.
+
+    Attributes:
+        stepwise: Whether it can be gone through step by step; see `rmem_cli.models.cores.base.Core`.
+    """
 
     registry: ClassVar[Registry] = CORES
+    stepwise: ClassVar[bool] = True
 
     @property
     def output_size(self) -> int | None:

@@ -69,6 +69,8 @@ CORES = Registry(
         "gated_gru": "rmem_cli.models.cores.recurrent_config:GatedGRUSettings",
         "eunn": "rmem_cli.models.cores.recurrent_config:EUNNSettings",
         "goru": "rmem_cli.models.cores.recurrent_config:GORUSettings",
+        "layer_norm_lstm": "rmem_cli.models.cores.recurrent_config:LayerNormLSTMSettings",
+        "fast_slow": "rmem_cli.models.cores.recurrent_config:FastSlowSettings",
         "transformer_xl": "rmem_cli.models.cores.transformer_config:TransformerXLSettings",
         "rmt": "rmem_cli.models.cores.transformer_config:RMTSettings",
         "prenorm_rmt": "rmem_cli.models.cores.transformer_config:PreNormRMTSettings",

@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from rmem_cli.errors import UsageError
-from rmem_cli.recipe.checks import Parts, Path, check_evaluated, check_parts
+from rmem_cli.recipe.checks import Path, Sections, Unknown, check_evaluated, check_sections
 from rmem_cli.recipe.components import components
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.kinds import TaskSettings
@@ -100,7 +100,7 @@ class _Builder:
             self.add((name,), "is missing")
         found = {path: self.component(path, sort.registry) for path, sort in components().items()}
         task, core = found[("task",)], found[("model", "core")]
-        parts = Parts(
+        sections = Sections(
             task=task if isinstance(task, TaskSettings) else None,
             schedule=found[("schedule",)],
             model=self.section(ModelSettings, "model", found),
@@ -109,18 +109,18 @@ class _Builder:
             eval=self.protocols(),
         )
         kind_of_task = self.kinds.get(("task",))
-        for path, message in check_parts(parts, cast("type[TaskSettings] | None", kind_of_task)):
+        for path, message in check_sections(sections, cast("type[TaskSettings] | None", kind_of_task)):
             self.add(path, message)
-        for index, protocol in enumerate(parts.eval):
+        for index, protocol in enumerate(sections.eval):
             if protocol is not None:
                 at = ("eval", index)
                 changed_task = self.changes(task, (*at, "task"), protocol.task)
                 changed_core = self.changes(core, (*at, "core"), protocol.core)
-                for path, message in check_evaluated(parts, protocol, changed_task, changed_core):
+                for path, message in check_evaluated(sections, protocol, changed_task, changed_core):
                     self.add((*at, *path), message)
-        for index, stage in enumerate(parts.train.stages if parts.train is not None else ()):
+        for index, stage in enumerate(sections.train.stages if sections.train is not None else ()):
             self.changes(task, ("train", "stages", index, "task"), stage.task)
-        return None if self.problems else RunSettings(**vars(parts))
+        return None if self.problems else RunSettings(**vars(sections))
 
     def component(self, path: Path, registry: Registry) -> Component | None:
         node = find(self.tree, path)
@@ -146,16 +146,19 @@ class _Builder:
     def section(
         self, model: type[AnySettings], name: str, found: dict[Path, Component | None]
     ) -> AnySettings | None:
-        """A section that holds components: they are validated already, or stand-ins if they are wrong."""
+        """A section that holds components: they are validated already, or `Unknown` if they are wrong."""
         node = self.tree.fields.get(name)
         if node is None:
             return None
         values = node.plain()
+        wrong: dict[str, Any] = {}
         for path, component in found.items():
             below = find(self.tree, path)
             if path[0] == name and below is not None and below.value is not None:
-                values[path[1]] = component or _stand_in(path)
-        return self.validate(model, values, (name,))
+                values[path[1]] = component or components()[path].model_construct(kind="wrong")
+                wrong |= {} if component else {str(path[1]): Unknown()}
+        section = self.validate(model, values, (name,))
+        return section and section.model_copy(update=wrong)
 
     def protocols(self) -> list[EvalProtocol | None]:
         node = self.tree.fields.get("eval")
@@ -208,11 +211,6 @@ class _Builder:
             if above is not None:
                 return above.fields["kind"].place if "kind" in above.fields else above.place
         return self.tree.place
-
-
-def _stand_in(path: Path) -> Component:
-    """What takes the place of a component that is wrong, so that the section around it can be checked."""
-    return components()[path].model_construct(kind="invalid")
 
 
 def _with_kind(node: Node, name: str, kind: str) -> Node:

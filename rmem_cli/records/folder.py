@@ -52,6 +52,22 @@ def run_path(spec: "RunSpec", train_hash: str, runs_root: Path) -> Path:
     )
 
 
+def folders_of(train_hash: str, seed: int, runs_root: Path) -> list[Path]:
+    """The folders of all runs of a hash and a seed, whatever their names."""
+    name = f"*-seed{seed}-{train_hash}"
+    return sorted(folder for depth in ("*/*", "*/*/*") for folder in runs_root.glob(f"{depth}/{name}"))
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether the run in a folder came to its end, and its last checkpoint is there.
+
+    Raises:
+        DataError: Its status is damaged.
+    """
+    status = read_status(folder)
+    return status is not None and status.status == "ok" and (folder / "checkpoints" / "last.json").exists()
+
+
 def check_runs_root(runs_root: Path) -> None:
     """Make the folder of all runs and try to write in it, so that this fails once and not in each run.
 

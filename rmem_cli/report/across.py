@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.recipe.solved import SolvedRule
-from rmem_cli.report.page import Column, Grid
+from rmem_cli.report.page import Cell, Column, Grid, text_column
 from rmem_cli.report.parts import MEAN
 from rmem_cli.report.statistics import CONFIDENCE, Interval, mean
 from rmem_cli.report.table import Line, Section, Table
@@ -141,20 +141,19 @@ def _line(section: Section, key: tuple[str, str]) -> Line | None:
 
 def _grid(tasks: Tasks, lines: Sequence[Values], rule: SolvedRule) -> Grid:
     whole = tasks.sections[0]
-    columns = [Column("Model", [line.title for line in lines])]
+    columns = [text_column("Model", [line.title for line in lines])]
     for place, label in enumerate(tasks.labels):
-        columns.append(Column(label, [_percent(line.values[place], line.partial[place]) for line in lines]))
-    columns.append(Column("mean", [_mean(line) for line in lines]))
-    columns.append(
-        Column("failed", [str(sum(not rule.holds(value) for value in line.known)) for line in lines])
-    )
-    differences = [_difference(line) for line in lines] if tasks.scale == PAPER else []
-    if any(differences):
-        columns.append(Column("ours - published", differences))
+        texts = [_percent(line.values[place], line.partial[place]) for line in lines]
+        columns.append(text_column(label, texts, is_number=True))
+    failed = [str(sum(not rule.holds(value) for value in line.known)) for line in lines]
+    columns.append(text_column("mean", [_mean(line) for line in lines], is_number=True))
+    columns.append(text_column("failed", failed, is_number=True))
     words = [f"{whole.metric} (%) by {tasks.name}, {tasks.scale}", f"failed: tasks under {100 * rule.at:g}"]
     if any(cut for line in lines for cut in line.partial):
         words.append("*: partial data, in no difference")
-    if any(differences):
+    differences = [_difference(line) for line in lines] if tasks.scale == PAPER else []
+    if any(not cell.is_empty for cell in differences):
+        columns.append(Column(Cell("ours - published"), differences))
         words.append("[a, b]: 95 % of paired bootstrap means over the tasks")
     where = whole.protocol if whole.part == "" else ", ".join(filter(None, (whole.cell, whole.protocol)))
     return Grid(f"{where}: {'; '.join(words)}", columns)
@@ -170,9 +169,11 @@ def _mean(line: Values) -> str:
     return f"{100 * mean(line.known):.1f}{count}"
 
 
-def _difference(line: Values) -> str:
+def _difference(line: Values) -> Cell:
+    """The mean difference, of how many tasks, if not of all, and its interval beneath."""
     if len(line.differences) < 2:
-        return ""
+        return Cell()
     interval = paired_bootstrap(line.differences)
     of = f" ({len(line.differences)})" if len(line.differences) < len(line.values) else ""
-    return f"{100 * mean(line.differences):+.1f}{of}\n[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+    bounds = f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+    return Cell(f"{100 * mean(line.differences):+.1f}{of}", more=(bounds,))

@@ -10,7 +10,7 @@ from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report import wording
 from rmem_cli.report.chance import chance_lines, mark_no_better
 from rmem_cli.report.citations import STEPS, Citation, Readings
-from rmem_cli.report.cited import Cited
+from rmem_cli.report.cited import Cite, Cited
 from rmem_cli.report.comparison import AtStep, Rules, compare
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.joined import Joined, join
@@ -24,9 +24,9 @@ from rmem_cli.report.learning import (
 )
 from rmem_cli.report.measured import measure
 from rmem_cli.report.parts import MEAN
-from rmem_cli.report.places import Place, entries_at, find_places, place_x
+from rmem_cli.report.places import Place, entries_at, find_places, main_place, place_x
 from rmem_cli.report.selection import Entry
-from rmem_cli.report.table import Comparison, Line, Ours, Published, Section, Table
+from rmem_cli.report.table import Comparison, Line, Ours, PaperTable, Published, Section, Table
 from rmem_cli.report.tally import tally
 from rmem_cli.report.verdict import Outcome, Verdict
 from rmem_cli.results.metrics import metric
@@ -87,9 +87,13 @@ class _Builder:
         self.footnotes = Footnotes()
         self.places = find_places(self.plan, self.results)
         self.cited = Cited(recipe, self.places, readings)
+        self.entries = {place: entries_at(place, self.plan) for place in self.places}
+        self.measured = {place: self.measure(place) for place in self.places}
+        self.in_papers: set[Place] = set()
 
     def table(self) -> Table:
         recipe = self.recipe
+        papers = [one for table in self.cited.tables for one in self.paper_tables(table)]
         sections = {place: self.section(place) for place in self.places}
         learning = [part for place, section in sections.items() for part in self.learning(place, section)]
         apart = self.add_published_lines(sections)
@@ -100,24 +104,78 @@ class _Builder:
             summary=" ".join(recipe.summary.split()),
             where="; ".join(find_table(table).where for table in recipe.published_tables),
             scales=list(self.plan),
+            rows=len(recipe.rows),
+            rows_run={
+                scale: len({key.row for key in self.results if key.scale == scale}) for scale in self.plan
+            },
+            papers=papers,
+            main=self.places.index(self.main_place()),
             sections=[*sections.values(), *learning, *apart],
             footnotes=self.footnotes.texts,
-            remarks=self.remarks([*sections.values(), *apart]),
+            remarks=self.remarks(papers),
             solved=None if recipe.solved is None else (recipe.solved.metric, recipe.solved.at),
         )
 
+    def main_place(self) -> Place:
+        """Where models are compared, at the first scale with results."""
+        measured = {key.scale for key in self.results}
+        scale = next((one for one in self.plan if one in measured), next(iter(self.plan)))
+        return main_place(scale, self.plan[scale], self.results)
+
+    def paper_tables(self, table: str) -> list[PaperTable]:
+        """A published table with ours beside it; several where its rows are measured in several ways."""
+        about, cited = find_table(table), self.cited.of_table(table)
+        names = about.columns or ()
+        in_columns = {
+            column: [each for each in cited if each[1].column == column] for column in range(len(names))
+        }
+        if any(in_columns.values()):
+            blank = [each for each in cited if each[1].column is None]
+            found = {names[column]: [*each, *blank] for column, each in in_columns.items() if each}
+            return [self.paper_table(table, found)]
+        homes = list(dict.fromkeys(home for _, _, home in cited if home is not None))
+        if not homes:
+            return [self.paper_table(table, {"": cited})]
+        parts = ([each for each in cited if (each[2] or homes[0]) == home] for home in homes)
+        return [self.paper_table(table, {"": part}) for part in parts]
+
+    def paper_table(self, table: str, cited: dict[str, list[Cite]]) -> PaperTable:
+        """A published table by its columns."""
+        about = find_table(table)
+        sections = [self.column(each) for each in cited.values()]
+        basis = next(iter(cited.values()))[0][1].basis
+        return PaperTable(table, about.title, about.where, basis, list(cited), sections)
+
+    def column(self, cited: Sequence[Cite]) -> Section:
+        """The cells of one column of a published table, then rows of ours that are measured there as well."""
+        place = next((home for _, _, home in cited if home is not None), None)
+        if place is None:
+            section = _apart(cited[0][1], list(self.plan))
+            section.lines.extend(self.published_line(one, one.row.model) for _, one, _ in cited)
+            return section
+        lines = [
+            self.published_line(one, one.row.model)
+            if home is None or not row
+            else self.row_line(home, row, [one])
+            for row, one, home in cited
+        ]
+        named = {line.id for line in lines}
+        others = [row for row, ours in self.measured[place].items() if ours and row not in named]
+        if place not in self.in_papers:
+            self.in_papers.add(place)
+            lines += [replace(self.row_line(place, row, []), comparison=None) for row in others]
+        return self.section_at(place, lines)
+
     def section(self, place: Place) -> Section:
         """The rows of the recipe that are measured at a place, with chance beside them."""
-        kind = metric(place.metric)
-        at_place = entries_at(place, self.plan)
+        rows = [row.id for row in self.recipe.rows if row.id in self.entries[place]]
+        return self.section_at(place, [self.row_line(place, row, self.cited.at(place, row)) for row in rows])
+
+    def section_at(self, place: Place, lines: list[Line]) -> Section:
+        """Lines that are measured at a place, with chance beside them."""
+        kind, at_place = metric(place.metric), self.entries[place]
         x_name, x = place_x(place, at_place) or ("", None)
         chance = chance_lines(self.recipe, place, at_place, self.footnotes)
-        budgets = {scale: self.common_budget(place, scale, at_place) for scale in self.plan}
-        lines = [
-            self.row_line(place, row, at_place[row.id], budgets)
-            for row in self.recipe.rows
-            if row.id in at_place
-        ]
         return Section(
             cell=place.cell,
             protocol=place.protocol,
@@ -133,16 +191,10 @@ class _Builder:
             x=x,
         )
 
-    def row_line(
-        self, place: Place, row: Row, at_scale: dict[str, Entry], budgets: dict[str, int | None]
-    ) -> Line:
-        """The line of a row of the recipe."""
-        ours = {
-            scale: self.ours(place, entry, results, budgets[scale])
-            for scale, entry in at_scale.items()
-            if (results := self.results.get(place.key(scale, row.id)))
-        }
-        cited = self.cited.at(place, row.id)
+    def row_line(self, place: Place, row_id: str, cited: Sequence[Citation]) -> Line:
+        """The line of a row of the recipe beside what was published of it, of which the first is compared."""
+        row, at_scale = self.recipe.row(row_id), self.entries[place][row_id]
+        ours = self.measured[place][row_id]
         first = cited[0] if cited else None
         published = None if first is None else first.published(self.footnotes)
         texts = [*row.notes, *_notes_on_folds(at_scale.values(), ours.values())]
@@ -156,6 +208,19 @@ class _Builder:
             at = self.at_step(place, row, published)
             comparison = compare(ours.get(PAPER), published, rules, self.footnotes, at)
         return Line("row", row.id, row.title, published, ours, comparison, notes)
+
+    def measure(self, place: Place) -> dict[str, dict[str, Ours]]:
+        """Row to scale to what was measured at a place."""
+        at_place = self.entries[place]
+        budgets = {scale: self.common_budget(place, scale, at_place) for scale in self.plan}
+        return {
+            row: {
+                scale: self.ours(place, entry, results, budgets[scale])
+                for scale, entry in at_scale.items()
+                if (results := self.results.get(place.key(scale, row)))
+            }
+            for row, at_scale in at_place.items()
+        }
 
     def common_budget(self, place: Place, scale: str, at_place: dict[str, dict[str, Entry]]) -> int | None:
         """The most steps that every row with results had; None if no row has results, or tells its steps."""
@@ -228,16 +293,16 @@ class _Builder:
             Sections of their own for those whose metric is not measured, or in matrix cells only.
         """
         apart: dict[str, Section] = {}
-        for citation in self.cited.others():
-            home = self.cited.home(citation)
+        for citation, home in self.cited.others():
             if home is None:
                 section = apart.setdefault(citation.table_id, _apart(citation, list(self.plan)))
             else:
                 section = sections[home]
-            section.lines.append(self.published_line(citation))
+            title = citation.title if home is None else citation.row.model
+            section.lines.append(self.published_line(citation, title))
         return list(apart.values())
 
-    def published_line(self, citation: Citation) -> Line:
+    def published_line(self, citation: Citation, title: str) -> Line:
         """A line for a published row: not run, or run by rows that cannot be compared with it."""
         comparison = None
         if PAPER in self.plan:
@@ -246,7 +311,7 @@ class _Builder:
         return Line(
             "published",
             citation.id,
-            citation.title if self.cited.home(citation) is None else citation.row.model,
+            title,
             citation.published(self.footnotes),
             comparison=comparison,
             notes=() if why is None else (self.footnotes.add(why),),
@@ -255,7 +320,7 @@ class _Builder:
     def verdict_without_row(self, citation: Citation) -> Verdict:
         """Why a published row stands beside no result."""
         rows = self.cited.rows_of(citation)
-        metrics = {key[5] for key in self.results if key[0] == PAPER and key[1] in rows}
+        metrics = {key.metric for key in self.results if key.scale == PAPER and key.row in rows}
         if not metrics:
             return Verdict(Outcome.NOT_RUN, "quoted by the paper" if citation.row.quoted else "")
         if not citation.row.verified:
@@ -263,12 +328,13 @@ class _Builder:
         reason = "measured in cells" if citation.metric in metrics else "another metric measured"
         return Verdict(Outcome.NO_VERDICT, reason)
 
-    def remarks(self, sections: Sequence[Section]) -> list[str]:
+    def remarks(self, papers: Sequence[PaperTable]) -> list[str]:
         """The recipe's notes, those of its published tables, and what was left out."""
         remarks = list(self.recipe.notes)
         for table in self.recipe.published_tables:
             notes = find_table(table).notes
             remarks += [f"published table: {' '.join(notes.split())}"] if notes else []
+        sections = [section for paper in papers for section in paper.columns]
         remarks += tally(sections)
         published = [line.published for section in sections for line in section.lines if line.published]
         if any(not one.verified for one in published):
@@ -289,7 +355,7 @@ def _reference(paper_id: str) -> str:
 def _also(citation: Citation, place: Place) -> str:
     """What else was published of the same run."""
     published = replace(citation.published(Footnotes()), notes=(), basis="printed")
-    value = wording.published(published, metric(place.metric).digits)
+    value = wording.published(published, metric(place.metric).digits).text
     return f"also published: {value} ({citation.id}, {citation.basis})"
 
 

@@ -6,14 +6,15 @@ from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report import statistics
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.statistics import Interval
-from rmem_cli.report.table import Comparison, Ours, Published
+from rmem_cli.report.table import Comparison, Ours, Published, Rule
 from rmem_cli.report.verdict import ClaimEvidence, Evidence, judge, judge_claim
 from rmem_cli.results.metrics import Metric
 
-_EXACT = (
-    "the published number has no standard deviation with a number of runs, so the interval takes it as exact"
-)
-_ONE_RUN = "the published number is one run, which the interval takes to vary as much as our seeds do"
+_TAKEN: dict[Rule, str] = {
+    "student": "the published number has no standard deviation with a number of runs, so the interval takes "
+    "it as exact",
+    "single run": "the published number is one run, which the interval takes to vary as much as our seeds do",
+}
 _WIDE = (
     "the published spread alone (± {half:.2g}, 95 %) is wider than the tolerance: no result can be called "
     "reproduced"
@@ -89,14 +90,14 @@ def _compare_number(
     footnotes: Footnotes,
     notes: tuple[int, ...] = (),
 ) -> Comparison:
-    difference, interval = None, None
+    difference, interval, rule = None, None, None
     if published is not None and published.sd is not None:
         notes += _wide(published.sd, published.n, rules.tolerance, footnotes)
     if ours.mean is not None and value is not None and published is not None:
         difference = ours.mean - value
         if ours.sd is not None:
-            interval, how = _interval(difference, ours.sd, ours.n, published)
-            notes += (footnotes.add(how),) if how else ()
+            rule, interval = _interval(difference, ours.sd, ours.n, published)
+            notes += (footnotes.add(_TAKEN[rule]),) if rule in _TAKEN else ()
     obstacles = ours.caveats
     if published is not None and published.verified and value is None:
         obstacles = (f"published as {'text' if published.curve is None else 'a curve'}", *obstacles)
@@ -112,7 +113,7 @@ def _compare_number(
         )
     )
     low, high = (None, None) if interval is None else (interval.low, interval.high)
-    return Comparison(difference, low, high, rules.tolerance, verdict, notes)
+    return Comparison(difference, low, high, rules.tolerance, verdict, notes, rule)
 
 
 def _compare_claim(
@@ -132,7 +133,7 @@ def _compare_claim(
     )
     bound = "at least" if metric.higher_is_better else "at most"
     note = footnotes.add(_CLAIM.format(metric=metric.name, bound=bound, at=rule.at))
-    return Comparison(None, None, None, None, verdict, (note,))
+    return Comparison(None, None, None, None, verdict, (note,), "claim")
 
 
 def _wide(sd: float, n: int | None, tolerance: float | None, footnotes: Footnotes) -> tuple[int, ...]:
@@ -143,10 +144,10 @@ def _wide(sd: float, n: int | None, tolerance: float | None, footnotes: Footnote
     return (footnotes.add(_WIDE.format(half=half)),) if half > tolerance else ()
 
 
-def _interval(difference: float, sd: float, n: int, published: Published) -> tuple[Interval, str]:
-    """The interval of the difference, and what it takes for granted."""
+def _interval(difference: float, sd: float, n: int, published: Published) -> tuple[Rule, Interval]:
+    """The interval of the difference, and how it was found."""
     if published.sd is not None and published.n is not None and published.n > 1:
-        return statistics.welch_interval(difference, sd, n, published.sd, published.n), ""
+        return "welch", statistics.welch_interval(difference, sd, n, published.sd, published.n)
     if published.n == 1:
-        return statistics.single_run_interval(difference, sd, n), _ONE_RUN
-    return statistics.one_sample_interval(difference, sd, n), _EXACT
+        return "single run", statistics.single_run_interval(difference, sd, n)
+    return "student", statistics.one_sample_interval(difference, sd, n)

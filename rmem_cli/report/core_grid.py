@@ -13,7 +13,7 @@ from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.registry import CORES, TASKS
 from rmem_cli.report.joined import Joined, join
 from rmem_cli.report.measured import measure
-from rmem_cli.report.places import Place, entries_at, find_places, place_x
+from rmem_cli.report.places import entries_at, main_place, place_x
 from rmem_cli.report.selection import Entry
 from rmem_cli.report.table import Ours
 from rmem_cli.results.metrics import Metric, metric
@@ -110,7 +110,7 @@ def build_core_grid(
 
 
 def _lines(recipe: Recipe, joined: Joined) -> list[GridLine]:
-    measured = {key[0] for key in joined.results}
+    measured = {key.scale for key in joined.results}
     scales = [scale for scale in joined.plan if scale in measured] or list(joined.plan)
     return [
         _line(recipe, scale, [entry for entry in planned if entry.spec.cell == cell], joined)
@@ -126,7 +126,7 @@ def _whole(planned: Sequence[Entry]) -> Sequence[Entry]:
 
 
 def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> GridLine:
-    place = _main_place(scale, planned, joined)
+    place = main_place(scale, planned, joined.results)
     at_place = entries_at(place, {scale: planned})
     x_name, x = place_x(place, at_place) or ("", None)
     kind = metric(place.metric)
@@ -156,33 +156,6 @@ def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> G
         digits=kind.digits,
         best={core: _best(rows, kind) for core, rows in found.items()},
     )
-
-
-def _main_place(scale: str, planned: list[Entry], joined: Joined) -> Place:
-    """Where models are compared: the first protocol on the test split and its first metric.
-
-    Of protocols that differ in one number of the task, such as a length, it is the one with the largest.
-    Those without any result are passed over if there are others.
-    """
-    plan = {scale: planned}
-    places = [place for place in find_places(plan, joined.results) if not place.part]
-    tested = [place for place in places if place.split == "test"] or places
-    measured = [
-        place
-        for place in tested
-        if any(place.key(scale, entry.spec.row) in joined.results for entry in planned)
-    ]
-    candidates = measured or tested
-    first = candidates[0]
-    numbers = {place: place_x(place, entries_at(place, plan)) for place in candidates}
-    alike = [
-        (number[1], place)
-        for place, number in numbers.items()
-        if number is not None
-        and (place.metric, place.part) == (first.metric, first.part)
-        and (numbers[first] or ("",))[0] == number[0]
-    ]
-    return max(alike, key=lambda pair: pair[0])[1] if alike else first
 
 
 def _best(rows: Sequence[Best], kind: Metric) -> Best:

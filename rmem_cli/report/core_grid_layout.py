@@ -3,7 +3,7 @@
 from rmem_cli.report import wording
 from rmem_cli.report.core_grid import Best, CoreGrid, GridLine
 from rmem_cli.report.footnotes import Footnotes
-from rmem_cli.report.page import Column, Grid, Page
+from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
 
 _LEGEND = (
     "a (n) is mean and number of seeds of that core's row with the best mean, which the footnote names; - "
@@ -16,16 +16,20 @@ _TRANSFORMER_XL = "a row of the core rmt without memory tokens counts as transfo
 def page(grid: CoreGrid) -> Page:
     """What is written about a grid."""
     names = Footnotes()
-    columns = [Column("Experiment", [_name(line) for line in grid.lines])]
+    columns = [text_column("Experiment", [_name(line) for line in grid.lines])]
     cells = [[_cell(line, line.best.get(core), names) for core in grid.cores] for line in grid.lines]
     for index, core in enumerate(grid.cores):
-        columns.append(Column(core.replace("_", "\n"), [row[index] for row in cells]))
+        columns.append(Column(Cell(core.replace("_", "\n")), [row[index] for row in cells]))
     tried = [line for line in grid.lines if line.best]
     count = f"{len(tried)} of {len(grid.lines)} lines have results"
     return Page(
-        ["Every core on every task", count],
+        "grid",
+        "Every core on every task",
+        count,
+        [],
         [Grid("best result of each core", columns)],
-        [*wording.footnotes(names.texts), _TRANSFORMER_XL, _LEGEND],
+        names.texts,
+        [_TRANSFORMER_XL, _LEGEND],
     )
 
 
@@ -37,9 +41,9 @@ def _name(line: GridLine) -> str:
     return "\n".join(filter(None, (line.experiment, f"{line.metric} {better}, {line.scale}", where)))
 
 
-def _cell(line: GridLine, best: Best | None, names: Footnotes) -> str:
+def _cell(line: GridLine, best: Best | None, names: Footnotes) -> Cell:
     if best is None:
-        return wording.NOTHING
+        return Cell(wording.NOTHING)
     mean = wording.NOTHING if best.ours.mean is None else wording.number(best.ours.mean, line.digits)
-    seeds = wording.marked(f"({wording.seeds(best.ours)})", [names.add(best.title)])
-    return "\n".join([mean, seeds, *best.ours.caveats])
+    text = f"{mean}\n({wording.seeds(best.ours)})"
+    return Cell(text, (names.add(best.title),), tuple(best.ours.caveats))

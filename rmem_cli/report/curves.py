@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rmem_cli.report import wording
-from rmem_cli.report.page import Column, Grid
+from rmem_cli.report.page import Cell, Column, Grid, text_column
 from rmem_cli.report.table import Line, Ours, Section
 
 FEWEST = 3  # points of a curve
@@ -32,17 +32,24 @@ def find_curves(sections: Sequence[Section]) -> list[list[Section]]:
     return found
 
 
-def curve_grids(points: Sequence[Section]) -> list[Grid]:
+def curve_grids(points: Sequence[Section], *, only_run: bool = False) -> list[Grid]:
     """One line for each number, one column for each curve; several grids if there are many curves.
 
     Args:
         points: Sections of one curve.
+        only_run: Leave out models without results, and numbers at which none has any.
     """
     lines = _lines(points)
-    curves = [curve for line in lines for curve in line.curves(points[0].digits)]
-    xs = sorted({x for curve in curves for x in curve.texts} | {x for line in lines for x in line.at})
-    numbers = Column(points[0].x_name, [f"{x:g}" for x in xs])
-    columns = [Column(curve.heading, [curve.texts.get(x, wording.NOTHING) for x in xs]) for curve in curves]
+    shown = [line for line in lines if line.has_run or line.first.kind == "chance" or not only_run]
+    curves = [curve for line in shown for curve in line.curves(points[0].digits)]
+    measured = {x for line in shown if line.has_run for x, each in line.at.items() if each.ours}
+    everywhere = {x for curve in curves for x in curve.cells} | {x for line in lines for x in line.at}
+    xs = sorted(measured if only_run and measured else everywhere)
+    numbers = text_column(points[0].x_name, [f"{x:g}" for x in xs], is_number=True)
+    nothing = Cell(wording.NOTHING)
+    columns = [
+        Column(curve.heading, [curve.cells.get(x, nothing) for x in xs], is_number=True) for curve in curves
+    ]
     return [
         Grid(_caption(points[0], lines) if start == 0 else "continued", [numbers, *part])
         for start in range(0, max(len(columns), 1), _WIDEST)
@@ -52,10 +59,10 @@ def curve_grids(points: Sequence[Section]) -> list[Grid]:
 
 @dataclass(frozen=True)
 class _Curve:
-    """A heading, and the text at each number."""
+    """A heading, and the cell at each number."""
 
-    heading: str
-    texts: dict[float, str]
+    heading: Cell
+    cells: dict[float, Cell]
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,11 @@ class _Lines:
         """The line that carries what is the same in all of them."""
         return next(iter(self.at.values()))
 
+    @property
+    def has_run(self) -> bool:
+        """Whether it is a row with results at any number."""
+        return any(line.has_run for line in self.at.values())
+
     def ours(self, scale: str) -> dict[float, Ours]:
         """Number to what was measured."""
         return {x: line.ours[scale] for x, line in self.at.items() if scale in line.ours}
@@ -89,15 +101,15 @@ class _Lines:
         """What was published, and what was measured at each scale, where there is anything."""
         if self.constant is not None:
             return
-        title = wording.marked(self.first.title, self.first.notes)
+        title, notes = self.first.title, self.first.notes
         for published in (line.published for line in self.at.values() if line.published is not None):
             points = zip(published.x or (), published.curve or (), strict=True)
-            heading = wording.marked(f"{title}, published", published.notes)
-            yield _Curve(heading, {x: wording.number(value, digits) for x, value in points})
+            heading = Cell(f"{title}, published", (*notes, *published.notes))
+            yield _Curve(heading, {x: Cell(wording.number(value, digits)) for x, value in points})
         for scale in self.scales:
             if measured := self.ours(scale):
-                texts = {x: wording.ours(ours, digits) for x, ours in measured.items()}
-                yield _Curve(f"{title}, {scale}", texts)
+                cells = {x: wording.ours(ours, digits) for x, ours in measured.items()}
+                yield _Curve(Cell(f"{title}, {scale}", notes), cells)
 
 
 def _is_point(section: Section) -> bool:

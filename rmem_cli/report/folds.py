@@ -5,14 +5,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import pandas as pd
+
 from rmem_cli.recipe.hashing import digest
-from rmem_cli.report.selection import Entry, Key
+from rmem_cli.report.selection import Entry
 from rmem_cli.results.row import ResultRow
+
+_ONE_SEED = ["protocol", "part", "metric", "seed", "data_hash"]
 
 
 def pool_folds(
-    plan: dict[str, list[Entry]], results: dict[Key, list[ResultRow]]
-) -> tuple[dict[str, list[Entry]], dict[Key, list[ResultRow]]]:
+    plan: dict[str, list[Entry]], results: pd.DataFrame
+) -> tuple[dict[str, list[Entry]], pd.DataFrame]:
     """Add to the plan and to the results what all folds of a row are together.
 
     Folds are matrix cells that differ in nothing but the fold they test, where no two test the same example.
@@ -27,14 +31,12 @@ def pool_folds(
     Returns:
         Both, with entries in cells of their own such as "5 folds together", ahead of the others.
     """
-    with_folds = {}
-    found = dict(results)
+    with_folds, pooled = {}, [results]
     for scale, planned in plan.items():
         groups = [(folds, _together(folds)) for folds in _find_folds(planned)]
-        for folds, whole in groups:
-            found |= _pooled(folds, whole, results)
+        pooled += [_pooled(folds, whole, results) for folds, whole in groups]
         with_folds[scale] = [*(whole for _, whole in groups), *planned]
-    return with_folds, found
+    return with_folds, pd.concat(pooled)
 
 
 def _find_folds(planned: Iterable[Entry]) -> list[list[Entry]]:
@@ -55,22 +57,15 @@ def _together(folds: Sequence[Entry]) -> Entry:
     return Entry(replace(folds[0].spec, cell=cell), folds[0].seeds, folds=len(folds))
 
 
-def _pooled(
-    folds: Sequence[Entry], whole: Entry, results: dict[Key, list[ResultRow]]
-) -> dict[Key, list[ResultRow]]:
+def _pooled(folds: Sequence[Entry], whole: Entry, results: pd.DataFrame) -> pd.DataFrame:
     """The results of all folds together, one for each seed."""
-    cells = {entry.spec.cell for entry in folds}
-    by_seed: dict[tuple[Key, int, str], list[ResultRow]] = defaultdict(list)
-    for (scale, row, cell, protocol, part, name), rows in results.items():
-        if (scale, row) == (whole.spec.scale, whole.spec.row) and cell in cells:
-            for result in rows:
-                key = (scale, row, whole.spec.cell, protocol, part, name)
-                by_seed[key, result.seed, result.data_hash].append(result)
-    found: dict[Key, list[ResultRow]] = defaultdict(list)
-    for (key, _, _), rows in sorted(by_seed.items(), key=lambda item: item[0][1]):
-        if len(rows) == len(folds):
-            found[key].append(_pool(rows, whole.spec.cell))
-    return found
+    scale, row, cell = whole.spec.scale, whole.spec.row, whole.spec.cell
+    is_fold = results["cell"].isin([entry.spec.cell for entry in folds])
+    here = results[(results["scale"] == scale) & (results["row"] == row) & is_fold]
+    seeds = here.groupby(_ONE_SEED, sort=False)["result"].agg(list)
+    complete = seeds[seeds.map(len) == len(folds)]
+    pooled = complete.map(lambda rows: _pool(rows, cell))
+    return pooled.reset_index().assign(scale=scale, row=row, cell=cell)
 
 
 def _pool(rows: Sequence[ResultRow], cell: str) -> ResultRow:

@@ -8,7 +8,7 @@ from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report.folds import pool_folds
 from rmem_cli.report.parts import add_means
-from rmem_cli.report.selection import Entry, Key, entries, select
+from rmem_cli.report.selection import Entry, Results, by_key, entries, select
 from rmem_cli.results.row import ResultRow
 
 
@@ -18,12 +18,12 @@ class Joined:
 
     Attributes:
         plan: Scale to what the recipe runs there, for `paper` and every other scale with results.
-        results: Where and what, to one result for each seed.
+        results: What was measured.
         left_out: Why results were left out, to how many.
     """
 
     plan: dict[str, list[Entry]]
-    results: dict[Key, list[ResultRow]]
+    results: Results
     left_out: Counter[str]
 
 
@@ -41,8 +41,8 @@ def join(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = None) ->
     scales = [scale] if scale is not None else list(recipe.scales)
     whole = {name: entries(recipe.runs(name, [row.id for row in recipe.rows_at(name)])) for name in scales}
     selection = select(whole, rows)
-    plan, results = pool_folds(whole, selection.results)
-    results = add_means(plan, results)
-    measured = {key[0] for key in results}
+    plan, pooled = pool_folds(whole, selection.results)
+    results = add_means(plan, by_key(pooled))
+    measured = {key.scale for key in results}
     shown = [name for name in plan if name in measured or name == PAPER] or list(plan)
     return Joined({name: plan[name] for name in shown}, results, selection.left_out)

@@ -1,138 +1,298 @@
-"""From a table's values to grids of words, which every format for people shares."""
+"""From a table's values to grids of cells, which every format for people shares."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
 from rmem_cli.report.across import across_grids
 from rmem_cli.report.curves import curve_grids, find_curves
-from rmem_cli.report.page import Column, Grid, Page
-from rmem_cli.report.table import Line, Ours, Section, Table
+from rmem_cli.report.explained import explanations
+from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
+from rmem_cli.report.significance import best_line
+from rmem_cli.report.table import Line, Ours, PaperTable, Section, Table
 from rmem_cli.report.verdict import MIN_SEEDS
 
+_SIDE_BY_SIDE = 3  # columns of a published table; of more, each is a line
+_COUNTS = ("verdicts on", "left out", "withdrawn")  # how remarks begin that count
 
-def page(table: Table) -> Page:
+
+@dataclass(frozen=True)
+class View:
+    """How much is shown of a table.
+
+    Attributes:
+        everything: Rows that were not run, each protocol in a grid of its own, and what the runs cost.
+        is_brief: Without the notes of the experiment, and without how surely and when a task was solved.
+        more: Where the rest can be found.
+        explains: Whether the rule and the numbers behind each verdict are told.
+    """
+
+    everything: bool = False
+    is_brief: bool = False
+    more: str = "`--all` lists them"
+    explains: bool = False
+
+
+def page(table: Table, view: View) -> Page:
     """What is written about an experiment."""
-    return Page(_heading(table), _grids(table), _notes(table))
+    grids = [*across_grids(table), *(_all_grids if view.everything else _first_grids)(table, view)]
+    notes = _told_briefly(table, view) if view.is_brief else table.remarks
+    legend = _legend(table, grids, is_brief=view.is_brief)
+    title = f"{table.experiment}: {table.title}"
+    remarks = [*notes, legend, *(explanations(table) if view.explains else [])]
+    return Page(table.experiment, title, status(table), _lines(table), grids, table.footnotes, remarks)
 
 
-def _heading(table: Table) -> list[str]:
-    lines = [f"{table.experiment}: {table.title}"]
-    if table.reference:
-        lines.append(table.reference)
-    if table.summary:
-        lines.append(table.summary)
-    if table.where:
-        lines.append(f"Published numbers: {table.where}")
-    return lines
+def _lines(table: Table) -> list[str]:
+    return [line for line in (table.reference, table.summary) if line]
 
 
-def _grids(table: Table) -> list[Grid]:
-    """All tasks together, the sections, those that are points of a curve in one, and what the runs cost."""
-    found: list[Grid] = [*across_grids(table)]
-    alone: list[Section] = []
-    for sections in find_curves(table.sections):
-        if len(sections) > 1:
-            found += [*_section_grids(alone), *curve_grids(sections)]
-            alone = []
-        else:
-            alone += sections
-    found += _section_grids(alone)
+def status(table: Table) -> str:
+    """How many rows there are, and how many of them were run at each scale."""
+    run = [f"{count} at {scale} size" for scale, count in table.rows_run.items() if count or scale == PAPER]
+    return ", ".join([_count(table.rows, "row"), *run])
+
+
+def _told_briefly(table: Table, view: View) -> list[str]:
+    """The counts among the remarks, and how many others there are."""
+    counts = [text for text in table.remarks if text.startswith(_COUNTS)]
+    others = len(table.remarks) - len(counts)
+    folded = [f"{_count(others, 'note')} on the experiment: {view.more}"] if others else []
+    return ["; ".join([*counts, *folded])] if counts or folded else []
+
+
+def _first_grids(table: Table, view: View) -> list[Grid]:
+    """The published tables with what was run, and what else was measured of that."""
+    has_run = any(line.has_run for section in table.sections for line in section.lines)
+    curves, singles = _curves_and_singles(table.sections)
+    on_curves = [section for group in curves for section in group]
+    papers = _papers_beside(on_curves, table)
+    ran = [paper for paper in papers if paper.has_run]
+    shown = ran or papers
+    grids = [_paper_grid(paper, view, fold=bool(ran)) for paper in shown]
+    told = [section for paper in papers for section in paper.columns if section.protocol]
+    main = table.sections[table.main]
+    if not told and not _same(main, on_curves):
+        told = [main]
+        grids.append(_section_grid(_that_ran(main) if has_run else main, view))
+    grids += [grid for group in curves if _shows(group) for grid in curve_grids(group, only_run=has_run)]
+    others = [one for one in singles if one.protocol and not _same(one, told) and _shows([one])]
+    grids += [_others_grid(others)] if others else []
+    told_of = {paper.id for paper in shown}
+    left = [paper for paper in papers if paper.id not in told_of]
+    if left and grids:
+        names = ", ".join(dict.fromkeys(paper.id for paper in left))
+        grids[-1] = replace(
+            grids[-1],
+            below="\n".join(filter(None, [grids[-1].below, f"nothing was run of {names}: {view.more}"])),
+        )
+    return grids
+
+
+def _all_grids(table: Table, view: View) -> list[Grid]:
+    """The published tables in full, all sections, and what the runs cost."""
+    curves, singles = _curves_and_singles(table.sections)
+    papers = _papers_beside([section for group in curves for section in group], table)
+    told = [section for paper in papers for section in paper.columns]
+    found = [_paper_grid(paper, view, fold=False) for paper in papers]
+    found += [grid for group in curves for grid in curve_grids(group)]
+    found += [_section_grid(one, view) for one in singles if one.protocol and not _same(one, told)]
     costs = _cost_grid(table)
     return [*found, costs] if costs.columns else found
 
 
-def _section_grids(sections: Sequence[Section]) -> Iterator[Grid]:
-    """A grid for each section, in which those of its parts follow it."""
-    together: list[Section] = []
-    for section in sections:
-        if together and not (section.part and _where(section) == _where(together[0])):
-            yield _section_grid(together)
-            together = []
-        together.append(section)
-    if together:
-        yield _section_grid(together)
+def _papers_beside(on_curves: Sequence[Section], table: Table) -> list[PaperTable]:
+    """The published tables, but for those whose numbers stand beside ours in a curve over lengths."""
+    return [paper for paper in table.papers if not any(_same(each, on_curves) for each in paper.columns)]
 
 
-def _where(section: Section) -> tuple[str, ...]:
-    """Where a section is measured, whatever part of it."""
-    return (section.cell, section.protocol, section.split, section.metric)
+def _curves_and_singles(sections: Sequence[Section]) -> tuple[list[list[Section]], list[Section]]:
+    groups = find_curves(sections)
+    return [group for group in groups if len(group) > 1], [group[0] for group in groups if len(group) == 1]
 
 
-def _notes(table: Table) -> list[str]:
-    """The footnotes with their marks, the remarks, and how to read the numbers."""
-    return [*wording.footnotes(table.footnotes), *table.remarks, _legend(table)]
+def _same(section: Section, others: Sequence[Section]) -> bool:
+    """Whether a section is measured as one of others is."""
+    return section.protocol != "" and any(section.where == other.where for other in others)
 
 
-def _legend(table: Table) -> str:
-    words = ["a ± b (n) is mean, standard deviation and number of seeds, [a, b] a 95 % interval"]
-    if table.scales != [PAPER]:
-        words.append("only full-scale results (paper) get a verdict")
+def _shows(sections: Sequence[Section]) -> bool:
+    return any(line.has_run for section in sections for line in section.lines)
+
+
+def _that_ran(section: Section) -> Section:
+    """A section without rows that were not run."""
+    return replace(section, lines=[line for line in section.lines if line.has_run or line.kind == "chance"])
+
+
+def _legend(table: Table, grids: Sequence[Grid], *, is_brief: bool) -> str:
+    words = ["a ± b (n): mean, standard deviation, seeds"]
     every = [ours for section in table.sections for line in section.lines for ours in line.ours.values()]
+    if table.scales != [PAPER]:
+        words.append("verdicts need paper size")
     if any(0 < ours.n < MIN_SEEDS for ours in every):
-        words.append(f"rows of fewer than {MIN_SEEDS} seeds show no order")
+        words.append(f"fewer than {MIN_SEEDS} seeds show no order")
+    if any(cell.is_best for grid in grids for cell in grid.cells()):
+        words.append("the best of a column is marked where it is surely better than each other row")
     solved = [ours.steps_to_solve for ours in every if ours.steps_to_solve is not None]
-    if solved:
+    if not is_brief:
+        words.append("[a, b]: 95 % interval")
+    if not is_brief and solved:
         resolution = max(one.resolution for one in solved)
         words.append(
             "solved at: the steps at which the first and the last seed first met the rule in validation, to "
-            f"within {resolution:,}; > means not within the steps that all rows had"
+            f"within {resolution:,}; >: not within the steps that all rows had"
         )
     return "; ".join(words)
 
 
-def _section_grid(sections: Sequence[Section]) -> Grid:
-    """A section with its parts, if it has any, below."""
-    whole = sections[0]
-    digits = whole.digits
-    names = [(line, section.part) for section in sections for line in section.lines]
-    columns = [
-        Column("Model", [_name(line, part) for line, part in names]),
-        _column(
-            "Published",
-            sections,
-            lambda line: "" if line.kind == "chance" else wording.published(line.published, digits),
-        ),
+def _paper_grid(paper: PaperTable, view: View, *, fold: bool) -> Grid:
+    """A published table; its columns side by side, or, where there are many, one below the other."""
+    keys = list(dict.fromkeys(line.key for section in paper.columns for line in section.lines))
+    lines = {key: [_find(section, key) for section in paper.columns] for key in keys}
+    if fold:
+        ran = {key: cells for key, cells in lines.items() if any(map(_is_shown, cells))}
+        folded, lines = len(lines) - len(ran), ran
+    else:
+        folded = 0
+    aligned = [
+        replace(section, lines=[cells[index] for cells in lines.values()])
+        for index, section in enumerate(paper.columns)
     ]
-    for scale in whole.scales:
-        if whole.protocol:
-            with_steps = len(_steps(whole, scale)) > 1
-            columns.append(_column(f"Ours, {scale}", sections, _ours(scale, digits, with_steps)))
-            columns.append(_column(f"Solved, {scale}", sections, _solved(scale)))
-        if scale == PAPER:
-            columns.append(_column("Difference", sections, _difference(digits)))
-            columns.append(_column("Verdict", sections, lambda line: wording.verdict(line.comparison)))
-    return Grid(_caption(whole), _without_empty(columns))
+    below = f"{_count(folded, 'more row')} of it, not run: {view.more}" if folded else ""
+    caption = f"{paper.id}, {paper.where}: {_caption(aligned[0])}"
+    if len(aligned) > _SIDE_BY_SIDE:
+        return Grid(caption, _columns_as_lines(paper.names, aligned, view), below)
+    columns = [_models(aligned)]
+    for name, section in zip(paper.names, aligned, strict=True):
+        columns += _value_columns(section, f"{name}\n" if name else "", view)
+    return Grid(caption, _without_empty(columns), below)
 
 
-def _name(line: Line, part: str) -> str:
-    return wording.marked(f"{line.title}, {part}" if part else line.title, line.notes)
+def _find(section: Section, key: tuple[str, str, str]) -> Line:
+    """The line of a key; an empty one where a column has none."""
+    return next((line for line in section.lines if line.key == key), Line("published", key[1], ""))
+
+
+def _is_shown(line: Line) -> bool:
+    return line.has_run or line.kind == "chance"
+
+
+def _models(sections: Sequence[Section]) -> Column:
+    """The names of lines, each from the first column that has it."""
+    rows = zip(*(section.lines for section in sections), strict=True)
+    named = [next((line for line in row if line.title), row[0]) for row in rows]
+    return Column(
+        Cell("Model"),
+        [Cell(line.title, line.notes, about=line.id if line.has_run else "") for line in named],
+    )
+
+
+def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: View) -> list[Column]:
+    """One line for each column of the published table, and columns of ours for each of its lines."""
+    columns = [text_column("", names)]
+    for index, first in enumerate(sections[0].lines):
+        title = next(
+            (section.lines[index].title for section in sections if section.lines[index].title), first.id
+        )
+        across = replace(sections[0], lines=[section.lines[index] for section in sections])
+        columns += _value_columns(across, f"{title}\n", view, marks_best=False)
+    return _without_empty(columns)
+
+
+def _value_columns(section: Section, name: str, view: View, *, marks_best: bool = True) -> list[Column]:
+    """What was published, what was measured at each scale, and what follows."""
+    digits = section.digits
+    is_paper_run = any(PAPER in line.ours for line in section.lines if line.kind == "row")
+    nothing_run = not any(line.has_run for line in section.lines)
+    is_cited = any(line.published is not None for line in section.lines)
+    columns = [_column(f"{name}Published", section, lambda line: _published(line, digits))]
+    for scale in section.scales:
+        if scale == PAPER and not (is_paper_run or nothing_run):
+            continue
+        if section.protocol and not nothing_run:
+            columns += _ours_columns(section, scale, name, view, marks_best=marks_best)
+        if scale == PAPER and (is_cited or nothing_run):
+            differences = [wording.difference(line.comparison, digits) for line in section.lines]
+            if not (view.is_brief and name):
+                columns.append(Column(Cell(f"{name}Difference"), differences, is_number=True))
+            verdicts = [wording.verdict(line.comparison) for line in section.lines]
+            columns.append(Column(Cell(f"{name}Verdict"), verdicts))
+    return columns
+
+
+def _ours_columns(section: Section, scale: str, name: str, view: View, *, marks_best: bool) -> list[Column]:
+    """What was measured at a scale, after how many steps, and who solved the task."""
+    digits = section.digits
+    best = best_line(section, scale) if marks_best else None
+    cells = [
+        replace(wording.ours(line.ours.get(scale), digits), is_best=line is best) for line in section.lines
+    ]
+    ours = [Column(Cell(f"{name}Ours, {scale}"), cells, is_number=True)]
+    if len(_steps(section, scale)) > 1:
+        ours.append(_column("Steps", section, lambda line: _steps_of(line.ours.get(scale))))
+    solved = [wording.solved(line.ours.get(scale)) for line in section.lines]
+    if view.is_brief and name:
+        return ours
+    if view.is_brief:
+        solved = [replace(cell, more=()) for cell in solved]
+    return [*ours, Column(Cell(f"{name}Solved, {scale}"), solved, is_number=True)]
+
+
+def _steps_of(ours: Ours | None) -> Cell:
+    return Cell() if ours is None or ours.steps is None else Cell(f"{ours.steps:,}")
+
+
+def _published(line: Line, digits: int | None) -> Cell:
+    """A published value; nothing beside chance, and where a table has no such cell."""
+    is_blank = line.kind == "chance" or (line.published is None and not line.title)
+    return Cell() if is_blank else wording.published(line.published, digits)
+
+
+def _section_grid(section: Section, view: View) -> Grid:
+    columns = [_models([section]), *_value_columns(section, "", view)]
+    if all(cell.text == wording.NOTHING or cell.is_empty for cell in columns[1].cells):
+        del columns[1]
+    return Grid(_caption(section), _without_empty(columns))
+
+
+def _others_grid(sections: Sequence[Section]) -> Grid:
+    """What else was measured of the rows that ran: a column for each way of measuring, and scale."""
+    keys = dict.fromkeys(line.key[:2] for one in sections for line in one.lines if line.has_run)
+    lines = {line.key[:2]: line for one in reversed(sections) for line in one.lines}
+    found: dict[tuple[str, str, str, str, str, str], list[Cell]] = {}
+    for section in sections:
+        at = {line.key[:2]: line.ours for line in section.lines}
+        for scale in section.scales:
+            cells = [wording.spread(at.get(key, {}).get(scale), section.digits) for key in keys]
+            if any(cell.text != wording.NOTHING for cell in cells):
+                protocol = "" if section.protocol == section.split else section.protocol
+                about = (section.cell, protocol, section.part, section.metric, section.split, scale)
+                found[about] = cells
+    same = [len({about[index] for about in found}) == 1 for index in range(6)]
+    columns = [Column(Cell("Model"), [Cell(lines[key].title) for key in keys])]
+    for measured, cells in found.items():
+        words = [word for index, word in enumerate(measured) if word and not (index > 3 and same[index])]
+        columns.append(Column(Cell("\n".join(words)), cells, is_number=True))
+    common = [
+        f"{next(iter(found))[index]} {noun}" for index, noun in ((4, "split"), (5, "scale")) if same[index]
+    ]
+    return Grid(", ".join(["also measured of the rows that were run", *common]), columns)
 
 
 def _without_empty(columns: list[Column]) -> list[Column]:
-    return [column for column in columns if any(column.cells)]
+    return [column for column in columns if not all(cell.is_empty for cell in column.cells)]
 
 
-def _column(heading: str, sections: Sequence[Section], text: Callable[[Line], str]) -> Column:
-    return Column(heading, [text(line) for section in sections for line in section.lines])
-
-
-def _difference(digits: int | None) -> Callable[[Line], str]:
-    return lambda line: wording.difference(line.comparison, digits)
-
-
-def _ours(scale: str, digits: int | None, with_steps: bool) -> Callable[[Line], str]:
-    return lambda line: wording.ours(line.ours.get(scale), digits, with_steps=with_steps)
+def _column(heading: str, section: Section, text: Callable[[Line], Cell]) -> Column:
+    return Column(Cell(heading), [text(line) for line in section.lines], is_number=True)
 
 
 def _steps(section: Section, scale: str) -> set[int]:
     """How long the rows of a section were trained."""
     found = (line.ours[scale].steps for line in section.lines if scale in line.ours)
     return {steps for steps in found if steps is not None}
-
-
-def _solved(scale: str) -> Callable[[Line], str]:
-    return lambda line: wording.solved(line.ours.get(scale))
 
 
 def _caption(section: Section) -> str:
@@ -144,9 +304,12 @@ def _caption(section: Section) -> str:
     for scale in section.scales:
         trained = _steps(section, scale)
         words += [f"{scale}: {wording.steps(*trained)}"] if len(trained) == 1 else []
+    return ": ".join(filter(None, (_where(section), ", ".join(words))))
+
+
+def _where(section: Section) -> str:
     split = "" if section.protocol == section.split else f"{section.split} split"
-    where = ", ".join(filter(None, (section.cell, section.protocol, split, section.part)))
-    return ": ".join(filter(None, (where, ", ".join(words))))
+    return ", ".join(filter(None, (section.cell, section.protocol, split, section.part)))
 
 
 def _cost_grid(table: Table) -> Grid:
@@ -157,11 +320,20 @@ def _cost_grid(table: Table) -> Grid:
             for scale, ours in line.ours.items():
                 runs.setdefault((line.id, section.cell, scale), ours)
     columns = [
-        Column("Model", [titles[row] for row, _, _ in runs]),
-        Column("Cell", [cell for _, cell, _ in runs]),
-        Column("Scale", [scale for _, _, scale in runs]),
-        Column("Parameters", [wording.parameters(ours.parameters) for ours in runs.values()]),
-        Column("Time per seed", [wording.duration(ours.wall_seconds) for ours in runs.values()]),
-        Column("Peak memory", [wording.memory(ours.peak_memory_mb) for ours in runs.values()]),
+        text_column("Model", [titles[row] for row, _, _ in runs]),
+        text_column("Cell", [cell for _, cell, _ in runs]),
+        text_column("Scale", [scale for _, _, scale in runs]),
+        *(
+            text_column(heading, map(text, runs.values()), is_number=True)
+            for heading, text in (
+                ("Parameters", lambda ours: wording.parameters(ours.parameters)),
+                ("Time per seed", lambda ours: wording.duration(ours.wall_seconds)),
+                ("Peak memory", lambda ours: wording.memory(ours.peak_memory_mb)),
+            )
+        ),
     ]
     return Grid("cost: median training time of a seed, largest memory", _without_empty(columns))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import IO
 
-from rmem_cli.report.page import Grid, Page
+from rmem_cli.report.marks import marked, numbered
+from rmem_cli.report.page import Cell, Grid, Page
 
 # Underscores inside words, brackets that begin no link and most ampersands mean themselves.
 _SPECIAL = re.compile(r"([\\|*<>`]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
@@ -21,22 +22,23 @@ def write(pages: Sequence[Page], file: IO[str]) -> None:
 
 
 def _document(page: Page) -> str:
-    title, *lines = (_escaped(line) for line in page.heading)
-    blocks = [f"## {title}", *lines]
+    blocks = [f"## {_escaped(page.title)}", *map(_escaped, filter(None, [page.status, *page.lines]))]
     for grid in page.grids:
-        blocks += [f"**{_escaped(grid.caption)}**", _grid(grid)]
-    notes = [f"- {_escaped(note)}" for note in page.notes]
+        blocks += [f"**{_escaped(grid.caption)}**", _grid(grid), *filter(None, [_escaped(grid.below)])]
+    notes = [f"- {_escaped(note)}" for note in [*numbered(page.footnotes), *page.remarks]]
     return "\n\n".join(blocks + (["\n".join(notes)] if notes else [])) + "\n"
 
 
 def _grid(grid: Grid) -> str:
-    rows = [[_cell(column.heading) for column in grid.columns], ["---"] * len(grid.columns)]
+    rows = [[_cell(column.heading) for column in grid.columns]]
+    rows.append(["---:" if column.is_number else "---" for column in grid.columns])
     rows += [[_cell(cell) for cell in row] for row in grid.rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cell(text: str) -> str:
-    return _escaped(" ".join(text.split()))
+def _cell(cell: Cell) -> str:
+    text = _escaped(" ".join(marked(cell).split()))
+    return " ".join([f"**{text}**" if cell.is_best else text, *map(_escaped, cell.more)])
 
 
 def _escaped(text: str) -> str:

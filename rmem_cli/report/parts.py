@@ -5,16 +5,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rmem_cli.report.selection import Entry, Key
+from rmem_cli.report.selection import Entry, Key, Results
 from rmem_cli.report.statistics import mean
 from rmem_cli.results.row import ResultRow
 
 MEAN = "mean"
 
 
-def add_means(
-    plan: dict[str, list[Entry]], results: dict[Key, list[ResultRow]]
-) -> dict[Key, list[ResultRow]]:
+def add_means(plan: dict[str, list[Entry]], results: Results) -> Results:
     """The results, with the mean over the parts of a task as one more part, `mean`.
 
     Each part counts once, however many examples it has, so that the mean is not the value of the whole. A
@@ -22,12 +20,12 @@ def add_means(
 
     Args:
         plan: Scale to what the recipe runs there.
-        results: As in `selection.Selection`.
+        results: What was measured.
     """
     by_seed: dict[Key, dict[int, list[ResultRow]]] = defaultdict(lambda: defaultdict(list))
-    for (scale, row, cell, protocol, part, name), rows in results.items():
-        for result in rows if part else []:
-            by_seed[scale, row, cell, protocol, MEAN, name][result.seed].append(result)
+    for key, rows in results.items():
+        for result in rows if key.part else []:
+            by_seed[key._replace(part=MEAN)][result.seed].append(result)
     found = dict(results)
     for key, seeds in by_seed.items():
         count = _parts_at(plan, key)
@@ -38,9 +36,10 @@ def add_means(
 
 def _parts_at(plan: dict[str, list[Entry]], key: Key) -> int:
     """How many parts the task has where a result is from."""
-    scale, row, cell, protocol, _, _ = key
-    (spec,) = (entry.spec for entry in plan[scale] if (entry.spec.row, entry.spec.cell) == (row, cell))
-    return len(spec.protocol_task(spec.protocol(protocol)).parts())
+    (spec,) = (
+        entry.spec for entry in plan[key.scale] if (entry.spec.row, entry.spec.cell) == (key.row, key.cell)
+    )
+    return len(spec.protocol_task(spec.protocol(key.protocol)).parts())
 
 
 def _mean(rows: Sequence[ResultRow]) -> ResultRow:

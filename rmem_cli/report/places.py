@@ -30,7 +30,7 @@ class Place:
 
     def key(self, scale: str, row: str) -> Key:
         """Where the results of a row at a scale are found."""
-        return (scale, row, self.cell, self.protocol, self.part, self.metric)
+        return Key(scale, row, self.cell, self.protocol, self.part, self.metric)
 
     def protocol_of(self, spec: RunSpec) -> EvalProtocol | None:
         """The protocol by which a run is measured here; None if it is not."""
@@ -41,16 +41,16 @@ class Place:
         return None
 
 
-def find_places(plan: dict[str, list[Entry]], measured: Iterable[tuple[str, ...]]) -> list[Place]:
+def find_places(plan: dict[str, list[Entry]], measured: Iterable[Key]) -> list[Place]:
     """All places: each matrix cell, each protocol, each metric, the whole and each part that has results.
 
     Args:
         plan: Scale to what the recipe runs there.
-        measured: The keys of `selection.Selection.results`.
+        measured: Where there are results.
     """
     parts: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
-    for _, _, cell, protocol, part, name in measured:
-        parts[cell, protocol, name][part] = None
+    for key in measured:
+        parts[key.cell, key.protocol, key.metric][key.part] = None
     return list(
         dict.fromkeys(
             Place(spec.cell, one.name, one.split, part, name)
@@ -94,3 +94,31 @@ def entries_at(place: Place, plan: dict[str, list[Entry]]) -> dict[str, dict[str
             if place.protocol_of(entry.spec) is not None:
                 found[entry.spec.row][scale] = entry
     return found
+
+
+def main_place(scale: str, planned: list[Entry], measured: Collection[Key]) -> Place:
+    """Where models are compared: the first protocol on the test split and its first metric.
+
+    Of protocols that differ in one number of the task, such as a length, it is the one with the largest.
+    Those without any result are passed over if there are others.
+
+    Args:
+        scale: The scale.
+        planned: What the recipe runs there, or a part of it.
+        measured: Where there are results.
+    """
+    plan = {scale: planned}
+    places = [place for place in find_places(plan, measured) if not place.part]
+    tested = [place for place in places if place.split == "test"] or places
+    with_results = [
+        place for place in tested if any(place.key(scale, entry.spec.row) in measured for entry in planned)
+    ]
+    candidates = with_results or tested
+    first = candidates[0]
+    numbers = {place: place_x(place, entries_at(place, plan)) for place in candidates}
+    alike = [
+        (number[1], place)
+        for place, number in numbers.items()
+        if number is not None and place.metric == first.metric and (numbers[first] or ("",))[0] == number[0]
+    ]
+    return max(alike, key=lambda pair: pair[0])[1] if alike else first

@@ -1,15 +1,43 @@
 """Which results are those of a recipe as it stands now."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from typing import NamedTuple
+
+import pandas as pd
 
 from rmem_cli.recipe import RunSpec
 from rmem_cli.recipe.resolve import CUSTOM
 from rmem_cli.results.row import ResultRow
 
-Key = tuple[str, str, str, str, str, str]  # scale, row, cell, protocol, part, metric
+
+class Key(NamedTuple):
+    """Where and what was measured: a cell of a table, whatever the seed.
+
+    Attributes:
+        scale: The scale.
+        row: Row of the recipe.
+        cell: Matrix cell.
+        protocol: Name of the evaluation protocol.
+        part: Part of the split.
+        metric: Name of the metric.
+    """
+
+    scale: str
+    row: str
+    cell: str
+    protocol: str
+    part: str
+    metric: str
+
+
+Results = dict[Key, list[ResultRow]]  # one for each seed, in the order of seeds
+
+_ENTRY = ["scale", "row", "cell"]
+_MEASURED = [*_ENTRY, "eval_hash", "part", "metric"]
+_KEY = list(Key._fields)
+_RESULT = [*_MEASURED, "seed", "train_hash", "data_hash", "time"]
 
 
 @dataclass(frozen=True)
@@ -27,16 +55,16 @@ class Entry:
     folds: int = 1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Selection:
     """Results of the recipe as it stands, and how many others there were.
 
     Attributes:
-        results: Where and what, to one result for each seed.
+        results: A record for each seed: the fields of `Key`, `seed`, `data_hash`, and the `result` itself.
         left_out: Why results were left out, to how many.
     """
 
-    results: dict[Key, list[ResultRow]] = field(default_factory=dict)
+    results: pd.DataFrame
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -55,46 +83,55 @@ def select(plan: dict[str, list[Entry]], rows: Sequence[ResultRow]) -> Selection
         plan: Scale to what the recipe runs there; results of other scales are passed over.
         rows: Results of the experiment.
     """
-    selection = Selection()
-    by_entry: dict[tuple[str, str, str], list[ResultRow]] = defaultdict(list)
-    for row in rows:
-        by_entry[(row.scale, row.row, row.cell)].append(row)
-    for scale, planned in plan.items():
-        for entry in planned:
-            _select_entry(selection, entry, by_entry.pop((scale, entry.spec.row, entry.spec.cell), []))
-    for (scale, _, _), others in by_entry.items():
-        if scale in plan:
-            selection.left_out["of rows that the recipe does not have now"] += len(others)
-        elif scale == CUSTOM:
-            selection.left_out["of runs with --set, which the recipe does not define"] += len(others)
-    return selection
+    columns = {name: [getattr(row, name) for row in rows] for name in _RESULT}
+    found = pd.DataFrame({**columns, "result": list(rows)}, dtype=object)
+    planned = found.merge(_protocols(plan)[_ENTRY].drop_duplicates(), on=_ENTRY)
+    hashed = planned.merge(_train_hashes(plan, planned), on=[*_ENTRY, "data_hash", "train_hash"])
+    current = hashed.merge(_protocols(plan), on=_MEASURED).sort_values("time", kind="stable")
+    newest = current.groupby(_ENTRY, sort=False)["data_hash"].transform("last")
+    latest = current[current["data_hash"] == newest]
+    counts = {
+        "of other settings than the recipe has now": len(planned) - len(current),
+        "of other data than the newest result": len(current) - len(latest),
+        "of rows that the recipe does not have now": int(found["scale"].isin(list(plan)).sum())
+        - len(planned),
+        "of runs with --set, which the recipe does not define": int((found["scale"] == CUSTOM).sum()),
+    }
+    seeds = latest.drop_duplicates([*_KEY, "seed"], keep="last")
+    return Selection(seeds.sort_values("seed", kind="stable"), Counter(counts))
 
 
-def _select_entry(selection: Selection, entry: Entry, rows: list[ResultRow]) -> None:
-    spec = entry.spec
-    own_hash = cache(spec.train_hash)
-    protocols = {spec.eval_hash(protocol): protocol for protocol in reversed(spec.settings.eval)}
+def by_key(results: pd.DataFrame) -> Results:
+    """The results of each cell of a table, in the order in which they stand."""
+    found: Results = {}
+    for *key, result in results[[*_KEY, "result"]].itertuples(index=False):
+        found.setdefault(Key(*key), []).append(result)
+    return found
 
-    @cache
-    def parts(eval_hash: str) -> tuple[str, ...]:
-        return spec.protocol_task(protocols[eval_hash]).parts()
 
-    current = [
-        row
-        for row in rows
-        if row.train_hash == own_hash(row.data_hash)
-        and row.eval_hash in protocols
-        and (not row.part or row.part in parts(row.eval_hash))
+def _protocols(plan: dict[str, list[Entry]]) -> pd.DataFrame:
+    """A record for each metric of each part of each protocol of each entry, the whole (`""`) among the parts.
+
+    Of protocols with one hash, those of the first.
+    """
+    records = [
+        (*_where(entry), entry.spec.eval_hash(protocol), part, metric, protocol.name)
+        for planned in plan.values()
+        for entry in planned
+        for protocol in entry.spec.settings.eval
+        for part in ("", *entry.spec.protocol_task(protocol).parts())
+        for metric in protocol.metrics
     ]
-    selection.left_out["of other settings than the recipe has now"] += len(rows) - len(current)
-    if not current:
-        return
-    newest = max(current, key=lambda row: row.time)
-    of_newest_data = [row for row in current if row.data_hash == newest.data_hash]
-    selection.left_out["of other data than the newest result"] += len(current) - len(of_newest_data)
-    for row in sorted(of_newest_data, key=lambda row: row.time):
-        protocol = protocols[row.eval_hash]
-        if row.metric in protocol.metrics:
-            key = (row.scale, row.row, row.cell, protocol.name, row.part, row.metric)
-            others = [other for other in selection.results.get(key, []) if other.seed != row.seed]
-            selection.results[key] = sorted([*others, row], key=lambda row: row.seed)
+    return pd.DataFrame(records, columns=[*_MEASURED, "protocol"], dtype=object).drop_duplicates(_MEASURED)
+
+
+def _train_hashes(plan: dict[str, list[Entry]], results: pd.DataFrame) -> pd.DataFrame:
+    """What the runs of each entry are known by, on each data that they have results of."""
+    specs = {_where(entry): entry.spec for planned in plan.values() for entry in planned}
+    known = results[[*_ENTRY, "data_hash"]].drop_duplicates()
+    hashes = [specs[*where].train_hash(data) for *where, data in known.itertuples(index=False)]
+    return known.assign(train_hash=pd.Series(hashes, known.index, dtype=object))
+
+
+def _where(entry: Entry) -> tuple[str, str, str]:
+    return entry.spec.scale, entry.spec.row, entry.spec.cell

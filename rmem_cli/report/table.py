@@ -6,6 +6,7 @@ from typing import Literal
 
 from rmem_cli.report.verdict import Verdict
 
+Rule = Literal["welch", "student", "single run", "claim"]
 Basis = Literal["printed", "raw runs", "digitized", "quoted", "reading"]  # how a published number is known
 
 
@@ -127,6 +128,7 @@ class Comparison:
         high: Upper end.
         tolerance: Largest difference that counts as reproduced.
         verdict: What follows.
+        rule: How the interval was found, or a claim judged; None if neither was.
         notes: Numbers of its footnotes.
     """
 
@@ -136,6 +138,7 @@ class Comparison:
     tolerance: float | None
     verdict: Verdict
     notes: tuple[int, ...] = ()
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,16 @@ class Line:
     ours: dict[str, Ours] = field(default_factory=dict)
     comparison: Comparison | None = None
     notes: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes it the same line in another section of a table."""
+        return self.kind, self.id, "" if self.published is None else self.published.id
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it is a row with results."""
+        return self.kind == "row" and bool(self.ours)
 
 
 @dataclass(frozen=True)
@@ -193,6 +206,37 @@ class Section:
     x_name: str = ""
     x: float | None = None
 
+    @property
+    def where(self) -> tuple[str, str, str, str, str]:
+        """What is measured, and where: the same in two sections if their values can be compared."""
+        return self.cell, self.protocol, self.split, self.part, self.metric
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table as a paper prints it: its rows and columns in its order, with ours beside each cell.
+
+    Attributes:
+        id: Such as "rum2017.recall".
+        title: What it shows.
+        where: Where it stands in the paper.
+        basis: How its numbers are known.
+        names: Names of its columns; a single "" if it has none.
+        columns: A section for each; lines of different columns that have the same key are one line.
+    """
+
+    id: str
+    title: str
+    where: str
+    basis: Basis
+    names: list[str]
+    columns: list[Section]
+
+    @property
+    def has_run(self) -> bool:
+        """Whether any of its rows has results."""
+        return any(line.has_run for section in self.columns for line in section.lines)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -205,6 +249,10 @@ class Table:
         summary: What the table shows and what not ("" if the recipe does not say).
         where: Where in the paper the published numbers stand ("" if the recipe names no published table).
         scales: The scales shown, in columns.
+        rows: How many rows the recipe has.
+        rows_run: Scale to how many of them have results there.
+        papers: The published tables, as they are printed.
+        main: Index of the section that answers the question of an experiment without published tables.
         sections: The results.
         footnotes: Texts that lines and cells refer to by number, from 1.
         remarks: Texts about the table as a whole.
@@ -217,6 +265,10 @@ class Table:
     summary: str
     where: str
     scales: list[str]
+    rows: int
+    rows_run: dict[str, int]
+    papers: list[PaperTable]
+    main: int
     sections: list[Section]
     footnotes: list[str]
     remarks: list[str]
@@ -224,7 +276,7 @@ class Table:
 
     def out_of_tolerance(self) -> Iterator[tuple[Section, Line]]:
         """The lines whose full-scale result lies wholly outside the tolerance, on either side."""
-        for section in self.sections:
+        for section in (section for paper in self.papers for section in paper.columns):
             for line in section.lines:
                 if line.comparison is not None and line.comparison.verdict.outcome.out_of_tolerance:
                     yield section, line

@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rmem_cli.report.page import Column, Grid, Page
+from rmem_cli.report.marks import marked, numbered
+from rmem_cli.report.page import Cell, Column, Grid, Page
 from rmem_cli.report.verdict import Outcome
 
 _NAME_WIDTH = 24
-_MANY = 8  # columns; more of them stand closer together, and in several parts where they do not fit
-_GAP = 2  # characters between columns that stand closer together
+_MANY = 8  # columns; more of them stand in several parts where they do not fit
+_GAP = 2  # characters between columns
 WIDTH = 110  # of text that no terminal limits
 _STYLES = {
     Outcome.REPRODUCED: "green",
@@ -45,20 +46,25 @@ def _print(pages: Sequence[Page], console: Console) -> None:
     for index, page in enumerate(pages):
         if index:
             console.print()
-        title, *lines = page.heading
-        console.print(Text(title, style="bold"))
-        for line in lines:
+        console.print(Text.assemble((page.title, "bold"), "   ", page.status))
+        for line in page.lines:
             console.print(Text(line, style="dim"))
         for grid in page.grids:
             console.print()
-            console.print(Text(grid.caption))
-            for number, part in enumerate(_parts(grid, console.width)):
-                if number:
-                    console.print()
-                console.print(_rich(part, is_dense=len(grid.columns) > _MANY))
+            _print_grid(grid, console)
         console.print()
-        for note in page.notes:
+        for note in [*numbered(page.footnotes), *page.remarks]:
             console.print(Text(note, style="dim"))
+
+
+def _print_grid(grid: Grid, console: Console) -> None:
+    console.print(Text(grid.caption))
+    for number, part in enumerate(_parts(grid, console.width)):
+        if number:
+            console.print()
+        console.print(_rich(part, console.width))
+    if grid.below:
+        console.print(Text(grid.below, style="dim"))
 
 
 def _parts(grid: Grid, width: int) -> Iterator[Grid]:
@@ -80,23 +86,32 @@ def _parts(grid: Grid, width: int) -> Iterator[Grid]:
 
 def _width(column: Column) -> int:
     """Characters of the longest line."""
-    return max(len(line) for text in (column.heading, *column.cells) for line in text.splitlines() or [""])
+    cells = (column.heading, *column.cells)
+    return max(len(line) for cell in cells for line in _lines(cell))
 
 
-def _rich(grid: Grid, *, is_dense: bool) -> RichTable:
+def _rich(grid: Grid, width: int) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    table.collapse_padding = is_dense
+    table.collapse_padding = True
     for index, column in enumerate(grid.columns):
         # Names are wrapped here: a line can be told by its first words, whatever rich does to fit the others.
-        table.add_column(Text(column.heading), no_wrap=index == 0)
+        heading = Text("\n".join(_lines(column.heading)))
+        table.add_column(heading, no_wrap=index == 0, justify="right" if column.is_number else "left")
+    free = width - sum(_GAP + _width(column) for column in grid.columns[1:])
     for name, *cells in grid.rows:
-        table.add_row(Text(_wrapped(name)), *(Text(cell, style=_style(cell)) for cell in cells))
+        table.add_row(Text(_wrapped(marked(name), max(free, _NAME_WIDTH))), *map(_text, cells))
     return table
 
 
-def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.wrap(name, _NAME_WIDTH, break_long_words=False))
+def _lines(cell: Cell) -> list[str]:
+    best = " *" if cell.is_best else ""
+    return [*f"{marked(cell)}{best}".split("\n"), *cell.more]
 
 
-def _style(cell: str) -> str:
-    return next((style for outcome, style in _STYLES.items() if cell == outcome), "")
+def _text(cell: Cell) -> Text:
+    style = "" if cell.outcome is None else _STYLES.get(cell.outcome, "")
+    return Text("\n".join(_lines(cell)), style="bold" if cell.is_best else style)
+
+
+def _wrapped(name: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(name, width, break_long_words=False))

@@ -2,26 +2,16 @@
 
 from collections.abc import Sequence
 
+from rmem_cli.report.page import Cell
 from rmem_cli.report.table import Comparison, Ours, Published, Section, StepsToSolve
 
 NOTHING = "-"
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CURVE_POINTS = 4
 APART = (
     "digitized",
     "quoted",
     "reading",
 )  # published numbers that are not as good as printed, and count apart
-
-
-def superscript(number: int) -> str:
-    """A footnote's number as its mark."""
-    return str(number).translate(_SUPERSCRIPTS)
-
-
-def footnotes(texts: Sequence[str]) -> list[str]:
-    """Footnotes with their marks, from 1."""
-    return [f"{superscript(index)} {text}" for index, text in enumerate(texts, 1)]
 
 
 def measured(section: Section) -> str:
@@ -32,42 +22,41 @@ def measured(section: Section) -> str:
     return ", ".join(words)
 
 
-def marked(text: str, notes: Sequence[int]) -> str:
-    """A text with the marks of its footnotes."""
-    return " ".join([text, *map(superscript, notes)])
-
-
 def number(value: float, digits: int | None) -> str:
     """A value with a metric's digits, or with as many as it needs."""
     return f"{value:g}" if digits is None else f"{value:.{digits}f}"
 
 
-def published(cell: Published | None, digits: int | None) -> str:
+def published(cell: Published | None, digits: int | None) -> Cell:
     """A published value: number ± sd (n), text, curve, or why there is none."""
     if cell is None:
-        return NOTHING
+        return Cell(NOTHING)
     if not cell.verified:
-        return "unverified"
+        return Cell("unverified")
     if cell.curve is not None and cell.x is not None:
         text = _curve(cell.x, cell.curve, digits)
     else:
         text = cell.text or _spread(cell.value, cell.sd, digits) + (f" ({cell.n})" if cell.n else "")
-    apart = f"\n{cell.basis}" if cell.basis in APART else ""
-    return marked(text, cell.notes) + apart
+    return Cell(text, cell.notes, (cell.basis,) if cell.basis in APART else ())
 
 
-def ours(cell: Ours | None, digits: int | None, *, with_steps: bool = False) -> str:
-    """Our value: mean ± sd (seeds), or what became of the seeds; with the steps of training, if wanted."""
+def ours(cell: Ours | None, digits: int | None) -> Cell:
+    """Our value: mean ± sd (seeds), or what became of the seeds."""
     if cell is None:
-        return NOTHING
+        return Cell(NOTHING)
     if cell.mean is not None and cell.n == 0:
-        return number(cell.mean, digits)
-    lines = [f"{_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})"]
+        return Cell(number(cell.mean, digits))
+    more = []
     if cell.bounds is not None:
-        lines.append(f"[{number(cell.bounds.low, digits)}, {number(cell.bounds.high, digits)}]")
-    if with_steps and cell.steps is not None:
-        lines.append(steps(cell.steps))
-    return "\n".join(lines + ([", ".join(cell.caveats)] if cell.caveats else []))
+        more.append(f"[{number(cell.bounds.low, digits)}, {number(cell.bounds.high, digits)}]")
+    if cell.caveats:
+        more.append(", ".join(cell.caveats))
+    return Cell(f"{_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})", more=tuple(more))
+
+
+def spread(cell: Ours | None, digits: int | None) -> Cell:
+    """Our value without its seeds: mean ± sd."""
+    return Cell(NOTHING if cell is None else _spread(cell.mean, cell.sd, digits))
 
 
 def steps(count: int) -> str:
@@ -82,15 +71,13 @@ def seeds(cell: Ours) -> str:
     return "; ".join(counts)
 
 
-def solved(cell: Ours | None) -> str:
-    """Seeds that solved the task, with the interval of their share, and when the first and the last did."""
+def solved(cell: Ours | None) -> Cell:
+    """Seeds that solved the task, the interval of their share, and when the first and the last did."""
     if cell is None or cell.solve_rate is None:
-        return ""
-    rate = cell.solve_rate
-    lines = [f"{rate.solved}/{rate.seeds}", f"[{rate.low:.2f}, {rate.high:.2f}]"]
-    if cell.steps_to_solve is not None:
-        lines.append(f"at {_when(cell.steps_to_solve)}")
-    return "\n".join(lines)
+        return Cell()
+    rate, found = cell.solve_rate, cell.steps_to_solve
+    when = () if found is None else (f"at {_when(found)}",)
+    return Cell(f"{rate.solved}/{rate.seeds}", more=(f"[{rate.low:.2f}, {rate.high:.2f}]", *when))
 
 
 def _when(found: StepsToSolve) -> str:
@@ -99,22 +86,23 @@ def _when(found: StepsToSolve) -> str:
     return " to ".join(ends if len(solved) == len(found.steps) else [*ends[:1], f"> {found.budget:,}"])
 
 
-def difference(comparison: Comparison | None, digits: int | None) -> str:
+def difference(comparison: Comparison | None, digits: int | None) -> Cell:
     """Ours minus published, with its interval."""
     if comparison is None or comparison.difference is None:
-        return ""
-    text = _signed(comparison.difference, digits)
+        return Cell()
+    more: tuple[str, ...] = ()
     if comparison.low is not None and comparison.high is not None:
-        text += f"\n[{_signed(comparison.low, digits)}, {_signed(comparison.high, digits)}]"
-    return marked(text, comparison.notes)
+        more = (f"[{_signed(comparison.low, digits)}, {_signed(comparison.high, digits)}]",)
+    return Cell(_signed(comparison.difference, digits), comparison.notes, more)
 
 
-def verdict(comparison: Comparison | None) -> str:
+def verdict(comparison: Comparison | None) -> Cell:
     """The verdict, with what stood in its way."""
     if comparison is None:
-        return ""
+        return Cell()
     found = comparison.verdict
-    return f"{found.outcome}: {found.reason}" if found.reason else str(found.outcome)
+    text = f"{found.outcome}: {found.reason}" if found.reason else str(found.outcome)
+    return Cell(text, outcome=found.outcome)
 
 
 def parameters(count: int | None) -> str:

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rmem_cli.results.row import ResultRow
@@ -52,26 +53,40 @@ def curve_name(experiment: str, row: str, cell: str, scale: str, seed: int, trai
     return "-".join(part for part in parts if part)
 
 
-def read_curve(folder: Path, row: ResultRow) -> LearningCurve | None:
-    """The curve of the run behind a result; None if it is not there.
+class Curves:
+    """The curves of a folder of results, each read once.
 
     Args:
         folder: Folder of the results.
-        row: A result of the run.
-
-    Raises:
-        UsageError: It is not one that rmem wrote, or not all of it; the message names file and line.
     """
-    name = curve_name(row.experiment, row.row, row.cell, row.scale, row.seed, row.train_hash)
-    path = folder / "curves" / f"{name}.csv"
-    text = read_text(path, _CURE)
-    if text is None:
-        return None
-    lines = text.removeprefix(BYTE_ORDER_MARK).splitlines(keepends=True)
-    curve = LearningCurve(_series(path, lines))
-    if row.status == "ok" and curve.last_step < (row.step or 0):
-        raise damaged(path, max(len(lines), 1), f"it ends before step {row.step}, which has a result", _CURE)
-    return curve
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read = cache(self._curve)
+
+    def __call__(self, row: ResultRow) -> LearningCurve | None:
+        """The curve of the run behind a result; None if it is not there.
+
+        Raises:
+            UsageError: It is not one that rmem wrote, or not all of it; the message names file and line.
+        """
+        path = self.folder / "curves" / f"{curve_of(row)}.csv"
+        curve, lines = self._read(path)
+        if curve is not None and row.status == "ok" and curve.last_step < (row.step or 0):
+            raise damaged(path, max(lines, 1), f"it ends before step {row.step}, which has a result", _CURE)
+        return curve
+
+    @staticmethod
+    def _curve(path: Path) -> tuple[LearningCurve | None, int]:
+        """The curve of a file, and how many lines it has."""
+        text = read_text(path, _CURE)
+        lines = (text or "").removeprefix(BYTE_ORDER_MARK).splitlines(keepends=True)
+        return None if text is None else LearningCurve(_series(path, lines)), len(lines)
+
+
+def curve_of(row: ResultRow) -> str:
+    """Name of the curve of the run behind a result."""
+    return curve_name(row.experiment, row.row, row.cell, row.scale, row.seed, row.train_hash)
 
 
 def _series(path: Path, lines: Sequence[str]) -> dict[tuple[str, str], list[tuple[int, float]]]:

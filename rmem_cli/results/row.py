@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import UnionType
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from rmem_cli.results.outcomes import OUTCOMES
 STATUSES = (*OUTCOMES, "interrupted")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ResultRow:
     """One value of one metric, with everything needed to say where it came from.
 
@@ -123,11 +124,19 @@ class ResultRow:
         """
         if len(cells) != len(COLUMNS):
             raise ValueError(f"the row has {len(cells)} cells, not {len(COLUMNS)}")
-        columns = zip(fields(cls), cells, strict=True)
-        return cls(**{field.name: _from_text(field.name, field.type, text) for field, text in columns})
+        return cls(**{name: _from_text(name, text) for name, text in zip(COLUMNS, cells, strict=True)})
 
 
-COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(ResultRow))
+_KINDS: dict[str, Any] = {field.name: field.type for field in fields(ResultRow)}
+COLUMNS: tuple[str, ...] = tuple(_KINDS)
+_NUMERIC = [index for index, kind in enumerate(_KINDS.values()) if kind is not str]
+_REPEATED = 10_000
+"""Texts of cells that are kept with their values: most columns hold the same few over and over."""
+REQUIRED = (
+    *("experiment", "row", "cell", "scale", "seed", "protocol", "split", "metric", "value"),
+    *("checkpoint", "train_hash", "eval_hash", "data_hash", "status"),
+)
+"""The columns without which nobody knows what a row is of, or what it says; a table may lack others."""
 
 
 def with_decimal_points(cells: Sequence[str]) -> list[str]:
@@ -139,12 +148,11 @@ def with_decimal_points(cells: Sequence[str]) -> list[str]:
     Args:
         cells: Texts in the order of `COLUMNS`.
     """
-    numbers = [field.type is not str for field in fields(ResultRow)]
-    if any("." in cell for cell, is_number in zip(cells, numbers, strict=True) if is_number):
+    if any("." in cells[index] for index in _NUMERIC):
         return list(cells)
     return [
-        cell.replace(",", ".") if is_number and _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
-        for cell, is_number in zip(cells, numbers, strict=True)
+        cell.replace(",", ".") if index in _NUMERIC and _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
+        for index, cell in enumerate(cells)
     ]
 
 
@@ -193,7 +201,9 @@ def _to_text(kind: Any, value: Any) -> str:
     return repr(plain) if isinstance(plain, float) else str(plain)
 
 
-def _from_text(column: str, kind: Any, text: str) -> Any:
+@lru_cache(maxsize=_REPEATED)
+def _from_text(column: str, text: str) -> Any:
+    kind = _KINDS[column]
     if text == "" and isinstance(kind, UnionType):
         return None
     convert, description = _CONVERSIONS[kind]

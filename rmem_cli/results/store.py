@@ -1,39 +1,23 @@
 """The results tables: one CSV per experiment that many processes may write at once."""
 
 import contextlib
-import csv
-import io
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import UsageError
 from rmem_cli.files import sync_folder, write_durably
-from rmem_cli.results.row import COLUMNS, ResultRow, with_decimal_points
-from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
+from rmem_cli.results.row import COLUMNS, ResultRow
+from rmem_cli.results.table import Record, read_records, to_line
+from rmem_cli.results.union import latest
+from rmem_cli.results.withdrawn import Withdrawal, Withdrawals
 
 _LOCKS = ".locks"
 _LOCK_TIMEOUT_SECONDS = 120
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.=+,@-]*", re.ASCII)
-_NEEDS_QUOTES = re.compile(r'[",\r\n]')
-_SEPARATORS = ",;\t"
-"""Of cells: the own one, and those that spreadsheets put in its place."""
-_CURE = (
-    "restore the file with git (a spreadsheet that saved it may have changed it), "
-    "or move it away to start a new one"
-)
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A row of a table together with its exact text in the file."""
-
-    text: str
-    row: ResultRow
 
 
 class ResultStore:
@@ -59,6 +43,20 @@ class ResultStore:
         return sorted(path.stem for path in self.folder.glob("*.csv"))
 
     def read(self, experiment: str) -> list[ResultRow]:
+        """The rows of an experiment that count: all but those that were withdrawn.
+
+        Raises:
+            UsageError: As for `read_all`, or the file of withdrawals is damaged.
+        """
+        withdrawn = Withdrawals(self.folder)
+        return [row for row in self.read_all(experiment) if withdrawn.of(row) is None]
+
+    def withdrawn(self, experiment: str) -> list[Withdrawal]:
+        """The withdrawal of each row of an experiment that was withdrawn."""
+        withdrawn = Withdrawals(self.folder)
+        return [found for row in self.read_all(experiment) if (found := withdrawn.of(row)) is not None]
+
+    def read_all(self, experiment: str) -> list[ResultRow]:
         """The rows of an experiment in the order of the table; none if it has no table.
 
         A union merge by git can leave several rows with one key: the one with the latest time is given,
@@ -67,7 +65,7 @@ class ResultStore:
         Raises:
             UsageError: The table is not one that rmem wrote; the message names file and line.
         """
-        return [record.row for record in _latest(_read_records(self._table(experiment)))]
+        return [record.row for record in _latest(read_records(self._table(experiment)))]
 
     def write(self, rows: Sequence[ResultRow]) -> None:
         """Add rows to the tables of their experiments.
@@ -81,11 +79,11 @@ class ResultStore:
         """
         for experiment in dict.fromkeys(row.experiment for row in rows):
             table = self._table(experiment)
-            added = [_Record(_line(row.to_text()), row) for row in rows if row.experiment == experiment]
+            added = [Record(to_line(row.to_text()), row) for row in rows if row.experiment == experiment]
             with self._lock(experiment):
-                merged = {record.row.key: record for record in _latest(_read_records(table))}
+                merged = {record.row.key: record for record in _latest(read_records(table))}
                 merged.update((record.row.key, record) for record in added)
-                self._replace(table, _line(COLUMNS) + "".join(record.text for record in merged.values()))
+                self._replace(table, to_line(COLUMNS) + "".join(record.text for record in merged.values()))
 
     def write_curve(self, name: str, text: str) -> None:
         """Store the text of a learning curve as `curves/<name>.csv`, replacing an older one.
@@ -150,96 +148,12 @@ class ResultStore:
         sync_folder(target.parent)
 
 
-def _read_records(table: Path) -> list[_Record]:
-    """All rows of a table with their text; repeated header lines and empty lines are passed over."""
-    text = read_text(table, _CURE)
-    if text is not None and not text.strip():
-        raise damaged(table, 1, "the table is empty, without even a header", _CURE)
-    records: list[_Record] = []
-    for number, line in _split(text or ""):
-        try:
-            cells, kept = _cells(line)
-            if any(cells) and not _is_header(cells) and not (number == 1 and _names_separator(cells)):
-                records.append(_Record(kept, _row(cells, table.stem)))
-        except (ValueError, csv.Error) as error:
-            raise damaged(table, number, str(error), _CURE) from error
-    return records
-
-
-def _row(cells: Sequence[str], experiment: str) -> ResultRow:
-    row = ResultRow.from_text(cells)
-    if row.experiment != experiment:
-        raise ValueError(f"column 'experiment' holds {row.experiment!r}, not {experiment!r} as the file")
-    return row
-
-
-def _cells(line: str) -> tuple[list[str], str]:
-    """The cells of a record, and its text as it is written again: as it was, if it was written here.
-
-    Raises:
-        ValueError: A quote is left open: what is written behind it would belong to the same cell.
-        csv.Error: Its quotes are not right.
-    """
-    if line.count('"') % 2:
-        raise ValueError("a quote is never closed")
-    line = line.removeprefix(BYTE_ORDER_MARK).removesuffix("\n").removesuffix("\r")
-    for separator in _SEPARATORS:
-        try:
-            cells = next(csv.reader([line], delimiter=separator, strict=True), [])
-        except csv.Error:
-            continue
-        if len(cells) >= len(COLUMNS) and not any(cells[len(COLUMNS) :]):
-            plain = with_decimal_points(cells[: len(COLUMNS)])
-            return plain, f"{line}\n" if separator == "," and plain == cells else _line(plain)
-    return next(csv.reader([line], strict=True), []), f"{line}\n"
-
-
-def _is_header(cells: Sequence[str]) -> bool:
-    if 2 * len({*cells} & {*COLUMNS}) < len(COLUMNS):
-        return False
-    if list(cells) != list(COLUMNS):
-        other = ", ".join(sorted({*cells} ^ {*COLUMNS})) or "the order of its columns"
-        raise ValueError(f"the header is not that of a results table; they differ in {other}")
-    return True
-
-
-def _names_separator(cells: Sequence[str]) -> bool:
-    """Whether this is the line by which spreadsheets tell each other the separator, such as `sep=;`."""
-    return "".join(cells).rstrip(_SEPARATORS) == "sep="
-
-
-def _split(text: str) -> Iterator[tuple[int, str]]:
-    """The records of a CSV text with the number of their first line; a quoted cell may span lines."""
-    record, first = "", 1
-    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
-        if not record:
-            first = number
-        record += line
-        # Quotes come in pairs, doubled ones included, so an odd number of them leaves a cell open.
-        if record.count('"') % 2 == 0:
-            yield first, record
-            record = ""
-    if record:
-        yield first, record
-
-
-def _latest(records: Sequence[_Record]) -> list[_Record]:
+def _latest(records: Sequence[Record]) -> list[Record]:
     """One record per key, at the place of the first: that with the latest time, of equal times the last."""
-    latest: dict[tuple[str | int, ...], _Record] = {}
-    for record in records:
-        known = latest.get(record.row.key)
-        if known is None or record.row.time >= known.row.time:
-            latest[record.row.key] = record
-    return list(latest.values())
-
-
-def _line(cells: Sequence[str]) -> str:
-    return ",".join(_quoted(cell) for cell in cells) + "\n"
-
-
-def _quoted(cell: str) -> str:
-    # Not csv.writer: it leaves a lone carriage return without quotes, which no reader takes back.
-    return '"' + cell.replace('"', '""') + '"' if _NEEDS_QUOTES.search(cell) else cell
+    keys = [record.row.key for record in records]
+    if len({*keys}) == len(keys):
+        return list(records)
+    return [records[place] for place in latest(keys, [record.row.time for record in records])]
 
 
 def _checked(name: str) -> str:

@@ -129,8 +129,8 @@ class Walks:
         time = segment.inputs.shape[1]
         if not self.model.stepwise or time <= 3 * _COUNTED_STEPS:
             return self._count(segment, state)
-        some, _ = self._count(segment.split(_COUNTED_STEPS)[0], state)
-        more, after = self._count(segment.split(2 * _COUNTED_STEPS)[0], state)
+        some, _ = self._count(segment.beginning(_COUNTED_STEPS), state)
+        more, after = self._count(segment.beginning(2 * _COUNTED_STEPS), state)
         if more.calls - some.calls < _COUNTED_STEPS:  # one call reads all steps
             return self._count(segment, state)
         return some.towards(more, (time - _COUNTED_STEPS) / _COUNTED_STEPS), after

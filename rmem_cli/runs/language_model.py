@@ -19,7 +19,7 @@ def open_language_model(
     """The model of a trained run, in evaluation mode, and its task.
 
     Args:
-        spec: The run.
+        spec: The run; the checkpoints may be those of an equal run of another name.
         machine: Where to compute.
         checkpoint: "best" or "last"; None takes the best one if there is one.
 
@@ -32,7 +32,7 @@ def open_language_model(
     if kind != "language_model":
         raise UsageError(f"{name} learns the task {kind!r}; only a language_model has text to go on with")
     run = open_run(spec)
-    path = run.identity.folder
+    path = run.identity.trained_folder
     names = ("best", "last") if checkpoint is None else (checkpoint,)
     loaded = ((each, load_checkpoint(path, each)) for each in names)
     found = next(((each, content[0]) for each, content in loaded if content is not None), None)

@@ -12,7 +12,7 @@ from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, RunSettings
 from rmem_cli.runs.identity import Identity, identity_of
-from rmem_cli.runs.memory import one_out_of_memory_error
+from rmem_cli.runs.peak_memory import one_out_of_memory_error
 from rmem_cli.seeding import derive_seed
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.build import open_task

@@ -13,13 +13,15 @@ from torch.fx.experimental import _config as meta_config
 from rmem_cli.clock import clock
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.cores.layered_config import LayeredSettings
+from rmem_cli.models.cores.recurrent_config import FastSlowSettings
 from rmem_cli.models.cores.transformer_config import TransformerXLSettings
 from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.kinds import CoreSettings, OptimizerSettings
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.runs.cost import Cost, Walks, update_cost
-from rmem_cli.runs.rates import keep, known, machine_key
+from rmem_cli.runs.kept import keep, known
+from rmem_cli.runs.rates import machine_key
 from rmem_cli.training.config import AdamSettings
 from rmem_cli.training.optimizers import build_optimizer
 
@@ -47,8 +49,15 @@ def pace_of(
     core: CoreSettings | None, op_paths: dict[str, str], dtype: torch.dtype, device: torch.device
 ) -> Pace:
     """The pace of steps of a kind of core, or of products of matrices, measured once for each machine."""
-    kind = core if isinstance(core, LayeredSettings) else TransformerXLSettings(hidden_size=64)
+    kind = _like(core)
     return _pace(type(kind), _variant(kind), tuple(sorted(op_paths.items())), dtype, device)
+
+
+def _like(core: CoreSettings | None) -> LayeredSettings:
+    """A core whose small steps are like those of another: itself, a cell of its own, or attention."""
+    if isinstance(core, FastSlowSettings):
+        return _like(core.fast)
+    return core if isinstance(core, LayeredSettings) else TransformerXLSettings(hidden_size=64)
 
 
 def _variant(core: LayeredSettings) -> tuple[tuple[str, Any], ...]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -13,11 +13,12 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.recipe.schema import ModelSettings, RunSettings
 from rmem_cli.runs.cost import Cost, Walks, carries, cost_of_step, kind, weight_bytes
-from rmem_cli.runs.memory import one_out_of_memory_error
+from rmem_cli.runs.kept import keep, known
 from rmem_cli.runs.meta import KnownShapes
 from rmem_cli.runs.opened import Run
 from rmem_cli.runs.pace import pace_of
-from rmem_cli.runs.rates import keep, known, step_key
+from rmem_cli.runs.peak_memory import one_out_of_memory_error
+from rmem_cli.runs.rates import step_key
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import TrainingStep, build_backprop
 from rmem_cli.training.optimizers import build_optimizer
@@ -25,6 +26,9 @@ from rmem_cli.training.optimizers import build_optimizer
 _MOST_SECONDS = 5.0
 _LEAST_STEPS = 3
 _MANY_LAYERS = 5
+# Of a batch that is larger than any recipe's, so many rows are drawn.
+_MOST_ROWS = 1000
+_MOST_SYMBOLS = 10**6
 _WALKS: dict[object, Walks] = {}
 
 
@@ -171,16 +175,38 @@ def _with_layers(settings: ModelSettings, layers: int) -> ModelSettings:
 
 
 def _drawn(task: Task, settings: RunSettings) -> tuple[Batch, float]:
-    """A batch, not the first of a text, which starts afresh, and the seconds that it takes to draw one."""
+    """A batch, not the first of a text, which starts afresh, and the seconds that it takes to draw one.
+
+    Of a huge batch, some rows are drawn and stand for all.
+    """
+    wanted = settings.train.batch_size
+    per_epoch = task.steps_per_epoch(wanted)
+    rows = _drawn_rows(task, wanted)
+    # A text of one batch starts afresh in each; with fewer rows it would go on.
+    steps = (0,) if per_epoch == 1 and rows < wanted else (1, 2)
     cpu = torch.device("cpu")
     taken = []
-    for step in (1, 2):
+    for step in steps:
         started = clock(cpu)
-        batch = task.training_batch(step, settings.train.batch_size, seed=0)
+        batch = task.training_batch(step, rows, seed=0)
         taken.append(clock(cpu) - started)
         if taken[0] > 0.1:
             break
-    return batch, min(taken)
+    return _with_rows(batch, wanted), min(taken) * wanted / rows
+
+
+def _drawn_rows(task: Task, wanted: int) -> int:
+    """How many rows of a batch of `wanted` are drawn: all, unless they are too many, or too long."""
+    row = task.training_batch(1, 1, seed=0).inputs
+    return min(wanted, _MOST_ROWS, max(1, _MOST_SYMBOLS // row.numel()))
+
+
+def _with_rows(batch: Batch, count: int) -> Batch:
+    """A batch of so many rows like those of another, their numbers without memory if there are more."""
+    if count == len(batch.inputs):
+        return batch
+    enlarged = batch.map(lambda values: values.new_empty((count, *values.shape[1:]), device="meta"))
+    return replace(enlarged, fresh=torch.full((count,), bool(batch.fresh.all())), reset=None)
 
 
 def _walks(run: Run, settings: ModelSettings, drawn: Sequence[tuple[Batch, Task]]) -> Walks:

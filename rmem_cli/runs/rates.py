@@ -1,24 +1,17 @@
-"""What steps were found to take on this machine, kept from one command to the next in the user's cache."""
+"""What steps that were timed on this machine are kept under, by `rmem_cli.runs.kept`."""
 
 import contextlib
-import json
 import os
 import platform
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from rmem_cli.errors import UsageError
-from rmem_cli.paths import rates_file
 from rmem_cli.recipe.hashing import canonical, digest
 from rmem_cli.recipe.schema import RunSettings
 from rmem_cli.recipe.settings import Settings
-
-_TIMEOUT_SECONDS = 10.0  # of waiting for other processes, which write for milliseconds
 
 
 def step_key(settings: RunSettings, data_hash: str, op_paths: Mapping[str, str], device: torch.device) -> str:
@@ -38,44 +31,6 @@ def machine_key(
     here = [torch.get_num_threads(), str(device), torch.__version__, _machine(device)]
     described = canonical(about) if isinstance(about, Settings | dict) else about
     return digest([sort, described, dtype, dict(op_paths), *here])
-
-
-def known(key: str) -> list[float] | None:
-    """The numbers that are kept under a key; None if there are none, or the file is damaged."""
-    with contextlib.suppress(sqlite3.Error, OSError, ValueError, TypeError), _opened() as connection:
-        found = connection.execute("SELECT numbers FROM rates WHERE key = ?", (key,)).fetchone()
-        return None if found is None else [float(number) for number in json.loads(found[0])]
-    return None
-
-
-def keep(key: str, numbers: list[float]) -> None:
-    """Keep numbers under a key; a damaged file is replaced, and one that cannot be written left alone."""
-    for _ in range(2):
-        try:
-            with _opened() as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("CREATE TABLE IF NOT EXISTS rates (key TEXT PRIMARY KEY, numbers TEXT)")
-                connection.execute("INSERT OR REPLACE INTO rates VALUES (?, ?)", (key, json.dumps(numbers)))
-                connection.execute("COMMIT")
-            return
-        except sqlite3.OperationalError:
-            return
-        except sqlite3.Error:
-            with contextlib.suppress(OSError):
-                rates_file().unlink()
-        except OSError:
-            return
-
-
-@contextlib.contextmanager
-def _opened() -> Iterator[sqlite3.Connection]:
-    try:
-        file = rates_file()
-    except UsageError as error:
-        raise OSError(str(error)) from error  # a cache that cannot be is like one that cannot be written
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(file, timeout=_TIMEOUT_SECONDS, isolation_level=None)) as connection:
-        yield connection
 
 
 @cache

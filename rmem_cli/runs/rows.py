@@ -15,8 +15,8 @@ from rmem_cli.records.restoring import load_weights
 from rmem_cli.results.metrics import Sums, metric
 from rmem_cli.results.outcomes import Outcome
 from rmem_cli.results.row import ResultRow, timestamp
-from rmem_cli.runs.memory import peak_memory_mb
 from rmem_cli.runs.opened import Measurement, Run
+from rmem_cli.runs.peak_memory import peak_memory_mb
 from rmem_cli.training.loop import saved_counters
 
 

@@ -21,8 +21,8 @@ from rmem_cli.results.outcomes import FAILURES, OUTCOMES, Outcome
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.runs.machine import Machine
-from rmem_cli.runs.memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
 from rmem_cli.runs.opened import Run, open_run
+from rmem_cli.runs.peak_memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
 from rmem_cli.runs.plan import keep_rate
 from rmem_cli.runs.rows import Trained, make_rows
 from rmem_cli.training.loop import Counters, Training, saved_counters
@@ -114,6 +114,8 @@ def _one_error(folder: RunFolder) -> Iterator[None]:
 def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]:
     """Evaluate the checkpoints of a trained run by the protocols of its settings, and write the rows.
 
+    They may be those of an equal run of another name.
+
     Raises:
         InterruptedRunError: `stop` was true.
         DivergedError: A loss is not finite.
@@ -127,12 +129,13 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
     device = torch.device(machine.device)
     reset_peak_memory(device)
     run = open_run(spec)
-    if read_status(run.identity.folder) is None:
+    path = run.identity.trained_folder
+    if read_status(path) is None:
         raise UsageError(
             f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed}) has not been trained: "
-            f"nothing is in {run.identity.folder}; {HOW_TO_TRAIN}"
+            f"nothing is in {path}; {HOW_TO_TRAIN}"
         )
-    with RunFolder.open(spec, run.identity.train_hash, runs_root()) as folder, _one_error(folder):
+    with RunFolder.hold(path) as folder, _one_error(folder):
         counters = _finished_counters(folder, run.steps)
         _set_up(folder, machine)
         model = run.seeded_model(device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model, StepResult
-from rmem_cli.models.state import State, detach, reset
+from rmem_cli.models.state import State, detach, on_device, reset
 from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.settings import Component
 from rmem_cli.seeding import seed_dropout
@@ -186,9 +186,7 @@ class _Past:
 
     def like(self, weight: Tensor) -> "_Past":
         """The same where a weight of the loss is, and in its type: a checkpoint is loaded on the CPU."""
-        state = self.state
-        if state is not None:
-            state = {name: value.to(weight.device) for name, value in state.items()}
+        state = None if self.state is None else on_device(self.state, weight.device)
         return _Past(self.segment.to(weight.device, weight.dtype), state)
 
 

@@ -149,13 +149,32 @@ class InverseSqrtSettings(WarmedUpSettings):
 
 
 class StepSettings(WarmedUpSettings):
-    """Multiplied by `factor` at each of the steps named."""
+    """Multiplied by a factor at each of the steps named.
+
+    Attributes:
+        at: The steps.
+        factor: The same for all of them.
+        factors: One for each, in their order, in place of `factor`.
+    """
 
     implementation: ClassVar[str] = "rmem_cli.training.schedules:Step"
 
     kind: Literal["step"] = "step"
     at: list[PositiveInt] = Field(min_length=1)
     factor: PositiveFloat = 0.1
+    factors: list[PositiveFloat] | None = None
+
+    @model_validator(mode="after")
+    def _each_step_has_a_factor(self) -> Self:
+        if self.factors is None:
+            return self
+        if len(self.factors) != len(self.at):
+            raise ValueError(
+                f"factors lists {len(self.factors)}, and at {len(self.at)} steps; give one for each step"
+            )
+        if self.factor != type(self).model_fields["factor"].default:
+            raise ValueError("factor and factors exclude each other; leave one of them out")
+        return self
 
 
 class PlateauSettings(WarmedUpSettings):

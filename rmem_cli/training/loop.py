@@ -4,7 +4,8 @@ import json
 import math
 import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -17,7 +18,8 @@ from rmem_cli.clock import clock
 from rmem_cli.errors import DivergedError, InterruptedRunError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model
-from rmem_cli.models.state import State
+from rmem_cli.models.state import State, on_device
+from rmem_cli.ops.forms import noted_forms
 from rmem_cli.recipe.schema import RunSettings, ValidationSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
 from rmem_cli.records.folder import RunFolder
@@ -183,7 +185,8 @@ class Training:
         self.schedule.load_state_dict(saved["schedule"])
         self.backprop.load_state_dict(saved["backprop"])
         self._check_carried(saved["state"])
-        self.state = _on_device(saved["state"], self.device)
+        state = saved["state"]
+        self.state = None if state is None else on_device(state, self.device)
         recent = {"loss": saved["recent_loss"], "steps": saved["recent_steps"]}
         check_numbers("recent", recent, {"loss": 0.0, "steps": 0}, self.train.log_every - 1)
         self._recent_loss, self._recent_steps = recent["loss"], recent["steps"]
@@ -248,9 +251,10 @@ class Training:
             self.state = None
         batch = batch.to(self.device, self.dtype)
         self.optimizer.zero_grad()
-        gradient = self.backprop.gradient(
-            self.model, batch, self.state, self.train.loss, TrainingStep(self.seed, step)
-        )
+        with self._forms_checked():
+            gradient = self.backprop.gradient(
+                self.model, batch, self.state, self.train.loss, TrainingStep(self.seed, step)
+            )
         self._check_loss(gradient.nll_sum / gradient.weight_sum, step + 1)
         if self.train.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.train.clip_norm)
@@ -258,6 +262,18 @@ class Training:
         self.state = gradient.state if self.task.carries_state else None
         self.counters.step += 1
         self._log(gradient.nll_sum / gradient.weight_sum, lr, progress)
+
+    @contextmanager
+    def _forms_checked(self) -> Iterator[None]:
+        """In the first step of a session, make sure that operations run in the forms that rows will name."""
+        if self.step_seconds or self.model.compiled:
+            yield
+            return
+        with noted_forms() as ran:
+            yield
+        stated = {operation: {form} for operation, form in self.model.op_paths().items()}
+        if any(forms != stated.get(operation, forms) for operation, forms in ran.items()):
+            raise RuntimeError(f"operations ran as {ran}, and the model says {stated}")
 
     def _enter(self, stage: Stage) -> None:
         """Leave behind what belongs to the task before."""
@@ -335,7 +351,3 @@ class Training:
         if every is not None:
             return self.counters.step % every == 0
         return time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS
-
-
-def _on_device(state: State | None, device: torch.device) -> State | None:
-    return None if state is None else {name: value.to(device) for name, value in state.items()}

@@ -120,13 +120,16 @@ class InverseSqrt(Schedule):
 
 
 class Step(Schedule):
-    """Multiplied by `factor` at each of the steps `at`."""
+    """Multiplied at each of the steps `at`, by `factor` or by the one of `factors` that is its own."""
 
     settings: StepSettings
 
     def _lr_after_warmup(self, step: int) -> float:
         passed = bisect_right(sorted(self.settings.at), step)
-        return self.base_lr * self.settings.factor**passed
+        if self.settings.factors is None:
+            return self.base_lr * self.settings.factor**passed
+        by_step = sorted(zip(self.settings.at, self.settings.factors, strict=True))
+        return self.base_lr * math.prod(factor for _, factor in by_step[:passed])
 
 
 class Plateau(Schedule):

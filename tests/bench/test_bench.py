@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from rmem_cli.app import app
@@ -32,7 +33,7 @@ def small(case):
 def test_the_forms_of_an_operation_start_from_the_same_weights(case):
     gradients = {}
     for form in case.forms_here():
-        if form == "torch.nn.LSTM":
+        if form in ("torch.nn.LSTM", "products alone"):
             continue
         torch.manual_seed(0)
         step = case.make(SMALL, form)
@@ -50,6 +51,18 @@ def test_operations_grow_as_the_recurrence_does(prefix):
     flops = case.flops(case.size)
     assert case.flops(longer.size) >= 2 * flops
     assert 2 < case.flops(wider.size) / flops <= 4
+
+
+def test_the_products_of_a_network_of_cells_are_those_that_it_cannot_do_without():
+    case = small(find_cases(["fs_lstm_2"])[0])
+    with FlopCounterMode(display=False) as counter:
+        case.make(case.size, "products alone")()
+    assert counter.get_total_flops() == case.flops(case.size)
+    with FlopCounterMode(display=False) as counter:
+        case.make(case.size, "fast")()
+    # But for the gradients of the first hidden states, of one fast cell and of the slow cell.
+    unwanted = sum(2 * case.size.batch * 4 * units**2 for units in (6, 3))
+    assert counter.get_total_flops() == case.flops(case.size) - unwanted
 
 
 def test_every_form_is_timed_equally_often():
@@ -211,7 +224,7 @@ def test_doctor_says_all_it_finds_where_a_native_form_is_demanded_and_cannot_be_
 
 def test_without_names_a_quick_case_of_each_operation_is_chosen_and_all_with_names():
     quick = find_cases([], quick=True)
-    assert {case.family for case in quick} == {"gates", "rotation", "attention"}
-    assert len(quick) == 3
+    assert {case.family for case in quick} == {"gates", "rotation", "unitary", "attention"}
+    assert len(quick) == 4
     assert find_cases([]) == CASES
     assert find_cases(["rmt"], quick=True) == find_cases(["rmt"])

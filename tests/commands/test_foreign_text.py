@@ -43,7 +43,7 @@ COMMANDS = [
     ["show", "small"],
     ["show", "small", "--json"],
     ["validate", "small"],
-    *(["report", "small", "--format", form] for form in ("terminal", "markdown", "csv", "json")),
+    *(["report", "small", "--format", form] for form in ("terminal", "markdown", "latex", "csv", "json")),
     *(["report", "small", "--grid", "--format", form] for form in ("terminal", "markdown", "csv", "json")),
 ]
 

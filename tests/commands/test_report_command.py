@@ -133,22 +133,53 @@ def test_a_format_that_is_named_goes_before_the_suffix(folder):
     assert json.loads((folder / "one.txt").read_text(encoding="utf-8"))["schema"] == 1
 
 
-@pytest.mark.parametrize("ending", [".tex", ".html", ".pdf", ".v1", ".markdown"])
+@pytest.mark.parametrize("ending", [".pdf", ".v1", ".markdown"])
 @pytest.mark.parametrize("grid", [[], ["--grid"]], ids=["tables", "grid"])
 def test_an_ending_without_a_form_is_refused_with_those_there_are(folder, ending, grid):
     done = run("one", *grid, "--out", f"one{ending}")
     assert isinstance(done.exception, UsageError)
-    assert f"no form {ending} yet; there are .txt, .md, .csv, .json" in str(done.exception)
+    assert f"no form {ending} yet; there are .txt, .md, .tex, .csv, .json" in str(done.exception)
     assert not (folder / f"one{ending}").exists()
 
 
 @pytest.mark.parametrize(
     ("name", "beginning"),
-    [("a.txt", "one: A"), ("a.md", "## one"), ("a.MD", "## one"), ("a.csv", "experiment,"), ("a.json", "{")],
+    [
+        ("a.txt", "one: A"),
+        ("a.md", "## one"),
+        ("a.MD", "## one"),
+        ("a.tex", "\\documentclass"),
+        ("a.csv", "experiment,"),
+        ("a.json", "{"),
+    ],
 )
 def test_the_ending_of_a_file_chooses_the_form(folder, name, beginning):
     assert run("one", "--out", name).exit_code == 0
     assert (folder / name).read_text(encoding="utf-8").startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--out", "one.html"], ["--format", "html"], ["--format", "html", "--grid"]]
+)
+def test_html_is_a_folder_of_tables(folder, arguments):
+    done = run("one", *arguments)
+    assert isinstance(done.exception, UsageError)
+    assert "HTML is a folder" in str(done.exception) or "not --grid" in str(done.exception)
+
+
+def test_pages_are_written_for_what_is_named_and_the_scoreboard_counts_all(folder, record):
+    record("two", [1.3, 1.301, 1.302])
+    assert run("one", "--format", "html", "--out", "site").exit_code == 0
+    assert sorted(path.name for path in (folder / "site").glob("*.html")) == ["index.html", "one.html"]
+    assert "worse" in (folder / "site" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("place", ["file", "file/site"])
+def test_pages_that_cannot_be_written_are_one_sentence(folder, place):
+    (folder / "file").write_text("", encoding="utf-8")
+    done = run("one", "--format", "html", "--out", place)
+    assert isinstance(done.exception, UsageError)
+    assert "cannot be written" in str(done.exception)
 
 
 @pytest.mark.parametrize("option", ["--out", "--published"])

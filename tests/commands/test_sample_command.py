@@ -77,5 +77,15 @@ def test_what_cannot_be_sampled_is_refused_with_a_sentence(rmem, trained, recipe
         assert message in " ".join(ended.err.replace("│", " ").split())
 
 
+def test_a_run_whose_results_were_taken_over_goes_on_from_the_checkpoint_of_the_equal_run(rmem, trained):
+    twin = trained.with_name("twin.yaml")
+    twin.write_text(TEXT_RECIPE.replace("name: texts", "name: twin"))
+    assert "taken over from equal runs in other tables: 2" in rmem("train", twin, "--seed", "3").err
+    for row in ("rmt", "lstm"):
+        ours, theirs = (rmem("sample", path, "--row", row, "--tokens", 30) for path in (twin, trained))
+        assert (ours.code, ours.out) == (0, theirs.out)
+    assert "has no checkpoint in" in rmem("sample", twin, "--row", "rmt", "--seed", 4).err
+
+
 def test_it_is_listed(rmem):
     assert "sample" in rmem("--help").out

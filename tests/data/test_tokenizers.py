@@ -48,7 +48,7 @@ def test_without_an_unknown_symbol_an_unknown_word_is_refused():
 
 @pytest.mark.parametrize("size", [None, 5])
 @pytest.mark.parametrize("split", ["words", "basic_english"])
-def test_our_vocabulary_agrees_with_that_of_torchtext(split, size):
+def test_a_vocabulary_and_its_symbols_are_those_of_torchtext(split, size):
     from torchtext.data.utils import get_tokenizer
     from torchtext.vocab import Vocab
 

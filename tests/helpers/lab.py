@@ -167,7 +167,7 @@ def steps_done(monkeypatch):
 
 # Importing torch takes longer than the small experiments: one process does it, each command is a fork of it.
 _SERVER = """
-import json, os, sys
+import json, os, sys, time
 import torch._dynamo  # every optimizer imports it
 import rmem_cli.commands.train, rmem_cli.report.build, rmem_cli.report.formats, rmem_cli.runs.experiment
 from rmem_cli.__main__ import main
@@ -176,10 +176,20 @@ def answer(value):
     sys.stdout.write(json.dumps(value) + "\\n")
     sys.stdout.flush()
 
+def exit_code(pid, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+
 for line in sys.stdin:
     order = json.loads(line)
     if "wait" in order:
-        answer(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]))
+        answer(exit_code(order["wait"], order["seconds"]))
         continue
     pid = os.fork()
     if pid:
@@ -208,9 +218,10 @@ class _Server:
 class Command:
     """`rmem` with arguments, in a process of its own."""
 
-    def __init__(self, server, arguments, output, environment):
+    def __init__(self, server, arguments, output, environment, timeout):
         self.output = output
         self._server = server
+        self._timeout = timeout
         self.pid = server.ask(arguments=arguments, output=str(output), environment=environment)
 
     def kill(self, number):
@@ -218,7 +229,9 @@ class Command:
 
     def wait(self):
         """The exit code; minus the signal's number if one ended it."""
-        return self._server.ask(wait=self.pid)
+        code = self._server.ask(wait=self.pid, seconds=self._timeout)
+        assert code is not None, f"it did not end: {self.text()}"
+        return code
 
     def text(self):
         return self.output.read_text()
@@ -233,7 +246,7 @@ def _server():
 
 
 @pytest.fixture
-def start_rmem(_server, _no_git, tmp_path):
+def start_rmem(_server, _no_git, tmp_path, process_timeout):
     """Starts `rmem` in a process of its own."""
     started = []
 
@@ -242,7 +255,7 @@ def start_rmem(_server, _no_git, tmp_path):
             name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("RMEM_")
         }
         output = tmp_path / f"output-{len(started)}"
-        started.append(Command(_server, arguments, output, here | environment))
+        started.append(Command(_server, arguments, output, here | environment, process_timeout))
         return started[-1]
 
     return start

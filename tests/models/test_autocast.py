@@ -6,14 +6,18 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rmem_cli import RUM, URLSTM, RecurrentMemoryTransformer, rotate
+from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
+from rmem_cli.models.cores.layer_norm_lstm import LayerNormLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.recurrent_config import (
     EUNNSettings,
+    FastSlowSettings,
     GatedGRUSettings,
     GatedLSTMSettings,
     GORUSettings,
     GRUSettings,
+    LayerNormLSTMSettings,
     LSTMSettings,
     RNNSettings,
 )
@@ -25,6 +29,7 @@ from rmem_cli.models.cores.unitary import EUNN, GORU
 from rmem_cli.ops.native import build
 
 LONG = {"layers": 2, "heads": 2, "segment_length": 5, "cache_length": 4}
+CELL = {"kind": "layer_norm_lstm", "hidden_size": 16}
 CORES = {
     "rum, lambda 0": lambda: RUM(16, 16, layer_norm="before_gate"),
     "rum, lambda 1": lambda: RUM(16, 16, lambda_=1, layers=2, eta=1.0, activation="tanh"),
@@ -34,6 +39,8 @@ CORES = {
     "eunn": lambda: EUNN(16, EUNNSettings(hidden_size=16, layers=2, initial_bound=1.0)),
     "complex eunn": lambda: EUNN(16, EUNNSettings(hidden_size=16, complex=True, initial_bound=1.0)),
     "goru": lambda: GORU(16, GORUSettings(hidden_size=16, layers=2, initial_bound=1.0, modrelu_bias=-0.1)),
+    "layer-norm lstm": lambda: LayerNormLSTM(16, LayerNormLSTMSettings(hidden_size=16, layers=2)),
+    "fast-slow": lambda: FastSlow(16, FastSlowSettings(fast=CELL, slow={"kind": "rum", "hidden_size": 16})),
     "rnn": lambda: RNN(16, RNNSettings(hidden_size=16)),
     "lstm": lambda: LSTM(16, LSTMSettings(hidden_size=16)),
     "gru": lambda: GRU(16, GRUSettings(hidden_size=16)),
@@ -109,7 +116,17 @@ def test_states_are_single_and_gradients_close_to_those_without(form, name, dtyp
 
 
 @pytest.mark.parametrize(
-    "name", ["rum, lambda 0", "rum, lambda 1", "gated lstm", "gated gru", "eunn", "complex eunn", "lstm"]
+    "name",
+    [
+        "rum, lambda 0",
+        "rum, lambda 1",
+        "gated lstm",
+        "gated gru",
+        "eunn",
+        "complex eunn",
+        "layer-norm lstm",
+        "lstm",
+    ],
 )
 def test_recurrences_have_the_bits_that_they_have_without(form, name):
     torch.manual_seed(0)

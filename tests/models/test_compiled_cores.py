@@ -6,12 +6,15 @@ import shutil
 import pytest
 import torch
 
-from rmem_cli.models.cores.recurrent_config import EUNNSettings, GORUSettings
+from rmem_cli.models.cores.fast_slow import FastSlow
+from rmem_cli.models.cores.recurrent_config import EUNNSettings, FastSlowSettings, GORUSettings
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.cores.unitary import EUNN, GORU
 from rmem_cli.models.model import compile_part
 from rmem_cli.modules.rum import RUM
+
+CELL = {"kind": "layer_norm_lstm", "hidden_size": 5}
 
 
 def gradients(core, x):
@@ -26,12 +29,13 @@ def gradients(core, x):
         lambda: RUM(3, 5, lambda_=1),
         lambda: EUNN(3, EUNNSettings(hidden_size=5, complex=True)),
         lambda: GORU(3, GORUSettings(hidden_size=5)),
+        lambda: FastSlow(3, FastSlowSettings(fast=CELL, slow=CELL)),
         lambda: RMT(
             8,
             RMTSettings(hidden_size=8, memory_tokens=2, heads=2, head_size=4, inner_size=8, segment_length=4),
         ),
     ],
-    ids=["rum", "eunn", "goru", "rmt"],
+    ids=["rum", "eunn", "goru", "fast-slow", "rmt"],
 )
 def test_a_compiled_core_gives_the_same_numbers_and_no_warning(make, recwarn):
     torch.manual_seed(0)

@@ -2,15 +2,20 @@
 
 import pytest
 import torch
+from small_cores import KINDS, small_core
 
 from rmem_cli import RUM
 from rmem_cli.models.cores.base import Core
+from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
+from rmem_cli.models.cores.layer_norm_lstm import LayerNormLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.recurrent_config import (
+    FastSlowSettings,
     GatedGRUSettings,
     GatedLSTMSettings,
     GRUSettings,
+    LayerNormLSTMSettings,
     LSTMSettings,
     RNNSettings,
 )
@@ -20,8 +25,13 @@ from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSett
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.sequence import build_model
 from rmem_cli.models.state import detach, reset, select
-from rmem_cli.recipe.registry import CORES as REGISTERED
 from rmem_cli.recipe.schema import ModelSettings
+
+
+def fast_slow(slow, fast=None, **options):
+    fast = fast or {"kind": "layer_norm_lstm", "hidden_size": 5, "hidden_zoneout": 0.1, "cell_zoneout": 0.5}
+    return FastSlow(3, FastSlowSettings(fast=fast, slow=slow, **options))
+
 
 CORES = {
     "rnn": lambda: RNN(3, RNNSettings(hidden_size=5, layers=2)),
@@ -43,6 +53,24 @@ CORES = {
         ),
     ),
     "UR-GRU": lambda: GatedGRU(3, GatedGRUSettings(hidden_size=5, layers=2, gate="UR")),
+    "layer-norm LSTM": lambda: LayerNormLSTM(3, LayerNormLSTMSettings(hidden_size=5, layers=2)),
+    "layer-norm LSTM with zoneout": lambda: LayerNormLSTM(
+        3, LayerNormLSTMSettings(hidden_size=5, layers=2, hidden_zoneout=0.1, cell_zoneout=0.5)
+    ),
+    "Fast-Slow LSTM": lambda: fast_slow({"kind": "layer_norm_lstm", "hidden_size": 4}, dropout=0.3),
+    "Fast-Slow RUM": lambda: fast_slow({"kind": "rum", "hidden_size": 4, "lambda": 1}),
+    "Fast-Slow GORU": lambda: fast_slow({"kind": "goru", "hidden_size": 4}),
+    "Fast-Slow EUNN": lambda: fast_slow({"kind": "eunn", "hidden_size": 4, "complex": True}),
+    "Fast-Slow LSTM of torch, of two layers": lambda: fast_slow(
+        {"kind": "lstm", "hidden_size": 4, "layers": 2}, fast={"kind": "lstm", "hidden_size": 5, "layers": 2}
+    ),
+    "Fast-Slow network in a Fast-Slow network": lambda: fast_slow(
+        {
+            "kind": "fast_slow",
+            "fast": {"kind": "gru", "hidden_size": 4},
+            "slow": {"kind": "gated_gru", "hidden_size": 3},
+        }
+    ),
     "UM-GRU with zoneout": lambda: GatedGRU(
         3, GatedGRUSettings(hidden_size=6, layers=2, gate="UM", master_downsize=2, zoneout=0.2)
     ),
@@ -98,11 +126,11 @@ def test_steps_taken_one_by_one_are_those_of_a_segment(name):
         torch.testing.assert_close(state[key], end[key])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in REGISTERED.kinds() if kind != "pretrained_rmt"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_core_either_takes_single_steps_or_says_that_it_cannot(kind):
-    needed = {"rmt": {"memory_tokens": 2}, "prenorm_rmt": {"memory_tokens": 2, "segment_length": 4}}
-    settings = REGISTERED.settings(kind)(kind=kind, hidden_size=8, **needed.get(kind, {}))
+    settings = small_core(kind, segment_length=4)
     core = build_model(ModelSettings(core=settings), symbols=3, classes=3).core.eval()
+    assert core.stepwise == settings.stepwise
     if core.stepwise:
         y, _ = core.step(torch.randn(2, 3))
         assert y.shape == (2, core.output_size)

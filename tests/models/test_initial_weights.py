@@ -6,8 +6,14 @@ from torch import nn
 
 from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.gated_lstm import GatedLSTM
+from rmem_cli.models.cores.layer_norm_lstm import LayerNormLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
-from rmem_cli.models.cores.recurrent_config import EUNNSettings, GatedLSTMSettings, GORUSettings
+from rmem_cli.models.cores.recurrent_config import (
+    EUNNSettings,
+    GatedLSTMSettings,
+    GORUSettings,
+    LayerNormLSTMSettings,
+)
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings
 from rmem_cli.models.cores.unitary import EUNN, GORU
@@ -56,6 +62,7 @@ def test_an_orthogonal_kernel_is_what_torch_draws_on_one_thread():
         lambda: GatedLSTM(64, GatedLSTMSettings(hidden_size=256)),
         lambda: EUNN(64, EUNNSettings(hidden_size=256, capacity=8, complex=True)),
         lambda: GORU(64, GORUSettings(hidden_size=256)),
+        lambda: LayerNormLSTM(64, LayerNormLSTMSettings(hidden_size=256)),
         lambda: RMT(64, RMTSettings(hidden_size=256, memory_tokens=4, heads=4)),
         lambda: PreNormRMT(
             64, PreNormRMTSettings(hidden_size=256, memory_tokens=4, heads=4, segment_length=8)
@@ -63,7 +70,18 @@ def test_an_orthogonal_kernel_is_what_torch_draws_on_one_thread():
         lambda: Embedding(300, EmbeddingSettings(size=256, initializer="orthogonal")),
         lambda: LinearHead(256, 300, LinearHeadSettings(initializer="orthogonal")),
     ],
-    ids=["rum", "published rum", "gated lstm", "eunn", "goru", "rmt", "pre-norm rmt", "embedding", "head"],
+    ids=[
+        "rum",
+        "published rum",
+        "gated lstm",
+        "eunn",
+        "goru",
+        "layer-norm lstm",
+        "rmt",
+        "pre-norm rmt",
+        "embedding",
+        "head",
+    ],
 )
 def test_a_module_is_the_same_on_one_thread_and_on_two(make):
     one, two = (drawn(make, threads).state_dict() for threads in (1, 2))

@@ -1,22 +1,14 @@
 """The forms of ops that a model names are those that run when it is trained."""
 
-from importlib import import_module
-
 import pytest
 import torch
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import build_model
+from rmem_cli.ops.forms import noted_forms
 from rmem_cli.recipe.registry import CORES
 from rmem_cli.recipe.schema import ModelSettings
 
-FORMS = {
-    "attention": {"fast": ["relative_attention", "attention"], "native": ["relative_attention"]},
-    "gates": {"fast": ["gated_lstm", "gated_gru"], "native": ["gated_lstm"]},
-    "rotation": {"fast": ["rum"], "native": ["rum"]},
-    "unitary": {"fast": ["eunn", "goru"]},
-    "associative_memory": {"fast": ["read", "write"]},
-}
 SHORT = {"hidden_size": 8, "heads": 2, "segment_length": 4}
 MODELS = {
     "rnn": {"kind": "rnn", "hidden_size": 8},
@@ -29,6 +21,12 @@ MODELS = {
     "eunn": {"kind": "eunn", "hidden_size": 8},
     "complex eunn": {"kind": "eunn", "hidden_size": 8, "complex": True},
     "goru": {"kind": "goru", "hidden_size": 8},
+    "layer_norm_lstm": {"kind": "layer_norm_lstm", "hidden_size": 8},
+    "fast_slow": {
+        "kind": "fast_slow",
+        "fast": {"kind": "layer_norm_lstm", "hidden_size": 8},
+        "slow": {"kind": "rum", "hidden_size": 6},
+    },
     "transformer_xl": {"kind": "transformer_xl", **SHORT, "cache_length": 4},
     "relative learned": {"kind": "transformer_xl", **SHORT, "position_encoding": "relative_learned"},
     "absolute": {"kind": "transformer_xl", **SHORT, "position_encoding": "absolute_sinusoid"},
@@ -40,37 +38,18 @@ MODELS = {
 }
 
 
-@pytest.fixture
-def forms_run(monkeypatch):
-    """Each op that has run, with its forms."""
-    ran = {}
-
-    def noted(op, form, original):
-        def call(*arguments, **options):
-            ran.setdefault(op, set()).add(form)
-            return original(*arguments, **options)
-
-        return call
-
-    for op, forms in FORMS.items():
-        for form, functions in forms.items():
-            module = import_module(f"rmem_cli.ops.{op}.{form}")
-            for name in functions:
-                monkeypatch.setattr(module, name, noted(op, form, getattr(module, name)))
-    return ran
-
-
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_step_of_training_runs_the_forms_that_the_model_names(name, device, forms_run):
+def test_a_step_of_training_runs_the_forms_that_the_model_names(name, device):
     core = MODELS[name]
     settings = ModelSettings(core=CORES.settings(core["kind"]).model_validate(core))
     model = build_model(settings, symbols=5, classes=5).to(device).train()
     symbols = torch.ones(2, 4, dtype=torch.long)
     batch = Batch(symbols, symbols, torch.ones(2, 4), torch.ones(2, dtype=torch.bool))
-    state = model.step(batch.to(torch.device(device), torch.float32), None).state
-    model.step(batch.to(torch.device(device), torch.float32), state)
-    assert {op: {form} for op, form in model.op_paths().items()} == forms_run
+    with noted_forms() as ran:
+        state = model.step(batch.to(torch.device(device), torch.float32), None).state
+        model.step(batch.to(torch.device(device), torch.float32), state)
+    assert {op: {form} for op, form in model.op_paths().items()} == ran
 
 
 def test_every_kind_of_core_is_tried():

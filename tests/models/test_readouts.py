@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_cores import KINDS, small_core
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
@@ -105,11 +106,10 @@ def test_gradients_are_finite_where_there_is_nothing_to_attend_to():
     assert readout.question_kernel.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CORES.kinds() if kind != "pretrained_rmt"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rotation", ["none", "question"])
 def test_any_core_is_read_by_attention(kind, rotation):
-    needed = {"rmt": {"memory_tokens": 2}, "prenorm_rmt": {"memory_tokens": 2, "segment_length": TIME}}
-    core = CORES.settings(kind)(kind=kind, hidden_size=8, **needed.get(kind, {}))
+    core = small_core(kind, segment_length=TIME)
     model = build_model(
         ModelSettings(core=core, readout=AttentionSettings(rotation=rotation)), SYMBOLS, SYMBOLS
     )

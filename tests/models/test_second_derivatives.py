@@ -4,13 +4,17 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
+from rmem_cli.models.cores.layer_norm_lstm import LayerNormLSTM
 from rmem_cli.models.cores.prenorm_rmt import PreNormRMT
 from rmem_cli.models.cores.recurrent_config import (
     EUNNSettings,
+    FastSlowSettings,
     GatedGRUSettings,
     GatedLSTMSettings,
     GORUSettings,
+    LayerNormLSTMSettings,
 )
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSettings, TransformerXLSettings
@@ -21,6 +25,8 @@ from rmem_cli.ops.native import build
 
 # Otherwise some gradients are weakened or held back, and those of no function.
 WHOLE = {"embedding_gradient": 1.0, "next_write_gradient": True}
+STEP = 1e-6
+CELL = {"kind": "layer_norm_lstm", "hidden_size": 5}
 CORES = {
     "rum, lambda 0": lambda: RUM(3, 5, eta=1.0),
     "rum, lambda 1": lambda: RUM(3, 5, lambda_=1, layers=2),
@@ -31,6 +37,8 @@ CORES = {
         3, EUNNSettings(hidden_size=5, complex=True, fft=True, initial_bound=1.0, modrelu_bias=0.1)
     ),
     "goru": lambda: GORU(3, GORUSettings(hidden_size=5, initial_bound=1.0)),
+    "layer-norm lstm": lambda: LayerNormLSTM(3, LayerNormLSTMSettings(hidden_size=5, layers=2)),
+    "fast-slow": lambda: FastSlow(3, FastSlowSettings(fast=CELL, slow={**CELL, "hidden_size": 4})),
     "transformer-xl": lambda: TransformerXL(8, TransformerXLSettings(hidden_size=8, layers=2, heads=2)),
     "rmt": lambda: RMT(8, RMTSettings(hidden_size=8, memory_tokens=2, heads=2, layers=2)),
     "associative rmt": lambda: RMT(
@@ -66,6 +74,12 @@ def test_a_hessian_vector_product_is_right(name, monkeypatch):
     with sdpa_kernel(SDPBackend.MATH):
         along = sum((a * b).sum() for a, b in zip(gradients(create_graph=True), directions, strict=True))
         product = torch.autograd.grad(along, weights, materialize_grads=True)
-        ahead, behind = moved(1e-6), moved(-2e-6)
-    slopes = [(a - b) / 2e-6 for a, b in zip(ahead, behind, strict=True)]
+        # Two steps to either side: layer norm of a cell that is nearly zero is far from a parabola.
+        far_behind, behind, _, ahead, far_ahead = (
+            moved(step) for step in (-2 * STEP, STEP, STEP, STEP, STEP)
+        )
+    slopes = [
+        (8 * (b - c) - (a - d)) / (12 * STEP)
+        for a, b, c, d in zip(far_ahead, ahead, behind, far_behind, strict=True)
+    ]
     torch.testing.assert_close(list(product), slopes, rtol=1e-6, atol=1e-6)

@@ -41,36 +41,36 @@ def assert_same_with_gradients(one, other, leaves):
 )
 def test_relative_attention_equals_its_equations(batch, heads, segment, memory, cache, size, published):
     layout = Layout(segment, memory, memory, cache)
-    blocked = masks.blocked(layout, Rules(memory_reads_cache=True))
+    mask = masks.attention_mask(layout, Rules(memory_reads_cache=True))
     rows = layout.keys if published else layout.keys + max(memory - 1, 1)
     leaves = inputs(batch, heads, layout.queries, layout.keys, rows, size)
     queries, keys, values, table, content_bias, distance_bias = leaves
     form = reference.published_relative_attention if published else reference.relative_attention
-    expected = form(*leaves, blocked)
+    expected = form(*leaves, mask)
     if published:
         table = torch.nn.functional.pad(table, (0, 0, 0, 1))
         distance_bias = torch.nn.functional.pad(distance_bias, (0, 1))
-    found = fast.relative_attention(queries, keys, values, table, content_bias, distance_bias, blocked)
+    found = fast.relative_attention(queries, keys, values, table, content_bias, distance_bias, mask)
     assert_same_with_gradients(found, expected, leaves)
 
 
 def test_the_gradient_goes_through_what_was_not_dropped():
     leaves = inputs(2, 3, 4, 6, 7, 5)
-    blocked = masks.blocked(Layout(4, cache=2), Rules())
+    mask = masks.attention_mask(Layout(4, cache=2), Rules())
     found, expected = (
-        torch.manual_seed(0) and form.relative_attention(*leaves, blocked, dropout=0.4)
+        torch.manual_seed(0) and form.relative_attention(*leaves, mask, dropout=0.4)
         for form in (fast, reference)
     )
-    assert not torch.allclose(found, fast.relative_attention(*leaves, blocked))
+    assert not torch.allclose(found, fast.relative_attention(*leaves, mask))
     assert_same_with_gradients(found, expected, leaves)
 
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_attention_equals_its_equations(masked):
     queries, keys, values, *_ = leaves = inputs(2, 3, 4, 6, 1, 5)
-    blocked = masks.blocked(Layout(4, cache=2), Rules()) if masked else None
-    found = fast.attention(queries, keys, values, blocked)
-    assert_same_with_gradients(found, reference.attention(queries, keys, values, blocked), leaves[:3])
+    mask = masks.attention_mask(Layout(4, cache=2), Rules()) if masked else None
+    found = fast.attention(queries, keys, values, mask)
+    assert_same_with_gradients(found, reference.attention(queries, keys, values, mask), leaves[:3])
 
 
 def test_the_shift_is_a_view():
@@ -146,21 +146,21 @@ def table(text):
     ids=["plain", "read cache", "causal memory", "window"],
 )
 def test_the_mask_is_the_table(text, rules):
-    assert torch.equal(masks.blocked(Layout(3, 2, 2, 2), rules), table(text))
+    assert torch.equal(masks.attention_mask(Layout(3, 2, 2, 2), rules), table(text))
 
 
 def test_in_a_short_row_the_write_memory_follows_its_tokens():
     layout = Layout(3, 2, 2, 2)
-    mask = masks.blocked(layout, Rules(), lengths=torch.tensor([3, 1]), cached=torch.tensor([2, 1]))
+    mask = masks.attention_mask(layout, Rules(), lengths=torch.tensor([3, 1]), cached=torch.tensor([2, 1]))
     assert torch.equal(mask[0], table(PLAIN))
-    short = masks.blocked(Layout(1, 2, 2, 2), Rules())
+    short = masks.attention_mask(Layout(1, 2, 2, 2), Rules())
     short[:, 0] = True
     assert torch.equal(mask[1, :5, :7], short)
     assert mask[1, :5, 7:].all()
 
 
 def test_every_window_of_a_full_cache_is_as_wide():
-    mask = masks.blocked(Layout(5, cache=3), Rules(window=3))
+    mask = masks.attention_mask(Layout(5, cache=3), Rules(window=3))
     assert torch.equal((~mask).sum(-1), torch.full((5,), 3))
 
 
@@ -183,7 +183,9 @@ def test_a_rotary_score_depends_on_the_distance_alone():
 
     def score(query_place, key_place):
         turned = [
-            positions.rotate_by(vector, positions.rotary_turns(torch.tensor([place]), 6, 1e4, torch.float64))
+            positions.apply_rotary(
+                vector, positions.rotary_angles(torch.tensor([place]), 6, 1e4, torch.float64)
+            )
             for vector, place in ((queries, query_place), (keys, key_place))
         ]
         return (turned[0] * turned[1]).sum()

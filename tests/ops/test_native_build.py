@@ -259,7 +259,7 @@ def test_10_000_steps_leak_no_memory():
     script = """
 import torch
 from rmem_cli import URLSTM
-from rmem_cli.runs.memory import peak_memory_mb
+from rmem_cli.runs.peak_memory import peak_memory_mb
 lstm = URLSTM(3, 5)
 x = torch.ones(6, 2, 3)
 def steps(count):

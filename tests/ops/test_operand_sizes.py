@@ -126,7 +126,7 @@ def test_a_gain_may_lie_in_memory_in_any_way():
         ("content_bias", (2, 5)),
         ("distance_bias", (2, 8)),
         ("distances", (3, 9, 6)),
-        ("blocked", (4, 4)),
+        ("mask", (4, 4)),
     ],
 )
 def test_the_native_attention_refuses_operands_that_do_not_fit(name, shape):
@@ -136,10 +136,10 @@ def test_the_native_attention_refuses_operands_that_do_not_fit(name, shape):
         "distances": (2, 9, 6),
         "content_bias": (2, 6),
         "distance_bias": (2, 9),
-        "blocked": (4, 8),
+        "mask": (4, 8),
     }
     operands = {each: torch.zeros(shapes[each]) for each in shapes}
-    operands["blocked"] = operands["blocked"].bool()
+    operands["mask"] = operands["mask"].bool()
     native_attention.relative_attention(**operands)
     operands[name] = operands[name].new_zeros(shape)
     with pytest.raises(RuntimeError):

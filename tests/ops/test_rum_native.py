@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from rum_weights import leaves_of, make_weights, normal
 
 from rmem_cli.ops.native import build
 from rmem_cli.ops.rotation import fast, native, reference
-from rmem_cli.ops.rotation.options import Affine, LayerNormWeights, RUMOptions, RUMWeights
-from rmem_cli.runs.memory import peak_memory_mb
+from rmem_cli.ops.rotation.options import Affine, RUMOptions, RUMWeights
+from rmem_cli.runs.peak_memory import peak_memory_mb
 
 pytestmark = pytest.mark.skipif(
     not build.status("rotation").available,
@@ -20,31 +21,6 @@ pytestmark = pytest.mark.skipif(
 LAYER_NORMS = ("none", "before_gate", "after_gate")
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softsign")
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
-
-
-def normal(seed, *shape):
-    source = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=source, dtype=torch.float64).requires_grad_()
-
-
-def make_weights(options, inputs, size, bias=True):
-    gate = Affine(normal(3, inputs + size, size), normal(4, size)) if options.update_gate else None
-    norms = None
-    if options.layer_norm != "none":
-        norms = LayerNormWeights(
-            *(normal(10 + index, size) for index in range(6 if options.update_gate else 4))
-        )
-    return RUMWeights(
-        Affine(normal(1, inputs + size, size), normal(2, size)),
-        gate,
-        Affine(normal(5, inputs, size), normal(6, size) if bias else None),
-        norms,
-    )
-
-
-def leaves_of(weights):
-    flat = [*weights.target, *(weights.gate or ()), *weights.embedding, *(weights.layer_norm or ())]
-    return [tensor for tensor in flat if tensor is not None]
 
 
 def start(options, batch, size):

@@ -19,6 +19,8 @@ from rmem_cli.ops.feed_forward import fast as feed_forward
 from rmem_cli.ops.gates import fast as gates
 from rmem_cli.ops.gates import native as native_gates
 from rmem_cli.ops.gates.options import GateOptions, GateWeights, gru_blocks, lstm_blocks
+from rmem_cli.ops.layer_norm_lstm import fast as layer_norm_lstm
+from rmem_cli.ops.layer_norm_lstm.options import LayerNormLSTMWeights
 from rmem_cli.ops.native import build
 from rmem_cli.ops.product import dispatch as product
 from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
@@ -32,7 +34,9 @@ HAND_WRITTEN = {
     "ops/attention/fast.py": {"_RelativeAttention"},
     "ops/feed_forward/fast.py": {"_Relu", "_GatedGelu"},
     "ops/gates/fast.py": {"_Recurrence"},
+    "ops/layer_norm_lstm/fast.py": {"_Update"},
     "ops/product/dispatch.py": {"_Linear"},
+    "ops/product/steps.py": {"_Shared", "_Product"},
     "ops/root_mean_square_norm/fast.py": {"_Normalize"},
     "ops/rotation/memory.py": {"_Begin", "_Turn", "_End"},
     "ops/rotation/rotate.py": {"_Plane", "Rotate", "Unit"},
@@ -57,6 +61,20 @@ def test_no_hand_written_backward_pass_is_left_out():
         if names:
             found[path.relative_to(root).as_posix()] = set(names)
     assert found == HAND_WRITTEN
+
+
+def test_those_of_a_layer_norm_lstm_are_right():
+    size = 3
+    shapes = [(2, 4 * size), (size, 4 * size), (4 * size,), (4 * size,), (4 * size,), (size,), (size,)]
+    leaves = [normal(2, 3, 2, seed=1), normal(2, size, seed=2), normal(2, size, seed=3)]
+    leaves += [normal(*shape, seed=4 + place) for place, shape in enumerate(shapes)]
+    keep = (normal(2, 3, size, seed=12).detach() > 0).double()
+
+    def of(x, hidden, cell, *weights):
+        weights = LayerNormLSTMWeights(*weights)
+        return tuple(layer_norm_lstm.layer_norm_lstm(x, hidden, cell, weights, 1.0, keep, keep))
+
+    assert_right(of, *leaves)
 
 
 def rum_weights(options, inputs, size):
@@ -228,12 +246,12 @@ def test_those_of_a_gated_gru_are_right(activation, auxiliary):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_those_of_relative_attention_are_right(masked, dropout):
-    blocked = masks.blocked(Layout(3, cache=2), Rules()) if masked else None
+    mask = masks.attention_mask(Layout(3, cache=2), Rules()) if masked else None
     shapes = [(2, 2, 3, 2), (2, 2, 5, 2), (2, 2, 5, 2), (2, 6, 2), (2, 2), (2, 6)]
 
     def run(*leaves):
         torch.manual_seed(1)
-        return attention.relative_attention(*leaves, blocked, dropout)
+        return attention.relative_attention(*leaves, mask, dropout)
 
     assert_right(run, *(normal(*shape, seed=index) for index, shape in enumerate(shapes)))
 

@@ -31,8 +31,8 @@ def test_a_recipe_needs_no_paper_and_no_scale(paper, more):
     assert recipe.paper is None
     assert [spec.row for spec in recipe.runs()] == ["lstm"]
     written = page(build_table(recipe, []))
-    assert written.heading == ["own: An experiment of my own"]
-    assert "published" not in " ".join(written.notes).lower()
+    assert (written.title, written.lines) == ("own: An experiment of my own", [])
+    assert "published" not in " ".join([*written.footnotes, *written.remarks]).lower()
 
 
 @pytest.mark.parametrize(

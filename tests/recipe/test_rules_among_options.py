@@ -134,9 +134,55 @@ def test_what_changes_no_weight_may_differ_in_an_evaluation_and_fitting_options_
     assert recipe.runs(overrides=sets)
 
 
-@pytest.mark.parametrize("wrong", ["model.core.heads=3", "model.core.kind=lsmt", "model.core={kind: lstm}"])
-def test_beside_a_core_that_is_wrong_the_rest_is_checked_without_it(recipe, wrong):
-    tied = [TEXTS, ENCODER % (6, ""), TIED % ", tie_projections: [true]"]
+# What is wrong by itself, and the section that alone is told of it.
+WRONG = {
+    "model.core.heads=3": "model.core",
+    "model.core.kind=lsmt": "model.core",
+    "model.core={kind: lstm}": "model.core",
+    "model.core={kind: transformer_xl, segment_length: 5, causal: 3}": "model.core",
+    "model.encoder={kind: adaptive}": "model.encoder",
+    "model.encoder={kind: adaptve, size: 6}": "model.encoder",
+    "model.encoder={kind: adaptive, size: 6, cutoffs: [3, 3]}": "model.encoder",
+    "model.encoder={kind: linear, size: 0}": "model.encoder",
+    "model.encoder={size: 6}": "model.encoder",
+    "model.head={kind: adaptive, tied: 3}": "model.head",
+    "model.head={kind: adaptve}": "model.head",
+    "train.backprop={kind: replay, segment_length: 0}": "train.backprop",
+    "train.backprop={kind: sliding, depth: -1, published_restart: true}": "train.backprop",
+    "schedule={kind: plateau, factor: 7}": "schedule",
+    "schedule={kind: plataeu}": "schedule",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [ENCODER % (8, ""), TIED % ", tie_projections: [true]"],
+        [ENCODER % (8, ""), TIED % "", "model.memory_loss={}"],
+        [
+            ENCODER % (8, ""),
+            TIED % "",
+            XL % ", position_encoding: absolute_learned",
+            "train.backprop={kind: truncated, segment_length: 5}",
+        ],
+        ["train.backprop={kind: sliding, depth: 2, published_restart: true}"],
+    ],
+    ids=["tied projections", "memory loss", "absolute places", "memory tokens"],
+)
+def test_beside_a_component_that_is_wrong_the_rest_is_checked_without_it(recipe, wrong, rest):
+    assert recipe.runs(overrides=[TEXTS, *rest])
     with pytest.raises(RecipeError) as caught:
-        recipe.runs(overrides=[*tied, wrong])
-    assert {problem.path.split(".")[1] for problem in caught.value.problems} == {"core"}
+        recipe.runs(overrides=[TEXTS, *rest, wrong])
+    paths = {problem.path for problem in caught.value.problems}
+    assert all(path.startswith(WRONG[wrong]) for path in paths), caught.value
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_in_other_sections_is_told_beside_it(recipe, wrong):
+    with pytest.raises(RecipeError) as caught:
+        recipe.runs(overrides=["train.epochs=3", "eval.test.metrics=[bits]", wrong])
+    paths = {problem.path for problem in caught.value.problems}
+    assert {"train.epochs", "eval.test.metrics[0]"} <= paths or WRONG[wrong] == "train.backprop"
+    assert "eval.test.metrics[0]" in paths
+    assert any(path.startswith(WRONG[wrong]) for path in paths)

@@ -267,6 +267,7 @@ FORGED_SEGMENTS = {
     "a segment without its targets": change_segment(lambda segment: segment.pop("targets")),
     "a segment of unknown symbols": change_segment(lambda segment: segment["inputs"].add_(99)),
     "a segment of negative classes": change_segment(lambda segment: segment["targets"].sub_(99)),
+    "a segment of half a part": put("backprop", "past", 0, "segment", "part", torch.zeros(4)),
     "a segment of numbers": put("backprop", "past", 0, "segment", "inputs", torch.zeros(4, 6)),
     "a segment with a reset that is none": put("backprop", "past", 0, "segment", "reset", True),
     "a segment of one row": put("backprop", "past", 0, "segment", "inputs", torch.zeros(1, 6).long()),

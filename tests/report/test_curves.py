@@ -5,7 +5,8 @@ import pytest
 
 from rmem_cli.report.build import build_table
 from rmem_cli.report.curves import find_curves
-from rmem_cli.report.layout import page
+from rmem_cli.report.layout import View, page
+from rmem_cli.report.marks import marked
 
 LSTM = "  - {id: lstm, title: LSTM}"
 FOUR = "  - {id: four, title: Four, published: rmt1m2023.fig5a.trained_on_4}"
@@ -22,8 +23,9 @@ LENGTHS = and_also(THIRD)
 
 def curve(table):
     """The grid of the first curve, as lines of cells under their headings."""
-    grid = page(table).grids[0]
-    return grid.caption, [column.heading for column in grid.columns], grid.rows
+    grid = page(table, View(everything=True)).finished().grids[0]
+    rows = [tuple(marked(cell) for cell in row) for row in grid.rows]
+    return grid.caption, [marked(column.heading) for column in grid.columns], rows
 
 
 @pytest.fixture
@@ -99,8 +101,7 @@ def test_many_curves_are_several_grids(recipe, measured):
     ids = [f"lstm{k}" for k in range(9)]
     made = recipe("\n".join(f"  - {{id: {one}, title: {one}}}" for one in ids), "facts", **LENGTHS)
     table = build_table(made, [row for one in ids for row in measured(made, one, [1.0, 0.5, 0.25])])
-    grids = page(table).grids[:2]
-    assert [column.heading for grid in grids for column in grid.columns if column.heading != "segments"] == [
-        f"{one}, paper" for one in ids
-    ]
-    assert [grid.columns[0].cells for grid in grids] == [["1", "3", "50"]] * 2
+    grids = page(table, View(everything=True)).finished().grids[:2]
+    headings = [column.heading.text for grid in grids for column in grid.columns]
+    assert [one for one in headings if one != "segments"] == [f"{one}, paper" for one in ids]
+    assert [[cell.text for cell in grid.columns[0].cells] for grid in grids] == [["1", "3", "50"]] * 2

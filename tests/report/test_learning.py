@@ -8,7 +8,7 @@ from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report.build import build_table
 from rmem_cli.report.citations import cite
 from rmem_cli.report.footnotes import Footnotes
-from rmem_cli.report.layout import page
+from rmem_cli.report.layout import View, page
 from rmem_cli.report.learning import at_last_common_step, steps_to_solve, trained_steps
 from rmem_cli.results.curves import LearningCurve
 
@@ -140,7 +140,7 @@ def test_steps_to_solve_are_known_as_finely_as_the_coarsest_curve(rows):
 
 
 def test_learning_curves_are_one_grid(table):
-    captions = [grid.caption for grid in page(table).grids]
+    captions = [grid.caption for grid in page(table, View()).grids]
     assert sum("by training steps" in caption for caption in captions) == 1
 
 

@@ -7,7 +7,17 @@ import pytest
 
 from rmem_cli.report.csv_format import COLUMNS
 from rmem_cli.report.formats import FORMATS
-from rmem_cli.report.table import Comparison, Line, Ours, Published, Section, SolveRate, StepsToSolve, Table
+from rmem_cli.report.table import (
+    Comparison,
+    Line,
+    Ours,
+    PaperTable,
+    Published,
+    Section,
+    SolveRate,
+    StepsToSolve,
+    Table,
+)
 from rmem_cli.report.verdict import Outcome, Verdict
 
 
@@ -57,6 +67,7 @@ LINES = [
         comparison=NOT_RUN,
     ),
 ]  # fmt: skip
+SECTION = Section("length=30", "test", "test", "", "accuracy", "fraction", True, 3, ["paper", "cpu"], LINES)
 TABLE = Table(
     experiment="made_up",
     title="A made-up experiment",
@@ -64,8 +75,12 @@ TABLE = Table(
     summary="RUM solves it in two of three seeds.",
     where="Table 1",
     scales=["paper", "cpu"],
+    rows=3,
+    rows_run={"paper": 2, "cpu": 1},
+    papers=[PaperTable("paper.table", "A table", "Table 1", "printed", [""], [SECTION])],
+    main=0,
     sections=[
-        Section("length=30", "test", "test", "", "accuracy", "fraction", True, 3, ["paper", "cpu"], LINES),
+        SECTION,
         Section(
             "", "", "", "", "score", "mixed", None, None, ["paper", "cpu"],
             [Line("published", "paper.table.c", "C", cited("c", value=36.44), comparison=NOT_RUN)],
@@ -78,9 +93,9 @@ TABLE = Table(
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
 
 
-def written(name, tables):
+def written(name, tables, *, everything=True):
     file = io.StringIO()
-    FORMATS[name].write(tables, file)
+    FORMATS[name].write(tables, file, everything=everything)
     return file.getvalue()
 
 
@@ -150,8 +165,8 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     assert document["schema"] == 1
     (table,) = document["tables"]
     assert list(table) == [
-        "experiment", "title", "reference", "summary", "where", "scales", "sections", "footnotes", "remarks",
-        "solved",
+        "experiment", "title", "reference", "summary", "where", "scales", "rows", "rows_run",
+        "papers", "main", "sections", "footnotes", "remarks", "solved",
     ]  # fmt: skip
     section = table["sections"][0]
     assert list(section) == [
@@ -162,7 +177,7 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     assert list(line) == ["kind", "id", "title", "published", "ours", "comparison", "notes"]
     assert line["comparison"] == {
         "difference": 0.01, "low": -0.0123, "high": 0.0323, "tolerance": 0.01,
-        "verdict": {"outcome": "inconclusive", "reason": ""}, "notes": [],
+        "verdict": {"outcome": "inconclusive", "reason": ""}, "notes": [], "rule": None,
     }  # fmt: skip
     assert line["ours"]["paper"] == {
         "mean": 0.99, "sd": 0.0123, "n": 3, "planned": 3, "failed": {},

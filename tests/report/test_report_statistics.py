@@ -113,3 +113,58 @@ def test_wilson_intervals_are_within_zero_and_one_and_contain_the_share(counts):
     found = wilson_interval(successes, trials)
     assert 0 <= found.low <= successes / trials <= found.high <= 1
     assert found.low < found.high
+
+
+# By scipy 1.17.1: stats.t.ppf, ttest_ind(equal_var=False) and ttest_1samp with their confidence intervals,
+# binomtest(...).proportion_ci(method="wilson").
+SCIPY_T = [
+    (0.9, 1.7, 2.0413497586255245),
+    (0.9, 7.25, 1.409884895325902),
+    (0.975, 1, 12.706204736174694),
+    (0.975, 2, 4.302652729749462),
+    (0.975, 3.3, 3.024874461840807),
+    (0.975, 29, 2.045229642132703),
+    (0.975, 150.5, 1.9758519492008906),
+    (0.995, 1.7, 13.453612659922465),
+    (0.995, 10, 3.16927267261695),
+]
+SCIPY_WELCH = [
+    ([0.91, 0.92, 0.95], [0.88, 0.9, 0.87, 0.91], -0.0049527381908781795, 0.07828607152421166),
+    ([1.19, 1.21, 1.2], [1.25, 1.31, 1.18, 1.22, 1.2], -0.09421607522871342, 0.03021607522871337),
+    ([23.1, 24.9], [25.5, 25.7, 25.0], -10.746197039208836, 7.9461970392088315),
+]
+SCIPY_STUDENT = [
+    ([0.91, 0.92, 0.95], 0.8749552165412442, 0.9783781167920893),
+    ([1.19, 1.21, 1.2, 1.4], 1.0903481580966414, 1.4096518419033586),
+]
+SCIPY_WILSON = [
+    (0, 3, 0.0, 0.5614970317550454),
+    (3, 3, 0.4385029682449546, 1.0),
+    (5, 10, 0.236593090512564, 0.7634069094874361),
+    (432, 645, 0.6325615316690738, 0.7049631394548166),
+    (17, 200, 0.053745750177475606, 0.13189587071565567),
+]
+
+
+@pytest.mark.parametrize(("probability", "freedom", "quantile"), SCIPY_T)
+def test_t_quantiles_are_those_of_scipy(probability, freedom, quantile):
+    assert t_quantile(probability, freedom) == pytest.approx(quantile, rel=1e-9)
+
+
+@pytest.mark.parametrize(("ours", "others", "low", "high"), SCIPY_WELCH)
+def test_welch_intervals_are_those_of_scipy(ours, others, low, high):
+    difference = mean(ours) - mean(others)
+    found = welch_interval(difference, sample_sd(ours), len(ours), sample_sd(others), len(others))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("values", "low", "high"), SCIPY_STUDENT)
+def test_student_intervals_are_those_of_scipy(values, low, high):
+    found = one_sample_interval(mean(values), sample_sd(values), len(values))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("successes", "trials", "low", "high"), SCIPY_WILSON)
+def test_wilson_intervals_are_those_of_scipy(successes, trials, low, high):
+    found = wilson_interval(successes, trials)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)

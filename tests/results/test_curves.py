@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rmem_cli.errors import UsageError
-from rmem_cli.results.curves import curve_name, read_curve
+from rmem_cli.results.curves import Curves, curve_name
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 
@@ -34,7 +34,7 @@ def read(tmp_path):
     def read_text(text, row=ROW):
         name = curve_name(row.experiment, row.row, row.cell, row.scale, row.seed, row.train_hash)
         ResultStore(tmp_path).write_curve(name, text)
-        return read_curve(tmp_path, row)
+        return Curves(tmp_path)(row)
 
     return read_text
 
@@ -48,7 +48,7 @@ def test_a_curve_holds_the_finite_values_of_each_split_and_metric(read):
 
 
 def test_a_curve_that_is_not_there_is_none(tmp_path):
-    assert read_curve(tmp_path, ROW) is None
+    assert Curves(tmp_path)(ROW) is None
 
 
 @pytest.mark.parametrize("text", ["", "step,split,metric,value\n"])
@@ -104,4 +104,4 @@ def test_a_curve_in_another_encoding_is_refused_with_its_line(tmp_path, read):
     (path,) = (tmp_path / "curves").iterdir()
     path.write_bytes(TEXT.replace("2.5", "\xe9").encode("latin-1"))
     with pytest.raises(UsageError, match=r"csv:3: this is not text in UTF-8"):
-        read_curve(tmp_path, ROW)
+        Curves(tmp_path)(ROW)

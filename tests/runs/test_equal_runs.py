@@ -1,11 +1,13 @@
 """Runs that are equal but for their names are trained once."""
 
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.paths import results_root
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.row import ResultRow
@@ -118,3 +120,51 @@ def test_repeated_runs_are_repeated_once(lab, make_spec, other, steps_done):
     train_runs(specs, lab.machine, Console(quiet=True))
     train_runs(specs, lab.machine, Console(quiet=True), repeat=True)
     assert steps_done == [*range(12)] * 2
+
+
+def test_a_run_whose_results_were_taken_over_is_evaluated_from_the_equal_run(lab, make_spec, other):
+    lab.train(make_spec())
+    assert taken_over([other()]) == [other()]
+    ours = lab.evaluate(other("eval.final.examples=30"))
+    theirs = lab.evaluate(make_spec("eval.test.examples=30"))
+    assert [row.value for row in ours] == [row.value for row in theirs]
+    assert {(row.experiment, row.row, row.protocol) for row in ours} == {("other", "plain", "final")}
+    assert not lab.folder(other()).exists()
+
+
+def test_a_run_that_did_not_end_is_evaluated_from_an_equal_one_that_did(lab, make_spec, other):
+    asked = iter([False, False, True])
+    with pytest.raises(InterruptedRunError):
+        lab.train(other(), lambda: next(asked))
+    with pytest.raises(UsageError, match="has not come to its end"):
+        lab.evaluate(other())
+    lab.train(make_spec())
+    assert values(lab.evaluate(other()))[0]["value"] == values(lab.evaluate(make_spec()))[0]["value"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"sets": ["optimizer.lr=0.02"]}, {"seed": 2}, {"sets": ["train.steps=11"]}]
+)
+def test_a_run_is_not_evaluated_from_one_that_differs(lab, make_spec, other, change):
+    lab.train(make_spec())
+    with pytest.raises(UsageError, match=r"has not been trained.*add --rerun all"):
+        lab.evaluate(other(*change.get("sets", []), seed=change.get("seed", 1)))
+
+
+@pytest.mark.parametrize("status", ["", "{", '{"status": "running", "step": 3}'])
+def test_an_equal_run_that_is_damaged_or_has_not_ended_is_passed_over(lab, make_spec, other, status):
+    lab.train(make_spec())
+    (lab.folder(make_spec()) / "status.json").write_text(status)
+    with pytest.raises(UsageError, match="has not been trained"):
+        lab.evaluate(other())
+
+
+def test_a_run_without_checkpoints_is_evaluated_from_an_equal_one_that_has_them(lab, make_spec, other):
+    for spec in (make_spec(), other()):
+        lab.train(spec)
+    before = [row.value for row in lab.evaluate(other())]
+    shutil.rmtree(lab.folder(other()) / "checkpoints")
+    assert [row.value for row in lab.evaluate(other())] == before
+    shutil.rmtree(lab.folder(make_spec()) / "checkpoints")
+    with pytest.raises(UsageError, match="has not come to its end"):
+        lab.evaluate(other())

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rmem_cli.data.prepared import open_prepared, opened_instead
 from rmem_cli.data.unwritten import UNPREPARED
 from rmem_cli.errors import DataError
+from rmem_cli.models.batch import Batch
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import detach
 from rmem_cli.ops.native import build
@@ -20,6 +21,7 @@ from rmem_cli.runs import cost, meta, plan
 from rmem_cli.runs.opened import open_run
 from rmem_cli.runs.pace import Pace
 from rmem_cli.runs.plan import plan_of
+from rmem_cli.tasks.copy_last_ten import CopyLastTen
 
 CPU = torch.device("cpu")
 NAMES = sorted(
@@ -85,7 +87,7 @@ def test_back_propagation_through_more_steps_keeps_more():
 def test_a_batch_of_a_text_is_planned_with_the_cache_that_earlier_ones_have_filled(monkeypatch):
     monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(2e-9, 0.0, 0.0))
     overrides = ["train.batch_size=2", "train.steps=100"]
-    (spec,) = load_recipe("txl_enwik8").runs("cpu", ["base"], [1], overrides)
+    (spec,) = load_recipe("rum_ptb_char").runs("paper", ["lstm_1000"], [1], overrides)
     assert spec.settings.model.core.cache_length == spec.settings.task.segment_length
     with opened_instead(unwritten):
         run = open_run(spec)
@@ -168,6 +170,71 @@ def test_steps_that_cost_the_same_are_not_all_counted_and_the_plan_is_the_same(r
     assert max(read) > 60
     assert estimated.seconds == pytest.approx(counted.seconds, rel=1e-3)
     assert estimated.memory_mb == pytest.approx(counted.memory_mb, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "overrides"),
+    [
+        ("rum_recall", "rum_lambda1", ["matrix=null"]),
+        ("ur_copy", "ur_lstm", ["task.length=40"]),
+        ("ur_adding", "ur_lstm", ["task.length=40"]),
+        ("rmt_long_copy", None, []),
+        ("ur_smnist", "lstm", ["task.pixels_per_step=28"]),
+        ("rum_ptb_char", "lstm_1000", []),
+        ("txl_enwik8", "base", ["model.core.layers=2"]),
+    ],
+)
+@pytest.mark.parametrize("most", [("_MOST_ROWS", 7), ("_MOST_SYMBOLS", 500)], ids=["rows", "symbols"])
+def test_some_rows_of_a_batch_stand_for_all(name, row, overrides, most, monkeypatch):
+    row = row or load_recipe(name).rows[-1].id
+    whole = planned(name, row, *overrides, "train.batch_size=300")
+    plan._WALKS.clear()
+    monkeypatch.setattr(plan, *most)
+    assert planned(name, row, *overrides, "train.batch_size=300") == whole
+
+
+@pytest.mark.parametrize("rows", [1000, 7])
+@pytest.mark.parametrize(("symbols", "carried"), [(300 * 8 * 4, True), (300 * 8, False)])
+def test_a_text_of_one_batch_starts_afresh_in_each_however_many_rows_are_drawn(
+    write_text, monkeypatch, rows, symbols, carried
+):
+    write_text(train=symbols)
+    monkeypatch.setattr(plan, "_MOST_ROWS", rows)
+    overrides = ["task.segment_length=8", "train.batch_size=300"]
+    (spec,) = load_recipe("rum_ptb_char").runs("paper", ["lstm_1000"], [1], overrides)
+    (batch, _), task = plan._drawn(open_run(spec).task, spec.settings), open_run(spec).task
+    assert cost.carries(batch, task) == carried
+    assert batch.inputs.shape == (300, 8)
+
+
+@pytest.mark.parametrize("length", [10_000, 100_000])
+def test_a_huge_batch_draws_few_symbols(length, monkeypatch):
+    drawn = []
+    original = CopyLastTen.draw
+
+    def draw(task, count, *rest):
+        drawn.append(count * (length + 20))
+        return original(task, count, *rest)
+
+    monkeypatch.setattr(CopyLastTen, "draw", draw)
+    huge = planned("ur_copy", "lstm", f"task.length={length}", "train.batch_size=1000000")
+    assert max(drawn) < 1.1e6
+    some = planned("ur_copy", "lstm", f"task.length={length}", "train.batch_size=1")
+    assert huge.parameters == some.parameters
+    assert huge.seconds == pytest.approx(1e6 * some.seconds, rel=0.5)
+
+
+def test_a_long_row_is_not_cut_where_a_few_steps_are_counted(monkeypatch):
+    pieces = []
+    original = Batch._segment
+
+    def segment(batch, *rest):
+        pieces.append(None)
+        return original(batch, *rest)
+
+    monkeypatch.setattr(Batch, "_segment", segment)
+    planned("ur_copy", "lstm", "task.length=20000", "train.batch_size=1")
+    assert len(pieces) < 10
 
 
 def test_stages_take_the_time_of_their_own_tasks():

@@ -10,8 +10,9 @@ from rmem_cli.paths import rates_file
 from rmem_cli.recipe import load_recipe
 from rmem_cli.report.wording import duration
 from rmem_cli.runs.cost import Cost
+from rmem_cli.runs.kept import keep, known
 from rmem_cli.runs.pace import fitted, pace_of
-from rmem_cli.runs.rates import keep, known, step_key
+from rmem_cli.runs.rates import step_key
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.records.checkpoint import load_checkpoint
 from rmem_cli.records.folder import UnforeseenError
 from rmem_cli.records.status import read_status
-from rmem_cli.runs.memory import OutOfMemoryError
+from rmem_cli.runs.peak_memory import OutOfMemoryError
 
 
 @pytest.mark.parametrize("sets", [("optimizer.lr=1e37",), ("train.diverged_above=0.1",)])
@@ -42,6 +42,17 @@ def test_a_diverged_run_is_not_evaluated_as_if_it_were_fine(make_spec, lab):
     with pytest.raises(UsageError, match=r"failed \(the loss is"):
         lab.evaluate(spec)
     assert {row.status for row in lab.rows()} == {"diverged"}
+
+
+def test_rows_never_name_a_form_that_did_not_run(make_spec, lab, monkeypatch):
+    spec, other = make_spec(row="rum"), make_spec("train.steps=11", row="rum")
+    lab.train(spec)
+    (named,) = {row.op_paths for row in lab.rows()}
+    form = "native" if named == "rotation=fast" else "fast"
+    monkeypatch.setattr("rmem_cli.models.cores.rum.RUM.op_paths", lambda _: {"rotation": form})
+    assert lab.train(other).status == "failed"
+    assert {row.op_paths for row in lab.rows() if row.value is not None} == {named}
+    assert "operations ran as" in (lab.folder(other) / "traceback.txt").read_text()
 
 
 def cpu_allocator_fails(*_, **__):

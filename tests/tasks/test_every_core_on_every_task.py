@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from small_cores import KINDS, small_core
 
 from rmem_cli.models.sequence import build_model
-from rmem_cli.recipe.registry import CORES, TASKS, import_object
+from rmem_cli.recipe.registry import TASKS, import_object
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import Full, TrainingStep
@@ -28,10 +29,6 @@ SMALL_TASKS = {
     "detect_and_memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "reasoning": {"dataset": "ptb", "form": "word", "segments": 1, "segment_length": 24},
 }
-NEEDED_BY_CORES = {
-    "rmt": {"memory_tokens": 2},
-    "prenorm_rmt": {"memory_tokens": 2, "segment_length": 192},
-}
 BATCH = 3
 
 
@@ -43,10 +40,9 @@ def task_settings(request, write_made_up):
     return settings
 
 
-@pytest.fixture(params=[kind for kind in CORES.kinds() if kind != "pretrained_rmt"])  # it needs a backbone
+@pytest.fixture(params=KINDS)
 def core_settings(request):
-    needed = NEEDED_BY_CORES.get(request.param, {})
-    return CORES.settings(request.param)(kind=request.param, hidden_size=8, **needed)
+    return small_core(request.param, segment_length=192)
 
 
 def task_and_model(task_settings, core_settings):

@@ -1,5 +1,5 @@
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -54,6 +54,27 @@ def test_a_schedule_has_the_value_of_its_formula(
 ) -> None:
     schedule = schedule_of(settings)
     assert {step: schedule.lr(step) for step in expected} == pytest.approx(expected)
+
+
+def test_each_step_of_a_schedule_has_its_own_factor_where_they_are_listed() -> None:
+    schedule = schedule_of(config.StepSettings(at=[20, 10], factors=[0.1, 0.05]))
+    rates = [schedule.lr(step) / BASE for step in (0, 9, 10, 19, 20, 100)]
+    assert rates == pytest.approx([1, 1, 0.05, 0.05, 0.005, 0.005])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"factors": [0.1]}, "factors lists 1, and at 2 steps; give one for each step"),
+        (
+            {"factors": [0.1, 0.1], "factor": 0.5},
+            "factor and factors exclude each other; leave one of them out",
+        ),
+    ],
+)
+def test_factors_that_are_not_one_for_each_step_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config.StepSettings(at=[10, 20], **fields)
 
 
 @pytest.mark.parametrize("kind", [config.LinearSettings, config.CosineSettings])

@@ -4,8 +4,9 @@
 
 Counts: refused with place and cure, accepted, trained. Must be 0: refusals where a line does not say where
 (file and line, and the path of the field) or what to do, or shows what only a programmer knows; tracebacks;
-commands of more than ten seconds of processor time, or two where nothing is planned; recipes that are
-accepted and whose training ends by a bug, in a process of its own, of a few steps at the scale `smoke`.
+commands of more than ten seconds of processor time, or two where nothing is planned, which end after a
+minute; recipes that are accepted and whose training ends by a bug, in a process of its own, of a few steps at
+the scale `smoke`, or as many as ten seconds of processor time allow. Progress goes to stderr.
 Training that is refused in a sentence although the recipe was accepted, for more than missing data, is told
 and counted. Exits with 1 if any must-be-0 is not.
 """
@@ -14,12 +15,14 @@ import argparse
 import contextlib
 import difflib
 import io
+import json
+import multiprocessing
 import os
 import random
 import re
 import resource
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -35,7 +38,10 @@ from rmem_cli.recipe.library import list_recipes
 
 SLOW_SECONDS = 2.0
 PLANNED_SECONDS = 10.0
-TRAINED_SECONDS = 40
+ENDED_SECONDS = 60.0
+TRAINED_SECONDS = 10
+TRAINED_WALL_SECONDS = 120.0  # beside other processes, or where it waits
+PROGRESS_EVERY = 20
 MEMORY = 6 << 30
 CURE = re.compile(
     r"must|did you mean|there (are|is)\b|is missing|give |write |use |name |put |needs|has no fields|at most|"
@@ -98,6 +104,8 @@ def run(*arguments):
     """A command in this process: its exit code, what it says, and the traceback of a bug."""
     out, err = io.StringIO(), io.StringIO()
     sys.argv = ["rmem", *arguments]
+    signal.signal(signal.SIGPROF, out_of_time)
+    signal.setitimer(signal.ITIMER_PROF, ENDED_SECONDS)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             main()
@@ -107,7 +115,15 @@ def run(*arguments):
         return ended.code or 0, err.getvalue(), ""
     except BaseException:
         return 1, err.getvalue(), traceback.format_exc()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     raise AssertionError("a command ends with an exit code")
+
+
+def out_of_time(number, frame):
+    """A command that would go on: its traceback says where it was."""
+    del number, frame
+    raise TimeoutError(f"{ENDED_SECONDS:.0f} seconds of processor time did not suffice")
 
 
 def unhelpful(said, path):
@@ -125,34 +141,44 @@ def unhelpful(said, path):
     ]
 
 
+# Torch is imported once, not for each training.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["torch._dynamo", "rmem_cli.commands.train", "rmem_cli.runs.experiment"])
+
+
 def trained(path, folder):
     """Train a recipe that was accepted in a process of its own; returns how that ended, and what it said."""
-    run_folder = folder / "trained"
-    own = {f"RMEM_{name}": str(run_folder / name) for name in ("DATA", "RUNS", "RESULTS")}
-
-    def bound():
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (TRAINED_SECONDS, TRAINED_SECONDS))
-
-    command = [sys.executable, "-m", "rmem_cli", "train", str(path), "--scale", "smoke"]
-    row = first_row(path)
-    done = subprocess.run(
-        [*command, *(["--row", row] if row else [])],
-        env=os.environ | own | {"OMP_NUM_THREADS": "1", "RMEM_NATIVE": "off"},
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=bound,
-    )
-    shutil.rmtree(run_folder, ignore_errors=True)
-    if "Traceback" in done.stderr or "its traceback is in" in done.stderr or done.returncode == 1:
-        return "accepted, and training CRASHED", done.stderr
-    if done.returncode < 0:
+    told = folder / "told.json"
+    told.unlink(missing_ok=True)
+    process = FORKS.Process(target=train, args=(path, folder / "trained", told))
+    process.start()
+    process.join(TRAINED_WALL_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    shutil.rmtree(folder / "trained", ignore_errors=True)
+    if process.exitcode == -signal.SIGSEGV:
+        return "accepted, and training CRASHED", "segmentation fault"
+    if not told.exists():  # killed for its time
         return "trained until it had used its time", ""
-    if done.returncode in (0, 4):
+    code, said, bug = json.loads(told.read_text(encoding="utf-8"))
+    if bug or code == 1 or "its traceback is in" in said:
+        return "accepted, and training CRASHED", said + bug
+    if code in (0, 4):
         return "trained", ""
-    needs = "fetch" in done.stderr or "memory" in done.stderr.lower() or "pretrained" in done.stderr
-    return ("training lacks data or memory" if needs else "accepted, and training refused"), done.stderr
+    needs = "fetch" in said or "memory" in said.lower() or "pretrained" in said
+    return ("training lacks data or memory" if needs else "accepted, and training refused"), said
+
+
+def train(path, folder, told):
+    """In a process of its own: train the first row of a recipe and note how that ended."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    used = int(time.process_time())
+    resource.setrlimit(resource.RLIMIT_CPU, (used + TRAINED_SECONDS, used + TRAINED_SECONDS))
+    os.environ.update({f"RMEM_{name}": str(folder / name) for name in ("DATA", "RUNS", "RESULTS")})
+    row = first_row(path)
+    ended = run("train", str(path), "--scale", "smoke", *(["--row", row] if row else []))
+    told.write_text(json.dumps(ended), encoding="utf-8")
 
 
 def first_row(path):
@@ -229,11 +255,15 @@ def main_trials():
     random_ = random.Random(arguments.seed)
     counts = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        for variable in ("RMEM_DATA", "RMEM_RUNS", "RMEM_RESULTS"):
+        for variable in ("RMEM_DATA", "RMEM_RUNS", "RMEM_RESULTS", "RMEM_CACHE"):
             os.environ[variable] = str(Path(folder) / variable)
+        os.environ |= {"RMEM_NATIVE": "off", "OMP_NUM_THREADS": "1"}
         run("validate")  # loads what is loaded once
         with contextlib.suppress(KeyboardInterrupt):  # what was counted until then is told
-            for _ in range(arguments.count):
+            for number in range(arguments.count):
+                if number % PROGRESS_EVERY == 0:
+                    told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+                    print(f"{number} of {arguments.count}: {told}", file=sys.stderr, flush=True)
                 trial(
                     random_,
                     Path(folder),

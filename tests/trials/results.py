@@ -22,7 +22,7 @@ from typing import Any
 import typer
 
 from rmem_cli.errors import UsageError
-from rmem_cli.results.curves import curve_name, read_curve
+from rmem_cli.results.curves import Curves, curve_name
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 
@@ -256,7 +256,7 @@ def main() -> int:
 
 def points(folder: Path) -> list[Any]:
     """The points of the curve, each with its series."""
-    found = read_curve(folder, ROW)
+    found = Curves(folder)(ROW)
     assert found is not None
     return [(*what, *point) for what, points in found.series.items() for point in points]
 

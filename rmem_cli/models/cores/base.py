@@ -1,6 +1,7 @@
 """The interface of every memory model."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rmem_cli.models.state import State, described
+
+Stepper = Callable[[Tensor, State], tuple[Tensor, State]]
 
 
 class Core(nn.Module, ABC):
@@ -73,6 +76,13 @@ class Core(nn.Module, ABC):
             raise TypeError(f"{type(self).__name__} reads segments as a whole, not step by step")
         y, state = self(x[:, None], state)
         return y[:, 0], state
+
+    def stepper(self) -> Stepper:
+        """`step`, for many steps in a row, whose arguments are right.
+
+        A core may compute what depends on nothing but its weights once for all of them.
+        """
+        return self.step
 
     def constant_weights(self) -> AbstractContextManager[None]:
         """Meanwhile the weights stay as they are, and gradients are taken by `backward` alone.

@@ -75,7 +75,7 @@ def kept_without_tokens(new: Tensor, old: Tensor, lengths: Tensor | None) -> Ten
     """
     if lengths is None:
         return new.clone()
-    return torch.where((lengths > 0).view(-1, *[1] * (new.dim() - 1)), new, old)
+    return torch.where((lengths > 0).view(-1, *[1] * (new.dim() - 1)), new, old)  # lengths as [batch, 1, ...]
 
 
 def _order(layout: Layout, lengths: Tensor) -> Tensor:

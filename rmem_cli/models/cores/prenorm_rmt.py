@@ -17,7 +17,7 @@ from rmem_cli.models.cores.transformer_config import PreNormRMTSettings
 from rmem_cli.models.state import MEMORY, State
 from rmem_cli.ops.attention import masks
 from rmem_cli.ops.attention.masks import Layout, Rules
-from rmem_cli.ops.attention.positions import Turns, rotary_turns
+from rmem_cli.ops.attention.positions import RotaryAngles, rotary_angles
 from rmem_cli.ops.autocast import single_precision
 from rmem_cli.ops.product.dispatch import Linear
 
@@ -179,16 +179,16 @@ class PreNormRMT(Core):
     def _surroundings(
         self, layout: Layout, lengths: Tensor | None, cached: Cached, state: State | None, x: Tensor
     ) -> Surroundings:
-        blocked = masks.blocked(layout, self.rules, x.device, lengths, cached.counts)
+        mask = masks.attention_mask(layout, self.rules, x.device, lengths, cached.counts)
         if not self.settings.read_first_memory:
-            blocked = blocked | self._unread(layout, state, x)
+            mask = mask | self._unread(layout, state, x)
         number, is_token = memory_layout.tokens_of(layout, lengths, x.device)
-        shift = turns = None
+        shift = rotary = None
         if self.settings.token_shift:
             shift = TokenShift(is_token.unsqueeze(-1), (number == 0).unsqueeze(-1))
         if self.settings.rotary_positions:
-            turns = self._turns(number, is_token, cached, x)
-        return Surroundings(self._with_null(blocked, layout), turns, shift)
+            rotary = self._rotary_angles(number, is_token, cached, x)
+        return Surroundings(self._with_null(mask, layout), rotary, shift)
 
     def _unread(self, layout: Layout, state: State | None, x: Tensor) -> Tensor:
         """Where memory that was never written would be read, `[batch, queries, keys]`."""
@@ -198,16 +198,18 @@ class PreNormRMT(Core):
         memory = (columns >= 0) & (columns < layout.read)
         return ~written[:, None, None] & rows[:, None] & memory
 
-    def _with_null(self, blocked: Tensor, layout: Layout) -> Tensor:
+    def _with_null(self, mask: Tensor, layout: Layout) -> Tensor:
         """The mask with a column for the null key, which everything sees."""
         settings = self.settings
         if not settings.null_key:
-            return blocked
+            return mask
         place = layout.cache if settings.null_after_cache else 0
-        null = torch.zeros_like(blocked[..., :1])
-        return torch.cat([blocked[..., :place], null, blocked[..., place:]], dim=-1)
+        null = torch.zeros_like(mask[..., :1])
+        return torch.cat([mask[..., :place], null, mask[..., place:]], dim=-1)
 
-    def _turns(self, number: Tensor, is_token: Tensor, cached: Cached, x: Tensor) -> tuple[Turns, Turns]:
+    def _rotary_angles(
+        self, number: Tensor, is_token: Tensor, cached: Cached, x: Tensor
+    ) -> tuple[RotaryAngles, RotaryAngles]:
         """The rotary positions of queries and keys."""
         settings = self.settings
         missing = cached.missing(x.device)  # a row's positions count what it has cached, not what others have
@@ -220,4 +222,4 @@ class PreNormRMT(Core):
         order = [earlier, null] if settings.null_after_cache else [null, earlier]
         keys = torch.cat([*(order if settings.null_key else [earlier]), queries], dim=-1)
         size, theta = settings.head_size, settings.rotary_theta
-        return rotary_turns(queries, size, theta, x.dtype), rotary_turns(keys, size, theta, x.dtype)
+        return rotary_angles(queries, size, theta, x.dtype), rotary_angles(keys, size, theta, x.dtype)

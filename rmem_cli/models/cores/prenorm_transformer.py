@@ -11,7 +11,7 @@ from rmem_cli.models.cores.residual_streams import HyperConnection, PlainResidua
 from rmem_cli.models.cores.segment_cache import Cached
 from rmem_cli.models.cores.transformer_config import PreNormRMTSettings
 from rmem_cli.ops.attention import fast
-from rmem_cli.ops.attention.positions import Turns, rotate_by
+from rmem_cli.ops.attention.positions import RotaryAngles, apply_rotary
 from rmem_cli.ops.feed_forward import fast as feed_forward
 from rmem_cli.ops.product.dispatch import Linear
 from rmem_cli.ops.root_mean_square_norm import fast as root_mean_square_norm
@@ -22,14 +22,14 @@ class Surroundings:
     """What all layers of one segment share.
 
     Attributes:
-        blocked: `[places, 1 + cached + places]`, or with the batch in front: who does not see whom; the 1 is
+        mask: `[places, 1 + cached + places]`, or with the batch in front: who does not see whom; the 1 is
             the null key, at its place among the keys, where there is one.
-        turns: By which the rotary positions turn queries and keys; None without.
+        rotary: By which the rotary positions turn queries and keys; None without.
         shifted: Moves half of each token's units to the next; None without.
     """
 
-    blocked: Tensor
-    turns: tuple[Turns, Turns] | None
+    mask: Tensor
+    rotary: tuple[RotaryAngles, RotaryAngles] | None
     shifted: "TokenShift | None"
 
 
@@ -176,13 +176,16 @@ class _Attention(nn.Module):
             mixed = own_values.lerp(first_values, self.mixing(x).sigmoid().unsqueeze(-1))
             own = KeysValues(own_keys, mixed)
         queries, keys, values = (
-            each.permute(2, 0, 1, 3) for each in (queries, *self._all_keys_values(cache, own))
+            # [heads, batch, places, head_size]
+            each.permute(2, 0, 1, 3)
+            for each in (queries, *self._all_keys_values(cache, own))
         )
-        if surroundings.turns is not None:
-            queries = rotate_by(queries, surroundings.turns[0])
-            keys = rotate_by(keys, surroundings.turns[1])
+        if surroundings.rotary is not None:
+            queries = apply_rotary(queries, surroundings.rotary[0])
+            keys = apply_rotary(keys, surroundings.rotary[1])
         dropout = self.settings.attention_dropout if self.training else 0.0
-        attended = fast.attention(queries, keys, values, surroundings.blocked, dropout)
+        attended = fast.attention(queries, keys, values, surroundings.mask, dropout)
+        # [batch, places, heads * head_size]
         output: Tensor = self.output(attended.permute(1, 2, 0, 3).flatten(2))
         return output, own, own_values
 

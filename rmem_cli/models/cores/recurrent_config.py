@@ -2,9 +2,10 @@
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from rmem_cli.models.cores.layered_config import LayeredSettings
+from rmem_cli.recipe.kinds import Core, CoreSettings
 
 Activation = Literal["relu", "tanh", "sigmoid", "softsign"]
 KernelInitializer = Literal["orthogonal", "two_half_orthogonal", "xavier"]
@@ -167,6 +168,9 @@ class GatedLSTMSettings(GateSettings):
         coupled_input_gate: Whether the input gate is one minus the effective forget gate, or has weights of
             its own.
         layer_norm: Normalises each gate's and the candidate's pre-activation by itself, before all biases.
+            It is another norm than that of `layer_norm_lstm`, the cell of the Fast-Slow networks, which
+            normalises what the cell gives to the hidden state too, has a bias inside of the norm, and
+            another eps (1e-3 instead of 1e-5).
         hidden_zoneout: Probability that a unit of the hidden state keeps its previous value, in training; in
             evaluation every unit mixes old and new in that proportion.
         cell_zoneout: The same for the cell. The new hidden state is computed from the new cell before it.
@@ -201,6 +205,67 @@ class GatedGRUSettings(GateSettings):
     def free_in_evaluation(self) -> frozenset[str]:
         """See `CoreSettings.free_in_evaluation`."""
         return super().free_in_evaluation() | {"zoneout"}
+
+
+class LayerNormLSTMSettings(LayeredSettings):
+    """The LSTM of the Fast-Slow networks, `rmem_cli.models.cores.layer_norm_lstm.LayerNormLSTM`.
+
+    Attributes:
+        forget_bias: Constant that is added to the forget gate, after its norm; it is not trained.
+        hidden_zoneout: Probability that a unit of the hidden state keeps its previous value, in training; in
+            evaluation every unit mixes old and new in that proportion.
+        cell_zoneout: The same for the cell. The new hidden state is computed from the new cell before it.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.layer_norm_lstm:LayerNormLSTM"
+
+    kind: Literal["layer_norm_lstm"] = "layer_norm_lstm"
+    forget_bias: float = 1.0
+    hidden_zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    cell_zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return super().free_in_evaluation() | {"forget_bias", "hidden_zoneout", "cell_zoneout"}
+
+
+class FastSlowSettings(CoreSettings):
+    """The Fast-Slow network, `rmem_cli.models.cores.fast_slow.FastSlow`.
+
+    Attributes:
+        fast: Every fast cell: a core that can be gone through step by step, such as `layer_norm_lstm`.
+        slow: The slow cell, likewise.
+        fast_cells: How many fast cells there are; all of them share one state.
+        dropout: Probability of dropping what one cell gives to another, an input or an output, in training.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.models.cores.fast_slow:FastSlow"
+    common: ClassVar[frozenset[str]] = frozenset({"dropout"})
+
+    kind: Literal["fast_slow"] = "fast_slow"
+    fast: Core
+    slow: Core
+    fast_cells: int = Field(default=2, ge=2, le=1000)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @property
+    def output_size(self) -> int | None:
+        """See `CoreSettings.output_size`."""
+        return self.fast.output_size
+
+    def free_in_evaluation(self) -> frozenset[str]:
+        """See `CoreSettings.free_in_evaluation`."""
+        return frozenset({"dropout"})
+
+    @field_validator("fast", "slow")
+    @classmethod
+    def _cells_take_single_steps(cls, cell: CoreSettings) -> CoreSettings:
+        if not cell.stepwise:
+            raise ValueError(
+                f"{cell.kind} reads segments as a whole, and a cell is gone through step by step; choose one "
+                f"that can be, such as layer_norm_lstm or rum"
+            )
+        return cell
 
 
 class UnitarySettings(LayeredSettings):

@@ -43,6 +43,7 @@ class _TorchCore(Core):
         if state is None:
             state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
         self.check_state(state, x.shape[0])
+        # [layers, batch, hidden]
         before = tuple(state[name].transpose(0, 1).contiguous() for name in self.state_names)
         hidden = before if len(before) > 1 else before[0]
         if lengths is None or lengths.is_meta:  # a tensor without values: as if all steps counted
@@ -52,6 +53,7 @@ class _TorchCore(Core):
         after = hidden if isinstance(hidden, tuple) else (hidden,)
         if lengths is not None:
             after = tuple(map(partial(_unless_empty, lengths), after, before))
+        # states as [batch, layers, hidden]
         return y, {name: value.transpose(0, 1) for name, value in zip(self.state_names, after, strict=True)}
 
     def _up_to(self, lengths: Tensor, x: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:

@@ -36,6 +36,8 @@ class TransformerSettings(LayeredSettings):
         initial_std: Standard deviation of the first weights.
     """
 
+    stepwise: ClassVar[bool] = False
+
     heads: PositiveInt = 1
     head_size: PositiveInt | None = None
     inner_size: PositiveInt | None = None
@@ -181,6 +183,8 @@ class PretrainedRMTSettings(CoreSettings):
         segment_length: Steps of one segment.
     """
 
+    stepwise: ClassVar[bool] = False
+
     implementation: ClassVar[str] = "rmem_cli.models.cores.pretrained_rmt:PretrainedRMT"
     common: ClassVar[frozenset[str]] = frozenset({"hidden_size"})
 
@@ -245,6 +249,8 @@ class PreNormRMTSettings(LayeredSettings):
         residual_streams: How many there are; more than one are joined by hyper-connections (Zhu et al. 2024).
     """
 
+    stepwise: ClassVar[bool] = False
+
     implementation: ClassVar[str] = "rmem_cli.models.cores.prenorm_rmt:PreNormRMT"
 
     kind: Literal["prenorm_rmt"] = "prenorm_rmt"
@@ -306,7 +312,7 @@ class PreNormRMTSettings(LayeredSettings):
         return self
 
     @model_validator(mode="after")
-    def _turned_units_come_in_pairs(self) -> Self:
+    def _rotary_units_come_in_pairs(self) -> Self:
         if self.rotary_positions and self.head_size % 2:
             raise ValueError(
                 f"rotary_positions turn pairs of units, and head_size {self.head_size} is odd; make it even"

@@ -74,8 +74,8 @@ class TransformerXL(Core):
             lengths = lengths.to(x.device)
         cached = self.cache.read(state)
         layout = Layout(x.shape[1], cache=cached.width)
-        blocked = masks.blocked(layout, self.rules, x.device, cached=cached.counts)
-        y, layer_inputs = self.stack(self.inputs(x), cached, blocked)
+        mask = masks.attention_mask(layout, self.rules, x.device, cached=cached.counts)
+        y, layer_inputs = self.stack(self.inputs(x), cached, mask)
         return y, self.cache.write(state, layer_inputs, lengths)
 
     def constant_weights(self) -> AbstractContextManager[None]:
@@ -136,7 +136,7 @@ class TransformerXLStack(nn.Module):
         self,
         x: Tensor,
         cached: Cached,
-        blocked: Tensor,
+        mask: Tensor,
         later: int = 0,
         memory: OpenMemory | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
@@ -145,8 +145,8 @@ class TransformerXLStack(nn.Module):
         Args:
             x: `[batch, places, hidden]`.
             cached: What each layer sees of earlier segments.
-            blocked: `[places, cached + places]`, or with the batch in front: who does not see whom.
-            later: How far behind its query a key may lie that is not blocked.
+            mask: `[places, cached + places]`, or with the batch in front: who does not see whom.
+            later: How far behind its query a key may lie that is not masked.
             memory: What each layer reads first, and writes into; None: nothing.
 
         Returns:
@@ -161,7 +161,7 @@ class TransformerXLStack(nn.Module):
                 hidden = memory.read(index, hidden)
             inputs.append(hidden)
             cache = cached.layers[index] if cached.width else None
-            hidden = layer(hidden, cache, positions[index], blocked)
+            hidden = layer(hidden, cache, positions[index], mask)
             if memory is not None:
                 memory.write(index, hidden)
         return functional.dropout(hidden, dropout, self.training), inputs
@@ -188,30 +188,30 @@ class _Layer(nn.Module):
         self.outer = Linear(inner, size)
         self.feed_forward_norm = nn.LayerNorm(size)
 
-    def forward(self, x: Tensor, cache: Tensor | None, positions: LayerPositions, blocked: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: Tensor | None, positions: LayerPositions, mask: Tensor) -> Tensor:
         if positions.places is not None:
             width = len(positions.places) - x.shape[1]
             x = x + positions.places[width:]
             cache = None if cache is None else cache + positions.places[:width]
         if self.settings.pre_norm:
             cache = None if cache is None else self.attention_norm(cache)
-            x = x + self._attend(self.attention_norm(x), cache, positions, blocked)
+            x = x + self._attend(self.attention_norm(x), cache, positions, mask)
             return x + self._feed_forward(self.feed_forward_norm(x))
-        x = self.attention_norm(x + self._attend(x, cache, positions, blocked))
+        x = self.attention_norm(x + self._attend(x, cache, positions, mask))
         normed: Tensor = self.feed_forward_norm(x + self._feed_forward(x))
         return normed
 
-    def _attend(self, x: Tensor, cache: Tensor | None, positions: LayerPositions, blocked: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, cache: Tensor | None, positions: LayerPositions, mask: Tensor) -> Tensor:
         projected, cached = self.queries_keys_values(x), None
         if cache is not None:
             weight = self.queries_keys_values.weight
             cached = linear(cache, weight[weight.shape[0] // 3 :])
         dropout = self.settings.attention_dropout if self.training else 0.0
         if positions.relative is None:
-            attended = dispatch.attention(projected, cached, self.settings.heads, blocked, dropout)
+            attended = dispatch.attention(projected, cached, self.settings.heads, mask, dropout)
         else:
             attended = dispatch.relative_attention(
-                projected, cached, *positions.relative, blocked, dropout, self.published_shift
+                projected, cached, *positions.relative, mask, dropout, self.published_shift
             )
         return functional.dropout(self.attention_output(attended), self.settings.dropout, self.training)
 

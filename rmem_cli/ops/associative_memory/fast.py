@@ -5,6 +5,7 @@ from torch import Tensor
 
 from rmem_cli.ops import autocast
 from rmem_cli.ops.associative_memory.reference import EPS
+from rmem_cli.ops.forms import note
 
 
 @autocast.in_single_precision
@@ -17,6 +18,7 @@ def features(x: Tensor, order: int) -> Tensor:
 @autocast.in_single_precision
 def read(memory: Tensor, normalizer: Tensor, queries: Tensor) -> Tensor:
     """See `reference.read`."""
+    note("associative_memory", "fast")
     return (queries @ memory) / (queries @ normalizer.unsqueeze(-1) + EPS)
 
 
@@ -30,6 +32,7 @@ def write(
     correction: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """See `reference.write`."""
+    note("associative_memory", "fast")
     changes = strengths.unsqueeze(-1) * (values - read(memory, normalizer, keys))
     new = _new_share(normalizer, keys) * keys if correction else keys
     return torch.baddbmm(memory, keys.mT, changes), normalizer + new.sum(1)

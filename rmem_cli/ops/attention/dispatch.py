@@ -20,7 +20,7 @@ def relative_attention(
     distances: Tensor,
     content_bias: Tensor,
     distance_bias: Tensor,
-    blocked: Tensor | None = None,
+    mask: Tensor | None = None,
     dropout: float = 0.0,
     published_shift: bool = False,
 ) -> Tensor:
@@ -33,7 +33,7 @@ def relative_attention(
         distances: `[heads, keys + later, size]`, see `reference.relative_attention`, as for all that follows.
         content_bias: `[heads, size]`.
         distance_bias: `[heads, keys + later]`.
-        blocked: `[queries, keys]` or `[batch, queries, keys]`.
+        mask: `[queries, keys]` or `[batch, queries, keys]`.
         dropout: Share of the attention probabilities that is dropped.
         published_shift: Whether later keys have the scores of `reference.published_relative_attention`;
             `distances` and `distance_bias` then end in a row of zeros.
@@ -44,17 +44,17 @@ def relative_attention(
     positions = (distances, content_bias, distance_bias)
     whole = not dropout and not published_shift
     if whole and form(projected, *([] if cached is None else [cached]), *positions) == "native":
-        return native.relative_attention(projected, cached, *positions, blocked)
+        return native.relative_attention(projected, cached, *positions, mask)
     queries, keys, values = _heads(projected, cached, len(distances))
-    return heads.merge(fast.relative_attention(queries, keys, values, *positions, blocked, dropout))
+    return heads.merge(fast.relative_attention(queries, keys, values, *positions, mask, dropout))
 
 
 @autocast.in_lower_precision
 def attention(
-    projected: Tensor, cached: Tensor | None, count: int, blocked: Tensor | None = None, dropout: float = 0.0
+    projected: Tensor, cached: Tensor | None, count: int, mask: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
     """Attention of `count` heads by content alone; the rest as in `relative_attention`."""
-    return heads.merge(fast.attention(*_heads(projected, cached, count), blocked, dropout))
+    return heads.merge(fast.attention(*_heads(projected, cached, count), mask, dropout))
 
 
 def _heads(projected: Tensor, cached: Tensor | None, count: int) -> tuple[Tensor, Tensor, Tensor]:

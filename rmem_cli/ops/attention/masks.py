@@ -51,7 +51,7 @@ class Rules:
     causal: bool = True
 
 
-def blocked(
+def attention_mask(
     layout: Layout,
     rules: Rules,
     device: torch.device | None = None,

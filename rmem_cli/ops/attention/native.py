@@ -7,6 +7,7 @@ know of it: the shapes of its results, and how many operations they take.
 import torch
 from torch import Tensor
 
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.native.registration import Arguments, refuse_second_derivative, register_operation
 
 
@@ -16,10 +17,11 @@ def relative_attention(
     distances: Tensor,
     content_bias: Tensor,
     distance_bias: Tensor,
-    blocked: Tensor | None,
+    mask: Tensor | None,
 ) -> Tensor:
     """Attention by content and distance; arguments and result are those of `dispatch.relative_attention`."""
-    operands = [projected, cached, distances, content_bias, distance_bias, blocked]
+    note("attention", "native")
+    operands = [projected, cached, distances, content_bias, distance_bias, mask]
     keep = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
     attended: Tensor
     attended, _ = torch.ops.rmem.relative_attention(

@@ -36,14 +36,14 @@ def distances_back(
     return distances if clamp is None else distances.clamp(-clamp, clamp)
 
 
-class Turns(NamedTuple):
+class RotaryAngles(NamedTuple):
     """Angles by which the pairs of a vector are turned, `[..., n, size]`, as their cosines and sines."""
 
     cosines: Tensor
     sines: Tensor
 
 
-def rotary_turns(positions: Tensor, size: int, theta: float, dtype: torch.dtype) -> Turns:
+def rotary_angles(positions: Tensor, size: int, theta: float, dtype: torch.dtype) -> RotaryAngles:
     """`[..., n]` whole numbers to turns of `size / 2` frequencies, written twice.
 
     Frequency i is `theta^(-2 i / size)`. Angles are float32 whatever the result, as in lucidrains' package:
@@ -54,10 +54,10 @@ def rotary_turns(positions: Tensor, size: int, theta: float, dtype: torch.dtype)
     exponents = torch.arange(0, size, 2, dtype=torch.float32, device=positions.device) / size
     angles = positions.unsqueeze(-1).float() * (1 / theta**exponents)
     angles = torch.cat([angles, angles], dim=-1)
-    return Turns(angles.cos().to(dtype), angles.sin().to(dtype))
+    return RotaryAngles(angles.cos().to(dtype), angles.sin().to(dtype))
 
 
-def rotate_by(x: Tensor, turns: Turns) -> Tensor:
+def apply_rotary(x: Tensor, rotary: RotaryAngles) -> Tensor:
     """Turn unit i of the first half of `x [..., n, size]` with unit i of the second."""
     first, second = x.chunk(2, dim=-1)
-    return x * turns.cosines + torch.cat([-second, first], dim=-1) * turns.sines
+    return x * rotary.cosines + torch.cat([-second, first], dim=-1) * rotary.sines

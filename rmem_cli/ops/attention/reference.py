@@ -17,7 +17,7 @@ def relative_attention(
     distances: Tensor,
     content_bias: Tensor,
     distance_bias: Tensor,
-    blocked: Tensor | None = None,
+    mask: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """Attention whose scores depend on content and on the distance from key to query.
@@ -27,10 +27,10 @@ def relative_attention(
         keys: `[heads, batch, keys, size]`.
         values: `[heads, batch, keys, size]`.
         distances: p, `[heads, keys + later, size]`, for the distances keys - 1, ..., 0, -1, ..., -later;
-            `later` is at least 1, and as large as the largest distance to a later key that is not blocked.
+            `later` is at least 1, and as large as the largest distance to a later key that is not masked.
         content_bias: u, `[heads, size]`.
         distance_bias: b, `[heads, keys + later]`.
-        blocked: `[queries, keys]` or `[batch, queries, keys]`, true where a query does not see a key; None
+        mask: `[queries, keys]` or `[batch, queries, keys]`, true where a query does not see a key; None
             where it sees all.
         dropout: Share of the attention probabilities that is dropped.
 
@@ -43,12 +43,12 @@ def relative_attention(
         scores = []
         for j in range(length):
             distance = length - count + i - j
-            row = min(length - 1 - distance, distances.shape[1] - 1)  # those beyond the table are blocked
+            row = min(length - 1 - distance, distances.shape[1] - 1)  # those beyond the table are masked
             content = ((queries[:, :, i] + content_bias[:, None]) * keys[:, :, j]).sum(-1)
             position = (queries[:, :, i] * distances[:, None, row]).sum(-1) + distance_bias[:, None, row]
             scores.append(content + position)
         rows.append(torch.stack(scores, dim=-1))
-    return _attend(torch.stack(rows, dim=2), values, blocked, dropout)
+    return _attend(torch.stack(rows, dim=2), values, mask, dropout)
 
 
 def published_relative_attention(
@@ -58,7 +58,7 @@ def published_relative_attention(
     distances: Tensor,
     content_bias: Tensor,
     distance_bias: Tensor,
-    blocked: Tensor | None = None,
+    mask: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """The same as the published code computes it, whose relative shift holds no distance for later keys.
@@ -81,19 +81,19 @@ def published_relative_attention(
                 score = score + (query * distances[:, None, row]).sum(-1) + distance_bias[:, None, row]
             scores.append(score)
         rows.append(torch.stack(scores, dim=-1))
-    return _attend(torch.stack(rows, dim=2), values, blocked, dropout)
+    return _attend(torch.stack(rows, dim=2), values, mask, dropout)
 
 
 def attention(
-    queries: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None = None, dropout: float = 0.0
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
     """Attention by content alone; arguments as in `relative_attention`."""
-    return _attend(torch.einsum("hbqd,hbkd->hbqk", queries, keys), values, blocked, dropout)
+    return _attend(torch.einsum("hbqd,hbkd->hbqk", queries, keys), values, mask, dropout)
 
 
-def _attend(scores: Tensor, values: Tensor, blocked: Tensor | None, dropout: float) -> Tensor:
+def _attend(scores: Tensor, values: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     scores = scores / math.sqrt(values.shape[-1])
-    if blocked is not None:
-        scores = torch.where(blocked, -torch.inf, scores)
+    if mask is not None:
+        scores = torch.where(mask, -torch.inf, scores)
     probabilities = functional.dropout(torch.softmax(scores, dim=-1), dropout)
     return torch.einsum("hbqk,hbkd->hbqd", probabilities, values)

@@ -28,9 +28,9 @@ def relu(
     dropout: float = 0.0,
 ) -> Tensor:
     """The part of Vaswani et al.; arguments as in `reference.relu`."""
-    flat = x.flatten(0, -2)
+    flat = x.flatten(0, -2)  # [n, size]
     y: Tensor = _Relu.apply(flat, inner_weight, inner_bias, outer_weight, outer_bias, dropout)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], -1)
+    return y.view(*x.shape[:-1], -1)  # [..., size]
 
 
 def gated_gelu(
@@ -40,9 +40,9 @@ def gated_gelu(
     if autocast.enabled(x.device.type):
         # The norm is taken before its result goes down, and so not in one operation with the products.
         return reference.gated_gelu(autocast.single_precision(x), gain, inner_weight, outer_weight, dropout)
-    flat = x.flatten(0, -2)
+    flat = x.flatten(0, -2)  # [n, size]
     y: Tensor = _GatedGelu.apply(flat, gain, inner_weight, outer_weight, dropout)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], -1)
+    return y.view(*x.shape[:-1], -1)  # [..., size]
 
 
 class _Relu(torch.autograd.Function):
@@ -111,27 +111,29 @@ class _GatedGelu(torch.autograd.Function):
         inverse = root_mean_square_norm.inverse_of(x)
         inner = linear((x * inverse).mul_(gain), inner_weight)
         gated = _gated(inner)
-        kept = functional.dropout(torch.ones_like(gated), dropout) if dropout else None
-        ctx.save_for_backward(x, gain, inner_weight, outer_weight, inverse, inner, kept)
-        return linear(gated if kept is None else gated.mul_(kept), outer_weight)
+        dropout_mask = functional.dropout(torch.ones_like(gated), dropout) if dropout else None
+        ctx.save_for_backward(x, gain, inner_weight, outer_weight, inverse, inner, dropout_mask)
+        return linear(gated if dropout_mask is None else gated.mul_(dropout_mask), outer_weight)
 
     @staticmethod
     @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, inverse, inner, kept = ctx.saved_tensors
+        *inputs, inverse, inner, dropout_mask = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *recorded_gradients(partial(_gated_gelu_recorded, kept=kept), inputs, (gradient,)), None
+            return *recorded_gradients(
+                partial(_gated_gelu_recorded, dropout_mask=dropout_mask), inputs, (gradient,)
+            ), None
         x, gain, inner_weight, outer_weight = inputs
         values, gates = inner.chunk(2, dim=-1)
         of_inner = torch.empty_like(inner)
         of_values, of_gates = of_inner.chunk(2, dim=-1)
         activated = torch.ops.aten.gelu.out(gates, out=of_values)
         gated = activated * values
-        of_outer_weight = product(gradient.mT, gated if kept is None else gated.mul_(kept))
+        of_outer_weight = product(gradient.mT, gated if dropout_mask is None else gated.mul_(dropout_mask))
         del gated
         of_gated = product(gradient, outer_weight)
-        if kept is not None:
-            of_gated.mul_(kept)
+        if dropout_mask is not None:
+            of_gated.mul_(dropout_mask)
         of_values.mul_(of_gated)
         torch.ops.aten.gelu_backward.grad_input(of_gated.mul_(values), gates, grad_input=of_gates)
         del of_gated
@@ -141,12 +143,12 @@ class _GatedGelu(torch.autograd.Function):
 
 
 def _gated_gelu_recorded(
-    x: Tensor, gain: Tensor, inner_weight: Tensor, outer_weight: Tensor, kept: Tensor | None
+    x: Tensor, gain: Tensor, inner_weight: Tensor, outer_weight: Tensor, dropout_mask: Tensor | None
 ) -> tuple[Tensor]:
-    """What `_GatedGelu` gives, as torch can differentiate it; `kept` is what dropout multiplied by."""
+    """What `_GatedGelu` gives, as torch can differentiate it, after dropout."""
     values, gates = linear(root_mean_square_norm.normalize(x, gain), inner_weight).chunk(2, dim=-1)
     gated = functional.gelu(gates) * values
-    return (linear(gated if kept is None else gated * kept, outer_weight),)
+    return (linear(gated if dropout_mask is None else gated * dropout_mask, outer_weight),)
 
 
 def _gated(inner: Tensor) -> Tensor:

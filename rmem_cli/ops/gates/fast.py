@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.gates.options import (
     GateOptions,
     Gates,
@@ -60,7 +61,8 @@ def gated_lstm(
     cell_keep: Tensor | None = None,
 ) -> LSTMStates:
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
-    x = x.transpose(0, 1)
+    note("gates", "fast")
+    x = x.transpose(0, 1)  # [time, batch, input]
     blocks = lstm_blocks(options)
     weights = with_whole_masters(weights, options, blocks)
     bias = all_biases(weights, options, blocks)
@@ -71,7 +73,7 @@ def gated_lstm(
         operands = (x, hidden, cell, weights.input, weights.recurrent, bias, options, hidden_keep, cell_keep)
         states = _Recurrence.apply(*operands)  # type: ignore[no-untyped-call]
     hiddens, cells = states
-    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
+    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))  # [batch, time, hidden]
 
 
 @autocast.in_single_precision
@@ -79,9 +81,11 @@ def gated_gru(
     x: Tensor, hidden: Tensor, weights: GateWeights, options: GateOptions, hidden_keep: Tensor | None = None
 ) -> Tensor:
     """One layer of a gated GRU over a sequence; arguments and result are those of `reference.gated_gru`."""
+    note("gates", "fast")
     blocks = gru_blocks(options)
     size = hidden.shape[-1]
     weights = with_whole_masters(weights, options, blocks)
+    # [time, batch, k hidden]
     projected = _project(x.transpose(0, 1), weights.input, all_biases(weights, options, blocks))
     recurrent = weights.recurrent.t()
     gate_bias = recurrent.new_zeros(recurrent.shape[1] - size)
@@ -99,12 +103,13 @@ def gated_gru(
         new_hidden = torch.lerp(candidate, hidden, _effective_forget_gate(opened, options))
         hidden = let_through(hidden, new_hidden, keep)
         hiddens.append(hidden)
-    return torch.stack(hiddens).transpose(0, 1)
+    return torch.stack(hiddens).transpose(0, 1)  # [batch, time, hidden]
 
 
 def _project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x [time, batch, input]` times the weights, in one product for all steps."""
     time, batch, _ = x.shape
+    # [time, batch, k hidden]
     return torch.addmm(bias, x.flatten(0, 1), weight.t()).view(time, batch, weight.shape[0])
 
 
@@ -127,7 +132,7 @@ def _stepwise(
 ) -> tuple[Tensor, Tensor]:
     """The steps of an LSTM of any gates, differentiated automatically; everything is time first."""
     blocks = lstm_blocks(options)
-    gain = None if gain is None else gain.view(len(blocks), -1)
+    gain = None if gain is None else gain.view(len(blocks), -1)  # [k, hidden]
     projected = _project(x, input_weight, bias if gain is None else torch.zeros_like(bias))
     recurrent = recurrent_weight.t()
     hiddens, cells = [], []
@@ -233,13 +238,13 @@ class _Recurrence(torch.autograd.Function):
         gate_grads, hidden_grad, cell_grad = _gate_gradients(
             gates, cells, recurrent_weight, hidden_grads, cell_grads, ctx.options, *keeps
         )
-        flat = gate_grads.flatten(0, 1)
+        flat = gate_grads.flatten(0, 1)  # [time * batch, k hidden]
         x_grad = None
         if ctx.needs_input_grad[0]:
-            x_grad = (flat @ input_weight).view(x.shape)
+            x_grad = (flat @ input_weight).view(x.shape)  # [time, batch, input]
         # Transposed first: a product with few rows is much faster than one with few columns.
-        input_grad = (x.flatten(0, 1).t() @ flat).t()
-        recurrent_grad = (hiddens[:-1].flatten(0, 1).t() @ flat).t()
+        input_grad = (x.flatten(0, 1).t() @ flat).t()  # [k hidden, input]
+        recurrent_grad = (hiddens[:-1].flatten(0, 1).t() @ flat).t()  # [k hidden, hidden]
         return x_grad, hidden_grad, cell_grad, input_grad, recurrent_grad, flat.sum(0), None, None, None
 
 
@@ -276,7 +281,7 @@ def _gate_gradients(
     for end in range(time, 0, -_CHUNK):
         start = max(0, end - _CHUNK)
         factors = _by_block(gradients[start:end], size)
-        kept, through_hidden = _local_derivatives(
+        through_cell, through_hidden = _local_derivatives(
             _by_block(gates[start:end], size), cells[start : end + 1], factors, options, cell_keep is not None
         )
         for step in reversed(range(start, end)):
@@ -287,7 +292,7 @@ def _gate_gradients(
             factor[:, :-1].mul_(cell_grad.unsqueeze(1))
             factor[:, -1].mul_(hidden_grad)
             hidden_grad = torch.addmm(past_hidden, gradients[step], recurrent_weight)
-            cell_grad = torch.addcmul(past_cell, cell_grad, kept[step - start])
+            cell_grad = torch.addcmul(past_cell, cell_grad, through_cell[step - start])
     return gradients, hidden_grad, cell_grad
 
 
@@ -299,7 +304,7 @@ def _parted(grad: Tensor, grad_before: Tensor, keep: Tensor | None) -> tuple[Ten
 
 
 def _by_block(joined: Tensor, size: int) -> Tensor:
-    return joined.view(*joined.shape[:-1], joined.shape[-1] // size, size)
+    return joined.view(*joined.shape[:-1], joined.shape[-1] // size, size)  # [..., k, size]
 
 
 def _local_derivatives(
@@ -324,7 +329,7 @@ def _local_derivatives(
         ]
         after = _new_cell(dict(zip(lstm_blocks(options)[:-1], opened, strict=True)), before, options)
     # Elementwise: one backward pass yields the derivatives of every element.
-    *by_gate, kept = torch.autograd.grad(after, [*opened, before], torch.ones_like(after))
+    *by_gate, through_cell = torch.autograd.grad(after, [*opened, before], torch.ones_like(after))
     for block, derivative in enumerate(by_gate):
         is_candidate = block == len(by_gate) - 1
         gate = gates[:, :, block]
@@ -332,4 +337,4 @@ def _local_derivatives(
         torch.mul(derivative, slope, out=factors[:, :, block])
     squashed, output = torch.tanh(after.detach() if zoned else cells[1:]), gates[:, :, -1]
     torch.mul(squashed, output - output * output, out=factors[:, :, -1])
-    return kept, output * (1 - squashed * squashed)
+    return through_cell, output * (1 - squashed * squashed)

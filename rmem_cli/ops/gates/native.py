@@ -7,6 +7,7 @@ it: the shapes of its results, and how many operations they take.
 import torch
 from torch import Tensor
 
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.gates.options import (
     GateOptions,
     GateWeights,
@@ -30,9 +31,11 @@ def gated_lstm(
     cell_keep: Tensor | None = None,
 ) -> LSTMStates:
     """One layer of a gated LSTM over a sequence; arguments and result are those of `reference.gated_lstm`."""
+    note("gates", "native")
     blocks = lstm_blocks(options)
     weights = with_whole_masters(weights, options, blocks)
     bias = all_biases(weights, options, blocks)
+    # x as [time, batch, input]
     operands = (x.transpose(0, 1), hidden, cell, weights.input, weights.recurrent, weights.gain)
     keep = torch.is_grad_enabled() and any(
         each is not None and each.requires_grad for each in (*operands, bias)
@@ -46,7 +49,7 @@ def gated_lstm(
         *_choices(options),
         keep,
     )
-    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))
+    return LSTMStates(hiddens.transpose(0, 1), cells.transpose(0, 1))  # [batch, time, hidden]
 
 
 def register() -> None:
@@ -57,7 +60,7 @@ def register() -> None:
 
 
 def _time_first(keep: Tensor | None) -> Tensor | None:
-    return None if keep is None else keep.transpose(0, 1).contiguous()
+    return None if keep is None else keep.transpose(0, 1).contiguous()  # [time, batch, hidden]
 
 
 def _choices(options: GateOptions) -> tuple[int, bool, bool, int]:

@@ -144,5 +144,6 @@ def layer_norm(x: Tensor, gain: Tensor) -> Tensor:
         x: Pre-activations.
         gain: `[k, hidden]`.
     """
-    blocks = x.view(x.shape[0], *gain.shape)
+    blocks = x.view(x.shape[0], *gain.shape)  # [batch, k, hidden]
+    # [batch, k hidden]
     return (functional.layer_norm(blocks, gain.shape[-1:], eps=LAYER_NORM_EPS) * gain).flatten(1)

@@ -41,8 +41,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _natively(x, weight, bias):
         return functional.linear(x, weight, bias)
+    # [n, outputs]
     y: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], y.shape[-1])
+    return y.view(*x.shape[:-1], y.shape[-1])  # [..., outputs]
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

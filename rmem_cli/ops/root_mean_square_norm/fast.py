@@ -49,8 +49,8 @@ class _Normalize(torch.autograd.Function):
 def gradients(gradient: Tensor, x: Tensor, inverse: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
     """Of x and of the gain, from that of what they give; `inverse` is `inverse_of(x)`."""
     size = x.shape[-1]
-    product = (gradient * x).reshape(-1, size)
-    of_gain = product.mT @ inverse.reshape(-1)
-    along = (product @ gain).view(inverse.shape).mul_(inverse.square()).div_(size)
+    product = (gradient * x).reshape(-1, size)  # [n, size]
+    of_gain = product.mT @ inverse.reshape(-1)  # [size]
+    along = (product @ gain).view(inverse.shape).mul_(inverse.square()).div_(size)  # [..., 1]
     of_x = (gradient * gain).addcmul_(x, along, value=-1).mul_(inverse)
     return of_x, of_gain

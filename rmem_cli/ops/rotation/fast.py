@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rmem_cli.ops.rotation.memory import AssociativeMemory
+from rmem_cli.ops.forms import note
+from rmem_cli.ops.rotation.memory import RotationMemory
 from rmem_cli.ops.rotation.options import ACTIVATIONS, RUMOptions, RUMResult, RUMWeights, layer_norm
 from rmem_cli.ops.rotation.rotate import (
     Direction,
@@ -35,13 +36,15 @@ def rum(
     active: Tensor | None = None,
 ) -> RUMResult:
     """One layer over a sequence; arguments and result are those of `reference.rum`."""
+    note("rotation", "fast")
     inputs = _project(x, weights)
     if active is not None:
         # The rotation from a zero vector is the identity.
+        # active as [time, batch, 1]
         inputs = inputs._replace(embedded=active.transpose(0, 1) * inputs.embedded)
         keep = active if keep is None else active * keep
     if keep is not None:
-        inputs = inputs._replace(keep=keep.transpose(0, 1).contiguous())
+        inputs = inputs._replace(keep=keep.transpose(0, 1).contiguous())  # [time, batch, hidden]
     step = _Step(weights, options)
     if memory is None:
         outputs, hidden, cosines = _without_memory(step, inputs, hidden)
@@ -78,8 +81,8 @@ def _project(x: Tensor, weights: RUMWeights) -> _Inputs:
     maps = [weights.target, weights.embedding, *([] if weights.gate is None else [weights.gate])]
     width, size = weights.embedding.kernel.shape
     kernels = torch.stack([each.kernel[:width] for each in maps])
-    joined = x.transpose(0, 1).flatten(0, 1).unsqueeze(0) @ kernels
-    parts = joined.view(len(maps), x.shape[1], x.shape[0], size).unbind(0)
+    joined = x.transpose(0, 1).flatten(0, 1).unsqueeze(0) @ kernels  # [maps, time * batch, hidden]
+    parts = joined.view(len(maps), x.shape[1], x.shape[0], size).unbind(0)  # maps of [time, batch, hidden]
     return _Inputs(
         *(part if each.bias is None else part + each.bias for part, each in zip(parts, maps, strict=True))
     )
@@ -142,7 +145,7 @@ def _with_memory(
 ) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
     outputs, cosines = [], []
     eps = step.options.eps
-    memory = AssociativeMemory(initial)
+    memory = RotationMemory(initial)
     for now, direction in zip(inputs.steps(), _directions(inputs, eps), strict=True):
         rotation = rotation_of(direction, step.target(now, hidden), eps)
         rotated = memory.turn(*rotation.factors(), hidden)

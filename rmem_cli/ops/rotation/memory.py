@@ -29,7 +29,7 @@ class _Update(NamedTuple):
     columns: Tensor
 
 
-class AssociativeMemory:
+class RotationMemory:
     """One associative memory over one sequence; every step turns it and applies it to a vector.
 
     Args:
@@ -200,7 +200,7 @@ class _Turn(Function):
 
 
 def _turned(memory: Tensor, columns: Tensor, right: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """What `AssociativeMemory.turn` gives and the memory after it, as torch can differentiate them."""
+    """What `RotationMemory.turn` gives and the memory after it, as torch can differentiate them."""
     after = torch.baddbmm(memory, memory @ columns, right)
     return (after @ h.unsqueeze(-1)).squeeze(-1), after
 

@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from rmem_cli.ops.forms import note
 from rmem_cli.ops.native.registration import Arguments, refuse_second_derivative, register_operation
 from rmem_cli.ops.rotation.options import RUMOptions, RUMResult, RUMWeights
 
@@ -26,6 +27,7 @@ def rum(
 
     No gradient reaches `keep` and `active`.
     """
+    note("rotation", "native")
     if keep is not None:
         keep = keep.detach().expand(*x.shape[:2], hidden.shape[-1]).contiguous()
     if active is not None:
@@ -65,7 +67,7 @@ def _norms(weights: RUMWeights) -> Tensor | None:
     if weights.layer_norm is None:
         return None
     present = [each for each in weights.layer_norm if each is not None]
-    return torch.stack(present).view(-1, 2, present[0].shape[0])
+    return torch.stack(present).view(-1, 2, present[0].shape[0])  # [norms, 2, hidden]
 
 
 def _shapes(given: Arguments) -> tuple[Tensor, ...]:

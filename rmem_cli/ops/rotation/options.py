@@ -12,7 +12,7 @@ LAYER_NORM_EPS = 1e-3
 
 @dataclass(frozen=True)
 class RUMOptions:
-    """The form of the recurrence; `rmem_cli.models.cores.rum.RUM` explains each field."""
+    """The form of the recurrence; `rmem_cli.models.cores.recurrent_config.RUMSettings` explains it."""
 
     lambda_: Literal[0, 1] = 0
     eta: float | None = None

@@ -28,7 +28,7 @@ def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tenso
     sine = torch.sqrt(1 - cosine**2)
     v = _normalized(y - (u * y).sum(-1, keepdim=True) * u, eps)
     rows = torch.stack([cosine, -sine, sine, cosine], dim=-1)
-    return u, v, rows.view(*rows.shape[:-1], 2, 2)
+    return u, v, rows.view(*rows.shape[:-1], 2, 2)  # matrix as [..., 2, 2]
 
 
 def rotation_operator(x: Tensor, y: Tensor, eps: float = 1e-12) -> Tensor:

@@ -107,6 +107,7 @@ def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tenso
     nonzero = direction.nonzero & (_norm(y) > eps)
     cosine = versine + 1
     plane = torch.cat([cosine, -sine, sine, cosine], dim=-1)
+    # plane as [..., 2, 2]
     return torch.where(nonzero, u, 0.0), torch.where(nonzero, v, 0.0), plane.view(*plane.shape[:-1], 2, 2)
 
 

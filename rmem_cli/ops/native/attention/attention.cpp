@@ -37,7 +37,7 @@ namespace {
   each(Tensor, distances)        /* [heads, width, size] */                                        \
   each(Tensor, content_bias)     /* [heads, size] */                                               \
   each(Tensor, distance_bias)    /* [heads, width] */                                              \
-  each(optional<Tensor>, blocked) /* [queries, keys], or one such mask for each example */
+  each(optional<Tensor>, mask) /* [queries, keys], or one such mask for each example */
 RMEM_RECORD(Operands, ATTENTION_OPERANDS)
 
 #define ATTENTION_KEEPING(each) each(bool, keep) /* what the gradient needs */
@@ -355,7 +355,7 @@ void probabilities_of(const Tile& tile, int64_t example, const Sizes& sizes, con
 
 // What both passes are given.
 void check(const Operands& given, const Sizes& sizes) {
-  const auto& blocked = given.blocked;
+  const auto& mask = given.mask;
   check_sizes("queries, keys and values", given.projected, {sizes.batch, sizes.queries, 3 * sizes.features()});
   check_sizes("cached keys and values", given.cached, {sizes.batch, sizes.cached, 2 * sizes.features()});
   check_sizes("distances", given.distances, {sizes.heads, sizes.width, sizes.size});
@@ -363,12 +363,12 @@ void check(const Operands& given, const Sizes& sizes) {
   TORCH_CHECK(sizes.width > sizes.keys, "distances need a row for at least one later key");
   check_contiguous({given.projected, given.distances, given.content_bias});
   if (given.cached) check_contiguous(*given.cached);
-  if (!blocked) return;
-  if (blocked->dim() == 3)
-    check_sizes("mask", blocked, {sizes.batch, sizes.queries, sizes.keys});
+  if (!mask) return;
+  if (mask->dim() == 3)
+    check_sizes("mask", mask, {sizes.batch, sizes.queries, sizes.keys});
   else
-    check_sizes("mask", blocked, {sizes.queries, sizes.keys});
-  check_contiguous(*blocked);
+    check_sizes("mask", mask, {sizes.queries, sizes.keys});
+  check_contiguous(*mask);
 }
 
 Results relative_attention(const Operands& given, const Keeping& keeping) {
@@ -380,7 +380,7 @@ Results relative_attention(const Operands& given, const Keeping& keeping) {
   check(given, sizes);
   check_sizes("distance bias", distance_bias, {sizes.heads, sizes.width});
   check_contiguous(distance_bias);
-  const Mask mask(given.blocked, sizes);
+  const Mask mask(given.mask, sizes);
   const auto& options = projected.options();
   Tensor attended = uninitialised({sizes.batch, sizes.queries, sizes.features()}, options);
   Tensor kept = keep ? uninitialised({sizes.heads, sizes.batch, sizes.queries, sizes.keys}, options)
@@ -529,7 +529,7 @@ ArgumentGradients relative_attention_backward(const ResultGradient& of_result, c
   check_sizes("gradient", gradient, {sizes.batch, sizes.queries, sizes.features()});
   check_sizes("probabilities", kept, {sizes.heads, sizes.batch, sizes.queries, sizes.keys});
   check_contiguous(kept);
-  const Mask mask(given.blocked, sizes);
+  const Mask mask(given.mask, sizes);
   const auto& options = projected.options();
   Tensor projected_grad = uninitialised(projected.sizes(), options);
   Tensor cached_grad = uninitialised({sizes.batch, sizes.cached, 2 * sizes.features()}, options);

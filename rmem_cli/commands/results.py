@@ -1,0 +1,56 @@
+"""`rmem results`: withdrawing results, and merging those of others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rmem_cli.commands.options import named_path
+
+results = typer.Typer(help="Withdraw results, or merge those of others into one's own.", no_args_is_help=True)
+
+
+@results.command("drop")
+def drop_results(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Runs, as `rmem runs list` names them, or their beginning up to a slash."
+        ),
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why they count no more.", show_default=False)],
+) -> None:
+    """Withdraw the results of runs: their rows stay in the tables, and count nowhere until made again."""
+    from rmem_cli.errors import UsageError
+    from rmem_cli.paths import results_root
+    from rmem_cli.results.store import ResultStore
+    from rmem_cli.results.withdrawn import withdraw
+    from rmem_cli.visible import one_line
+
+    if not reason.strip():
+        raise UsageError("--reason is blank; say why the results count no more")
+    store = ResultStore(results_root())
+    experiments = [name for name in store.experiments() if any(name == one.split("/")[0] for one in names)]
+    rows = [row for name in experiments for row in store.read(name)]
+    cleaned = [name.rstrip("/") for name in names]
+    for run in withdraw(store.folder, rows, cleaned, one_line(reason)):
+        typer.echo(f"withdrew {one_line(run)}", err=True)
+
+
+@results.command("merge")
+def merge_results(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Results of another folder.", parser=named_path)
+    ],
+) -> None:
+    """Put the results of another folder into one's own, with their learning curves.
+
+    A later row replaces an earlier one that measures the same; tables of older versions are read, too.
+    """
+    from rmem_cli.paths import results_root
+    from rmem_cli.results.merge import merge_results as merge
+    from rmem_cli.results.store import ResultStore
+    from rmem_cli.visible import one_line
+
+    for name, count in merge(ResultStore(results_root()), folder).items():
+        typer.echo(f"{one_line(name)}: {count} new result{'s' * (count != 1)}", err=True)

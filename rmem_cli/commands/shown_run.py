@@ -1,0 +1,72 @@
+"""What `rmem show RUN` says of a run: its results, where they came from, and how to make them again."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rmem_cli.results.row import ResultRow
+    from rmem_cli.results.store import ResultStore
+
+_OF_THE_VALUE = {"protocol", "split", "part", "metric", "value", "unit", "examples", "eval_hash", "time"}
+
+
+def show_run(name: str, *, as_json: bool) -> None:
+    """Print a run that has results.
+
+    Args:
+        name: As `rmem runs list` has it: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH.
+        as_json: Whether to print JSON.
+
+    Raises:
+        UsageError: There is no result of such a run.
+    """
+    from rmem_cli.json_text import json_text
+    from rmem_cli.paths import results_root, runs_root
+    from rmem_cli.results.store import ResultStore
+    from rmem_cli.results.withdrawn import Withdrawals
+    from rmem_cli.visible import one_line
+
+    store = ResultStore(results_root())
+    rows = _rows_of(name, store)
+    withdrawn = Withdrawals(store.folder).of(rows[0])
+    folder = runs_root() / name
+    facts = {
+        "run": name,
+        **{one.name: getattr(rows[0], one.name) for one in fields(rows[0]) if one.name not in _OF_THE_VALUE},
+        "command": _command(rows[0]),
+        "withdrawn": None if withdrawn is None else withdrawn.reason,
+        "folder": str(folder) if folder.is_dir() else None,
+    }
+    if as_json:
+        values = [{one: getattr(row, one) for one in sorted(_OF_THE_VALUE)} for row in rows]
+        typer.echo(json_text({**facts, "results": values}))
+    else:
+        for key, value in facts.items():
+            if value not in (None, ""):
+                typer.echo(one_line(f"{key}: {value}"))
+        for row in rows:
+            where = ", ".join(filter(None, (row.protocol, row.split, row.part)))
+            typer.echo(one_line(f"{row.metric} ({where}): {row.value} {row.unit}, {row.time}"))
+    if not folder.is_dir():
+        gone = f"its folder is gone, with its checkpoints; `{facts['command']} --rerun all` makes it again"
+        typer.echo(one_line(gone), err=True)
+
+
+def _rows_of(name: str, store: "ResultStore") -> "list[ResultRow]":
+    from rmem_cli.errors import UsageError, closest
+    from rmem_cli.results.withdrawn import run_name
+
+    experiment = name.split("/")[0]
+    rows = store.read_all(experiment) if experiment in store.experiments() else []
+    found = [row for row in rows if run_name(row) == name]
+    if not found:
+        names = list(dict.fromkeys(map(run_name, rows)))
+        raise UsageError(f"there is no result of a run {name!r} in {store.folder}; {closest(name, names)}")
+    return found
+
+
+def _command(row: "ResultRow") -> str:
+    cells = "".join(f" --cell {part}" for part in row.cell.split(",") if part)
+    return f"rmem train {row.experiment} --scale {row.scale} --row {row.row}{cells} --seed {row.seed}"

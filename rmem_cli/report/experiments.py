@@ -1,0 +1,91 @@
+"""The experiments of a folder of results: recipes, rows and curves, each read once."""
+
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from rmem_cli.recipe import Recipe, list_recipes, load_recipe
+from rmem_cli.report.build import build_table
+from rmem_cli.report.citations import Readings
+from rmem_cli.report.core_grid import CoreGrid, build_core_grid
+from rmem_cli.report.joined import join
+from rmem_cli.report.scoreboard import Cost, Scoreboard, build_scoreboard
+from rmem_cli.report.table import Table
+from rmem_cli.results.curves import Curves
+from rmem_cli.results.store import ResultStore
+
+
+class Experiments:
+    """What is reported from one folder of results.
+
+    Args:
+        folder: Folder of the results.
+        readings: Published numbers that a reader filled in.
+    """
+
+    def __init__(self, folder: Path, readings: Readings | None = None) -> None:
+        self.store = ResultStore(folder)
+        self.curves = Curves(folder)
+        self.readings = readings
+        self.recipe = cache(load_recipe)
+
+    def with_results(self) -> tuple[list[str], list[str]]:
+        """Names of the recipes that have results, and of results that have no recipe."""
+        names, known = self.store.experiments(), list_recipes()
+        return [name for name in names if name in known], [name for name in names if name not in known]
+
+    def all_recipes(self) -> list[Recipe]:
+        """Every recipe that can be named."""
+        return [self.recipe(name) for name in list_recipes()]
+
+    def table(self, name: str, scale: str | None = None) -> Table:
+        """The table of a recipe.
+
+        Raises:
+            UsageError: There is no such recipe or scale, or its results are damaged.
+        """
+        recipe = self.recipe(name)
+        rows, reasons = (
+            self.store.read(recipe.name),
+            Counter(one.reason for one in self.store.withdrawn(recipe.name)),
+        )
+        table = build_table(recipe, rows, scale, curves=self.curves, readings=self.readings)
+        told = [
+            f"withdrawn: {count} result{'s' * (count > 1)}: {reason}" for reason, count in reasons.items()
+        ]
+        return replace(table, remarks=[*table.remarks, *told])
+
+    def site(self, folder: Path, names: list[str], tables: list[Table], board: Scoreboard) -> list[Path]:
+        """Write HTML pages into a folder that is there.
+
+        Args:
+            folder: The folder.
+            names: The experiments that get a page.
+            tables: Their tables.
+            board: The scoreboard.
+
+        Returns:
+            The files.
+        """
+        from rmem_cli.report.site import Experiment, write_site
+
+        found = []
+        for name, table in zip(names, tables, strict=True):
+            recipe = self.recipe(name)
+            found.append(Experiment(table, recipe, join(recipe, self.store.read(recipe.name))))
+        return write_site(folder, found, board, self.curves)
+
+    def core_grid(self, names: list[str], scale: str | None = None) -> CoreGrid:
+        """Every core in the experiments named; errors as for `table`."""
+        recipes = [self.recipe(name) for name in names]
+        return build_core_grid([(recipe, self.store.read(recipe.name)) for recipe in recipes], scale)
+
+    def scoreboard(self, tables: list[Table], cost: Cost) -> Scoreboard:
+        """The verdicts on all published tables.
+
+        Args:
+            tables: The tables of all recipes with results.
+            cost: How long a run takes.
+        """
+        return build_scoreboard(self.all_recipes(), tables, cost)

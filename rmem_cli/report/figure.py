@@ -1,0 +1,149 @@
+"""Charts of a report as SVG: lines or points over two axes, without any other package."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+_WIDTH, _HEIGHT = 640, 320
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 10, 44
+COLOURS = 8  # series of one chart that can be told apart
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line or one cloud of points.
+
+    Attributes:
+        name: What it shows, for the legend and for who points at it.
+        points: (x, y), in the order of x for lines.
+        colour: Number of its colour; series of one colour have one entry in the legend.
+        is_published: Whether it was published, which is drawn dashed.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    colour: int
+    is_published: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart.
+
+    Attributes:
+        title: What it shows.
+        x: What is on the horizontal axis.
+        y: What is on the vertical axis.
+        series: What is drawn.
+        x_is_log: Whether the horizontal axis is logarithmic.
+        has_lines: Whether points are joined.
+    """
+
+    title: str
+    x: str
+    y: str
+    series: Sequence[Series]
+    x_is_log: bool = False
+    has_lines: bool = True
+
+    @property
+    def legend(self) -> list[tuple[str, int, bool]]:
+        """Name, colour and whether it was published, once for each."""
+        return list(dict.fromkeys((one.name, one.colour, one.is_published) for one in self.series))
+
+    @property
+    def svg(self) -> str:
+        """The chart, with a text for those who do not see it."""
+        across = _Axis(
+            [x for one in self.series for x, _ in one.points], _LEFT, _WIDTH - _RIGHT, self.x_is_log
+        )
+        up = _Axis([y for one in self.series for _, y in one.points], _HEIGHT - _BOTTOM, _TOP, is_log=False)
+        parts = [
+            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(self._in_words())}">',
+            *(_line(_LEFT, up(y), _WIDTH - _RIGHT, up(y), "grid") for y in up.ticks),
+            *(_text(_LEFT - 6, up(y) + 4, f"{y:g}", "end") for y in up.ticks),
+            *(
+                _line(across(x), _HEIGHT - _BOTTOM, across(x), _HEIGHT - _BOTTOM + 5, "axis")
+                for x in across.ticks
+            ),
+            *(_text(across(x), _HEIGHT - _BOTTOM + 18, _short(x), "middle") for x in across.ticks),
+            _line(_LEFT, _HEIGHT - _BOTTOM, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM, "axis"),
+            _text((_LEFT + _WIDTH) / 2, _HEIGHT - 6, self.x, "middle"),
+            *(self._drawn(one, across, up) for one in self.series),
+            "</svg>",
+        ]
+        return "".join(parts)
+
+    def _drawn(self, one: Series, across: "_Axis", up: "_Axis") -> str:
+        title = f"<title>{escape(one.name)}</title>"
+        kind = f"c{one.colour}" + (" published" if one.is_published else "")
+        at = [(across(x), up(y)) for x, y in one.points]
+        if self.has_lines and len(at) > 1:
+            path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
+            return f'<path class="line {kind}" d="M{path}">{title}</path>'
+        return "".join(
+            f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="4">{title}</circle>' for x, y in at
+        )
+
+    def _in_words(self) -> str:
+        names = ", ".join(name for name, _, _ in self.legend)
+        return f"{self.title}: {self.y} over {self.x}, of {names}"
+
+
+class _Axis:
+    """From values to places, with round ticks.
+
+    Args:
+        values: All that is shown.
+        start: Where the smallest is.
+        end: Where the largest is.
+        is_log: Whether equal ratios are equally far apart.
+    """
+
+    def __init__(self, values: Sequence[float], start: float, end: float, is_log: bool) -> None:
+        self.is_log = is_log and min(values) > 0
+        self.start, self.end = start, end
+        low, high = min(values), max(values)
+        if low == high:
+            low, high = (low / 2, high * 2) if self.is_log else (low - 0.5, high + 0.5)
+        self.ticks = _powers(low, high) if self.is_log else _round_steps(low, high)
+        self.low, self.high = self._scaled(min(low, *self.ticks)), self._scaled(max(high, *self.ticks))
+
+    def __call__(self, value: float) -> float:
+        share = (self._scaled(value) - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(value) if self.is_log else value
+
+
+def _round_steps(low: float, high: float) -> list[float]:
+    """About five multiples of a round number that enclose two values."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def _powers(low: float, high: float) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = max(1, (last - first) // 6)
+    return [10.0**power for power in range(first, last + 1, every)]
+
+
+def _short(value: float) -> str:
+    """A number in few characters: 20000 is 20k."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

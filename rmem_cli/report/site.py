@@ -1,0 +1,146 @@
+"""A folder of HTML pages that needs nothing but itself: the scoreboard, and a page for each experiment."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rmem_cli.recipe import Recipe
+from rmem_cli.recipe.explain import explain, render
+from rmem_cli.report import layout, scoreboard_layout
+from rmem_cli.report.figures import figures
+from rmem_cli.report.joined import Joined
+from rmem_cli.report.learning import Curves
+from rmem_cli.report.scoreboard import Scoreboard
+from rmem_cli.report.table import Table
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.withdrawn import run_name
+from rmem_cli.visible import one_line, visible
+
+_MORE = "see Everything, at the end"
+_STATIC = ("style.css", "script.js")
+_ENVIRONMENT = (
+    "device", "threads", "op_paths", "dtype", "torch_version", "rmem_version", "git_commit", "git_dirty",
+    "checkpoint", "step", "wall_seconds", "peak_memory_mb", "train_hash", "data_hash", "time",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One run: its seed, how it ended, and where."""
+
+    seed: int
+    status: str
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one row at one scale.
+
+    Attributes:
+        anchor: What the row's name links to, at its first scale.
+        heading: Its title, scale and matrix cell.
+        command: What runs it again.
+        settings: Every setting, with its origin, as YAML.
+        seeds: The runs.
+    """
+
+    anchor: str
+    heading: str
+    command: str
+    settings: str
+    seeds: list[Seed]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a page is made of."""
+
+    table: Table
+    recipe: Recipe
+    joined: Joined
+
+
+def write_site(
+    folder: Path, experiments: Sequence[Experiment], board: Scoreboard, curves: Curves
+) -> list[Path]:
+    """Write the pages, and what they look like.
+
+    Args:
+        folder: A folder that is there.
+        experiments: One page for each.
+        board: The scoreboard.
+        curves: The learning curve behind a result.
+
+    Returns:
+        The files.
+    """
+    environment = Environment(
+        loader=PackageLoader("rmem_cli.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = {each.table.experiment for each in experiments}
+    texts = {name: _static(name) for name in _STATIC}
+    index = environment.get_template("index.html.j2")
+    shown = {
+        each.table.experiment: layout.page(each.table, layout.View(more=_MORE)).finished()
+        for each in experiments
+    }
+    score = scoreboard_layout.page(board, everything=True).finished()
+    texts["index.html"] = index.render(
+        page=score, pages=shown.values(), links={name: f"{name}.html" for name in names}
+    )
+    template = environment.get_template("experiment.html.j2")
+    for each in experiments:
+        name = each.table.experiment
+        texts[f"{name}.html"] = template.render(
+            page=shown[name],
+            whole=layout.page(each.table, layout.View(everything=True)).finished(),
+            figures=figures(each.table, each.joined.results, curves),
+            runs=list(_runs(each.recipe, each.joined)),
+            links={key.row: f"#run-{key.row}" for key in each.joined.results},
+        )
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def _static(name: str) -> str:
+    return files("rmem_cli.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _runs(recipe: Recipe, joined: Joined) -> Iterator[Runs]:
+    """The runs of each row at each scale that has results."""
+    found: dict[tuple[str, str, str], dict[int, ResultRow]] = {}
+    for key, rows in joined.results.items():
+        for row in rows:
+            found.setdefault((key.row, key.scale, key.cell), {}).setdefault(row.seed, row)
+    rows_told: set[str] = set()
+    for (row_id, scale, cell), seeds in found.items():
+        resolved = [one for one in recipe.resolve(scale, [row_id]) if one.cell == cell]
+        if resolved:  # what stands for several folds together is no run
+            heading = ", ".join(filter(None, (recipe.row(row_id).title, f"{scale} scale", cell)))
+            cells = "".join(f" --cell {part}" for part in cell.split(",") if part)
+            command = f"rmem train {recipe.name} --scale {scale} --row {row_id}{cells}"
+            settings = visible(render(explain(recipe, resolved[0])))
+            first = row_id not in rows_told
+            rows_told.add(row_id)
+            anchor = f"run-{row_id}" if first else f"run-{row_id}-{scale}-{cell}"
+            yield Runs(
+                anchor, one_line(heading), one_line(command), settings, [_seed(row) for row in seeds.values()]
+            )
+
+
+def _seed(row: ResultRow) -> Seed:
+    facts = {
+        field.name: one_line(str(getattr(row, field.name)))
+        for field in fields(row)
+        if field.name in _ENVIRONMENT and getattr(row, field.name) not in (None, "")
+    }
+    return Seed(row.seed, one_line(row.status), {"run": one_line(run_name(row)), **facts})

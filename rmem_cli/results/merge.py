@@ -1,0 +1,80 @@
+"""Putting another folder of results into one's own."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from rmem_cli.errors import UsageError
+from rmem_cli.results.curves import curve_of
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.store import ResultStore
+from rmem_cli.results.withdrawn import Withdrawals
+
+_MOST_NAMED = 5
+_KEY = ["row", "cell", "scale", "seed", "protocol", "split", "part", "metric", "train_hash", "eval_hash"]
+
+
+def merge_results(store: ResultStore, folder: Path) -> dict[str, int]:
+    """Add the results of another folder, with their learning curves; a later row replaces an earlier one.
+
+    Tables of older versions are read, too: columns that they lack are blank.
+
+    Args:
+        store: Where they are put.
+        folder: Where they are.
+
+    Returns:
+        Experiment to how many rows are new, or newer.
+
+    Raises:
+        UsageError: There are no results; a table is none of results; or two rows that were made at the same
+            moment measure the same, and differ. Nothing is written then.
+    """
+    others = ResultStore(folder)
+    if not others.experiments():
+        raise UsageError(f"{folder} has no results to merge: no file NAME.csv; name a folder of results")
+    added = {name: _new(store, name, others.read_all(name)) for name in others.experiments()}
+    for rows in added.values():
+        store.write(rows)
+        for row in rows:
+            _copy_curve(store, folder, row)
+    _merge_withdrawals(store, folder)
+    return {name: len(rows) for name, rows in added.items()}
+
+
+def _new(store: ResultStore, name: str, rows: list[ResultRow]) -> list[ResultRow]:
+    """Those that are not there yet, or newer than what is."""
+    own = _frame(store.read_all(name)).merge(_frame(rows), on=_KEY, how="right", suffixes=("_own", "_other"))
+    differ = own[(own["time_own"] == own["time_other"]) & (own["text_own"] != own["text_other"])]
+    if len(differ):
+        first = [
+            f"{row.row} {row.scale} seed {row.seed} {row.protocol} {row.metric}"
+            for row in differ.itertuples()
+        ]
+        more = f" and {len(first) - _MOST_NAMED} more" if len(first) > _MOST_NAMED else ""
+        raise UsageError(
+            f"{name}: results of one moment contradict each other: {'; '.join(first[:_MOST_NAMED])}{more}; "
+            "withdraw one (`rmem results drop`), or correct it, then merge again"
+        )
+    is_new = own["time_own"].isna() | (own["time_other"] > own["time_own"])
+    return list(own[is_new]["result_other"])
+
+
+def _frame(rows: list[ResultRow]) -> pd.DataFrame:
+    columns = {name: [getattr(row, name) for row in rows] for name in [*_KEY, "time"]}
+    found = pd.DataFrame(
+        {**columns, "text": [",".join(row.to_text()) for row in rows], "result": rows}, dtype=object
+    )
+    return found.sort_values("time", kind="stable").drop_duplicates(_KEY, keep="last")
+
+
+def _copy_curve(store: ResultStore, folder: Path, row: ResultRow) -> None:
+    path = folder / "curves" / f"{curve_of(row)}.csv"
+    if path.is_file():
+        store.write_curve(curve_of(row), path.read_text(encoding="utf-8"))
+
+
+def _merge_withdrawals(store: ResultStore, folder: Path) -> None:
+    own, others = Withdrawals(store.folder), Withdrawals(folder)
+    if new := [one for one in others.all if one not in own.all]:
+        own.add(new)

@@ -1,0 +1,99 @@
+"""Results that were withdrawn: their rows stay in the tables, and count nowhere."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rmem_cli.errors import UsageError, closest
+from rmem_cli.files import write_durably
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.text_files import damaged, read_text
+
+_FILE = "withdrawn.jsonl"
+_CURE = "restore the file with git, or remove the line"
+_UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A run that was withdrawn.
+
+    Attributes:
+        run: Its name, as `run_name` gives it.
+        reason: Why.
+        time: Of its last result then; one that is made later counts again.
+    """
+
+    run: str
+    reason: str
+    time: str
+
+
+def run_name(row: ResultRow) -> str:
+    """The name of the run behind a result, which is that of its folder: `rmem runs list` has the same."""
+    parts = [row.experiment, row.row, *([row.cell] if row.cell else [])]
+    parts.append(f"{row.scale}-seed{row.seed}-{row.train_hash}")
+    return "/".join(_UNSAFE.sub("_", part) for part in parts)
+
+
+class Withdrawals:
+    """The withdrawals of a folder of results.
+
+    Args:
+        folder: Folder of the results.
+
+    Raises:
+        UsageError: Their file is damaged; the message names the line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / _FILE
+        self.all = [self._read(number, line) for number, line in enumerate(self._lines(), 1) if line.strip()]
+
+    def of(self, row: ResultRow) -> Withdrawal | None:
+        """The withdrawal of a result; None if it counts."""
+        name = run_name(row) if self.all else ""
+        return next((one for one in self.all if one.run == name and row.time <= one.time), None)
+
+    def add(self, withdrawals: list[Withdrawal]) -> None:
+        """Add some to the file."""
+        self.all += withdrawals
+        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in self.all)
+        write_durably(self.path, text.encode())
+
+    def _lines(self) -> list[str]:
+        return (read_text(self.path, _CURE) or "").splitlines()
+
+    def _read(self, number: int, line: str) -> Withdrawal:
+        try:
+            found = json.loads(line)
+            return Withdrawal(str(found["run"]), str(found["reason"]), str(found["time"]))
+        except (ValueError, KeyError, TypeError) as error:
+            message = "the line is no withdrawal, with run, reason and time"
+            raise damaged(self.path, number, message, _CURE) from error
+
+
+def withdraw(folder: Path, rows: list[ResultRow], names: list[str], reason: str) -> list[str]:
+    """Withdraw runs.
+
+    Args:
+        folder: Folder of the results.
+        rows: All results there.
+        names: Names of runs, or their beginning up to a slash.
+        reason: Why.
+
+    Returns:
+        The names of the runs.
+
+    Raises:
+        UsageError: There are no results of one of the names.
+    """
+    runs = list(dict.fromkeys(map(run_name, rows)))
+    chosen = [run for run in runs if any(run == name or run.startswith(f"{name}/") for name in names)]
+    for name in names:
+        if not any(run == name or run.startswith(f"{name}/") for run in runs):
+            raise UsageError(f"there is no result of a run {name!r} in {folder}; {closest(name, runs)}")
+    last = {run: max(row.time for row in rows if run_name(row) == run) for run in chosen}
+    Withdrawals(folder).add([Withdrawal(run, reason, last[run]) for run in chosen])
+    return chosen

@@ -1,0 +1,71 @@
+"""The scoreboard counts each verified cell of each published table once."""
+
+import pytest
+
+from rmem_cli.published.store import find_table
+from rmem_cli.recipe import list_recipes, load_recipe
+from rmem_cli.report.build import build_table
+from rmem_cli.report.scoreboard import build_scoreboard
+from rmem_cli.report.scoreboard_layout import page
+from rmem_cli.report.verdict import Outcome
+
+ROWS = """
+  - {id: lstm, title: LSTM, published: rum2019.ptb_char.fs_rum_2}
+  - {id: twin, title: Twin, published: rum2019.ptb_char.fs_rum_2, model.core.hidden_size: 8}
+"""
+
+
+def unknown(spec):
+    return None
+
+
+@pytest.fixture
+def made(recipe):
+    return recipe(ROWS, extra="tolerance: 0.01\npublished: rum2019.ptb_char")
+
+
+def only(board, table="rum2019.ptb_char"):
+    return next(score for score in board.scores if score.table == table)
+
+
+def test_the_first_row_that_was_run_speaks_for_a_cell(made, results):
+    rows = results(made, "twin", [9.0, 9.1, 9.2])
+    board = build_scoreboard([made], [build_table(made, rows)], unknown)
+    score = only(board)
+    assert score.outcomes == {Outcome.WORSE: 1}  # fs_rum_2 is the only number of the paper's own
+    assert score.quoted == sum(
+        row.quoted and row.verified for row in find_table("rum2019.ptb_char").rows.values()
+    )
+
+
+def test_results_of_a_smaller_size_are_counted_apart(made, results):
+    rows = results(made, "lstm", [9.0], scale="cpu")
+    score = only(build_scoreboard([made], [build_table(made, rows)], unknown))
+    assert (score.outcomes, score.smaller) == ({Outcome.NOT_RUN: 1}, 1)
+
+
+def test_the_next_row_is_the_cheapest_by_what_its_seeds_take(made, results):
+    rows = results(made, "lstm", [1.19, 1.19])  # 60 and 120 seconds
+    costs = {"lstm": 1.0, "twin": 50.0}
+    board = build_scoreboard([made], [build_table(made, rows)], lambda spec: costs[spec.row])
+    found = [(one.row, one.seeds, one.seconds) for one in board.candidates]
+    assert found == [("lstm", 1, 90.0), ("twin", 3, 150.0)]
+    assert board.candidates[0].command == "rmem train made_up --row lstm"
+
+
+def test_without_any_known_cost_a_sentence_says_how_to_find_it(made):
+    shown = page(build_scoreboard([made], [], unknown))
+    assert any("`rmem train NAME --dry-run` finds it" in remark for remark in shown.remarks)
+
+
+def test_every_verified_cell_of_every_table_is_counted_once():
+    recipes = [load_recipe(name) for name in list_recipes()]
+    board = build_scoreboard(recipes, [], unknown)
+    assert not {score.table for score in board.scores} & set(board.idle)
+    for score in board.scores:
+        table = find_table(score.table)
+        cells = 0
+        for row in table.rows.values():
+            values = row.value if table.columns and isinstance(row.value, tuple) else [row.value]
+            cells += sum(value is not None for value in values)
+        assert score.cells + score.quoted == cells

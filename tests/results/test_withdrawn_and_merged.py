@@ -1,0 +1,121 @@
+"""Withdrawn results stay in their tables and count nowhere; results of others are merged."""
+
+from dataclasses import replace
+
+import pytest
+
+from rmem_cli.errors import UsageError
+from rmem_cli.results.merge import merge_results
+from rmem_cli.results.row import COLUMNS, ResultRow
+from rmem_cli.results.store import ResultStore
+from rmem_cli.results.withdrawn import run_name, withdraw
+
+ROW = ResultRow(
+    experiment="one", row="lstm", cell="length=30", scale="cpu", seed=1, protocol="test", split="test",
+    part="", metric="accuracy", value=0.5, unit="fraction", examples=10, step=10, checkpoint="last",
+    parameters=100, wall_seconds=1.0, peak_memory_mb=1.0, device="cpu", threads=1, op_paths="",
+    dtype="float32", torch_version="2.13.0", rmem_version="0.1.0", git_commit="0" * 40, git_dirty="false",
+    train_hash="a" * 12, eval_hash="b" * 12, data_hash="", status="ok", time="2026-01-02T03:04:05Z",
+)  # fmt: skip
+OTHER = replace(ROW, row="gru", seed=2)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = ResultStore(tmp_path / "own")
+    store.write([ROW, OTHER])
+    return store
+
+
+@pytest.fixture
+def others(tmp_path):
+    return ResultStore(tmp_path / "others")
+
+
+def test_a_run_is_named_as_its_folder_is():
+    assert run_name(ROW) == "one/lstm/length=30/cpu-seed1-aaaaaaaaaaaa"
+
+
+def test_a_withdrawn_result_stays_in_its_table_and_is_read_no_more(store):
+    before = (store.folder / "one.csv").read_bytes()
+    assert withdraw(store.folder, store.read("one"), [run_name(ROW)], "a bug") == [run_name(ROW)]
+    assert store.read("one") == [OTHER]
+    assert [one.reason for one in store.withdrawn("one")] == ["a bug"]
+    assert (store.folder / "one.csv").read_bytes() == before
+
+
+def test_a_result_made_after_it_was_withdrawn_counts(store):
+    withdraw(store.folder, store.read("one"), ["one/lstm"], "a bug")
+    again = replace(ROW, value=0.75, time="2026-03-03T00:00:00Z")
+    store.write([again])
+    assert store.read("one") == [again, OTHER]
+
+
+def test_what_has_no_result_cannot_be_withdrawn(store):
+    with pytest.raises(UsageError, match=r"no result of a run 'one/lst'.*there are: one/lstm/length=30"):
+        withdraw(store.folder, store.read("one"), ["one/lst"], "a bug")
+
+
+def test_a_damaged_file_of_withdrawals_is_named_by_its_line(store):
+    (store.folder / "withdrawn.jsonl").write_text('{"run": "a"}\n')
+    with pytest.raises(UsageError, match=r"withdrawn\.jsonl.*1.*no withdrawal"):
+        store.read("one")
+
+
+def test_new_and_newer_rows_are_merged_with_their_curves_and_withdrawals(store, others):
+    newer = replace(ROW, value=0.9, time="2026-03-03T00:00:00Z")
+    third = replace(ROW, seed=3)
+    others.write([newer, OTHER, third, replace(third, experiment="two")])
+    others.write_curve("one-lstm-length=30-cpu-seed3-aaaaaaaaaaaa", "step,split,metric,value\n")
+    withdraw(others.folder, others.read("two"), ["two"], "a bug")
+    assert merge_results(store, others.folder) == {"one": 2, "two": 1}
+    assert store.read("one") == [newer, OTHER, third]
+    assert store.read("two") == []
+    assert [path.name for path in (store.folder / "curves").iterdir()] == [
+        "one-lstm-length=30-cpu-seed3-aaaaaaaaaaaa.csv"
+    ]
+    assert merge_results(store, others.folder) == {"one": 0, "two": 0}
+
+
+def test_older_rows_of_others_replace_nothing(store, others):
+    others.write([replace(ROW, value=0.1, time="2025-01-01T00:00:00Z")])
+    assert merge_results(store, others.folder) == {"one": 0}
+    assert store.read("one") == [ROW, OTHER]
+
+
+def test_tables_that_contradict_each_other_are_refused_and_nothing_is_written(store, others):
+    others.write([replace(ROW, value=0.6), replace(ROW, seed=3)])
+    with pytest.raises(UsageError, match=r"one: .*contradict.*lstm cpu seed 1 test accuracy.*results drop"):
+        merge_results(store, others.folder)
+    assert store.read("one") == [ROW, OTHER]
+
+
+def test_columns_that_an_older_table_lacks_are_blank(store, others):
+    kept = [name for name in COLUMNS if name not in ("peak_memory_mb", "op_paths")]
+    cells = dict(zip(COLUMNS, replace(ROW, seed=5).to_text(), strict=True))
+    others.folder.mkdir()
+    lines = [",".join(kept), ",".join(cells[name] for name in kept)]
+    (others.folder / "one.csv").write_text("\n".join(lines) + "\n")
+    assert merge_results(store, others.folder) == {"one": 1}
+    (found,) = [row for row in store.read("one") if row.seed == 5]
+    assert (found.peak_memory_mb, found.op_paths, found.value) == (None, "", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("experiment,colour\none,red\n", r"one\.csv:1: the row has 2 cells"),
+        ("a,b\n1,2\n", r"one\.csv:1: the row has 2 cells"),
+        ("", r"one\.csv:1: the table is empty"),
+    ],
+)
+def test_what_is_no_table_of_results_is_refused_with_its_place(store, others, text, says):
+    others.folder.mkdir()
+    (others.folder / "one.csv").write_text(text)
+    with pytest.raises(UsageError, match=says):
+        merge_results(store, others.folder)
+
+
+def test_a_folder_without_results_is_refused(store, tmp_path):
+    with pytest.raises(UsageError, match="no results to merge"):
+        merge_results(store, tmp_path / "nowhere")
