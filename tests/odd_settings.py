@@ -102,7 +102,7 @@ def _make_plausible(tree: dict[str, Any], source: random.Random) -> None:
             protocol["feed"] = source.choice(["truth", "predictions"]) if task.feeds_back else "truth"
         if not task.generated:
             protocol.pop("examples_drawn", None)
-    if "core" not in model:
+    if model.get("core") is None:
         model["core"] = _component(CORES, source)
     if source.random() < 0.95:
         model.pop("architecture", None)
