@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import IO
 
+    from rmem_cli.recipe import Recipe
     from rmem_cli.report.citations import Readings
     from rmem_cli.report.core_grid import CoreGrid
     from rmem_cli.report.formats import Format
@@ -92,7 +93,7 @@ def report(
         else:
             _write({"grid": partial(chosen.write_core_grid, cores)}, chosen, out)
         return
-    readings = _readings(published)
+    readings = readings_of(published)
     tables = _named(names, scale, readings) if names else _all(scale, readings)
     _tell_missing_results()
     if out is None:
@@ -130,19 +131,27 @@ def _core_grid(names: "Sequence[str] | None", scale: str | None) -> "CoreGrid":
 
 
 def _named(names: "Sequence[str]", scale: str | None, readings: "Readings") -> "list[Table]":
-    from rmem_cli.paths import results_root
     from rmem_cli.recipe import load_recipe
+
+    return [table_of(load_recipe(name), scale, readings) for name in dict.fromkeys(names)]
+
+
+def table_of(recipe: "Recipe", scale: str | None, readings: "Readings") -> "Table":
+    """The table of a recipe with the results that there are.
+
+    Args:
+        recipe: The recipe.
+        scale: Which of its scales; None: all.
+        readings: What a reader filled in.
+    """
+    from rmem_cli.paths import results_root
     from rmem_cli.report.build import build_table
     from rmem_cli.results.curves import read_curve
     from rmem_cli.results.store import ResultStore
 
-    store = ResultStore(results_root())
-    curves = partial(read_curve, results_root())
-    recipes = [load_recipe(name) for name in dict.fromkeys(names)]
-    return [
-        build_table(recipe, store.read(recipe.name), scale, curves=curves, readings=readings)
-        for recipe in recipes
-    ]
+    root = results_root()
+    rows = ResultStore(root).read(recipe.name)
+    return build_table(recipe, rows, scale, curves=partial(read_curve, root), readings=readings)
 
 
 def _all(scale: str | None, readings: "Readings") -> "list[Table]":
@@ -169,7 +178,7 @@ def _all(scale: str | None, readings: "Readings") -> "list[Table]":
     return tables
 
 
-def _readings(path: Path | None) -> "Readings":
+def readings_of(path: Path | None) -> "Readings":
     """What a reader filled in: in the file named, else beside the results."""
     from rmem_cli.paths import results_root
 
