@@ -94,7 +94,7 @@ def report(
     from rmem_cli.paths import results_root
     from rmem_cli.report.experiments import Experiments
 
-    experiments = Experiments(results_root(), _readings(published))
+    experiments = Experiments(results_root(), readings_of(published))
     if grid and (strict or format_name is FormatName.HTML):
         other = "--strict judges" if strict else "--format html shows"
         raise UsageError(f"{other} the tables of experiments, not --grid; leave one of them out")
@@ -192,7 +192,7 @@ def _tell_missing_results() -> None:
         )
 
 
-def _readings(path: Path | None) -> "Readings":
+def readings_of(path: Path | None) -> "Readings":
     """What a reader filled in: in the file named, else beside the results."""
     from rmem_cli.paths import results_root
 

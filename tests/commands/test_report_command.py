@@ -207,6 +207,12 @@ def test_out_writes_a_folder_with_a_file_for_each_experiment(folder):
     assert sorted(path.name for path in (folder / "tables").iterdir()) == ["one.csv", "two.csv"]
 
 
+def test_a_folder_that_is_there_may_have_a_name_like_a_file(folder):
+    (folder / "tables.v1").mkdir()
+    run("one", "--out", "tables.v1", "--format", "markdown")
+    assert [path.name for path in (folder / "tables.v1").iterdir()] == ["one.md"]
+
+
 def test_two_experiments_do_not_go_into_one_file(folder):
     done = run("one", "two", "--out", "tables.md")
     assert isinstance(done.exception, UsageError)

@@ -35,6 +35,23 @@ def test_training_prints_the_table_on_stdout_and_progress_on_stderr(rmem, recipe
     assert "small lstm seed 1 (paper): step 4/4: validation loss" in ended.err
 
 
+def test_the_tables_after_training_are_those_of_report(rmem, recipe):
+    """With steps to solve, which the curves tell, and numbers that a reader filled in."""
+    text = recipe.read_text().replace("title: GRU", "title: GRU, published: rum2019.ptb_char.rum_1000")
+    recipe.write_text(text + "solved: {metric: accuracy, at: 0.1}\n")
+    (folder := Path(os.environ["RMEM_RESULTS"])).mkdir()
+    (folder / "published.yaml").write_text("- {id: rum2019.ptb_char.rum_1000, number: 1.2, page: 130}\n")
+    trained, reported = rmem("train", recipe), rmem("report", recipe, "--scale", "paper")
+    assert trained.out == reported.out
+    assert "read by a reader" in " ".join(trained.out.split())
+    as_json = rmem("train", recipe, "--json").out
+    assert as_json == rmem("report", recipe, "--scale", "paper", "--format", "json").out
+    assert '"resolution"' in as_json  # of the steps to solve
+    (folder / "published.yaml").write_text("- nonsense\n")
+    refused = rmem("train", recipe, "--rerun", "all")
+    assert (refused.code, refused.out, "step" in refused.err) == (2, "", False)
+
+
 def test_the_same_command_again_prints_the_table_and_trains_nothing(rmem, recipe, monkeypatch):
     first = rmem("train", recipe)
     monkeypatch.setattr("rmem_cli.runs.experiment.train_run", None)

@@ -87,7 +87,7 @@ def test_back_propagation_through_more_steps_keeps_more():
 def test_a_batch_of_a_text_is_planned_with_the_cache_that_earlier_ones_have_filled(monkeypatch):
     monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(2e-9, 0.0, 0.0))
     overrides = ["train.batch_size=2", "train.steps=100"]
-    (spec,) = load_recipe("rum_ptb_char").runs("paper", ["lstm_1000"], [1], overrides)
+    (spec,) = load_recipe("txl_enwik8").runs("cpu", ["base"], [1], overrides)
     assert spec.settings.model.core.cache_length == spec.settings.task.segment_length
     with opened_instead(unwritten):
         run = open_run(spec)
