@@ -31,6 +31,8 @@ NEEDED_BY_CORES = {
     "rmt": {"memory_tokens": 2},
     "prenorm_rmt": {"memory_tokens": 2, "segment_length": 192},
 }
+# Forms of a core whose outputs are of another width.
+FORMS = {"complex eunn": {"kind": "eunn", "complex": True}}
 BATCH = 3
 
 
@@ -42,10 +44,12 @@ def task_settings(request, write_made_up):
     return settings
 
 
-@pytest.fixture(params=[kind for kind in CORES.kinds() if kind != "pretrained_rmt"])  # it needs a backbone
+@pytest.fixture(
+    params=[kind for kind in CORES.kinds() if kind != "pretrained_rmt"] + list(FORMS)  # it needs a backbone
+)
 def core_settings(request):
-    needed = NEEDED_BY_CORES.get(request.param, {})
-    return CORES.settings(request.param)(kind=request.param, hidden_size=8, **needed)
+    core = FORMS.get(request.param, {"kind": request.param, **NEEDED_BY_CORES.get(request.param, {})})
+    return CORES.settings(core["kind"])(hidden_size=8, **core)
 
 
 def task_and_model(task_settings, core_settings):
