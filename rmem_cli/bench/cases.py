@@ -15,12 +15,15 @@ from rmem_cli.models.config import EmbeddingSettings
 from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
 from rmem_cli.models.cores.recurrent_config import (
+    EUNNSettings,
     FastSlowSettings,
     GatedLSTMSettings,
+    GORUSettings,
     LayerNormLSTMSettings,
     RUMSettings,
 )
 from rmem_cli.models.cores.rum import RUM
+from rmem_cli.models.cores.unitary import EUNN, GORU
 from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
 from rmem_cli.ops.attention import fast as fast_attention
@@ -33,6 +36,9 @@ from rmem_cli.ops.native import build
 from rmem_cli.ops.rotation import fast as fast_rotation
 from rmem_cli.ops.rotation import native as native_rotation
 from rmem_cli.ops.rotation import reference as reference_rotation
+from rmem_cli.ops.unitary import fast as fast_unitary
+from rmem_cli.ops.unitary import native as native_unitary
+from rmem_cli.ops.unitary import reference as reference_unitary
 from rmem_cli.recipe.registry import BACKPROP
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.training.backprop import TrainingStep, build_backprop
@@ -46,8 +52,9 @@ _ROTATION: dict[str, Any] = {
     "fast": fast_rotation,
     "native": native_rotation,
 }
+_UNITARY: dict[str, Any] = {"reference": reference_unitary, "fast": fast_unitary, "native": native_unitary}
 _TORCH = "torch.nn.LSTM"
-_PRODUCTS = "products"
+_PRODUCTS = "products alone"
 
 
 @dataclass(frozen=True)
@@ -203,7 +210,7 @@ def _fast_slow_settings(size: Size) -> FastSlowSettings:
 def _fast_slow_step(size: Size, form: str) -> Step:
     core = FastSlow(size.inputs, _fast_slow_settings(size))
     if form == _PRODUCTS:
-        return _products(size, _step_matrices(core))
+        return _products_of_cells(size, _step_matrices(core))
     x = torch.randn(size.batch, size.time, size.inputs, requires_grad=True)
     return partial(_gradients, core, lambda: core(x)[0])
 
@@ -224,7 +231,7 @@ def _step_matrices(core: nn.Module) -> list[Tensor]:
     ]
 
 
-def _products(size: Size, matrices: list[Tensor]) -> Step:
+def _products_of_cells(size: Size, matrices: list[Tensor]) -> Step:
     """Nothing but the products of a network of cells, as large as the order of its steps lets them be."""
     steps = size.time * size.batch
     operands = [(torch.ones(steps, m.shape[0]), m, torch.ones(steps, m.shape[1])) for m in matrices]
@@ -240,6 +247,63 @@ def _products(size: Size, matrices: list[Tensor]) -> Step:
             torch.mm(rows.t(), gradients)
 
     return step
+
+
+def _eunn_step(size: Size, form: str) -> Step:
+    x = torch.randn(size.batch, size.time, size.inputs)
+    eunn = EUNN(size.inputs, EUNNSettings(hidden_size=size.hidden))
+    layer: Any = eunn.layers[0]
+    zero = torch.zeros(size.batch, size.hidden)
+    run = _UNITARY[form].eunn
+    return partial(_gradients, eunn, lambda: run(x, zero, layer.weights(), layer.matrix.unitary))
+
+
+def _eunn_flops(size: Size) -> float:
+    """One product of the input, and two layers, each of which has two gradients."""
+    return size.time * size.batch * (6.0 * size.inputs * size.hidden + 2 * 12 * size.hidden)
+
+
+def _goru_step(size: Size, form: str) -> Step:
+    x = torch.randn(size.batch, size.time, size.inputs)
+    goru = GORU(size.inputs, GORUSettings(hidden_size=size.hidden))
+    layer: Any = goru.layers[0]
+    weights = layer.weights()
+    if form == _PRODUCTS:
+        return _products_alone(x, weights.input.detach(), weights.recurrent.detach())
+    zero = torch.zeros(size.batch, size.hidden)
+    run = _UNITARY[form].goru
+    return partial(_gradients, goru, lambda: run(x, zero, layer.weights(), layer.options))
+
+
+def _products_alone(x: Tensor, of_inputs: Tensor, of_states: Tensor) -> Step:
+    """The matrix products of a step of training of a recurrence, and nothing else that it does.
+
+    Those of the inputs and of the gradients of weights are taken of all time steps at once.
+    """
+    batch, time, width = x.shape
+    size, gates = of_states.shape
+    inputs = x.transpose(0, 1).reshape(-1, width)
+    states, gradients = torch.randn(time, batch, size), torch.randn(time, batch, gates + size)
+    of_gates = gradients[:, :, size:].contiguous()
+    opened, before = torch.empty(batch, gates), torch.empty(batch, size)
+    transposed = of_states.t()
+
+    def step() -> None:
+        torch.mm(inputs, of_inputs)
+        for state in states.unbind():
+            torch.mm(state, of_states, out=opened)
+        for gradient in of_gates.unbind():
+            torch.mm(gradient, transposed, out=before)
+        torch.mm(states.flatten(0, 1).t(), of_gates.flatten(0, 1))
+        torch.mm(inputs.t(), gradients.flatten(0, 1))
+
+    return step
+
+
+def _goru_flops(size: Size) -> float:
+    """Two products of the state and three of the input, and their gradients but for those of the inputs."""
+    n = size.hidden
+    return size.time * size.batch * (12.0 * n * n + 12.0 * size.inputs * n)
 
 
 def _gradients(module: nn.Module, outputs: Callable[[], Tensor]) -> None:
@@ -338,6 +402,17 @@ def _fast_slow_case(size: Size) -> Case:
     return Case(name, "", size, ("fast", _PRODUCTS), _fast_slow_step, _fast_slow_flops)
 
 
+def _eunn_case(size: Size) -> Case:
+    name = f"eunn-h{size.hidden}-b{size.batch}-t{size.time}"
+    return Case(name, "unitary", size, ("reference", "fast", "native"), _eunn_step, _eunn_flops)
+
+
+def _goru_case(size: Size) -> Case:
+    name = f"goru-h{size.hidden}-b{size.batch}-t{size.time}"
+    forms = ("reference", "fast", "native", _PRODUCTS)
+    return Case(name, "unitary", size, forms, _goru_step, _goru_flops)
+
+
 def _attention_case(size: Size) -> Case:
     name = f"attention-h{size.hidden}-b{size.batch}-t{size.time}"
     return Case(name, "attention", size, ("fast", "native"), _attention_step, _attention_flops)
@@ -353,6 +428,8 @@ _RUM_SIZES = {
     0: [Size(100, 32, 500), Size(250, 32, 200)],
     1: [Size(50, 32, 53), Size(250, 32, 200), Size(250, 128, 53)],
 }
+_EUNN_SIZES = [Size(512, 32, 200), Size(100, 128, 220)]
+_GORU_SIZES = [Size(100, 128, 220), Size(350, 32, 100, 50), Size(800, 128, 150, 700), Size(2048, 32, 50, 50)]
 _ATTENTION_SIZES = [Size(256, 4, 128), Size(256, 4, 512)]
 _TRANSFORMER = {"layers": 4, "heads": 8, "head_size": 32, "inner_size": 1024}
 
@@ -361,6 +438,8 @@ CASES: list[Case] = [
     *(_lstm_case(f"lstm-h{s.hidden}-b{s.batch}-t{s.time}", "-", s, coupled=False) for s in _LSTM_SIZES),
     *(_rum_case(lambda_, size) for lambda_, sizes in _RUM_SIZES.items() for size in sizes),
     _fast_slow_case(Size(700, 128, 150, inputs=128)),
+    *map(_eunn_case, _EUNN_SIZES),
+    *map(_goru_case, _GORU_SIZES),
     *map(_attention_case, _ATTENTION_SIZES),
     _segments_case(
         "transformer_xl", ("full",), {"kind": "transformer_xl", "cache_length": 128, **_TRANSFORMER}
@@ -374,5 +453,6 @@ CASES: list[Case] = [
 QUICK = (
     "ur_lstm-h256-b10-t500",
     "rum-lambda1-h50-b32-t53",
+    "goru-h100-b128-t220",
     "attention-h256-b4-t128",
 )

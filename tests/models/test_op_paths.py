@@ -15,7 +15,7 @@ FORMS = {
     "gates": {"fast": ["gated_lstm", "gated_gru"], "native": ["gated_lstm"]},
     "layer_norm_lstm": {"fast": ["layer_norm_lstm", "Cell"]},
     "rotation": {"fast": ["rum"], "native": ["rum"]},
-    "unitary": {"fast": ["eunn", "goru"]},
+    "unitary": {"fast": ["eunn", "goru"], "native": ["eunn", "goru"]},
     "associative_memory": {"fast": ["read", "write"]},
 }
 SHORT = {"hidden_size": 8, "heads": 2, "segment_length": 4}

@@ -13,7 +13,8 @@ import torch
 
 from rmem_cli.models.cores.recurrent_config import EUNNSettings, GORUSettings
 from rmem_cli.models.cores.unitary import EUNN, GORU
-from rmem_cli.ops.unitary import fast, matrix, reference
+from rmem_cli.ops.native import build
+from rmem_cli.ops.unitary import fast, matrix, native, reference
 
 # RMEM_GOLDEN names another folder of vectors of the same kind.
 GOLDEN = Path(os.environ.get("RMEM_GOLDEN", Path(__file__).parent.parent / "golden")) / "tf"
@@ -25,6 +26,8 @@ CELLS = [
     if path not in OPERATORS and path.stem not in RIGHT_BY_NO_OPTION
 ]
 FORMS = {"reference": reference, "fast": fast}
+if build.status("unitary").available:
+    FORMS["native"] = native
 
 
 class Vectors:

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from rmem_cli.ops.unitary import Unitary, fast, reference
+from rmem_cli.ops.native import build
+from rmem_cli.ops.unitary import Unitary, fast, native, reference
 from rmem_cli.ops.unitary.options import EUNNWeights, GORUOptions, GORUWeights, UnitaryWeights
 
-FORMS = pytest.mark.parametrize("form", [fast], ids=["fast"])
+HERE = [fast, *([native] if build.status("unitary").available else [])]
+FORMS = pytest.mark.parametrize("form", HERE, ids=["fast", "native"][: len(HERE)])
 MATRICES = {
     "two layers": {"capacity": 2},
     "five layers": {"capacity": 5},

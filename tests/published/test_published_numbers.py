@@ -13,8 +13,8 @@ TABLES = {f"{paper}.{name}": table for paper in papers() for name, table in load
 
 
 def test_all_tables_and_rows_are_there():
-    assert len(TABLES) == 61
-    assert sum(len(table.rows) for table in TABLES.values()) == 586
+    assert len(TABLES) == 62
+    assert sum(len(table.rows) for table in TABLES.values()) == 588
 
 
 def test_the_versions_of_a_paper_are_papers_of_their_own():
@@ -81,7 +81,8 @@ def test_every_paper_has_its_reference_and_no_reference_is_left_over():
         ("rum2019.summarization.lead_3", (40.34, 17.7, 36.57), None),
         ("rum2017.recall.lstm", (25.6, 20.5), None),
         ("rum2017.ptb_char.fs_rum_2", 1.189, None),
-        ("rum2017.author_copying_logs.goru", (0.000002, 1.0), None),
+        ("rum2017.author_copying_logs.goru", 0.000002, None),
+        ("rum2017.author_copying_log_accuracies.goru", 1.0, None),
         ("goru2017.ptb_char.goru_no_update_gate", 1.754, None),
         ("dancer2020.arxiv.dancer_rum", (42.7, 16.54, 38.44), None),
         (

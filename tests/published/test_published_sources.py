@@ -37,7 +37,7 @@ TABLES = {
     "rum_v1_copying_T200": ["rum2017.copying_t200"],
     "rum_v1_copying_T500": ["rum2017.copying_t500"],
     "rum_v1_recall_curves": ["rum2017.recall_curves"],
-    "rum_author_copying_logs": ["rum2017.author_copying_logs"],
+    "rum_author_copying_logs": ["rum2017.author_copying_logs", "rum2017.author_copying_log_accuracies"],
     "goru_babi": ["goru2017.babi"],
     "goru_ptb_char": ["goru2017.ptb_char"],
     "babilong_space_csv": ["babilong2024.leaderboard"],
