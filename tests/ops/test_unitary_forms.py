@@ -1,14 +1,31 @@
 """The forms of EUNN and GORU equal the equations as written: outputs and gradients, for every option."""
 
+from types import SimpleNamespace
+from unittest import mock
+
 import pytest
 import torch
 
 from rmem_cli.ops.native import build
 from rmem_cli.ops.unitary import Unitary, fast, native, reference
-from rmem_cli.ops.unitary.options import EUNNWeights, GORUOptions, GORUWeights, UnitaryWeights
+from rmem_cli.ops.unitary.options import MODRELU_EPS, EUNNWeights, GORUOptions, GORUWeights, UnitaryWeights
 
-HERE = [fast, *([native] if build.status("unitary").available else [])]
-FORMS = pytest.mark.parametrize("form", HERE, ids=["fast", "native"][: len(HERE)])
+
+def by_layers(name):
+    """The fast form of that name as it runs where a matrix has many units for its layers."""
+
+    def run(*arguments):
+        with mock.patch.object(fast, "_UNITS_OF_A_LAYER", 0):
+            return getattr(fast, name)(*arguments)
+
+    return run
+
+
+LAYERS = SimpleNamespace(eunn=by_layers("eunn"), goru=by_layers("goru"))
+HERE = {"fast": fast, "fast by layers": LAYERS}
+if build.status("unitary").available:
+    HERE["native"] = native
+FORMS = pytest.mark.parametrize("form", HERE.values(), ids=HERE)
 MATRICES = {
     "two layers": {"capacity": 2},
     "five layers": {"capacity": 5},
@@ -108,7 +125,7 @@ def test_a_state_of_zeros_has_a_finite_gradient(form, complex_numbers):
     assert complex_numbers == bool(gradients[1].any())
 
 
-@pytest.mark.parametrize("form", [fast, reference], ids=["fast", "reference"])
+@pytest.mark.parametrize("form", [fast, LAYERS, reference], ids=["fast", "by layers", "reference"])
 @pytest.mark.parametrize("name", ["two layers", "fft", "complex", "published"])
 def test_gradients_and_their_gradients_are_those_of_finite_differences(form, name):
     unitary = Unitary(4, **(MATRICES | COMPLEX)[name])
@@ -128,3 +145,18 @@ def test_gradients_and_their_gradients_are_those_of_finite_differences(form, nam
 
         assert torch.autograd.gradcheck(of_leaves, leaves_of(case))
         assert torch.autograd.gradgradcheck(of_leaves, leaves_of(case), fast_mode=True)
+
+
+@FORMS
+@pytest.mark.parametrize("complex_numbers", [False, True])
+@pytest.mark.parametrize("options", [{"capacity": 3}, {"fft": True}], ids=str)
+def test_ten_thousand_steps_without_input_keep_the_norm(form, complex_numbers, options):
+    """Where the modReLU raises nothing: a real one adds its eps, which the bias takes away."""
+    unitary = Unitary(6, **options, complex=complex_numbers)
+    _, hidden, weights, _ = eunn_case(unitary, batch=1)
+    bias = torch.full((6,), 0.0 if complex_numbers else -MODRELU_EPS, dtype=torch.float64)
+    with torch.no_grad():
+        x = torch.zeros(1, 10_000, 4, dtype=torch.float64)
+        outputs = form.eunn(x, hidden, weights._replace(bias=bias), unitary)
+    assert (outputs[0].norm(dim=-1) / hidden.norm() - 1).abs().max() <= 1e-11
+    assert (outputs[0, -1] - hidden[0]).norm() > 0.1

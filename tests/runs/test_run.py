@@ -243,6 +243,26 @@ def test_a_repetition_that_was_interrupted_goes_on(make_spec, lab, steps_done):
     assert steps_done == list(range(12)) * 2
 
 
+@pytest.mark.parametrize(
+    "core",
+    [
+        "{kind: eunn, hidden_size: 6, layers: 2}",
+        "{kind: eunn, hidden_size: 5, complex: true, fft: true}",
+        "{kind: goru, hidden_size: 6, zoneout: 0.2}",
+    ],
+)
+@pytest.mark.parametrize("stop_at", [2, 9])
+def test_a_run_of_a_unitary_core_that_was_stopped_ends_bit_for_bit(make_spec, lab, same, core, stop_at):
+    spec = make_spec(f"model.core={core}")
+    lab.train(spec)
+    expected = same(lab.rows())
+    calls = iter(range(100))
+    with pytest.raises(InterruptedRunError):
+        lab.train(spec, stop=lambda: next(calls) == stop_at, repeat=True)
+    lab.train(spec, repeat=True)
+    assert same(lab.rows()) == expected
+
+
 def test_a_repetition_killed_while_it_clears_the_folder_still_starts_all_over(
     make_spec, lab, steps_done, monkeypatch
 ):

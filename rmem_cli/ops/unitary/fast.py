@@ -1,10 +1,11 @@
 """EUNN and GORU as they run without a native form.
 
-The matrix is multiplied out, once for each sequence: a step then takes one product, where applying the layers
-takes three operations for each of them. The README beside this file derives the formulas; `reference.py`
-holds the equations that all of this equals.
+Where the matrix has few units for its layers, it is multiplied out, once for each sequence: a step then takes
+one product. Elsewhere, three operations apply each layer. The README beside this file derives the formulas;
+`reference.py` holds the equations that all of this equals.
 """
 
+from collections.abc import Callable
 from itertools import repeat
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from rmem_cli.ops.unitary.options import (
     Unitary,
     UnitaryWeights,
 )
+
+# On a processor, the product of a row with a square of so many units takes as long as a layer of them.
+_UNITS_OF_A_LAYER = 64
 
 
 class Coefficients(NamedTuple):
@@ -50,22 +54,45 @@ def coefficients(weights: UnitaryWeights, unitary: Unitary) -> Coefficients:
     return Coefficients(own, other, torch.cat([phases, weights.last_phases[None]]))
 
 
+class _Layers:
+    """The layers of a matrix, ready to be applied to many rows."""
+
+    def __init__(self, weights: UnitaryWeights, unitary: Unitary) -> None:
+        own, other, phases = coefficients(weights, unitary)
+        units = torch.arange(unitary.size, device=own.device)
+        apart = torch.tensor([layer.distance for layer in unitary.layers()], dtype=torch.long)
+        self.rotations = list(
+            zip(
+                own, other, units - apart[:, None].to(own.device) * weights.signs.to(units.dtype), strict=True
+            )
+        )
+        self.rotors = None if phases is None else list(zip(torch.cos(phases), torch.sin(phases), strict=True))
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        """Behind all layers; `[1, rows, size]`, or real and imaginary parts `[2, rows, size]`."""
+        for index, (own, other, partner) in enumerate(self.rotations):
+            if self.rotors is not None:
+                planes = _turned_by(*self.rotors[index], planes)
+            planes = torch.addcmul(own * planes, other, planes.index_select(-1, partner))
+        return planes if self.rotors is None else _turned_by(*self.rotors[-1], planes)
+
+
 def matrix(weights: UnitaryWeights, unitary: Unitary) -> Tensor:
     """U, `[width, width]`, which acts on rows; of a complex one, `[[re, im], [-im, re]]`."""
-    own, other, phases = coefficients(weights, unitary)
-    units = torch.arange(unitary.size, device=own.device)
-    rows = torch.eye(unitary.size, dtype=own.dtype, device=own.device).unsqueeze(0)
-    if phases is not None:
-        rows = torch.cat([rows, torch.zeros_like(rows)])
-    for index, layer in enumerate(unitary.layers()):
-        if phases is not None:
-            rows = _turned_by(phases[index], rows)
-        partner = units - layer.distance * weights.signs[index].to(units.dtype)
-        rows = torch.addcmul(own[index] * rows, other[index], rows.index_select(-1, partner))
-    if phases is None:
-        return rows[0]
-    real, imaginary = _turned_by(phases[-1], rows)
+    real = torch.eye(unitary.size, dtype=weights.angles.dtype, device=weights.angles.device)
+    if not unitary.complex:
+        return _Layers(weights, unitary)(real[None])[0]
+    real, imaginary = _Layers(weights, unitary)(torch.stack([real, torch.zeros_like(real)]))
     return torch.cat([torch.cat([real, imaginary], -1), torch.cat([-imaginary, real], -1)])
+
+
+def turning(weights: UnitaryWeights, unitary: Unitary) -> Callable[[Tensor], Tensor]:
+    """From a state `[batch, width]` to that times U, in the way that takes less time."""
+    if weights.angles.device.type != "cpu" or unitary.size <= _UNITS_OF_A_LAYER * len(unitary.layers()):
+        whole = matrix(weights, unitary)
+        return lambda hidden: hidden @ whole
+    layers, planes = _Layers(weights, unitary), unitary.width // unitary.size
+    return lambda hidden: torch.cat(layers(torch.stack(hidden.chunk(planes, -1))).unbind(), -1)
 
 
 def mod_relu(z: Tensor, raised: Tensor) -> Tensor:
@@ -82,11 +109,11 @@ def complex_mod_relu(z: Tensor, bias: Tensor) -> Tensor:
 
 def eunn(x: Tensor, hidden: Tensor, weights: EUNNWeights, unitary: Unitary) -> Tensor:
     """One layer of an EUNN over a sequence; arguments and result are those of `reference.eunn`."""
-    turning = matrix(weights.unitary, unitary)
+    turned = turning(weights.unitary, unitary)
     raised = weights.bias + MODRELU_EPS
     outputs = []
     for projected in _projected(x, weights.input):
-        z = torch.addmm(projected, hidden, turning)
+        z = projected + turned(hidden)
         hidden = complex_mod_relu(z, weights.bias) if unitary.complex else mod_relu(z, raised)
         outputs.append(hidden)
     return torch.stack(outputs, dim=1)
@@ -97,21 +124,18 @@ def goru(
 ) -> Tensor:
     """One layer of a GORU over a sequence; arguments and result are those of `reference.goru`."""
     size = hidden.shape[-1]
-    turning = matrix(weights.unitary, options.unitary)
+    turned = turning(weights.unitary, options.unitary)
     bias = torch.cat([torch.zeros_like(weights.bias), weights.gate_bias])
-    joined = torch.cat([turning, weights.recurrent], dim=1)
     raised = weights.bias + MODRELU_EPS
     keeps = repeat(None) if keep is None else keep.unbind(1)
     outputs = []
     for projected, keep_t in zip(_projected(x, weights.input, bias), keeps, strict=False):
         candidate, gates_x = projected[:, :size], projected[:, size:]
-        product = hidden @ joined
-        gates = torch.sigmoid(gates_x + product[:, size:])
+        gates = torch.sigmoid(torch.addmm(gates_x, hidden, weights.recurrent))
+        rotated = turned(hidden)
         if options.reset_gate:
-            z = torch.addcmul(candidate, gates[:, :size], product[:, :size])
-        else:
-            z = candidate + product[:, :size]
-        new = mod_relu(z, raised)
+            rotated = gates[:, :size] * rotated
+        new = mod_relu(candidate + rotated, raised)
         if options.update_gate:
             new = torch.lerp(new, hidden, gates[:, -size:])
         hidden = new if keep_t is None else torch.lerp(hidden, new, keep_t)
@@ -125,10 +149,9 @@ def _of_units(angles: Tensor, places: Tensor) -> Tensor:
     return padded.index_select(0, places.flatten()).view(places.shape)
 
 
-def _turned_by(phase: Tensor, rows: Tensor) -> Tensor:
-    """Complex numbers `[2, rows, size]`, each turned by the phase of its unit."""
-    cosine, sine = torch.cos(phase), torch.sin(phase)
-    real, imaginary = rows
+def _turned_by(cosine: Tensor, sine: Tensor, planes: Tensor) -> Tensor:
+    """Complex numbers, each turned by the phase of its unit."""
+    real, imaginary = planes
     return torch.stack([cosine * real - sine * imaginary, sine * real + cosine * imaginary])
 
 
