@@ -52,7 +52,10 @@ def test_weights_are_counted_as_the_model_has_them():
     assert planned("ur_copy", "ur_lstm").parameters == model.parameter_count()
 
 
-def test_time_is_that_of_the_products_of_a_step_at_half_the_rate():
+@pytest.mark.parametrize("form", ["native", "fast"])
+def test_time_is_that_of_the_products_of_a_step_at_half_the_rate(form, monkeypatch):
+    if form == "fast":
+        monkeypatch.setattr(build, "available", lambda family: False)
     hidden, batch, steps, sequence = 256, 10, 10_000, 480 + 20
     # Forward and two gradients; one-hot inputs need none of their own.
     flops = sequence * batch * 4 * hidden * (6 * hidden + 4 * 10)
