@@ -224,6 +224,15 @@ def test_a_diverged_run_is_repeated_only_if_asked(rmem, recipe, rerun, to_do):
     assert again.code == (4 if to_do else 6)
 
 
+def test_a_run_that_fails_now_is_told_beside_one_that_failed_before(rmem, recipe):
+    diverging = ["--set", "train.diverged_above=0.1"]
+    rmem("train", recipe, "--row", "gru", *diverging)
+    ended = rmem("train", recipe, *diverging)
+    assert ended.code == 4
+    assert "failed before: 1; --rerun failed repeats them" in ended.err
+    assert "rmem: small lstm seed 1 (custom): diverged: the loss is " in ended.err
+
+
 def test_a_run_that_dies_unforeseen_ends_in_a_sentence_and_code_6_and_the_others_are_trained(
     rmem, recipe, rows, monkeypatch
 ):
