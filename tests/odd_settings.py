@@ -102,6 +102,11 @@ def _make_plausible(tree: dict[str, Any], source: random.Random) -> None:
             protocol["feed"] = source.choice(["truth", "predictions"]) if task.feeds_back else "truth"
         if not task.generated:
             protocol.pop("examples_drawn", None)
+    if "core" not in model:
+        model["core"] = _component(CORES, source)
+    if source.random() < 0.95:
+        model.pop("architecture", None)
+        model.pop("memory_network", None)
     for name in ("memory_loss", "encoder", "readout", "head"):
         if source.random() < 0.8:
             model.pop(name, None)

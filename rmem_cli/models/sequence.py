@@ -13,10 +13,11 @@ from rmem_cli.models.config import EveryStepSettings
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.encoders import Encoder, encoded
 from rmem_cli.models.memory_loss import MemoryLoss
+from rmem_cli.models.memory_network import MemoryNetwork
 from rmem_cli.models.model import Model, StepResult, compile_part
 from rmem_cli.models.readouts import EveryStep, Readout
 from rmem_cli.models.state import MEMORY, State, put, reset
-from rmem_cli.recipe.registry import ENCODERS, HEADS, build, import_object
+from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, build, import_object
 from rmem_cli.recipe.schema import ModelSettings
 
 _ALL = slice(None)
@@ -200,17 +201,22 @@ def build_model(
     """The model that a recipe describes.
 
     Args:
-        settings: Encoder, core, read-out and head.
+        settings: Architecture and parts.
         symbols: How many input symbols the task has, or features if its inputs are numbers.
         classes: How many classes its targets have; 1 if they are numbers.
         default_encoder: Kind of encoder where the settings name none.
         default_head: Kind of head where the settings name none.
 
     Raises:
-        UsageError: The memory loss does not fit core, head or classes.
+        UsageError: There is no core, the memory loss does not fit core, head or classes, or a memory network
+            does not fit the task.
     """
+    if settings.architecture == "memory_network":
+        return MemoryNetwork(symbols, classes, settings)
     encoder_settings = settings.encoder or ENCODERS.settings(default_encoder)(kind=default_encoder)
     head_settings = settings.head or HEADS.settings(default_head)(kind=default_head)
+    if settings.core is None:
+        raise UsageError(f"a model needs a core; there are: {', '.join(CORES.kinds())}")
     encoder = build(encoder_settings, symbols)
     core = build(settings.core, encoder.output_size)
     readout = build(settings.readout or EveryStepSettings(), core.output_size, encoder)

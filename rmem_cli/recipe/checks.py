@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from rmem_cli.recipe.kinds import CoreSettings, TaskSettings
 from rmem_cli.recipe.problems import closest
-from rmem_cli.recipe.registry import ENCODERS, HEADS, Registry
+from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, Registry
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
 from rmem_cli.recipe.settings import Component
 
@@ -39,6 +39,9 @@ def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found
         sections: The sections.
         task: The settings class of the task, known even where the task's fields are not valid.
     """
+    if sections.model is not None:
+        yield from _as_far_as_known(_check_architecture(sections.model))
+        yield from _check_sentences(sections.model, sections.task, ("model", "architecture"))
     if task is not None and sections.model is not None:
         yield from _as_far_as_known(_check_encoder(task, sections.model))
         yield from _as_far_as_known(_check_head(task, sections.model))
@@ -68,7 +71,11 @@ def check_evaluated(
         task: The task with its changes; None if it is not valid.
         core: The core with its changes, likewise.
     """
-    if isinstance(core, CoreSettings) and sections.model is not None:
+    if sections.model is not None and sections.model.core is None and protocol.core:
+        yield ("core",), "changes a core, and the model has none; leave it out"
+    if sections.model is not None and isinstance(task, TaskSettings):
+        yield from _check_sentences(sections.model, task, ("task",))
+    if isinstance(core, CoreSettings) and sections.model is not None and sections.model.core is not None:
         own, free = sections.model.core, core.free_in_evaluation()
         for name, field in type(core).model_fields.items():
             called = field.alias or name
@@ -82,6 +89,30 @@ def check_evaluated(
             yield from _check_causal(type(sections.task), core, ("core",))
     if isinstance(task, TaskSettings) and protocol.split in task.empty_splits():
         yield ("split",), _EMPTY.format(split=protocol.split)
+
+
+_OF_SEQUENCES = ("encoder", "readout", "head", "input_dropout", "output_dropout", "memory_loss")
+
+
+def _check_architecture(model: ModelSettings) -> Found:
+    """Each architecture has fields of its own."""
+    if model.architecture == "sequence":
+        if model.core is None:
+            yield ("model", "core"), f"is missing; there are: {', '.join(CORES.kinds())}"
+        if model.memory_network is not None:
+            message = "belongs to another architecture; set model.architecture to memory_network"
+            yield ("model", "memory_network"), message
+        return
+    if model.memory_network is None:
+        yield ("model", "memory_network"), "is missing; give at least its size"
+    for name in _OF_SEQUENCES:
+        if getattr(model, name):
+            yield ("model", name), "is no part of a memory network; leave it out"
+
+
+def _check_sentences(model: ModelSettings, task: TaskSettings | None, path: Path) -> Found:
+    if model.architecture == "memory_network" and task is not None and not task.reads_sentences:
+        yield path, "a memory network needs questions about sentences; take task babi of level sentence"
 
 
 class _UnknownError(Exception):
@@ -147,7 +178,7 @@ def _check_tied(task: type[TaskSettings], model: ModelSettings) -> Found:
 
 def _width(model: ModelSettings) -> int | None:
     """Of what the head gets; None where it is not known before the core is built."""
-    width = model.core.output_size
+    width = None if model.core is None else model.core.output_size
     return width if width is None or model.readout is None else model.readout.output_size(width)
 
 
@@ -169,15 +200,16 @@ def _check_memory_loss(task: type[TaskSettings], model: ModelSettings) -> Found:
         )
 
 
-def _check_causal(task: type[TaskSettings], core: CoreSettings, path: Path) -> Found:
-    if task.predicts_future and core.reads_ahead:
+def _check_causal(task: type[TaskSettings], core: CoreSettings | None, path: Path) -> Found:
+    if core is not None and task.predicts_future and core.reads_ahead:
         where = (*path, "causal") if "causal" in type(core).model_fields else (*path, "kind")
         yield where, "reads its whole segment, where the task has its answers; choose a causal core"
 
 
-def _check_pieces(backprop: Component, core: CoreSettings) -> Found:
+def _check_pieces(backprop: Component, core: CoreSettings | None) -> Found:
     """Pieces that back-propagation cuts must not be longer than the core can read."""
-    length, longest = getattr(backprop, "segment_length", None), core.longest_segment
+    length = getattr(backprop, "segment_length", None)
+    longest = None if core is None else core.longest_segment
     if length is not None and longest is not None and length > longest:
         yield (
             ("train", "backprop", "segment_length"),
@@ -185,7 +217,7 @@ def _check_pieces(backprop: Component, core: CoreSettings) -> Found:
         )
 
 
-def _check_published(backprop: Component, core: Component) -> Found:
+def _check_published(backprop: Component, core: Component | None) -> Found:
     """What the published code does with memory tokens needs some."""
     for option in ("published_restart", "published_caches"):
         if getattr(backprop, option, False) and not getattr(core, "memory_tokens", 0):

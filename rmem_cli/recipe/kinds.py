@@ -64,6 +64,11 @@ class TaskSettings(Component):
         """These settings whichever fold is tested, if no two folds test the same example; None otherwise."""
         return None
 
+    @property
+    def reads_sentences(self) -> bool:
+        """Whether a step is several symbols at once, and a question is about the steps before it."""
+        return False
+
     def empty_splits(self) -> frozenset[str]:
         """Splits that these settings leave no example to."""
         return frozenset()

@@ -66,7 +66,8 @@ class RunSpec:
         own = canonical(protocol)
         fields = {name: value for name, value in own.items() if name not in ("name", "task", "core")}
         fields["task"] = _differing(self.protocol_task(protocol), self.settings.task)
-        core = _differing(self.protocol_core(protocol), self.settings.model.core)
+        own_core, core_there = self.settings.model.core, self.protocol_core(protocol)
+        core = {} if own_core is None or core_there is None else _differing(core_there, own_core)
         return digest({**fields, "core": core} if core else fields)
 
     def protocol(self, name: str) -> EvalProtocol:
@@ -86,9 +87,10 @@ class RunSpec:
         """The task's settings with the changes of one protocol."""
         return changed(self.settings.task, protocol.task)
 
-    def protocol_core(self, protocol: EvalProtocol) -> CoreSettings:
-        """The core's settings with the changes of one protocol."""
-        return changed(self.settings.model.core, protocol.core)
+    def protocol_core(self, protocol: EvalProtocol) -> CoreSettings | None:
+        """The core's settings with the changes of one protocol; None if the model has no core."""
+        core = self.settings.model.core
+        return None if core is None else changed(core, protocol.core)
 
 
 def changed(component: AnyComponent, fields: dict[str, Any]) -> AnyComponent:

@@ -23,26 +23,56 @@ class MemoryLossSettings(Settings):
     symbol: NonNegativeInt = 0
 
 
-class ModelSettings(Settings):
-    """Encoder, core, read-out and head.
+class MemoryNetworkSettings(Settings):
+    """A memory network; `rmem_cli.models.memory_network.MemoryNetwork` has the equations.
 
     Attributes:
+        size: Width of the vectors, d.
+        hops: How often it looks through the story, K.
+        capacity: How many sentences it sees, the latest.
+        position_encoding: Whether the place of a word in its sentence matters.
+        temporal_encoding: Whether it matters how long ago a sentence was.
+        time_noise: Up to this share of a story's sentences is added in training, empty, at random places, so
+            that the same sentence is not always as long ago.
+        linear_start_steps: Training steps in which attention is without softmax.
+        initial_std: Standard deviation of all first weights.
+    """
+
+    size: PositiveInt
+    hops: PositiveInt = 3
+    capacity: PositiveInt = 50
+    position_encoding: bool = True
+    temporal_encoding: bool = True
+    time_noise: float = Field(default=0.0, ge=0.0, le=1.0)
+    linear_start_steps: NonNegativeInt = 0
+    initial_std: PositiveFloat = 0.1
+
+
+class ModelSettings(Settings):
+    """A model: by default, encoder, core, read-out and head.
+
+    Attributes:
+        architecture: `sequence`, of all that is below but `memory_network`; or `memory_network`, which has
+            its own vectors and answers, and may have a core as its controller.
         encoder: From the task's inputs to the core's; None leaves it to the task.
-        core: The memory model.
+        core: The memory model; of a memory network, its controller (None: the sum of the paper).
         readout: From the core's outputs at all steps to what the head gets at each; None: that step's output.
         head: From what the read-out gives to predictions; None leaves it to the task.
         input_dropout: Probability of dropping an input of the core, in training.
         output_dropout: Probability of dropping an output of the core, in training.
         memory_loss: What memory tokens are to predict, for cores that have some; None: nothing.
+        memory_network: Of a memory network, all else.
     """
 
+    architecture: Literal["sequence", "memory_network"] = "sequence"
     encoder: Encoder | None = None
-    core: Core
+    core: Core | None = None
     readout: Readout | None = None
     head: Head | None = None
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     output_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     memory_loss: MemoryLossSettings | None = None
+    memory_network: MemoryNetworkSettings | None = None
 
 
 class ValidationSettings(Settings):

@@ -113,6 +113,7 @@ class _Builder:
             sections=[*sections.values(), *learning, *apart],
             footnotes=self.footnotes.texts,
             remarks=self.remarks(papers),
+            solved=None if recipe.solved is None else (recipe.solved.metric, recipe.solved.at),
         )
 
     def main_place(self) -> Place:

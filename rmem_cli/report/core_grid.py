@@ -134,9 +134,10 @@ def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> G
     found: dict[str, list[Best]] = {}
     for at_scale in at_place.values():
         spec, seeds = at_scale[scale].spec, at_scale[scale].seeds
-        if results := joined.results.get(place.key(scale, spec.row)):
+        results, model = joined.results.get(place.key(scale, spec.row)), spec.settings.model
+        if results and model.architecture == "sequence" and model.core is not None:
             best = Best(spec.row, spec.title, 0, measure(results, len(seeds)))
-            found.setdefault(spec.settings.model.core.equal_kind, []).append(best)
+            found.setdefault(model.core.equal_kind, []).append(best)
     return GridLine(
         experiment=recipe.name,
         title=recipe.title,

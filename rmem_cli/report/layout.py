@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
+from rmem_cli.report.across import across_grids
 from rmem_cli.report.curves import curve_grids, find_curves
 from rmem_cli.report.explained import explanations
 from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
@@ -35,7 +36,7 @@ class View:
 
 def page(table: Table, view: View) -> Page:
     """What is written about an experiment."""
-    grids = _all_grids(table, view) if view.everything else _first_grids(table, view)
+    grids = [*across_grids(table), *(_all_grids if view.everything else _first_grids)(table, view)]
     notes = _told_briefly(table, view) if view.is_brief else table.remarks
     legend = _legend(table, grids, is_brief=view.is_brief)
     title = f"{table.experiment}: {table.title}"

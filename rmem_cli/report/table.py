@@ -256,6 +256,7 @@ class Table:
         sections: The results.
         footnotes: Texts that lines and cells refer to by number, from 1.
         remarks: Texts about the table as a whole.
+        solved: The metric by which one of its tasks is solved, and from where on, if the recipe says so.
     """
 
     experiment: str
@@ -271,6 +272,7 @@ class Table:
     sections: list[Section]
     footnotes: list[str]
     remarks: list[str]
+    solved: tuple[str, float] | None = None
 
     def out_of_tolerance(self) -> Iterator[tuple[Section, Line]]:
         """The lines whose full-scale result lies wholly outside the tolerance, on either side."""

@@ -99,8 +99,9 @@ class Run:
             model = self.new_model(settings)
         if self.settings.task.predicts_future and not model.causal:
             # Other cores are refused with their recipe.
+            kind = getattr(self.settings.model.core, "kind", self.settings.model.architecture)
             raise UsageError(
-                f"core {self.settings.model.core.kind!r} reads its whole segment at once, and task "
+                f"core {kind!r} reads its whole segment at once, and task "
                 f"{self.settings.task.kind!r} asks for what comes later in it; choose a causal core"
             )
         return model.to(device, self.dtype)

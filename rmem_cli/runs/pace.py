@@ -45,14 +45,16 @@ class Pace:
         return cost.flops * self.per_flop + cost.calls * self.per_call + cost.traffic * self.per_byte
 
 
-def pace_of(core: CoreSettings, op_paths: dict[str, str], dtype: torch.dtype, device: torch.device) -> Pace:
-    """The pace of steps of a kind of core, measured once for each machine."""
+def pace_of(
+    core: CoreSettings | None, op_paths: dict[str, str], dtype: torch.dtype, device: torch.device
+) -> Pace:
+    """The pace of steps of a kind of core, or of products of matrices, measured once for each machine."""
     kind = _like(core)
     return _pace(type(kind), _variant(kind), tuple(sorted(op_paths.items())), dtype, device)
 
 
-def _like(core: CoreSettings) -> LayeredSettings:
-    """A core whose small steps are like those of another: itself, or a cell of a network of cells."""
+def _like(core: CoreSettings | None) -> LayeredSettings:
+    """A core whose small steps are like those of another: itself, a cell of its own, or attention."""
     if isinstance(core, FastSlowSettings):
         return _like(core.fast)
     return core if isinstance(core, LayeredSettings) else TransformerXLSettings(hidden_size=64)

@@ -170,7 +170,8 @@ def _layers(settings: ModelSettings) -> int:
 
 
 def _with_layers(settings: ModelSettings, layers: int) -> ModelSettings:
-    return settings.model_copy(update={"core": settings.core.model_copy(update={"layers": layers})})
+    core = None if settings.core is None else settings.core.model_copy(update={"layers": layers})
+    return settings.model_copy(update={"core": core})
 
 
 def _drawn(task: Task, settings: RunSettings) -> tuple[Batch, float]:

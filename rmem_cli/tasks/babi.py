@@ -22,7 +22,7 @@ from rmem_cli.tasks.config import SMALLER, BabiSettings
 _BLANK = 0  # the symbol of padded steps
 _NOTHING = -1  # in a step of fewer symbols than others
 _HELD_OUT = 10
-_POOL = 64  # batches whose questions are sorted by length together
+_POOL = 256  # batches whose questions are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class StoryQuestions(Task):
     of each task is for validation.
 
     Batches of like length: each pass over the training questions is in an order of its own, a function of the
-    seed and the number of the pass, in which the questions of some dozens of batches are sorted by their
+    seed and the number of the pass, in which the questions of some hundred batches are sorted by their
     length; those that do not fill a batch are left out of it. In evaluation all are sorted by their length.
 
     Args:
@@ -230,9 +230,11 @@ def _joined(asked: _Encoded) -> Tensor:
 def _questions_of(number: int, settings: BabiSettings) -> dict[str, list[Question]]:
     """The questions of each split of a task."""
     babi = Babi(number, settings.size)
-    train = _training_questions(babi, number, settings)
+    train, test = _training_questions(babi, number, settings), list(babi.questions("test"))
+    if not (train and test):
+        raise babi.prepared.damaged(f"there is no question in {'test' if train else 'train'}")
     kept = len(train) - math.ceil(len(train) / _HELD_OUT)
-    return {"train": train[:kept], "valid": train[kept:], "test": list(babi.questions("test"))}
+    return {"train": train[:kept], "valid": train[kept:], "test": test}
 
 
 def _training_questions(babi: Babi, number: int, settings: BabiSettings) -> list[Question]:

@@ -371,6 +371,11 @@ class BabiSettings(TaskSettings):
             return [*BABI_TASKS]
         return self.number if isinstance(self.number, list) else [self.number]
 
+    @property
+    def reads_sentences(self) -> bool:
+        """See `TaskSettings.reads_sentences`."""
+        return self.level == "sentence"
+
     def parts(self) -> tuple[str, ...]:
         """Each of the tasks that are learned together, such as `qa3`."""
         return tuple(f"qa{number}" for number in self.numbers) if len(self.numbers) > 1 else ()

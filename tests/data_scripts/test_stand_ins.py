@@ -30,7 +30,8 @@ def test_a_stand_in_has_what_a_preparation_must_give(name, form):
         ("quadratic", "steps", "train", (SIZES["train"], 181)),
         ("mnist", "images", "train_images", (60_000, 28, 28)),
         ("cifar10", "images", "test_images", (10_000, 32, 32, 3)),
-        ("babi", "en-10k-qa1", "train_question", (6,)),
+        ("babi", "en-10k-qa1", "train_question", (10_000,)),
+        ("babi", "en-qa3", "test_question", (1_000,)),
     ],
 )
 def test_what_stands_for_an_array_has_its_shape(name, form, split, shape):
@@ -46,5 +47,5 @@ def test_what_stands_for_articles_is_read_as_they_are(form):
 
 
 def test_of_other_sets_and_forms_no_size_is_known():
-    for name, form in (("nothing", "word"), ("ptb", "sentencepiece-100"), ("babi", "en-qa2")):
+    for name, form in (("nothing", "word"), ("ptb", "sentencepiece-100"), ("babi", "en-qa21")):
         assert unwritten(name, form) is None

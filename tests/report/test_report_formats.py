@@ -166,7 +166,7 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     (table,) = document["tables"]
     assert list(table) == [
         "experiment", "title", "reference", "summary", "where", "scales", "rows", "rows_run",
-        "papers", "main", "sections", "footnotes", "remarks",
+        "papers", "main", "sections", "footnotes", "remarks", "solved",
     ]  # fmt: skip
     section = table["sections"][0]
     assert list(section) == [

@@ -223,6 +223,13 @@ def test_a_missing_file_is_refused_with_what_to_do_and_smaller_ones_take_its_pla
     assert only(task(3, if_missing="smaller"), "valid").inputs.shape[0] == 1
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_file_without_questions_is_damaged(write, split):
+    write(**{split: "1 Mary went home.\n"})
+    with pytest.raises(DataError, match=f"there is no question in {split}"):
+        task()
+
+
 @pytest.mark.parametrize("number", [0, 21, [], [1, 1], [0]])
 def test_there_are_twenty_tasks(number):
     with pytest.raises(ValueError, match="number"):
@@ -331,7 +338,7 @@ def test_padding_costs_little_in_batches_of_like_length(real_folder, monkeypatch
     counted = sum(
         batch.inputs.numel() if batch.lengths is None else int(batch.lengths.sum()) for batch in batches
     )
-    assert 1 - counted / steps < 0.06
+    assert 1 - counted / steps < 0.03
 
 
 @pytest.mark.data

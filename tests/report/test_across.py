@@ -1,0 +1,139 @@
+"""All tasks of an evaluation in one grid, with their means, beside the published ones."""
+
+import random
+from io import StringIO
+from statistics import fmean, stdev
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from rmem_cli.published.store import find
+from rmem_cli.recipe import load_recipe
+from rmem_cli.report import terminal
+from rmem_cli.report.across import across_grids, paired_bootstrap
+from rmem_cli.report.build import build_table
+
+TASKS = range(1, 21)
+PUBLISHED = find("rum2017.babi.rum").value[1:]
+
+
+@pytest.fixture(scope="module")
+def babi():
+    return load_recipe("rum_babi")
+
+
+@pytest.fixture(scope="module")
+def planned(babi):
+    """As much of the recipe as result rows need, its runs found once."""
+    runs = babi.runs("paper")
+    return SimpleNamespace(name=babi.name, runs=lambda scale: runs)
+
+
+@pytest.fixture
+def measured(planned, results):
+    """Result rows: the accuracies of a row on some tasks, three seeds a thousandth apart."""
+
+    def make(row, accuracies, tasks=TASKS):
+        return [
+            one
+            for task, value in zip(tasks, accuracies, strict=True)
+            for one in results(
+                planned,
+                row,
+                [value - 0.001, value, value + 0.001],
+                name="accuracy",
+                cell=f"number={task}",
+                data_hash="",
+            )
+        ]
+
+    return make
+
+
+def grid_of(recipe, rows):
+    (grid,) = across_grids(build_table(recipe, rows))
+    rows = list(zip(*(column.cells for column in grid.columns), strict=True))
+    return grid, {cells[0].text: ["\n".join([cell.text, *cell.more]) for cell in cells[1:]] for cells in rows}
+
+
+def test_ours_stand_above_the_published_with_mean_failures_and_difference(babi, measured):
+    ours = [value / 100 + 0.01 for value in PUBLISHED]
+    ours[0] = 0.99
+    grid, rows = grid_of(babi, measured("rum", ours))
+    assert [column.heading.text for column in grid.columns] == [
+        "Model", *map(str, TASKS), "mean", "failed", "ours - published"
+    ]  # fmt: skip
+    own, theirs = rows["RUM, lambda 0"], rows["RUM, lambda 0, published"]
+    assert own[0] == "99.0"
+    assert theirs[:2] == ["79.7", "39.4"]
+    assert own[20] == f"{100 * fmean(ours):.1f}"
+    assert theirs[20] == f"{fmean(PUBLISHED):.1f}"
+    assert own[21] == str(sum(value < 0.95 for value in ours))
+    assert theirs[21] == str(sum(value < 95 for value in PUBLISHED)) == "15"
+    assert own[22].startswith(f"{100 * fmean(ours) - fmean(PUBLISHED):+.1f}\n[")
+    assert theirs[22] == ""
+    assert rows["MemN2N (Sukhbaatar et al.)"][2] == "60.0"
+
+
+def test_of_some_tasks_the_mean_and_the_difference_say_of_how_many(babi, measured):
+    _, rows = grid_of(babi, measured("rum", [0.9, 0.5], tasks=[1, 4]))
+    assert rows["RUM, lambda 0"][:4] == ["90.0", "-", "-", "50.0"]
+    assert rows["RUM, lambda 0"][20:22] == ["70.0 (2)", "2"]
+    assert rows["RUM, lambda 0"][22].startswith("-19.9 (2)\n[")
+
+
+def test_partial_data_is_marked_and_in_no_difference(babi, planned, results):
+    rows = [
+        one
+        for task, hashed in ((1, ""), (3, "abc-partial"), (4, ""))
+        for one in results(
+            planned, "rum", [0.5, 0.5, 0.5], name="accuracy", cell=f"number={task}", data_hash=hashed
+        )
+    ]
+    grid, found = grid_of(babi, rows)
+    assert found["RUM, lambda 0"][2] == "50.0*"
+    assert found["RUM, lambda 0"][22].startswith(f"{(50 - 79.7 + 50 - 100) / 2:+.1f} (2)")
+    assert "*: partial data, in no difference" in grid.caption
+    (section,) = (each for each in build_table(babi, rows).sections if each.cell == "number=3")
+    verdict = next(line for line in section.lines if line.id == "rum").comparison.verdict
+    assert (verdict.outcome, verdict.reason) == ("no verdict", "partial data")
+
+
+def test_the_table_is_readable_in_100_columns(babi, measured):
+    rows = measured("rum", [0.9] * 20) + measured("lstm_attention", [0.5] * 20)
+    (grid,) = across_grids(build_table(babi, rows))
+    parts = list(terminal._parts(grid, 100))
+    assert 2 <= len(parts) <= 3
+    for part in parts:
+        console = Console(file=StringIO(), width=100)
+        console.print(terminal._rich(part, 100))
+        lines = console.file.getvalue().splitlines()
+        assert len(lines) <= 3 * len(part.columns[0].cells)
+        assert all(len(line) <= 100 for line in lines)
+
+
+def test_without_a_result_there_is_no_grid_of_all_tasks(babi):
+    assert list(across_grids(build_table(babi, []))) == []
+
+
+def test_parts_of_one_model_are_tasks_too(results):
+    recipe = load_recipe("rum_babi_joint")
+    rows = [
+        one
+        for part in ("", *(f"qa{task}" for task in TASKS))
+        for one in results(recipe, "gru", [0.9, 0.9, 0.9], name="accuracy", part=part, data_hash="")
+    ]
+    grid, found = grid_of(recipe, rows)
+    assert [column.heading.text for column in grid.columns][1:21] == [f"qa{task}" for task in TASKS]
+    assert found["GRU"][20:] == ["90.0", "20"]
+
+
+def test_the_bootstrap_is_that_of_the_mean_and_the_same_every_time():
+    differences = [random.Random(number).gauss(0.3, 1) for number in range(400)]
+    interval = paired_bootstrap(differences)
+    half = 1.96 * stdev(differences) / 20
+    assert interval.low == pytest.approx(fmean(differences) - half, abs=0.01)
+    assert interval.high == pytest.approx(fmean(differences) + half, abs=0.01)
+    assert paired_bootstrap(differences) == interval
+    assert paired_bootstrap([0.5] * 3).low == paired_bootstrap([0.5] * 3).high == 0.5
