@@ -11,7 +11,7 @@ _SMALL = {"hidden_size": 8}
 
 
 def small_core(name, segment_length):
-    """Settings of a kind or of one of `FORMS`, reading segments of the given length if it wants to know one."""
+    """Settings of a kind or of one of `FORMS`, reading segments of a length if it asks for one."""
     fields = {
         "rmt": {**_SMALL, "memory_tokens": 2},
         "prenorm_rmt": {**_SMALL, "memory_tokens": 2, "segment_length": segment_length},
