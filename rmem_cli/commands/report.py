@@ -119,6 +119,8 @@ def report(
             board = experiments.scoreboard(tables, _known_cost if out is None else _unknown_cost)
             shown = documents if everything or explain or _is_folder(out) else {}
             documents = {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
+        elif out is None and alone and chosen.write_all is not None:
+            documents = {"": partial(chosen.write_all, tables, experiments.scoreboard(tables, _known_cost))}
         elif out is None:
             documents = {"": partial(write, tables)}
         _write(documents, chosen, out)

@@ -30,12 +30,14 @@ class Format:
         write_tables: Writes tables; for people, all of each or what matters first, with reasons or without.
         write_core_grid: Writes the grid of cores.
         write_scoreboard: Writes the scoreboard, with the names of all tables if that is asked for.
+        write_all: Writes tables and scoreboard as one document.
     """
 
     suffix: str
     write_tables: Callable[[Sequence[Table], IO[str], bool, bool], None]
     write_core_grid: Callable[[CoreGrid, IO[str]], None]
     write_scoreboard: Callable[[Scoreboard, bool, IO[str]], None] | None = None
+    write_all: Callable[[Sequence[Table], Scoreboard, IO[str]], None] | None = None
 
     def write(
         self, tables: Sequence[Table], file: IO[str], *, everything: bool = False, explains: bool = False
@@ -71,9 +73,15 @@ def _for_scripts(
     suffix: str,
     write: Callable[[Sequence[Table], IO[str]], None],
     write_core_grid: Callable[[CoreGrid, IO[str]], None],
+    write_all: Callable[[Sequence[Table], Scoreboard, IO[str]], None] | None = None,
 ) -> Format:
     """A form that always holds everything."""
-    return Format(suffix, lambda tables, file, _everything, _explains: write(tables, file), write_core_grid)
+    return Format(
+        suffix,
+        lambda tables, file, _everything, _explains: write(tables, file),
+        write_core_grid,
+        write_all=write_all,
+    )
 
 
 FORMATS: dict[str, Format] = {
@@ -81,5 +89,5 @@ FORMATS: dict[str, Format] = {
     "markdown": _for_people(".md", markdown.write),
     "latex": _for_people(".tex", latex.write),
     "csv": _for_scripts(".csv", csv_format.write, csv_format.write_core_grid),
-    "json": _for_scripts(".json", json_format.write, json_format.write_core_grid),
+    "json": _for_scripts(".json", json_format.write, json_format.write_core_grid, json_format.write_all),
 }
