@@ -102,7 +102,7 @@ def report(
         chosen = _format(format_name, out)
         cores = experiments.core_grid(_names_with(experiments, names, scale), scale)
         _tell_missing_results()
-        _write({"grid": partial(chosen.write_core_grid, cores)}, chosen, out)
+        _write({"grid": partial(chosen.write_core_grid, cores, everything)}, chosen, out)
         return
     found = list(dict.fromkeys(names or _measured(experiments, scale)))
     tables = [experiments.table(name, scale) for name in found]
