@@ -31,6 +31,7 @@ class Format:
         write_core_grid: Writes the grid of cores; for people, what has results or all of it.
         write_scoreboard: Writes the scoreboard, with the names of all tables if that is asked for.
         write_all: Writes tables and scoreboard as one document.
+        write_pages: Writes any pages, in forms for people.
     """
 
     suffix: str
@@ -38,6 +39,7 @@ class Format:
     write_core_grid: Callable[[CoreGrid, bool, IO[str]], None]
     write_scoreboard: Callable[[Scoreboard, bool, IO[str]], None] | None = None
     write_all: Callable[[Sequence[Table], Scoreboard, IO[str]], None] | None = None
+    write_pages: Callable[[Sequence[Page], IO[str]], None] | None = None
 
     def write(
         self, tables: Sequence[Table], file: IO[str], *, everything: bool = False, explains: bool = False
@@ -66,7 +68,7 @@ def _for_people(
     def write_grid(grid: CoreGrid, everything: bool, file: IO[str]) -> None:
         write_pages([core_grid_layout.page(grid, everything=everything).finished()], file)
 
-    return Format(suffix, write, write_grid, write_board)
+    return Format(suffix, write, write_grid, write_board, write_pages=write_pages)
 
 
 def _for_scripts(
