@@ -112,12 +112,12 @@ def test_a_learning_curve_says_nothing_of_parts(made, measured):
 
 def test_published_columns_stand_beside_the_parts_and_the_mean_of_their_names(recipe, results, monkeypatch):
     monkeypatch.setitem(TASKS._entries, "two_parts", "two_parts:TwoPartsSettings")
-    monkeypatch.setattr(TwoPartsSettings, "parts", lambda _: ("qa1", "qa2"))
+    monkeypatch.setattr(TwoPartsSettings, "parts", lambda _: ("number=1", "number=2"))
     test = TEST.replace("bpc", "accuracy")
     changes = {"TASK": "kind: two_parts", "TEST": test, "VALID": test.replace("test", "valid")}
     row = "  - {id: rum, title: RUM, published: rum2017.babi.rum}"
     made = recipe(row, extra="tolerance: 0.01", **changes)
-    values = {"": 0.9, "qa1": 0.797, "qa2": 0.5}
+    values = {"": 0.9, "number=1": 0.797, "number=2": 0.5}
     rows = [
         replace(one, part=part)
         for part, value in values.items()
@@ -126,10 +126,10 @@ def test_published_columns_stand_beside_the_parts_and_the_mean_of_their_names(re
     table = build_table(made, rows)
     lines = {part: section.lines[0] for part, section in places(table).items()}
     shown = {part: line.published and line.published.value for part, line in lines.items()}
-    assert shown == {"": None, "mean": 0.732, "qa1": 0.797, "qa2": 0.394}
+    assert shown == {"": None, "mean": 0.732, "number=1": 0.797, "number=2": 0.394}
     verdicts = {part: str(line.comparison.verdict.outcome) for part, line in lines.items()}
     assert verdicts[""] == "no published number"
-    assert verdicts["qa1"] == "reproduced"
+    assert verdicts["number=1"] == "reproduced"
     assert lines["mean"].comparison.difference == pytest.approx((0.797 + 0.5) / 2 - 0.732)
 
 
