@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _LONGEST_WORD = 100
+_SHORTEST_BEGINNING = 3
 _MOST_NAMED = 50
 
 
@@ -53,9 +54,11 @@ class InterruptedRunError(RmemError):
 
 
 def closest(word: str, words: Iterable[str]) -> str:
-    """The end of a message about an unknown word: the nearest valid one, or all of them if none is near."""
+    """The end of a message about an unknown word: the valid one that it begins or is like, or all of them."""
     words = list(words)
-    near = [] if len(word) > _LONGEST_WORD else get_close_matches(word, words, n=1, cutoff=0.5)
+    near = [each for each in words if len(word) >= _SHORTEST_BEGINNING and each.startswith(word)]
+    if len(near) != 1:
+        near = [] if len(word) > _LONGEST_WORD else get_close_matches(word, words, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]!r}?"
     if not words:

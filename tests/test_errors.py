@@ -38,3 +38,12 @@ def test_words_are_named_up_to_fifty_and_compared_up_to_a_hundred_characters():
     assert told.endswith("48, 49 and 950 more")
     assert closest("a" * 1000, ["a" * 999, "b"]).startswith("there are: ")
     assert closest("a", []) == "there are none"
+
+
+def test_the_only_word_that_begins_so_goes_before_one_that_looks_alike():
+    names = ["rmt_ptb", "rum_ptb_char", "rum_recall"]
+    assert closest("rum_ptb", names) == "did you mean 'rum_ptb_char'?"
+    assert closest("rum_", names) != "did you mean 'rum_ptb_char'?"
+    assert closest("rum_recal", names) == "did you mean 'rum_recall'?"
+    assert closest("rum_prb_char", names) == "did you mean 'rum_ptb_char'?"
+    assert closest("r", ["rx_long_name", "q"]).startswith("there are: ")

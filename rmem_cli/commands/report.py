@@ -79,6 +79,14 @@ def report(
             "it is there.",
         ),
     ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            help="Two sets of results: folders of results, commits, experiments, or EXPERIMENT/ROW.",
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
@@ -94,7 +102,10 @@ def report(
     from rmem_cli.paths import results_root
     from rmem_cli.report.experiments import Experiments
 
-    experiments = Experiments(results_root(), _readings(published))
+    experiments = Experiments(results_root(), readings_of(published))
+    if compare is not None:
+        _compare(experiments, compare, _format(format_name, out), out)
+        return
     if grid and (strict or format_name is FormatName.HTML):
         other = "--strict judges" if strict else "--format html shows"
         raise UsageError(f"{other} the tables of experiments, not --grid; leave one of them out")
@@ -102,7 +113,7 @@ def report(
         chosen = _format(format_name, out)
         cores = experiments.core_grid(_names_with(experiments, names, scale), scale)
         _tell_missing_results()
-        _write({"grid": partial(chosen.write_core_grid, cores)}, chosen, out)
+        _write({"grid": partial(chosen.write_core_grid, cores, everything)}, chosen, out)
         return
     found = list(dict.fromkeys(names or _measured(experiments, scale)))
     tables = [experiments.table(name, scale) for name in found]
@@ -119,11 +130,27 @@ def report(
             board = experiments.scoreboard(tables, _known_cost if out is None else _unknown_cost)
             shown = documents if everything or explain or _is_folder(out) else {}
             documents = {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
+        elif out is None and alone and chosen.write_all is not None:
+            documents = {"": partial(chosen.write_all, tables, experiments.scoreboard(tables, _known_cost))}
         elif out is None:
             documents = {"": partial(write, tables)}
         _write(documents, chosen, out)
     if strict:
         _refuse_out_of_tolerance(tables)
+
+
+def _compare(experiments: "Experiments", names: tuple[str, str], chosen: "Format", out: Path | None) -> None:
+    """Write what two sets of results have in common."""
+    from rmem_cli.report.contrast import contrasts, side
+    from rmem_cli.report.contrast_layout import page
+
+    if chosen.write_pages is None:
+        raise UsageError(
+            "--compare is written as terminal, markdown or latex; leave --format out, or name one"
+        )
+    first, second = (side(name, experiments.store) for name in names)
+    shown = page(*names, contrasts(first, second)).finished()
+    _write({"compare": partial(chosen.write_pages, [shown])}, chosen, out)
 
 
 def _write_site(
@@ -192,7 +219,7 @@ def _tell_missing_results() -> None:
         )
 
 
-def _readings(path: Path | None) -> "Readings":
+def readings_of(path: Path | None) -> "Readings":
     """What a reader filled in: in the file named, else beside the results."""
     from rmem_cli.paths import results_root
 

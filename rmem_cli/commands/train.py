@@ -8,6 +8,7 @@ from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, 
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
+    from rmem_cli.report.citations import Readings
     from rmem_cli.runs.experiment import Failure, Rerun
     from rmem_cli.runs.machine import Machine
 
@@ -68,6 +69,7 @@ def train(
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [], cell or [])]
 
+    from rmem_cli.commands.report import readings_of
     from rmem_cli.runs.experiment import failed_runs, missing_runs, taken_over, train_runs
     from rmem_cli.runs.machine import choose_machine
 
@@ -85,9 +87,10 @@ def train(
     failed_before = len(failed_runs(specs)) if rerun == "missing" else 0
     if failed_before:
         console.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
+    readings = readings_of(None)  # before, as a wrong one is refused
     failures = train_runs(todo, machine, console, jobs=jobs, repeat=rerun != "missing")
     failed = [failure.spec for failure in failures]
-    _print_tables(loaded, specs, failed, "json" if as_json else "terminal")
+    _print_tables(loaded, specs, failed, readings, "json" if as_json else "terminal")
     _raise_for(failures, len(todo))
     if failed_before:
         raise typer.Exit(RunsFailedError.exit_code)
@@ -132,25 +135,28 @@ def _tell_unprepared(specs: "list[RunSpec]") -> None:
 
 
 def _print_tables(
-    recipes: "list[Recipe]", specs: "list[RunSpec]", failed: "list[RunSpec]", format_name: str
+    recipes: "list[Recipe]",
+    specs: "list[RunSpec]",
+    failed: "list[RunSpec]",
+    readings: "Readings",
+    format_name: str,
 ) -> None:
     """The tables of what was asked for; runs changed by --set have rows in the CSV, but stand in no table."""
     import sys
 
     from rmem_cli.paths import results_root
-    from rmem_cli.report.build import build_table
+    from rmem_cli.report.experiments import Experiments
     from rmem_cli.report.formats import FORMATS
-    from rmem_cli.results.store import ResultStore
     from rmem_cli.visible import visible
 
-    store = ResultStore(results_root())
+    experiments = Experiments(results_root(), readings)
     scales = {spec.experiment: spec.scale for spec in specs}
     tables = []
     for recipe in recipes:
         if scales[recipe.name] in recipe.scales:
-            tables.append(build_table(recipe, store.read(recipe.name), scales[recipe.name]))
+            tables.append(experiments.table_of(recipe, scales[recipe.name]))
         elif any(spec.experiment == recipe.name and spec not in failed for spec in specs):
-            rows = store.folder / f"{recipe.name}.csv"
+            rows = results_root() / f"{recipe.name}.csv"
             told = f"Runs changed by --set stand in no table; their rows are in {rows}"
             typer.echo(visible(told), err=True)
     FORMATS[format_name].write(tables, sys.stdout)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from rmem_cli.errors import UsageError
 from rmem_cli.errors import closest as closest  # what many here import from here
@@ -24,6 +25,11 @@ class Place:
     line: int | None = None
     column: int | None = None
 
+    def names(self, path: str) -> bool:
+        """Whether a `--set` says itself which field is meant; a place in a file does not."""
+        field = self.source.removeprefix("--set ").partition("=")[0].strip()
+        return self.line is None and fnmatchcase(path, field)
+
     def __str__(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
 
@@ -43,7 +49,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        path = "" if self.place.line is None else self.path
+        path = "" if self.place.names(self.path) else self.path
         return ": ".join(part for part in (str(self.place), path, self.message) if part)
 
 

@@ -58,6 +58,7 @@ class GridLine:
         higher_is_better: Direction.
         digits: Digits after the decimal point when printed.
         best: Core to its best row; no core without results is in it.
+        rows: Core to the rows of the recipe that are of it, whether they have results or not.
     """
 
     experiment: str
@@ -76,6 +77,7 @@ class GridLine:
     higher_is_better: bool
     digits: int
     best: dict[str, Best]
+    rows: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -132,12 +134,17 @@ def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> G
     kind = metric(place.metric)
     task = planned[0].spec.settings.task
     found: dict[str, list[Best]] = {}
+    rows: dict[str, list[str]] = {}
     for at_scale in at_place.values():
         spec, seeds = at_scale[scale].spec, at_scale[scale].seeds
-        results, model = joined.results.get(place.key(scale, spec.row)), spec.settings.model
-        if results and model.architecture == "sequence" and model.core is not None:
+        model = spec.settings.model
+        if model.architecture != "sequence" or model.core is None:
+            continue
+        core = model.core.equal_kind
+        rows.setdefault(core, []).append(spec.row)
+        if results := joined.results.get(place.key(scale, spec.row)):
             best = Best(spec.row, spec.title, 0, measure(results, len(seeds)))
-            found.setdefault(model.core.equal_kind, []).append(best)
+            found.setdefault(core, []).append(best)
     return GridLine(
         experiment=recipe.name,
         title=recipe.title,
@@ -154,7 +161,8 @@ def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> G
         unit=kind.unit,
         higher_is_better=kind.higher_is_better,
         digits=kind.digits,
-        best={core: _best(rows, kind) for core, rows in found.items()},
+        best={core: _best(tried, kind) for core, tried in found.items()},
+        rows=rows,
     )
 
 

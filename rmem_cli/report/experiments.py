@@ -40,12 +40,19 @@ class Experiments:
         return [self.recipe(name) for name in list_recipes()]
 
     def table(self, name: str, scale: str | None = None) -> Table:
-        """The table of a recipe.
+        """The table of the recipe of a name; else as for `table_of`.
 
         Raises:
             UsageError: There is no such recipe or scale, or its results are damaged.
         """
-        recipe = self.recipe(name)
+        return self.table_of(self.recipe(name), scale)
+
+    def table_of(self, recipe: Recipe, scale: str | None = None) -> Table:
+        """The table of a recipe, with the results that count, and why others were withdrawn.
+
+        Raises:
+            UsageError: It has no such scale, or its results are damaged.
+        """
         rows, reasons = (
             self.store.read(recipe.name),
             Counter(one.reason for one in self.store.withdrawn(recipe.name)),

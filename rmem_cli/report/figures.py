@@ -1,6 +1,7 @@
 """The charts of an experiment: learning curves, scores over a length, and score against cost."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rmem_cli.report.curves import find_curves
 from rmem_cli.report.figure import COLOURS, Figure, Series
@@ -8,6 +9,7 @@ from rmem_cli.report.learning import Curves
 from rmem_cli.report.selection import Results
 from rmem_cli.report.table import Line, Section, Table
 from rmem_cli.results.row import ResultRow
+from rmem_cli.visible import one_line
 
 
 def figures(table: Table, results: Results, curves: Curves) -> list[Figure]:
@@ -20,7 +22,15 @@ def figures(table: Table, results: Results, curves: Curves) -> list[Figure]:
     """
     found = [*_learning(table, results, curves), *_over_length(table)]
     main = table.sections[table.main]
-    return [*found, *_costs(main)]
+    return [_visible(figure) for figure in [*found, *_costs(main)]]
+
+
+def _visible(figure: Figure) -> Figure:
+    """The same chart with texts as they may be shown, whatever was written in recipes and results."""
+    series = [replace(one, name=one_line(one.name)) for one in figure.series]
+    return replace(
+        figure, title=one_line(figure.title), x=one_line(figure.x), y=one_line(figure.y), series=series
+    )
 
 
 def _learning(table: Table, results: Results, curves: Curves) -> Iterator[Figure]:

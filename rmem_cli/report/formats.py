@@ -28,14 +28,18 @@ class Format:
     Attributes:
         suffix: With its dot.
         write_tables: Writes tables; for people, all of each or what matters first, with reasons or without.
-        write_core_grid: Writes the grid of cores.
+        write_core_grid: Writes the grid of cores; for people, what has results or all of it.
         write_scoreboard: Writes the scoreboard, with the names of all tables if that is asked for.
+        write_all: Writes tables and scoreboard as one document.
+        write_pages: Writes any pages, in forms for people.
     """
 
     suffix: str
     write_tables: Callable[[Sequence[Table], IO[str], bool, bool], None]
-    write_core_grid: Callable[[CoreGrid, IO[str]], None]
+    write_core_grid: Callable[[CoreGrid, bool, IO[str]], None]
     write_scoreboard: Callable[[Scoreboard, bool, IO[str]], None] | None = None
+    write_all: Callable[[Sequence[Table], Scoreboard, IO[str]], None] | None = None
+    write_pages: Callable[[Sequence[Page], IO[str]], None] | None = None
 
     def write(
         self, tables: Sequence[Table], file: IO[str], *, everything: bool = False, explains: bool = False
@@ -61,19 +65,25 @@ def _for_people(
     def write_board(board: Scoreboard, everything: bool, file: IO[str]) -> None:
         write_pages([scoreboard_layout.page(board, everything=everything).finished()], file)
 
-    def write_grid(grid: CoreGrid, file: IO[str]) -> None:
-        write_pages([core_grid_layout.page(grid).finished()], file)
+    def write_grid(grid: CoreGrid, everything: bool, file: IO[str]) -> None:
+        write_pages([core_grid_layout.page(grid, everything=everything).finished()], file)
 
-    return Format(suffix, write, write_grid, write_board)
+    return Format(suffix, write, write_grid, write_board, write_pages=write_pages)
 
 
 def _for_scripts(
     suffix: str,
     write: Callable[[Sequence[Table], IO[str]], None],
     write_core_grid: Callable[[CoreGrid, IO[str]], None],
+    write_all: Callable[[Sequence[Table], Scoreboard, IO[str]], None] | None = None,
 ) -> Format:
     """A form that always holds everything."""
-    return Format(suffix, lambda tables, file, _everything, _explains: write(tables, file), write_core_grid)
+    return Format(
+        suffix,
+        lambda tables, file, _everything, _explains: write(tables, file),
+        lambda grid, _everything, file: write_core_grid(grid, file),
+        write_all=write_all,
+    )
 
 
 FORMATS: dict[str, Format] = {
@@ -81,5 +91,5 @@ FORMATS: dict[str, Format] = {
     "markdown": _for_people(".md", markdown.write),
     "latex": _for_people(".tex", latex.write),
     "csv": _for_scripts(".csv", csv_format.write, csv_format.write_core_grid),
-    "json": _for_scripts(".json", json_format.write, json_format.write_core_grid),
+    "json": _for_scripts(".json", json_format.write, json_format.write_core_grid, json_format.write_all),
 }

@@ -1,6 +1,7 @@
 """Values as people read them: the same words in every format for people."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rmem_cli.report.page import Cell
 from rmem_cli.report.table import Comparison, Ours, Published, Section, StepsToSolve
@@ -36,7 +37,7 @@ def published(cell: Published | None, digits: int | None) -> Cell:
     if cell.curve is not None and cell.x is not None:
         text = _curve(cell.x, cell.curve, digits)
     else:
-        text = cell.text or _spread(cell.value, cell.sd, digits) + (f" ({cell.n})" if cell.n else "")
+        text = cell.text or mean_and_spread(cell.value, cell.sd, digits) + (f" ({cell.n})" if cell.n else "")
     return Cell(text, cell.notes, (cell.basis,) if cell.basis in APART else ())
 
 
@@ -51,12 +52,12 @@ def ours(cell: Ours | None, digits: int | None) -> Cell:
         more.append(f"[{number(cell.bounds.low, digits)}, {number(cell.bounds.high, digits)}]")
     if cell.caveats:
         more.append(", ".join(cell.caveats))
-    return Cell(f"{_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})", more=tuple(more))
+    return Cell(f"{mean_and_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})", more=tuple(more))
 
 
 def spread(cell: Ours | None, digits: int | None) -> Cell:
     """Our value without its seeds: mean ± sd."""
-    return Cell(NOTHING if cell is None else _spread(cell.mean, cell.sd, digits))
+    return Cell(NOTHING if cell is None else mean_and_spread(cell.mean, cell.sd, digits))
 
 
 def steps(count: int) -> str:
@@ -90,10 +91,15 @@ def difference(comparison: Comparison | None, digits: int | None) -> Cell:
     """Ours minus published, with its interval."""
     if comparison is None or comparison.difference is None:
         return Cell()
-    more: tuple[str, ...] = ()
-    if comparison.low is not None and comparison.high is not None:
-        more = (f"[{_signed(comparison.low, digits)}, {_signed(comparison.high, digits)}]",)
-    return Cell(_signed(comparison.difference, digits), comparison.notes, more)
+    low, high = comparison.low, comparison.high
+    ends = None if low is None or high is None else (low, high)
+    return replace(signed(comparison.difference, ends, digits), notes=comparison.notes)
+
+
+def signed(difference: float, ends: tuple[float, float] | None, digits: int | None) -> Cell:
+    """A difference, with the ends of its interval."""
+    more = () if ends is None else (f"[{_signed(ends[0], digits)}, {_signed(ends[1], digits)}]",)
+    return Cell(_signed(difference, digits), more=more)
 
 
 def verdict(comparison: Comparison | None) -> Cell:
@@ -133,7 +139,8 @@ def memory(megabytes: float | None) -> str:
     return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
 
 
-def _spread(value: float | None, sd: float | None, digits: int | None) -> str:
+def mean_and_spread(value: float | None, sd: float | None, digits: int | None) -> str:
+    """A mean ± its standard deviation, where that is known."""
     if value is None:
         return NOTHING
     return number(value, digits) + (f" ± {number(sd, digits)}" if sd is not None else "")

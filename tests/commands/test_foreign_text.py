@@ -15,7 +15,7 @@ from rmem_cli.results.store import ResultStore
 
 HIDDEN = "\x1b[31m\x07\u202e\u2066\x9b\u200f\ufeff\U000e0041"
 ESCAPED = r"\x1b[31m\x07\u202e\u2066\x9b\u200f\ufeff\U000e0041"
-MARKUP = "A[bold red]b[/]"
+MARKUP = "A[bold red]b[/]<script>alert(1)</script>&amp;|_%"
 FOREIGN = f"{MARKUP} {HIDDEN}"
 RECIPE = """\
 name: small
@@ -199,3 +199,12 @@ def test_names_of_folders_are_spelled_out_in_messages(rmem, odd_folder, command)
     assert not set(HIDDEN.replace("[31m", "")) & set(ended.out + ended.err)
     assert f"a[bold]{ESCAPED}" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_no_page_holds_what_others_wrote_but_as_text(rmem, foreign, tmp_path):
+    assert rmem("report", "small", "--format", "html", "--out", "site").code == 0
+    for page in (tmp_path / "site").glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not set(HIDDEN.replace("[31m", "")) & set(text)
+        assert text.count("<script") == 1
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text or page.name == "index.html"

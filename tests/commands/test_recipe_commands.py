@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from rmem_cli.commands import records
 from rmem_cli.commands.list_recipes import list_recipes
 from rmem_cli.commands.show import show
 from rmem_cli.commands.validate import validate
@@ -179,3 +180,19 @@ def test_validate_tells_the_problems_of_all_recipes_at_once(folder: Path) -> Non
         "a.yaml:6:29: optimizer.lr: must be greater than 0, not -1",
         "missing.yaml: there is no such file; `rmem list` shows the recipes there are",
     ]
+
+
+@pytest.mark.parametrize("width", [0, 1, 3, 9, 10, 11, 13, 14, 15, 40, 79, 200, 1000])
+def test_lists_fit_a_terminal_of_any_width_and_break_no_word(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = {"name": "a_name", "title": "Read pre-norm once", "rows": "one-way, two, tri"}
+    monkeypatch.setattr(records, "terminal_width", lambda: width)
+    records.print_records([record])
+    records.print_line("cores: two-fold, gru")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= max(width, 10)
+    told = "a_name: Read pre-norm once rows: one-way, two, tri cores: two-fold, gru"
+    assert "".join(lines).replace(" ", "") == told.replace(" ", "")
+    if width > 12:  # below, a word with its indentation is longer
+        assert " ".join(" ".join(lines).split()) == told

@@ -109,7 +109,9 @@ def test_results_without_a_recipe_are_named_on_stderr_and_the_others_reported(fo
 
 def test_without_results_stdout_stays_a_valid_document(folder):
     done = run("--format", "json")
-    assert json.loads(done.stdout) == {"schema": 1, "tables": []}
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["tables"]) == (1, [])
+    assert "rum2019.ptb_char" in {score["table"] for score in document["scoreboard"]["scores"]}
     assert "no results" in done.stderr
 
 
@@ -205,6 +207,12 @@ def test_a_folder_of_results_that_is_not_there_is_one_sentence(folder, arguments
 def test_out_writes_a_folder_with_a_file_for_each_experiment(folder):
     run("one", "two", "--out", "tables", "--format", "csv")
     assert sorted(path.name for path in (folder / "tables").iterdir()) == ["one.csv", "two.csv"]
+
+
+def test_a_folder_that_is_there_may_have_a_name_like_a_file(folder):
+    (folder / "tables.v1").mkdir()
+    run("one", "--out", "tables.v1", "--format", "markdown")
+    assert [path.name for path in (folder / "tables.v1").iterdir()] == ["one.md"]
 
 
 def test_two_experiments_do_not_go_into_one_file(folder):

@@ -35,6 +35,23 @@ def test_training_prints_the_table_on_stdout_and_progress_on_stderr(rmem, recipe
     assert "small lstm seed 1 (paper): step 4/4: validation loss" in ended.err
 
 
+def test_the_tables_after_training_are_those_of_report(rmem, recipe):
+    """With steps to solve, which the curves tell, and numbers that a reader filled in."""
+    text = recipe.read_text().replace("title: GRU", "title: GRU, published: rum2019.ptb_char.rum_1000")
+    recipe.write_text(text + "solved: {metric: accuracy, at: 0.1}\n")
+    (folder := Path(os.environ["RMEM_RESULTS"])).mkdir()
+    (folder / "published.yaml").write_text("- {id: rum2019.ptb_char.rum_1000, number: 1.2, page: 130}\n")
+    trained, reported = rmem("train", recipe), rmem("report", recipe, "--scale", "paper")
+    assert trained.out == reported.out
+    assert "read by a reader" in " ".join(trained.out.split())
+    as_json = rmem("train", recipe, "--json").out
+    assert as_json == rmem("report", recipe, "--scale", "paper", "--format", "json").out
+    assert '"resolution"' in as_json  # of the steps to solve
+    (folder / "published.yaml").write_text("- nonsense\n")
+    refused = rmem("train", recipe, "--rerun", "all")
+    assert (refused.code, refused.out, "step" in refused.err) == (2, "", False)
+
+
 def test_the_same_command_again_prints_the_table_and_trains_nothing(rmem, recipe, monkeypatch):
     first = rmem("train", recipe)
     monkeypatch.setattr("rmem_cli.runs.experiment.train_run", None)
@@ -205,6 +222,15 @@ def test_a_diverged_run_is_repeated_only_if_asked(rmem, recipe, rerun, to_do):
     assert f"runs to do: {to_do} of 1" in again.err
     assert ("failed before: 1; --rerun failed repeats them" in again.err) == (rerun == "missing")
     assert again.code == (4 if to_do else 6)
+
+
+def test_a_run_that_fails_now_is_told_beside_one_that_failed_before(rmem, recipe):
+    diverging = ["--set", "train.diverged_above=0.1"]
+    rmem("train", recipe, "--row", "gru", *diverging)
+    ended = rmem("train", recipe, *diverging)
+    assert ended.code == 4
+    assert "failed before: 1; --rerun failed repeats them" in ended.err
+    assert "rmem: small lstm seed 1 (custom): diverged: the loss is " in ended.err
 
 
 def test_a_run_that_dies_unforeseen_ends_in_a_sentence_and_code_6_and_the_others_are_trained(

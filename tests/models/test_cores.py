@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_cores import KINDS, small_core
+from small_cores import ALL, small_core
 
 from rmem_cli import RUM
 from rmem_cli.models.cores.base import Core
@@ -126,7 +126,7 @@ def test_steps_taken_one_by_one_are_those_of_a_segment(name):
         torch.testing.assert_close(state[key], end[key])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_every_kind_of_core_either_takes_single_steps_or_says_that_it_cannot(kind):
     settings = small_core(kind, segment_length=4)
     core = build_model(ModelSettings(core=settings), symbols=3, classes=3).core.eval()

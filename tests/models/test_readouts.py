@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_cores import KINDS, small_core
+from small_cores import ALL, small_core
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
@@ -106,7 +106,7 @@ def test_gradients_are_finite_where_there_is_nothing_to_attend_to():
     assert readout.question_kernel.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("rotation", ["none", "question"])
 def test_any_core_is_read_by_attention(kind, rotation):
     core = small_core(kind, segment_length=TIME)

@@ -267,6 +267,12 @@ def test_a_field_of_the_matrix_cannot_be_set_to_one_value(text: str, read: Read,
             "--set model.core.hidden_size=1e2: must be a whole number, not 100.0; write 100",
         ),
         ("model.core.kind=grru", "--set model.core.kind=grru: unknown core 'grru'; did you mean 'gru'?"),
+        ("model.core.kind=rmt", "--set model.core.kind=rmt: model.core.memory_tokens: is missing"),
+        (
+            "model.core={kind: fast_slow, fast: {kind: gru, hidden_size: 3}, slow: {kind: gruu}}",
+            "--set model.core={kind: fast_slow, fast: {kind: gru, hidden_size: 3}, slow: {kind: gruu}}: "
+            "model.core.slow: unknown core 'gruu'; did you mean 'gru'?",
+        ),
         ("model.core.lambda=2", "--set model.core.lambda=2: must be 0 or 1, not 2 (row rum)"),
         ("model=null", "--set model=null: must be a mapping"),
         ("optimizer=null", "--set optimizer=null: must be a mapping with a kind, not null"),

@@ -127,6 +127,8 @@ def test_they_are_refused_with_place_and_cure(recipe, sets, path, message):
         ["eval.test.core={segment_length: 4, cache_length: 3, same_length: true}"],
         ["eval.test.core={memory_at_end: false, published_shift: true, dropout: 0.1}"],
         ["model.core={kind: rum, hidden_size: 8, lambda: 1}", "eval.test.core={eta: 1.0, zoneout: 0.1}"],
+        ["model.core={kind: gated_gru, hidden_size: 8}", "eval.test.core={zoneout: 0.1}"],
+        [GATED % "", "eval.test.core={hidden_zoneout: 0.1, cell_zoneout: 0.2}"],
         [TEXTS, ENCODER % (8, ", cutoffs: [3], divisor: 2"), TIED % ", tie_projections: [false, true]"],
     ],
 )

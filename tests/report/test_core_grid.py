@@ -19,9 +19,9 @@ ROWS = """
 """
 
 
-def written(name, grid):
+def written(name, grid, *, everything=False):
     file = io.StringIO()
-    FORMATS[name].write_core_grid(grid, file)
+    FORMATS[name].write_core_grid(grid, everything, file)
     return file.getvalue()
 
 
@@ -86,7 +86,7 @@ def test_no_terminal_is_too_narrow_for_a_full_grid(recipe, monkeypatch, columns)
     best = Best("small", "A row", 1, Ours(mean=193.03, n=1, planned=3, failed={"diverged": 2}))
     lines = [replace(line, digits=2, best=dict.fromkeys(grid.cores, best)) for line in grid.lines]
     file = Terminal()
-    FORMATS["terminal"].write_core_grid(CoreGrid(grid.cores, lines), file)
+    FORMATS["terminal"].write_core_grid(CoreGrid(grid.cores, lines), True, file)
     text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
     assert max(map(len, text.splitlines())) <= columns
     for core in grid.cores:
@@ -156,6 +156,27 @@ def test_the_json_form_has_the_fields_of_the_grid(recipe, results):
 def test_people_see_value_seeds_and_row_and_what_was_never_run(recipe, results):
     made = recipe(ROWS)
     text = written("markdown", build_core_grid([(made, results(made, "rum", [1.23456]))]))
-    assert "| made_up bpc ↓, paper | - | - | - | 1.235 (1 of 3) ¹ | - |" in text
+    assert "| made_up bpc ↓, paper | 1.235 (1 of 3) ¹ |" in text
     assert "- ¹ RUM\n" in text
     assert "1 of 1 lines have results" in text
+
+
+def test_what_has_no_result_is_counted_and_listed_by_all(recipe, results):
+    made = recipe(ROWS)
+    grid = build_core_grid([(made, results(made, "rum", [1.5])), (load_recipe("ur_copy"), [])])
+    first, whole = written("markdown", grid), written("markdown", grid, everything=True)
+    assert "ur_copy" not in first
+    assert f"1 lines and {len(CORES.kinds()) - 1} cores without results" in first
+    assert "ur_copy" in whole
+    assert "| made_up bpc ↓, paper | - | not run | - | 1.500 (1 of 3) ¹ |" in whole
+
+
+def test_lstm_and_ur_lstm_stand_apart(recipe, results):
+    rows = """
+  - {id: lstm, title: LSTM, model.core: {kind: gated_lstm, hidden_size: 4, gate: "-"}}
+  - {id: ur, title: UR-LSTM, model.core: {kind: gated_lstm, hidden_size: 4, gate: UR}}
+"""
+    made = recipe(rows)
+    found = results(made, "lstm", [1.5]) + results(made, "ur", [1.4])
+    (line,) = build_core_grid([(made, found)]).lines
+    assert {core: best.row for core, best in line.best.items()} == {"lstm": "lstm", "gated_lstm": "ur"}

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from two_parts import TwoPartsSettings
 
 from rmem_cli.recipe.registry import TASKS
 from rmem_cli.report.build import build_table
@@ -107,6 +108,29 @@ def test_a_learning_curve_says_nothing_of_parts(made, measured):
     solved = {part: section.lines[0].ours["paper"].steps_to_solve for part, section in found.items()}
     assert solved.pop("").steps == (5,)
     assert solved == dict.fromkeys(["mean", "told", "guessed"])
+
+
+def test_published_columns_stand_beside_the_parts_and_the_mean_of_their_names(recipe, results, monkeypatch):
+    monkeypatch.setitem(TASKS._entries, "two_parts", "two_parts:TwoPartsSettings")
+    monkeypatch.setattr(TwoPartsSettings, "parts", lambda _: ("number=1", "number=2"))
+    test = TEST.replace("bpc", "accuracy")
+    changes = {"TASK": "kind: two_parts", "TEST": test, "VALID": test.replace("test", "valid")}
+    row = "  - {id: rum, title: RUM, published: rum2017.babi.rum}"
+    made = recipe(row, extra="tolerance: 0.01", **changes)
+    values = {"": 0.9, "number=1": 0.797, "number=2": 0.5}
+    rows = [
+        replace(one, part=part)
+        for part, value in values.items()
+        for one in results(made, "rum", [value, value + 0.001, value - 0.001], name="accuracy", data_hash="")
+    ]
+    table = build_table(made, rows)
+    lines = {part: section.lines[0] for part, section in places(table).items()}
+    shown = {part: line.published and line.published.value for part, line in lines.items()}
+    assert shown == {"": None, "mean": 0.732, "number=1": 0.797, "number=2": 0.394}
+    verdicts = {part: str(line.comparison.verdict.outcome) for part, line in lines.items()}
+    assert verdicts[""] == "no published number"
+    assert verdicts["number=1"] == "reproduced"
+    assert lines["mean"].comparison.difference == pytest.approx((0.797 + 0.5) / 2 - 0.732)
 
 
 def test_chance_is_that_of_the_whole(made, measured):

@@ -52,7 +52,7 @@ def test_a_result_made_after_it_was_withdrawn_counts(store):
 
 
 def test_what_has_no_result_cannot_be_withdrawn(store):
-    with pytest.raises(UsageError, match=r"no result of a run 'one/lst'.*there are: one/lstm/length=30"):
+    with pytest.raises(UsageError, match=r"no result of a run 'one/lst'.*did you mean 'one/lstm/length=30"):
         withdraw(store.folder, store.read("one"), ["one/lst"], "a bug")
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rmem_cli.models.cores.torch_rnn import GRU
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe import load_recipe
+from rmem_cli.records.checkpoint import load_checkpoint
 from rmem_cli.records.status import read_status
 from rmem_cli.results.store import ResultStore
 from rmem_cli.runs.experiment import failed_runs, label, missing_runs, train_runs
@@ -158,7 +159,20 @@ def test_ctrl_c_stops_runs_side_by_side_with_checkpoints(recipes, start_rmem, wa
     assert command.wait() == 130
     assert "rmem: stopped; the same command goes on from the last checkpoints" in command.text()
     assert "Traceback" not in command.text()
-    assert all((lab.folder(spec) / "checkpoints" / "last.json").exists() for spec in specs)
+    assert checkpointed_steps(specs, lab) == stopped_steps(specs, lab)
+
+
+def checkpointed_steps(specs, lab):
+    """Of each run, the step of its last checkpoint."""
+    checkpoints = [load_checkpoint(lab.folder(spec), "last") for spec in specs]
+    return [saved["counters"]["step"] for _, saved in checkpoints]
+
+
+def stopped_steps(specs, lab):
+    """Of each run, the step at which it was stopped."""
+    ended = [read_status(lab.folder(spec)) for spec in specs]
+    assert {status.status for status in ended} == {"interrupted"}
+    return [status.step for status in ended]
 
 
 def workers_of(command):
@@ -216,8 +230,7 @@ def test_a_hang_up_leaves_a_checkpoint_as_sigterm_does(recipes, start_rmem, wait
     assert command.wait() == 130
     assert "the same command goes on from" in command.text()
     assert "Traceback" not in command.text()
-    assert all(read_status(lab.folder(spec)).status == "interrupted" for spec in specs)
-    assert all((lab.folder(spec) / "checkpoints" / "last.json").exists() for spec in specs)
+    assert checkpointed_steps(specs, lab) == stopped_steps(specs, lab)
 
 
 @needs_proc
@@ -233,8 +246,7 @@ def test_processes_whose_parent_was_killed_end_after_a_checkpoint(
     assert command.wait() == -signal.SIGKILL
     wait_until(lambda: not any(Path(f"/proc/{worker}/cwd").exists() for worker in workers), command)
     assert "Traceback" not in command.text()
-    assert all(read_status(lab.folder(spec)).status == "interrupted" for spec in specs)
-    assert all((lab.folder(spec) / "checkpoints" / "last.json").exists() for spec in specs)
+    assert checkpointed_steps(specs, lab) == stopped_steps(specs, lab)
 
 
 @needs_proc

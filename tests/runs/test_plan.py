@@ -1,5 +1,6 @@
 """A plan counts what a run needs, without its memory and without its data."""
 
+import itertools
 import sys
 from importlib.resources import files
 from types import SimpleNamespace
@@ -51,7 +52,10 @@ def test_weights_are_counted_as_the_model_has_them():
     assert planned("ur_copy", "ur_lstm").parameters == model.parameter_count()
 
 
-def test_time_is_that_of_the_products_of_a_step_at_half_the_rate():
+@pytest.mark.parametrize("form", ["native", "fast"])
+def test_time_is_that_of_the_products_of_a_step_at_half_the_rate(form, monkeypatch):
+    if form == "fast":
+        monkeypatch.setattr(build, "available", lambda family: False)
     hidden, batch, steps, sequence = 256, 10, 10_000, 480 + 20
     # Forward and two gradients; one-hot inputs need none of their own.
     flops = sequence * batch * 4 * hidden * (6 * hidden + 4 * 10)
@@ -87,7 +91,7 @@ def test_back_propagation_through_more_steps_keeps_more():
 def test_a_batch_of_a_text_is_planned_with_the_cache_that_earlier_ones_have_filled(monkeypatch):
     monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(2e-9, 0.0, 0.0))
     overrides = ["train.batch_size=2", "train.steps=100"]
-    (spec,) = load_recipe("rum_ptb_char").runs("paper", ["lstm_1000"], [1], overrides)
+    (spec,) = load_recipe("txl_enwik8").runs("cpu", ["base"], [1], overrides)
     assert spec.settings.model.core.cache_length == spec.settings.task.segment_length
     with opened_instead(unwritten):
         run = open_run(spec)
@@ -242,6 +246,49 @@ def test_stages_take_the_time_of_their_own_tasks():
     both = planned("ur_copy", "ur_lstm", "train.stages=[{steps: 2500, task: {length: 50}}]")
     assert both.seconds == pytest.approx(0.25 * easy.seconds + 0.75 * hard.seconds)
     assert both.memory_mb == hard.memory_mb
+
+
+def test_memory_is_that_of_the_largest_stage():
+    whole = planned("ur_copy", "ur_lstm")
+    stages = "train.stages=[{steps: 10, task: {length: 20}}, {steps: 10, task: {length: 480}}]"
+    assert planned("ur_copy", "ur_lstm", "task.length=30", stages).memory_mb == whole.memory_mb
+
+
+def test_drawing_a_batch_takes_its_time(monkeypatch):
+    ticks = itertools.count()
+    without = planned("ur_copy", "ur_lstm")
+    monkeypatch.setattr(plan, "clock", lambda device: 0.01 * next(ticks))
+    assert planned("ur_copy", "ur_lstm").seconds_per_step == pytest.approx(without.seconds_per_step + 0.01)
+    monkeypatch.setattr(plan, "_MOST_ROWS", 5)  # of ten: the others take as long again
+    assert planned("ur_copy", "ur_lstm").seconds_per_step == pytest.approx(without.seconds_per_step + 0.02)
+
+
+@pytest.mark.parametrize(
+    ("backprop", "kept", "passes"),
+    [
+        ("{kind: full}", 7, 1),
+        ("{kind: truncated, segment_length: 10, segments: 3}", 3, 1),
+        ("{kind: sliding, depth: 2}", 3, 3),
+        ("{kind: replay}", 1, 1 + 6 / 21),
+    ],
+)
+def test_segments_cost_what_the_first_two_do_and_back_propagation_keeps_and_repeats_some(
+    backprop, kept, passes, monkeypatch
+):
+    first, second = cost.Cost(100.0, 10.0, 9e9, 0.0), cost.Cost(30.0, 3.0, 2e9, 0.0)
+    monkeypatch.setattr(
+        cost.Walks, "costs", lambda walks, segments, carried: [first, second][: len(segments)]
+    )
+    monkeypatch.setattr(cost, "update_cost", lambda *_: cost.Cost(0.0, 1.0, 0.0, 0.0))
+    monkeypatch.setattr(plan, "weight_bytes", lambda *_: 0)
+    monkeypatch.setattr(plan, "pace_of", lambda *_: Pace(1.0, 1000.0, 0.0))
+    core = "model.core={kind: rmt, hidden_size: 8, heads: 2, memory_tokens: 2, segment_length: 10}"
+    length = "task={kind: copying_memory, length: 46, symbols: 10}"  # 66 steps: seven segments
+    row = load_recipe("rum_copying").rows[0].id
+    found = planned("rum_copying", row, core, length, "matrix=null", f"train.backprop={backprop}")
+    assert found.memory_mb == pytest.approx((9e9 + (kept - 1) * 2e9) / 1e6)
+    seconds = passes * (100 + 6 * 30) + 1000 * (passes * (10 + 6 * 3) + 1)
+    assert found.seconds_per_step == pytest.approx(seconds)
 
 
 class Backbone(torch.nn.Module):

@@ -1,6 +1,7 @@
 """What steps took is kept for later plans, and a file that is damaged is as good as none."""
 
 import multiprocessing
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,12 @@ from rmem_cli.clock import clock
 from rmem_cli.paths import rates_file
 from rmem_cli.recipe import load_recipe
 from rmem_cli.report.wording import duration
+from rmem_cli.runs import plan, rates
 from rmem_cli.runs.cost import Cost
 from rmem_cli.runs.kept import keep, known
-from rmem_cli.runs.pace import fitted, pace_of
+from rmem_cli.runs.machine import Machine
+from rmem_cli.runs.opened import open_run
+from rmem_cli.runs.pace import Pace, fitted, pace_of
 from rmem_cli.runs.rates import step_key
 
 CPU = torch.device("cpu")
@@ -78,8 +82,31 @@ def test_a_rate_is_that_of_all_runs_whose_steps_cost_the_same():
         "model.core.hidden_size=7",
         "task.length=20",
         "optimizer={kind: sgd, lr: 0.1}",
+        "train.backprop={kind: truncated, segment_length: 3}",
+        "train.backprop={kind: truncated, segment_length: 4}",
+        "train.clip_norm=1.0",
+        "train.dtype=float64",
     ]
     assert len({key_of(), *map(key_of, other)}) == 1 + len(other)
+
+
+def test_a_rate_belongs_to_data_forms_of_operations_a_device_a_machine_and_a_torch(monkeypatch):
+    settings = load_recipe("quickstart").runs("paper", ["gru"], [1])[0].settings
+    keys = [
+        step_key(settings, data, op_paths, torch.device(device))
+        for data, op_paths, device in [
+            ("", {}, "cpu"),
+            ("abc", {}, "cpu"),
+            ("", {"gates": "fast"}, "cpu"),
+            ("", {"gates": "native"}, "cpu"),
+            ("", {}, "mps"),
+        ]
+    ]
+    monkeypatch.setattr(rates, "_machine", lambda device: "another")
+    keys.append(step_key(settings, "", {}, CPU))
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    keys.append(step_key(settings, "", {}, CPU))
+    assert len(set(keys)) == 7
 
 
 def test_a_rate_belongs_to_a_number_of_threads():
@@ -108,6 +135,11 @@ def test_the_fit_finds_what_a_flop_a_call_and_a_byte_take_and_nothing_negative()
     assert min(fitted(costs, [1.0, 1e-3, 1e-2, 5.0])) >= 0
 
 
+def test_a_pace_counts_flops_calls_and_traffic_but_no_memory():
+    cost = Cost(flops=7.0, calls=11.0, bytes=13.0, traffic=17.0)
+    assert Pace(per_flop=2.0, per_call=3.0, per_byte=5.0).seconds(cost) == 2 * 7 + 3 * 11 + 5 * 17
+
+
 def test_the_pace_of_a_kind_of_core_is_measured_once(monkeypatch):
     from rmem_cli.runs import pace
 
@@ -119,6 +151,67 @@ def test_the_pace_of_a_kind_of_core_is_measured_once(monkeypatch):
     assert pace_of(core, {}, torch.float32, CPU) == first
     assert first.seconds(Cost(1e9, 1000, 0, 1e6)) > 0
     pace._pace.cache_clear()
+
+
+def test_of_repeated_small_steps_the_fastest_counts(monkeypatch):
+    from rmem_cli.runs import pace
+
+    taken = iter([9.0, 3.0, 1.0, 2.0])
+    monkeypatch.setattr(pace, "_taken", lambda *_: next(taken))
+    core = load_recipe("quickstart").runs("paper", ["gru"])[0].settings.model.core
+    assert pace._small_step(core, 2, 3, torch.float32, CPU)[1] == 1.0
+
+
+@pytest.fixture
+def run(make_spec):
+    return open_run(make_spec())
+
+
+STAGES = "train.stages=[{steps: 3, task: {length: 2}}]"
+
+
+def rate_of(run):
+    op_paths = run.new_model().op_paths()
+    return known(step_key(run.settings, run.identity.data_hash, op_paths, CPU))
+
+
+def test_of_the_steps_of_a_run_the_median_without_the_first_is_kept(run):
+    plan.keep_rate(run, run.new_model(), CPU, [900.0, 1.0, 4.0, 2.0, 70.0])
+    assert rate_of(run) == [3.0]
+
+
+def test_of_few_steps_or_of_steps_in_stages_nothing_is_kept(run, make_spec):
+    plan.keep_rate(run, run.new_model(), CPU, [1.0, 1.0, 1.0])
+    assert rate_of(run) is None
+    in_stages = open_run(make_spec(STAGES))
+    plan.keep_rate(in_stages, run.new_model(), CPU, [1.0] * 5)
+    assert rate_of(in_stages) is None
+
+
+def test_a_plan_takes_the_rate_that_is_kept_as_it_is_but_for_stages(run, make_spec):
+    assert not plan.plan_of(run, CPU).is_measured
+    keep(step_key(run.settings, run.identity.data_hash, run.new_model().op_paths(), CPU), [0.25])
+    planned = plan.plan_of(run, CPU)
+    assert (planned.seconds_per_step, planned.seconds, planned.is_measured) == (0.25, 12 * 0.25, True)
+    assert not plan.plan_of(open_run(make_spec(STAGES)), CPU).is_measured
+
+
+def test_neither_long_steps_nor_those_of_stages_are_timed(run, make_spec, monkeypatch):
+    planned = plan.plan_of(run, CPU)
+    assert not plan.measure_steps(open_run(make_spec(STAGES)), CPU)
+    monkeypatch.setattr(plan, "plan_of", lambda *_: replace(planned, seconds_per_step=5.1))
+    monkeypatch.setattr(plan, "build_backprop", pytest.fail)
+    assert not plan.measure_steps(run, CPU)
+
+
+def test_a_run_whose_core_is_translated_says_nothing_of_the_others(make_spec, lab, monkeypatch):
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda model: None)
+    lab.machine = Machine("cpu", 1, compile=True)
+    lab.train(make_spec())
+    assert rate_of(open_run(make_spec())) is None
+    lab.machine = Machine("cpu", 1)
+    lab.train(make_spec(row="rum"))
+    assert rate_of(open_run(make_spec(row="rum"))) is not None
 
 
 @pytest.mark.parametrize(

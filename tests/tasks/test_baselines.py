@@ -1,10 +1,13 @@
 """What is reached on a task without the ability that it asks for."""
 
 import math
+import time
 from collections import Counter
 from itertools import product
 
+import numpy as np
 import pytest
+import torch
 
 from rmem_cli.tasks.associative_recall import AssociativeRecall
 from rmem_cli.tasks.associative_retrieval import AssociativeRetrieval
@@ -21,6 +24,34 @@ from rmem_cli.tasks.config import (
 def test_the_expected_largest_count_is_that_of_all_sequences(draws, values):
     counts = [max(Counter(drawn).values()) for drawn in product(range(values), repeat=draws)]
     assert expected_largest_count(draws, values) == pytest.approx(sum(counts) / len(counts), rel=1e-12)
+
+
+@pytest.mark.parametrize("draws", [25, 137])
+def test_the_expected_largest_count_is_that_of_exact_shares(draws):
+    """Of all sequences, the share in which no digit occurs more often than a limit, in whole numbers."""
+
+    def sequences(limit):
+        counts = [1] + [0] * draws
+        for _ in range(10):
+            counts = [
+                sum(math.comb(n, k) * counts[n - k] for k in range(min(n, limit) + 1))
+                for n in range(draws + 1)
+            ]
+        return counts[draws]
+
+    limits = range(draws) if draws < 50 else range(50)
+    exact = math.fsum(1 - sequences(limit) / 10**draws for limit in limits)
+    assert expected_largest_count(draws, 10) == pytest.approx(exact, rel=1e-9)
+
+
+def test_the_expected_largest_count_of_very_many_draws_is_known_soon():
+    started = time.thread_time()
+    known = [expected_largest_count(draws, 10) for draws in (5_000, 5_001, 10**9, 10**17)]
+    assert time.thread_time() - started < 3  # the exact shares of 5,000 draws took minutes
+    assert known[1] == pytest.approx(known[0], rel=1e-3)
+    counts = torch.from_numpy(np.random.default_rng(1).multinomial(5_000, [0.1] * 10, size=40_000))
+    assert known[0] == pytest.approx(float(counts.max(1).values.float().mean()), rel=1e-3)
+    assert known[-1] == pytest.approx(10**16, rel=1e-6)
 
 
 @pytest.mark.parametrize(("length", "known"), [(10, 0.3576), (30, 0.2411), (50, 0.2068)])
@@ -47,3 +78,13 @@ def test_the_loss_of_copying_rests_a_tenth_lower_for_every_symbol_that_is_kept()
     assert f"{0.8 * math.log(8):.4f}" == "1.6636"
     rum = CopyingMemorySettings(length=200).plateaus()
     assert f"{9 * math.log(8) / 220:.4f}, " in rum
+
+
+def test_where_a_loss_rests_of_very_many_symbols_is_told_of_the_first():
+    many = CopyingMemorySettings(length=200, symbols=10**9).plateaus()
+    assert many.startswith("a loss rests where some of the 1000000000 symbols are kept: from one on, ")
+    assert many.endswith(", and so on")
+    assert len(many) < 300
+    few = [CopyingMemorySettings(length=200, symbols=symbols).plateaus() for symbols in (21, 22)]
+    assert [text.count(", ") for text in few] == [20, 21]
+    assert [text.endswith("and so on") for text in few] == [False, True]

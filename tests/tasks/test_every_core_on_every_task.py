@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_cores import KINDS, small_core
+from small_cores import ALL, small_core
 
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.registry import TASKS, import_object
@@ -40,7 +40,7 @@ def task_settings(request, write_made_up):
     return settings
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=ALL)
 def core_settings(request):
     return small_core(request.param, segment_length=192)
 

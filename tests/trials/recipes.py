@@ -45,7 +45,7 @@ PROGRESS_EVERY = 20
 MEMORY = 6 << 30
 CURE = re.compile(
     r"must|did you mean|there (are|is)\b|is missing|give |write |use |name |put |needs|has no fields|at most|"
-    r"`rmem |and the |which |more than|only |choose|stands for|is not |twice|no multiple of"
+    r"`rmem |and the |which |more than|only |choose|stands for|is not |twice|no multiple of|set |remove"
 )
 """Words of which every problem has one, where it says what a right value is or does."""
 INSIDE = re.compile(r"Node\(|Place\(|<class|object at 0x|pydantic|Traceback|\bNone\b|KeyError|TypeError")

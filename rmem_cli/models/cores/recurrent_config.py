@@ -130,6 +130,11 @@ class GateSettings(LayeredSettings):
     master_downsize: PositiveInt = 1
 
     @property
+    def equal_kind(self) -> str:
+        """See `CoreSettings.equal_kind`; with the standard gate it is an LSTM or a GRU."""
+        return self.kind.removeprefix("gated_") if self.gate == "-" else self.kind
+
+    @property
     def initialisation(self) -> Literal["", "C", "O", "U"]:
         """The first letter of the gate's name; nothing for the standard gate."""
         first = self.gate[0]

@@ -23,8 +23,10 @@ struct Part {
 // rows, and they meet at every step: worth it where the weights fill more than the caches of a core.
 class Team {
  public:
-  // `unit_grain`: units are shared out in multiples of it.
-  Team(int64_t rows, int64_t units, bool by_units, int64_t unit_grain) : rows_(rows), units_(units), grain_(unit_grain) {
+  // `unit_grain`: units are shared out in multiples of it. `row_grain`: rows, or groups of them, that make a thread
+  // worth its while.
+  Team(int64_t rows, int64_t units, bool by_units, int64_t unit_grain, int64_t row_grain = rows_per_thread)
+      : rows_(rows), units_(units), grain_(unit_grain), row_grain_(row_grain) {
     const int64_t threads = at_once && !at::in_parallel_region() ? at::get_num_threads() : 1;
     members_ = by_units ? std::min(threads, (units + unit_grain - 1) / unit_grain) : 1;
   }
@@ -35,7 +37,7 @@ class Team {
   template <typename Body>
   void run(Body&& body) {
     if (!by_units()) {
-      parallel_for(0, rows_, rows_per_thread, [&](int64_t begin, int64_t end) {
+      parallel_for(0, rows_, row_grain_, [&](int64_t begin, int64_t end) {
         body(Part{begin, end - begin, 0, units_, 1});
       });
       return;
@@ -94,7 +96,7 @@ class Team {
 #endif
   }
 
-  int64_t rows_, units_, grain_, members_;
+  int64_t rows_, units_, grain_, row_grain_, members_;
   std::atomic<uint64_t> round_{0};
   std::atomic<int64_t> arrived_{0};
   int64_t complete_ = 0;  // when all had come to the last meeting; guarded by the mutex

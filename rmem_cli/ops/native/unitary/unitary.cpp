@@ -230,11 +230,11 @@ struct Cell {
   }
 
  private:
-  // The sign of zero is zero; what is not a number stays so.
+  // The sign of zero is zero. The maximum, unlike that of the processor, is no number where one is none.
   static V mod_relu(const V& z, const V& bias) {
     const V zero(0);
     const V size = at::vec::maximum(z.abs() + V(modrelu_eps) + bias, zero);
-    return V::blendv(V::blendv(size, zero - size, z < zero), z, (z == zero) | (z != z));
+    return V::blendv(V::blendv(size, zero - size, z < zero), z, z == zero);
   }
 
   static V length_of(const V& real, const V& imaginary) { return (real * real + imaginary * imaginary).sqrt(); }
@@ -256,7 +256,7 @@ class Sharing {
   Sharing(const Sizes& sizes, int64_t columns)
       : sizes_(sizes),
         columns_(std::max<int64_t>(columns, 1)),
-        team_(sizes.groups(), columns_, is_large(sizes), panel_columns<T>) {}
+        team_(sizes.groups(), columns_, is_large(sizes), panel_columns<T>, 1) {}
 
   template <typename Body>
   void run(Body&& body) {

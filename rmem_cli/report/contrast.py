@@ -1,0 +1,156 @@
+"""Two sets of results against each other: rows, recipes, folders of results, or commits."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rmem_cli.errors import UsageError, closest
+from rmem_cli.report.statistics import Interval, mean, sample_sd, welch_interval
+from rmem_cli.results.metrics import metric
+from rmem_cli.results.row import ResultRow
+from rmem_cli.results.store import ResultStore
+
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_MEASURED = ["scale", "cell", "protocol", "split", "part", "metric"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One set of results.
+
+    Attributes:
+        name: What was asked for.
+        rows: The results.
+        by: What tells them apart beside how they are measured: `experiment` and `row`, `row`, or nothing.
+    """
+
+    name: str
+    rows: list[ResultRow]
+    by: list[str]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What two sets of results gave, measured alike.
+
+    Attributes:
+        where: What and where.
+        metric: Name of the metric.
+        means: Of either.
+        sds: Sample standard deviations; None for a single seed.
+        seeds: How many seeds.
+        difference: The second minus the first.
+        interval: Its 95 % interval (Welch); None where either is a single seed.
+    """
+
+    where: str
+    metric: str
+    means: tuple[float, float]
+    sds: tuple[float | None, float | None]
+    seeds: tuple[int, int]
+    difference: float
+    interval: Interval | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the second is surely better or worse, where intervals tell."""
+        if self.interval is None:
+            return "one seed"
+        if self.interval.low <= 0 <= self.interval.high:
+            return "no sure difference"
+        return "better" if (self.difference > 0) == metric(self.metric).higher_is_better else "worse"
+
+
+def side(name: str, store: ResultStore) -> Side:
+    """A set of results by its name.
+
+    Args:
+        name: A folder of results, a commit (7 digits or more), EXPERIMENT, or EXPERIMENT/ROW.
+        store: Where rows, experiments and commits are looked up.
+
+    Raises:
+        UsageError: There is nothing of this name.
+    """
+    if Path(name).is_dir() and any(Path(name).glob("*.csv")):
+        return Side(name, _all(ResultStore(Path(name))), ["experiment", "row"])
+    experiment, _, row = name.partition("/")
+    names = store.experiments()
+    if experiment in names:
+        rows = store.read(experiment)
+        found = [one for one in rows if row in ("", one.row)]
+        if not found:
+            known = dict.fromkeys(f"{experiment}/{one.row}" for one in rows)
+            raise UsageError(f"{store.folder} has no results of {name!r}; {closest(name, known)}")
+        return Side(name, found, [] if row else ["row"])
+    if _COMMIT.fullmatch(name):
+        if made := [one for one in _all(store) if one.git_commit.startswith(name)]:
+            return Side(name, made, ["experiment", "row"])
+        raise UsageError(f"{store.folder} has no results of the commit {name}")
+    raise UsageError(
+        f"{name!r} is no folder of results, no commit, and no experiment with results, alone or as "
+        f"EXPERIMENT/ROW; {closest(experiment, names)}"
+    )
+
+
+def contrasts(first: Side, second: Side) -> list[Contrast]:
+    """All that both sets measured alike.
+
+    Args:
+        first: One set of results.
+        second: The other.
+
+    Raises:
+        UsageError: They are of different kinds, or have nothing in common.
+    """
+    if first.by != second.by:
+        raise UsageError(
+            f"{first.name!r} and {second.name!r} are of different kinds; compare two folders, two commits, "
+            "two experiments, or two rows"
+        )
+    keys = [*first.by, *_MEASURED]
+    both = _values(first, keys).merge(_values(second, keys), on=keys, suffixes=("_first", "_second"))
+    if both.empty:
+        raise UsageError(f"{first.name!r} and {second.name!r} have no results that are measured alike")
+    return [
+        _contrast(keys, dict(zip(both.columns, record, strict=True)))
+        for record in both.itertuples(index=False)
+    ]
+
+
+def _values(one: Side, keys: list[str]) -> pd.DataFrame:
+    """The values of the seeds, by what was measured; of each seed the latest."""
+    finished = sorted((row for row in one.rows if row.value is not None), key=lambda row: row.time)
+    names = [*keys, "seed", "value"]
+    found = pd.DataFrame({name: [getattr(row, name) for row in finished] for name in names}, dtype=object)
+    latest = found.drop_duplicates([*keys, "seed"], keep="last")
+    return latest.groupby(keys, sort=False)["value"].agg(list).rename("values").reset_index()
+
+
+def _contrast(keys: list[str], record: dict[str, object]) -> Contrast:
+    sides = [[float(value) for value in _listed(record[f"values_{which}"])] for which in ("first", "second")]
+    means, sds = [mean(values) for values in sides], [sample_sd(values) for values in sides]
+    difference = means[1] - means[0]
+    interval = None
+    if sds[0] is not None and sds[1] is not None:
+        interval = welch_interval(difference, sds[1], len(sides[1]), sds[0], len(sides[0]))
+    words = [str(record[key]) for key in keys if key not in ("split", "metric") and record[key]]
+    return Contrast(
+        ", ".join(words),
+        str(record["metric"]),
+        (means[0], means[1]),
+        (sds[0], sds[1]),
+        (len(sides[0]), len(sides[1])),
+        difference,
+        interval,
+    )
+
+
+def _listed(values: object) -> Iterable[float]:
+    return values if isinstance(values, list) else []
+
+
+def _all(store: ResultStore) -> list[ResultRow]:
+    return [row for name in store.experiments() for row in store.read(name)]

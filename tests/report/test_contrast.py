@@ -1,0 +1,74 @@
+"""--compare sets two sets of results against each other, where they were measured alike."""
+
+from dataclasses import replace
+
+import pytest
+
+from rmem_cli.errors import UsageError
+from rmem_cli.report.contrast import contrasts, side
+from rmem_cli.report.contrast_layout import page
+from rmem_cli.results.store import ResultStore
+
+
+@pytest.fixture
+def store(recipe, results, tmp_path):
+    made = recipe("  - {id: a, title: A}\n  - {id: b, title: B, model.core.hidden_size: 8}")
+    store = ResultStore(tmp_path / "own")
+    store.write(
+        results(made, "a", [1.0, 1.1, 1.2]) + results(made, "b", [2.0, 2.1, 2.2], git_commit="1" * 40)
+    )
+    return store
+
+
+def compared(store, first, second):
+    return contrasts(side(first, store), side(second, store))
+
+
+def test_two_rows_of_an_experiment_are_compared_by_welch(store):
+    (found,) = compared(store, "made_up/a", "made_up/b")
+    assert (found.where, found.metric, found.seeds) == ("paper, test", "bpc", (3, 3))
+    assert found.difference == pytest.approx(1.0)
+    # two samples of sd 0.1: 4 degrees of freedom, t 2.7764 x sqrt(2 x 0.01 / 3)
+    assert found.interval.low == pytest.approx(1.0 - 2.7764451052 * (0.02 / 3) ** 0.5, abs=1e-9)
+    assert found.verdict == "worse"
+    assert compared(store, "made_up/b", "made_up/a")[0].verdict == "better"
+
+
+def test_two_folders_are_compared_row_by_row_and_nothing_surely_differs_from_itself(store, tmp_path):
+    other = ResultStore(tmp_path / "other")
+    other.write([replace(row, value=row.value + 0.01) for row in store.read("made_up")])
+    found = compared(store, str(store.folder), str(other.folder))
+    assert [one.where for one in found] == ["made_up, a, paper, test", "made_up, b, paper, test"]
+    assert {one.verdict for one in found} == {"no sure difference"}
+
+
+def test_single_seeds_have_a_difference_and_no_interval(store, recipe, results, tmp_path):
+    other = ResultStore(tmp_path / "other")
+    other.write([row for row in store.read("made_up") if row.seed == 1])
+    found = compared(store, str(store.folder), str(other.folder))
+    assert [(one.interval, one.verdict) for one in found] == [(None, "one seed")] * 2
+
+
+def test_commits_are_compared_by_what_they_made(store):
+    with pytest.raises(UsageError, match="no results that are measured alike"):
+        compared(store, "0000000", "1111111")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        ("made_up/c", "made_up/a", "no results of 'made_up/c'"),
+        ("made_upp", "made_up/a", "did you mean 'made_up'"),
+        ("made_up", "made_up/a", "of different kinds"),
+        ("abcdef0", "made_up", "no results of the commit"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_sentence(store, first, second, says):
+    with pytest.raises(UsageError, match=says):
+        compared(store, first, second)
+
+
+def test_a_comparison_is_a_page(store):
+    shown = page("a", "b", compared(store, "made_up/a", "made_up/b"))
+    texts = [cell.text for cell in shown.grids[0].cells()]
+    assert texts[5:] == ["paper, test: bpc", "1.100 ± 0.100 (3)", "2.100 ± 0.100 (3)", "+1.000", "worse"]
