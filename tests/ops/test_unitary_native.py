@@ -222,3 +222,17 @@ def test_operands_that_do_not_fit_are_refused(name, shape):
         weights = weights._replace(**{name: wrong})
     with pytest.raises(RuntimeError, match=r"must be"):
         native.goru(x, hidden, weights, options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_what_memory_held_before_is_not_read(dtype):
+    """A last unit without a partner, at whose place behind it another network had what is no number."""
+    other = case(Unitary(900, 3), batch=4, time=2)
+    other[1] = other[1] * float("nan")
+    given = case(GORUOptions(Unitary(817, 3), True, False), batch=4, time=2, scale=0.03)
+    for _ in range(3):
+        outcome(native, other, dtype=dtype)
+        found = outcome(native, given, dtype=dtype)
+    assert_equal_outcomes(
+        found, outcome(fast, given, dtype=dtype), rtol=1e-10 if dtype == torch.float64 else 1e-3
+    )

@@ -442,6 +442,8 @@ ArgumentGradients unitary_rnn_backward(const ResultGradients& of_results, const 
         const FlushDenormals flush;
         const Tensor room = uninitialised({layers.stages() + 2, layers.group_size()}, options);
         T* states = row_of<T>(room, 0);
+        // Some layers leave the padding as it is, and the partner of a last unit may lie there.
+        std::fill_n(states, room.numel(), T(0));
         const T* turned = row_of<T>(room, layers.stages());
         T* turned_grads = row_of<T>(room, layers.stages() + 1);
         for (int64_t step = steps - 1; step >= 0; --step) {
