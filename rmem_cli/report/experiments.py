@@ -14,6 +14,7 @@ from rmem_cli.report.scoreboard import Cost, Scoreboard, build_scoreboard
 from rmem_cli.report.table import Table
 from rmem_cli.results.curves import Curves
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.withdrawn import Withdrawals
 
 
 class Experiments:
@@ -53,10 +54,10 @@ class Experiments:
         Raises:
             UsageError: It has no such scale, or its results are damaged.
         """
-        rows, reasons = (
-            self.store.read(recipe.name),
-            Counter(one.reason for one in self.store.withdrawn(recipe.name)),
-        )
+        withdrawals = Withdrawals(self.store.folder)
+        found = [(row, withdrawals.of(row)) for row in self.store.read_all(recipe.name)]
+        rows = [row for row, withdrawal in found if withdrawal is None]
+        reasons = Counter(withdrawal.reason for _, withdrawal in found if withdrawal is not None)
         table = build_table(recipe, rows, scale, curves=self.curves, readings=self.readings)
         told = [
             f"withdrawn: {count} result{'s' * (count > 1)}: {reason}" for reason, count in reasons.items()

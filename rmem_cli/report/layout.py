@@ -161,7 +161,8 @@ def _paper_grid(paper: PaperTable, view: View, *, fold: bool) -> Grid:
         for index, section in enumerate(paper.columns)
     ]
     below = f"{_count(folded, 'more row')} of it, not run: {view.more}" if folded else ""
-    caption = f"{paper.id}, {paper.where}: {_caption(aligned[0])}"
+    first = aligned[0] if len(aligned) == 1 else replace(aligned[0], cell="", part="")
+    caption = f"{paper.id}, {paper.where}: {_caption(first)}"
     if len(aligned) > _SIDE_BY_SIDE:
         return Grid(caption, _columns_as_lines(paper.names, aligned, view), below)
     columns = [_models(aligned)]

@@ -1,7 +1,7 @@
 """Tables for a terminal, or for a text file."""
 
-import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import StringIO
 from typing import IO
 
@@ -15,7 +15,6 @@ from rmem_cli.report.page import Cell, Column, Grid, Page
 from rmem_cli.report.verdict import Outcome
 
 _NAME_WIDTH = 24
-_MANY = 8  # columns; more of them stand in several parts where they do not fit
 _GAP = 2  # characters between columns
 WIDTH = 110  # of text that no terminal limits
 _STYLES = {
@@ -68,38 +67,56 @@ def _print_grid(grid: Grid, console: Console) -> None:
 
 
 def _parts(grid: Grid, width: int) -> Iterator[Grid]:
-    """A grid of many columns in parts that fit, each with the first column; one of few, which is wrapped."""
-    if len(grid.columns) <= _MANY:
-        yield grid
-        return
+    """A grid in parts that fit without a word being cut, each with the first column."""
     first, *others = grid.columns
     part: list[Column] = []
-    used = _width(first)
+    used = _least(first, is_name=True)
     for column in others:
-        if part and used + _GAP + _width(column) > width:
-            yield Grid(grid.caption, [first, *part])
-            part, used = [], _width(first)
+        if part and used + _GAP + _least(column) > width:
+            yield replace(grid, columns=[first, *part])
+            part, used = [], _least(first, is_name=True)
         part.append(column)
-        used += _GAP + _width(column)
-    yield Grid(grid.caption, [first, *part])
+        used += _GAP + _least(column)
+    yield replace(grid, columns=[first, *part])
 
 
 def _width(column: Column) -> int:
     """Characters of the longest line."""
-    cells = (column.heading, *column.cells)
-    return max(len(line) for cell in cells for line in _lines(cell))
+    return max(len(line) for line in _all_lines(column))
+
+
+def _least(column: Column, *, is_name: bool = False) -> int:
+    """Characters of the longest word; names take more, as long as they have it."""
+    words = max((len(word) for line in _all_lines(column) for word in line.split()), default=1)
+    return max(words, min(_width(column), _NAME_WIDTH)) if is_name else words
+
+
+def _all_lines(column: Column) -> Iterator[str]:
+    for cell in (column.heading, *column.cells):
+        yield from _lines(cell)
+
+
+def _widths(columns: Sequence[Column], width: int) -> list[int]:
+    """What each column gets: its longest word, then as much as is left of what its longest line takes."""
+    found = [_least(column, is_name=index == 0) for index, column in enumerate(columns)]
+    wanted = [_width(column) for column in columns]
+    left = width - sum(found) - _GAP * (len(columns) - 1)
+    while left > 0 and found != wanted:
+        for index in sorted(range(len(columns)), key=lambda index: wanted[index] - found[index]):
+            if found[index] < wanted[index] and left > 0:
+                found[index] += 1
+                left -= 1
+    return found
 
 
 def _rich(grid: Grid, width: int) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     table.collapse_padding = True
-    for index, column in enumerate(grid.columns):
-        # Names are wrapped here: a line can be told by its first words, whatever rich does to fit the others.
+    for column, its_width in zip(grid.columns, _widths(grid.columns, width), strict=True):
         heading = Text("\n".join(_lines(column.heading)))
-        table.add_column(heading, no_wrap=index == 0, justify="right" if column.is_number else "left")
-    free = width - sum(_GAP + _width(column) for column in grid.columns[1:])
+        table.add_column(heading, width=its_width, justify="right" if column.is_number else "left")
     for name, *cells in grid.rows:
-        table.add_row(Text(_wrapped(marked(name), max(free, _NAME_WIDTH))), *map(_text, cells))
+        table.add_row(Text(marked(name)), *map(_text, cells))
     return table
 
 
@@ -111,7 +128,3 @@ def _lines(cell: Cell) -> list[str]:
 def _text(cell: Cell) -> Text:
     style = "" if cell.outcome is None else _STYLES.get(cell.outcome, "")
     return Text("\n".join(_lines(cell)), style="bold" if cell.is_best else style)
-
-
-def _wrapped(name: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(name, width, break_long_words=False))

@@ -13,7 +13,7 @@ from rmem_cli.files import sync_folder, write_durably
 from rmem_cli.results.row import COLUMNS, ResultRow
 from rmem_cli.results.table import Record, read_records, to_line
 from rmem_cli.results.union import latest
-from rmem_cli.results.withdrawn import Withdrawal, Withdrawals
+from rmem_cli.results.withdrawn import Withdrawals
 
 _LOCKS = ".locks"
 _LOCK_TIMEOUT_SECONDS = 120
@@ -50,11 +50,6 @@ class ResultStore:
         """
         withdrawn = Withdrawals(self.folder)
         return [row for row in self.read_all(experiment) if withdrawn.of(row) is None]
-
-    def withdrawn(self, experiment: str) -> list[Withdrawal]:
-        """The withdrawal of each row of an experiment that was withdrawn."""
-        withdrawn = Withdrawals(self.folder)
-        return [found for row in self.read_all(experiment) if (found := withdrawn.of(row)) is not None]
 
     def read_all(self, experiment: str) -> list[ResultRow]:
         """The rows of an experiment in the order of the table; none if it has no table.

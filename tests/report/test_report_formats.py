@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,20 @@ def test_a_terminal_gets_colours(monkeypatch):
     FORMATS["terminal"].write([TABLE], file)
     assert "\x1b" in file.getvalue()
     assert "not run" in file.getvalue()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 110, 200])
+def test_no_word_is_cut_and_no_line_too_long_however_wide_the_terminal_is(monkeypatch, columns):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for name, value in {"TERM": "xterm", "COLUMNS": str(columns), "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    file = Terminal()
+    FORMATS["terminal"].write([TABLE], file, everything=True)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
+    assert "…" not in text.replace("0.800, …", "").replace("…,", "")
+    assert max(map(len, text.splitlines())) <= columns
+    for word in ("inconclusive", "+0.010", "15,000", "diverged;", "17.9k"):
+        assert word in text.split() or any(word in part for part in text.split())

@@ -8,7 +8,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.results.merge import merge_results
 from rmem_cli.results.row import COLUMNS, ResultRow
 from rmem_cli.results.store import ResultStore
-from rmem_cli.results.withdrawn import run_name, withdraw
+from rmem_cli.results.withdrawn import Withdrawals, run_name, withdraw
 
 ROW = ResultRow(
     experiment="one", row="lstm", cell="length=30", scale="cpu", seed=1, protocol="test", split="test",
@@ -40,7 +40,7 @@ def test_a_withdrawn_result_stays_in_its_table_and_is_read_no_more(store):
     before = (store.folder / "one.csv").read_bytes()
     assert withdraw(store.folder, store.read("one"), [run_name(ROW)], "a bug") == [run_name(ROW)]
     assert store.read("one") == [OTHER]
-    assert [one.reason for one in store.withdrawn("one")] == ["a bug"]
+    assert Withdrawals(store.folder).of(ROW).reason == "a bug"
     assert (store.folder / "one.csv").read_bytes() == before
 
 
