@@ -1,7 +1,8 @@
 """From a table's values to grids of cells, which every format for people shares."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report import wording
@@ -12,6 +13,8 @@ from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
 from rmem_cli.report.significance import best_line
 from rmem_cli.report.table import Line, Ours, PaperTable, Section, Table
 from rmem_cli.report.verdict import MIN_SEEDS
+
+Key = tuple[str, str, str]  # of a line
 
 _SIDE_BY_SIDE = 3  # columns of a published table; of more, each is a line
 _COUNTS = ("verdicts on", "left out", "withdrawn")  # how remarks begin that count
@@ -149,8 +152,7 @@ def _legend(table: Table, grids: Sequence[Grid], *, is_brief: bool) -> str:
 
 def _paper_grid(paper: PaperTable, view: View, *, fold: bool) -> Grid:
     """A published table; its columns side by side, or, where there are many, one below the other."""
-    keys = list(dict.fromkeys(line.key for section in paper.columns for line in section.lines))
-    lines = {key: [_find(section, key) for section in paper.columns] for key in keys}
+    lines = _across(paper.columns)
     if fold:
         ran = {key: cells for key, cells in lines.items() if any(map(_is_shown, cells))}
         folded, lines = len(lines) - len(ran), ran
@@ -171,9 +173,25 @@ def _paper_grid(paper: PaperTable, view: View, *, fold: bool) -> Grid:
     return Grid(caption, _without_empty(columns), below)
 
 
-def _find(section: Section, key: tuple[str, str, str]) -> Line:
-    """The line of a key; an empty one where a column has none."""
-    return next((line for line in section.lines if line.key == key), Line("published", key[1], ""))
+def _across(columns: Sequence[Section]) -> dict[Key, list[Line]]:
+    """The lines of a published table, one of each column; an empty one where a column has none.
+
+    A published row is on the line of the row of ours that stands for it in another column.
+    """
+    stands_for = {
+        line.published.id: line.key
+        for section in columns
+        for line in section.lines
+        if line.kind == "row" and line.published is not None
+    }
+    found = [{_key(line, stands_for): line for line in section.lines} for section in columns]
+    keys = dict.fromkeys(key for column in found for key in column)
+    return {key: [column.get(key, Line("published", key[1], "")) for column in found] for key in keys}
+
+
+def _key(line: Line, stands_for: Mapping[str, Key]) -> Key:
+    cited = line.published.id if line.kind == "published" and line.published is not None else ""
+    return stands_for.get(cited, line.key)
 
 
 def _is_shown(line: Line) -> bool:
@@ -198,7 +216,12 @@ def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: V
             (section.lines[index].title for section in sections if section.lines[index].title), first.id
         )
         across = replace(sections[0], lines=[section.lines[index] for section in sections])
-        columns += _value_columns(across, f"{title}\n", view, marks_best=False)
+        verdicts = {wording.verdict(line.comparison).text for line in across.lines} - {""}
+        if len(verdicts) == 1 and not any(line.has_run for line in across.lines):
+            heading = f"{title}\nPublished,\n{verdicts.pop()}"
+            columns.append(_column(heading, across, partial(_published, digits=across.digits)))
+        else:
+            columns += _value_columns(across, f"{title}\n", view, marks_best=False)
     return _without_empty(columns)
 
 
