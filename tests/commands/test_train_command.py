@@ -12,6 +12,8 @@ import pytest
 
 from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.recipe import load_recipe
+from rmem_cli.runs.kept import known_cost
 
 
 @pytest.fixture
@@ -95,6 +97,14 @@ def test_a_finished_run_and_a_few_timed_steps_make_a_plan_a_measured_one(rmem, r
     assert "timing steps of small lstm (paper)" in timed.err
     assert not list(Path(os.environ["RMEM_RUNS"]).rglob("*lstm*"))
     assert bases() == {"gru": "measured", "lstm": "measured"}
+
+
+def test_what_a_row_was_planned_to_take_is_kept_for_reports(rmem, recipe):
+    (spec,) = load_recipe(str(recipe)).runs(rows=["gru"])
+    assert known_cost(spec) is None
+    ended = rmem("train", recipe, "--row", "gru", "--dry-run", "--json")
+    (planned,) = json.loads(ended.out)["rows"]
+    assert known_cost(spec) == pytest.approx(planned["seconds"])  # of its one seed
 
 
 @pytest.mark.parametrize(
