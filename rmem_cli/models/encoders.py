@@ -36,6 +36,7 @@ def encoded(encoder: Encoder, inputs: Tensor) -> Tensor:
     """
     if inputs.dim() == 2 or inputs.is_floating_point():
         return encoder(inputs)
+    # [batch, time * symbols, size], then [batch, time, symbols, size]
     vectors = encoder(inputs.clamp(min=0).flatten(1)).view(*inputs.shape, -1)
     return torch.sum(vectors * (inputs >= 0).unsqueeze(-1), dim=2)
 

@@ -104,6 +104,7 @@ class MemoryNetwork(Model):
             self.get_buffer("trained_steps").add_(1)
         outputs, state = self.outputs(batch, state)
         logits = self.logits(outputs)
+        # [batch * time, classes], [batch * time]
         losses = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
         return StepResult(losses.view_as(batch.weight) * batch.weight, batch.weight, outputs, state)
 

@@ -73,14 +73,15 @@ def check_segment(segment: Batch, like: Batch, symbols: int, classes: int) -> No
         _check_tensor(name, value, shape, value.dtype if name == "weight" else expected.dtype)
     rows = like.fresh.shape
     _check_tensor("fresh", segment.fresh, rows, torch.bool)
-    of_rows = {"lengths": torch.int64, "part": torch.int64}
+    of_rows = {"lengths": torch.int64, "part": torch.int64, "question": torch.int64}
     for name, dtype in {"answer": torch.bool, "reset": torch.bool, **of_rows}.items():
         value = getattr(segment, name)
         if value is not None:
             _check_tensor(name, value, rows if name in of_rows else torch.Size([*rows, steps]), dtype)
-    for name, count in (("inputs", symbols), ("targets", classes)):
+    none = -1 if segment.inputs.dim() > segment.targets.dim() else 0  # where a step is several symbols
+    for name, least, count in (("inputs", none, symbols), ("targets", 0, classes)):
         value = getattr(segment, name)
-        if not value.is_floating_point() and not bool(((value >= 0) & (value < count)).all()):
+        if not value.is_floating_point() and not bool(((value >= least) & (value < count)).all()):
             raise ValueError(f"{name} are not symbols")
 
 

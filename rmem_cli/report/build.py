@@ -155,7 +155,7 @@ class _Builder:
             return section
         lines = [
             self.published_line(one, one.row.model)
-            if home is None or not row
+            if home is None or row not in self.entries[home]
             else self.row_line(home, row, [one])
             for row, one, home in cited
         ]

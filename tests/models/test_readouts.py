@@ -119,7 +119,7 @@ def test_any_core_is_read_by_attention(kind, rotation):
     assert all(each.grad.abs().sum() > 0 for each in model.readout.parameters())
     assert not model.stepwise
     meta = model.to(torch.device("meta")).step(batch.to(torch.device("meta"), torch.float32), None)
-    assert meta.outputs.shape == (3, TIME, 16)
+    assert meta.outputs.shape == (3, TIME, 2 * model.core.output_size)
 
 
 def test_a_step_of_several_symbols_is_the_sum_of_their_vectors():

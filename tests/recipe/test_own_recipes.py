@@ -5,7 +5,7 @@ import pytest
 from rmem_cli.recipe.problems import RecipeError
 from rmem_cli.recipe.reader import read_recipe
 from rmem_cli.report.build import build_table
-from rmem_cli.report.layout import page
+from rmem_cli.report.layout import View, page
 
 TEXT = """\
 name: own
@@ -30,7 +30,7 @@ def test_a_recipe_needs_no_paper_and_no_scale(paper, more):
     recipe = read(paper, more)
     assert recipe.paper is None
     assert [spec.row for spec in recipe.runs()] == ["lstm"]
-    written = page(build_table(recipe, []))
+    written = page(build_table(recipe, []), View())
     assert (written.title, written.lines) == ("own: An experiment of my own", [])
     assert "published" not in " ".join([*written.footnotes, *written.remarks]).lower()
 

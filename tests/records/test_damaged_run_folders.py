@@ -8,10 +8,11 @@ import shutil
 import pytest
 import torch
 from safetensors import torch as safetensors
+from small_cores import ALL, small_core
 
 from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.state import detach
-from rmem_cli.recipe.registry import CORES, OPTIMIZERS, import_object
+from rmem_cli.recipe.registry import OPTIMIZERS, import_object
 from rmem_cli.records.curve import LearningCurve
 from rmem_cli.records.environment import read_environment
 from rmem_cli.records.restoring import check_state
@@ -364,14 +365,13 @@ def test_the_state_of_every_optimizer_is_that_of_its_run(make_spec, lab, same, k
     assert lab.train(spec).status == "ok"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CORES.kinds() if kind != "pretrained_rmt"])
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("cache", [0, 5])
 def test_the_state_of_every_core_is_one_of_its_model(kind, cache):
-    known = CORES.settings(kind).model_fields
-    chosen = {"memory_tokens": 2, "segment_length": 4, "cache_length": cache, "layers": 2}
-    settings = CORES.settings(kind)(
-        kind=kind, hidden_size=8, **{name: value for name, value in chosen.items() if name in known}
-    )
+    settings = small_core(kind, segment_length=4)
+    chosen = {"cache_length": cache, "layers": 2}
+    known = type(settings).model_fields
+    settings = settings.model_copy(update={name: chosen[name] for name in chosen if name in known})
     core = import_object(settings.implementation)(8, settings)
     state = None
     for _ in range(3):

@@ -1,7 +1,6 @@
 """Which examples an evaluation of a generated task asks for."""
 
 import hashlib
-from dataclasses import fields
 
 import pytest
 import torch
@@ -28,11 +27,15 @@ GENERATED = {
 }
 
 
+# Of a batch, when the digests below were taken.
+FIELDS = ("inputs", "targets", "weight", "fresh", "answer", "lengths", "reset")
+
+
 def digest(batches):
     sums = hashlib.sha256()
     for batch in batches:
-        for each in fields(batch):
-            value = getattr(batch, each.name)
+        for name in FIELDS:
+            value = getattr(batch, name)
             sums.update(b"none" if value is None else value.numpy().tobytes())
     return sums.hexdigest()[:12]
 

@@ -135,6 +135,7 @@ def _part(state: State, part: str) -> State:
 def _where(active: Tensor, after: State, before: State) -> State:
     """The new state in the rows where `active [batch]` is true, the old one in the others."""
     return {
+        # [batch, 1, ...]
         name: torch.where(active.view(-1, *[1] * (value.dim() - 1)), value, before[name])
         for name, value in after.items()
     }

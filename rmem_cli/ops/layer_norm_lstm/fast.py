@@ -39,8 +39,9 @@ class Cell:
 
     def of_inputs(self, x: Tensor) -> Tensor:
         """What the inputs `[batch, time, input]` of known steps contribute, `[batch, time, 4 hidden]`."""
+        # [time * batch, input] to [time * batch, 4 hidden]
         flat = torch.addmm(self._weights.bias, x.transpose(0, 1).flatten(0, 1), self._weights.input)
-        return flat.view(x.shape[1], x.shape[0], flat.shape[1]).transpose(0, 1)
+        return flat.view(x.shape[1], x.shape[0], flat.shape[1]).transpose(0, 1)  # [batch, time, 4 hidden]
 
     def of_input(self, x: Tensor) -> Tensor:
         """What the input `[batch, input]` of one step contributes, `[batch, 4 hidden]`."""
@@ -103,7 +104,8 @@ class _Update(torch.autograd.Function):
         cell_shift: Tensor,
     ) -> tuple[Tensor, Tensor]:
         by_block = (len(BLOCKS), cell.shape[-1])
-        normal, scale = _normalised(z.view(-1, *by_block))
+        normal, scale = _normalised(z.view(-1, *by_block))  # [batch, block, hidden]
+        # [block, hidden]
         gates = torch.addcmul(gate_shift.view(by_block), normal, gate_gain.view(by_block))
         gates[:, :_SIGMOIDS].sigmoid_()
         gates[:, _SIGMOIDS].tanh_()
@@ -135,12 +137,13 @@ class _Update(torch.autograd.Function):
         sigmoids = gates[:, :_SIGMOIDS]
         grads[:, :_SIGMOIDS].mul_(sigmoids - sigmoids * sigmoids)
         torch.mul(cell_grad * let_in, 1 - candidate * candidate, out=grads[:, _SIGMOIDS])
+        # [block, hidden]
         z_grad = _through_norm(grads * gate_gain.view(gates.shape[1:]), normal, scale)
         return (
-            z_grad.view(z.shape),
+            z_grad.view(z.shape),  # [batch, 4 hidden]
             cell_grad * keep,
-            (grads * normal).sum(0).flatten(),
-            grads.sum(0).flatten(),
+            (grads * normal).sum(0).flatten(),  # [4 hidden]
+            grads.sum(0).flatten(),  # [4 hidden]
             (of_squashed * cell_normal).sum(0),
             of_squashed.sum(0),
         )

@@ -149,7 +149,7 @@ def goru(
 def _of_units(angles: Tensor, places: Tensor) -> Tensor:
     """The angle of each unit; zero where it has none."""
     padded = torch.cat([angles, angles.new_zeros(1)])
-    return padded.index_select(0, places.flatten()).view(places.shape)
+    return padded.index_select(0, places.flatten()).view(places.shape)  # [layers, size]
 
 
 def _turned_by(cosine: Tensor, sine: Tensor, planes: Tensor) -> Tensor:
@@ -160,6 +160,6 @@ def _turned_by(cosine: Tensor, sine: Tensor, planes: Tensor) -> Tensor:
 
 def _projected(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
     """What the inputs contribute to each step: one product for all."""
-    joined = x.transpose(0, 1).flatten(0, 1) @ kernel
+    joined = x.transpose(0, 1).flatten(0, 1) @ kernel  # [time * batch, width]
     joined = joined if bias is None else joined + bias
-    return joined.view(x.shape[1], x.shape[0], kernel.shape[1]).unbind(0)
+    return joined.view(x.shape[1], x.shape[0], kernel.shape[1]).unbind(0)  # time times [batch, width]

@@ -48,18 +48,20 @@ def _outputs(
     note("unitary", "native")
     own, other, phases = coefficients(weights, options.unitary)
     rotors = None if phases is None else torch.stack([torch.cos(phases), torch.sin(phases)], dim=1)
+    # [time, batch, input]
     given = (x.transpose(0, 1), hidden, *kernels, own, other)
     operands = [each.contiguous() for each in given]
     keeps = torch.is_grad_enabled() and any(each.requires_grad for each in operands)
     choices = (options.unitary.fft, options.reset_gate, options.update_gate, keeps)
     outputs, *_ = torch.ops.rmem.unitary_rnn(*operands, rotors, _time_first(keep, x, hidden), *choices)
-    time_last: Tensor = outputs.transpose(0, 1)
+    time_last: Tensor = outputs.transpose(0, 1)  # [batch, time, size]
     return time_last
 
 
 def _time_first(keep: Tensor | None, x: Tensor, hidden: Tensor) -> Tensor | None:
     if keep is None:
         return None
+    # [time, batch, size]
     return keep.detach().expand(*x.shape[:2], hidden.shape[1]).transpose(0, 1).contiguous()
 
 
