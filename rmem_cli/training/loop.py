@@ -19,7 +19,7 @@ from rmem_cli.errors import DivergedError, InterruptedRunError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State, on_device
-from rmem_cli.ops.forms import noted_forms
+from rmem_cli.ops.forms import forms_in, noted_forms
 from rmem_cli.recipe.schema import RunSettings, ValidationSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
 from rmem_cli.records.folder import RunFolder
@@ -271,7 +271,7 @@ class Training:
             return
         with noted_forms() as ran:
             yield
-        stated = {operation: {form} for operation, form in self.model.op_paths().items()}
+        stated = {operation: forms_in(form) for operation, form in self.model.op_paths().items()}
         if any(forms != stated.get(operation, forms) for operation, forms in ran.items()):
             raise RuntimeError(f"operations ran as {ran}, and the model says {stated}")
 

@@ -11,6 +11,7 @@ from rmem_cli.models.cores.base import Core, Stepper
 from rmem_cli.models.cores.recurrent_config import FastSlowSettings
 from rmem_cli.models.state import State, described
 from rmem_cli.ops.autocast import in_single_precision
+from rmem_cli.ops.forms import joined_forms
 from rmem_cli.recipe.registry import build
 
 _FAST, _SLOW = "fast.", "slow."
@@ -88,10 +89,8 @@ class FastSlow(Core):
         return step
 
     def op_paths(self) -> dict[str, str]:
-        """Those of all cells."""
-        return {
-            name: form for cell in (*self._fast_cells(), self.slow) for name, form in cell.op_paths().items()
-        }
+        """Those of all cells; `fast+native` where one cell runs an operation in one form, one in another."""
+        return joined_forms(cell.op_paths() for cell in (*self._fast_cells(), self.slow))
 
     def _fast_cells(self) -> list[Core]:
         return [cell for cell in self.fast if isinstance(cell, Core)]
