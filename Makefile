@@ -16,10 +16,11 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-# The tables beside the results; a commit of rows is made after it, and a test fails when they are stale.
+# The tables beside the results, and the README's scoreboard; a commit of rows is made after it, and a test fails when they are stale.
 results: .venv/installed
 	RMEM_RESULTS=results $(BIN)/rmem report --format markdown --out results
 	RMEM_RESULTS=results $(BIN)/rmem report --grid --format markdown --out results
+	$(BIN)/python tests/helpers/readme.py
 
 .venv/installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'

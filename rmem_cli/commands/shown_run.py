@@ -7,7 +7,6 @@ import typer
 
 if TYPE_CHECKING:
     from rmem_cli.results.row import ResultRow
-    from rmem_cli.results.store import ResultStore
 
 _OF_THE_VALUE = {"protocol", "split", "part", "metric", "value", "unit", "examples", "eval_hash", "time"}
 
@@ -24,12 +23,13 @@ def show_run(name: str, *, as_json: bool) -> None:
     """
     from rmem_cli.json_text import json_text
     from rmem_cli.paths import results_root, runs_root
+    from rmem_cli.results.named import results_of
     from rmem_cli.results.store import ResultStore
     from rmem_cli.results.withdrawn import Withdrawals
     from rmem_cli.visible import one_line
 
     store = ResultStore(results_root())
-    rows = _rows_of(name, store)
+    rows = results_of(name, store)
     withdrawn = Withdrawals(store.folder).of(rows[0])
     folder = runs_root() / name
     facts = {
@@ -50,21 +50,8 @@ def show_run(name: str, *, as_json: bool) -> None:
             where = ", ".join(filter(None, (row.protocol, row.split, row.part)))
             typer.echo(one_line(f"{row.metric} ({where}): {row.value} {row.unit}, {row.time}"))
     if not folder.is_dir():
-        gone = f"its folder is gone, with its checkpoints; `{facts['command']} --rerun all` makes it again"
+        gone = f"its folder is gone, with its checkpoints; `rmem train --from-run {name}` makes it again"
         typer.echo(one_line(gone), err=True)
-
-
-def _rows_of(name: str, store: "ResultStore") -> "list[ResultRow]":
-    from rmem_cli.errors import UsageError, closest
-    from rmem_cli.results.withdrawn import run_name
-
-    experiment = name.split("/")[0]
-    rows = store.read_all(experiment) if experiment in store.experiments() else []
-    found = [row for row in rows if run_name(row) == name]
-    if not found:
-        names = list(dict.fromkeys(map(run_name, rows)))
-        raise UsageError(f"there is no result of a run {name!r} in {store.folder}; {closest(name, names)}")
-    return found
 
 
 def _command(row: "ResultRow") -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Recipes, Rows, Scale, Seeds
+from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Rows, Scale, Seeds
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
@@ -13,8 +13,19 @@ if TYPE_CHECKING:
     from rmem_cli.runs.machine import Machine
 
 
+_CHOICES = {
+    **{name: f"--{name}" for name in ("row", "cell", "seed", "scale", "rerun")},
+    "overrides": "--set",
+}
+"""Parameters that choose among runs, and their options."""
+
+
 def train(
-    recipes: Recipes,
+    context: typer.Context,
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RECIPE...", help="Recipes: names as in `rmem list`, or YAML files."),
+    ] = None,
     row: Rows = None,
     cell: Cells = None,
     seed: Seeds = None,
@@ -32,6 +43,15 @@ def train(
         Literal["missing", "failed", "all"],
         typer.Option(help="Which runs to do: those without result, those that failed too, or all."),
     ] = "missing",
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from-run",
+            metavar="RUN",
+            help="The run behind results once more, named as by `rmem show`: its row, cell, scale and seed. "
+            "RECIPE is its recipe's file, if that is not found by its name.",
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Runs at a time, each in its process.")
     ] = 1,
@@ -66,8 +86,20 @@ def train(
     if measure and not dry_run:
         raise UsageError("--measure times steps for a plan; give --dry-run, too")
     console = Console(stderr=True)
+    if from_run is not None:
+        _refuse_choices(context)
+        recipes, rerun = recipes or [from_run.split("/")[0]], "all"
+    elif not recipes:
+        raise UsageError("no recipe is named; `rmem list` shows those there are")
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
-    specs = [spec for recipe in loaded for spec in recipe.runs(scale, row, seed, overrides or [], cell or [])]
+    if from_run is None:
+        specs = [
+            one for recipe in loaded for one in recipe.runs(scale, row, seed, overrides or [], cell or [])
+        ]
+    else:
+        from rmem_cli.runs.again import run_again
+
+        specs = [run_again(from_run, recipe) for recipe in loaded]
 
     from rmem_cli.commands.report import readings_of
     from rmem_cli.runs.experiment import failed_runs, missing_runs, taken_over, train_runs
@@ -94,6 +126,20 @@ def train(
     _raise_for(failures, len(todo))
     if failed_before:
         raise typer.Exit(RunsFailedError.exit_code)
+
+
+def _refuse_choices(context: typer.Context) -> None:
+    """Of a run that is named, nothing can be chosen.
+
+    Raises:
+        UsageError: Something was.
+    """
+    from rmem_cli.errors import UsageError
+
+    sources = {option: context.get_parameter_source(name) for name, option in _CHOICES.items()}
+    given = [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if given:
+        raise UsageError(f"--from-run is one run, the same again; leave out {', '.join(given)}")
 
 
 def _print_plan(

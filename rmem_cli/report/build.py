@@ -11,7 +11,7 @@ from rmem_cli.report import wording
 from rmem_cli.report.chance import chance_lines, mark_no_better
 from rmem_cli.report.citations import STEPS, Citation, Readings
 from rmem_cli.report.cited import Cite, Cited
-from rmem_cli.report.comparison import AtStep, Rules, compare
+from rmem_cli.report.comparison import AtStep, Rules, compare, is_too_wide
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.joined import Joined, join
 from rmem_cli.report.learning import (
@@ -41,6 +41,9 @@ _BOUNDS = (
     "[a, b] is Wilson's 95 % interval of the mean, taken as the share of right answers among all {examples} "
     "examples: seeds answer the same ones, so that more seeds do not narrow it; what other training data "
     "would change is not in it"
+)
+_TOO_WIDE = (
+    "the published spread alone (95 %) is wider than the tolerance: no result can be called reproduced"
 )
 _UNVERIFIED = "unverified: the paper's number was not found in any source, so none is shown"
 
@@ -196,7 +199,7 @@ class _Builder:
         row, at_scale = self.recipe.row(row_id), self.entries[place][row_id]
         ours = self.measured[place][row_id]
         first = cited[0] if cited else None
-        published = None if first is None else first.published(self.footnotes)
+        published = None if first is None else self.published(first)
         texts = [*row.notes, *_notes_on_folds(at_scale.values(), ours.values())]
         texts += [_also(one, place) for one in cited[1:]]
         notes = tuple(self.footnotes.add(text) for text in texts)
@@ -249,6 +252,13 @@ class _Builder:
             steps_to_solve=steps,
             has_bounds=entry.folds > 1 and place.metric == "accuracy" and place.part != MEAN,
         )
+
+    def published(self, citation: Citation) -> Published:
+        """A published value, with a note if no result can be called like it."""
+        found = citation.published(self.footnotes)
+        if not is_too_wide(found, self.tolerance(citation)):
+            return found
+        return replace(found, notes=(*found.notes, self.footnotes.add(_TOO_WIDE)), is_too_wide=True)
 
     def tolerance(self, citation: Citation | None) -> float | None:
         """The recipe's tolerance, else that of the published table, in the unit of our metric."""
@@ -312,7 +322,7 @@ class _Builder:
             "published",
             citation.id,
             title,
-            citation.published(self.footnotes),
+            self.published(citation),
             comparison=comparison,
             notes=() if why is None else (self.footnotes.add(why),),
         )

@@ -15,10 +15,6 @@ _TAKEN: dict[Rule, str] = {
     "it as exact",
     "single run": "the published number is one run, which the interval takes to vary as much as our seeds do",
 }
-_WIDE = (
-    "the published spread alone (± {half:.2g}, 95 %) is wider than the tolerance: no result can be called "
-    "reproduced"
-)
 _CLAIM = "a claim is judged by the recipe's rule for a solved task: {metric} {bound} {at:g} in each seed"
 _AT_STEP = (
     "compared at step {step:,}, the last at which both curves have a value, in validation: published "
@@ -82,6 +78,20 @@ def compare(
     return _compare_number(ours, published, None if published is None else published.value, rules, footnotes)
 
 
+def is_too_wide(published: Published, tolerance: float | None) -> bool:
+    """Whether the 95 % interval of a published mean does by itself not fit into the tolerance.
+
+    Then no result can be called reproduced.
+
+    Args:
+        published: The number.
+        tolerance: Largest difference that counts as reproduced; None where none is stated.
+    """
+    if published.sd is None or published.n is None or published.n < 2 or tolerance is None:
+        return False
+    return statistics.half_width(published.sd, published.n) > tolerance
+
+
 def _compare_number(
     ours: Ours,
     published: Published | None,
@@ -91,8 +101,6 @@ def _compare_number(
     notes: tuple[int, ...] = (),
 ) -> Comparison:
     difference, interval, rule = None, None, None
-    if published is not None and published.sd is not None:
-        notes += _wide(published.sd, published.n, rules.tolerance, footnotes)
     if ours.mean is not None and value is not None and published is not None:
         difference = ours.mean - value
         if ours.sd is not None:
@@ -134,14 +142,6 @@ def _compare_claim(
     bound = "at least" if metric.higher_is_better else "at most"
     note = footnotes.add(_CLAIM.format(metric=metric.name, bound=bound, at=rule.at))
     return Comparison(None, None, None, None, verdict, (note,), "claim")
-
-
-def _wide(sd: float, n: int | None, tolerance: float | None, footnotes: Footnotes) -> tuple[int, ...]:
-    """A note where the interval of the published mean by itself does not fit into the tolerance."""
-    if n is None or n < 2 or tolerance is None:
-        return ()
-    half = statistics.half_width(sd, n)
-    return (footnotes.add(_WIDE.format(half=half)),) if half > tolerance else ()
 
 
 def _interval(difference: float, sd: float, n: int, published: Published) -> tuple[Rule, Interval]:

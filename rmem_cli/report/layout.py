@@ -153,24 +153,30 @@ def _legend(table: Table, grids: Sequence[Grid], *, is_brief: bool) -> str:
 def _paper_grid(paper: PaperTable, view: View, *, fold: bool) -> Grid:
     """A published table; its columns side by side, or, where there are many, one below the other."""
     lines = _across(paper.columns)
-    if fold:
-        ran = {key: cells for key, cells in lines.items() if any(map(_is_shown, cells))}
-        folded, lines = len(lines) - len(ran), ran
-    else:
-        folded = 0
+    folded = [cells for cells in lines.values() if fold and not any(map(_is_shown, cells))]
+    lines = {key: cells for key, cells in lines.items() if cells not in folded}
     aligned = [
         replace(section, lines=[cells[index] for cells in lines.values()])
         for index, section in enumerate(paper.columns)
     ]
-    below = f"{_count(folded, 'more row')} of it, not run: {view.more}" if folded else ""
     first = aligned[0] if len(aligned) == 1 else replace(aligned[0], cell="", part="")
     caption = f"{paper.id}, {paper.where}: {_caption(first)}"
     if len(aligned) > _SIDE_BY_SIDE:
-        return Grid(caption, _columns_as_lines(paper.names, aligned, view), below)
+        return Grid(caption, _columns_as_lines(paper.names, aligned, view), _folded(folded, view))
     columns = [_models(aligned)]
     for name, section in zip(paper.names, aligned, strict=True):
         columns += _value_columns(section, f"{name}\n" if name else "", view)
-    return Grid(caption, _without_empty(columns), below)
+    return Grid(caption, _without_empty(columns), _folded(folded, view))
+
+
+def _folded(rows: Sequence[Sequence[Line]], view: View) -> str:
+    """What is said of rows that are not shown: how many, and of how many no result could get a verdict."""
+    if not rows:
+        return ""
+    cited = [[line.published for line in cells if line.published is not None] for cells in rows]
+    wide = sum(any(one.is_too_wide for one in found) for found in cited)
+    more = f", {wide} of them with a published spread wider than the tolerance" if wide else ""
+    return f"{_count(len(rows), 'more row')} of it, not run{more}: {view.more}"
 
 
 def _across(columns: Sequence[Section]) -> dict[Key, list[Line]]:

@@ -30,6 +30,7 @@ class Published:
         parameters: Number of parameters as the source prints it.
         source: Where the value was read, with the paper's BibTeX key.
         notes: Numbers of its footnotes.
+        is_too_wide: Whether its 95 % interval is by itself wider than the tolerance of verdicts.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Published:
     parameters: str | None
     source: str
     notes: tuple[int, ...] = ()
+    is_too_wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Values as people read them: the same words in every format for people."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rmem_cli.report.page import Cell
 from rmem_cli.report.table import Comparison, Ours, Published, Section, StepsToSolve
@@ -93,7 +92,7 @@ def difference(comparison: Comparison | None, digits: int | None) -> Cell:
         return Cell()
     low, high = comparison.low, comparison.high
     ends = None if low is None or high is None else (low, high)
-    return replace(signed(comparison.difference, ends, digits), notes=comparison.notes)
+    return signed(comparison.difference, ends, digits)
 
 
 def signed(difference: float, ends: tuple[float, float] | None, digits: int | None) -> Cell:
@@ -103,12 +102,12 @@ def signed(difference: float, ends: tuple[float, float] | None, digits: int | No
 
 
 def verdict(comparison: Comparison | None) -> Cell:
-    """The verdict, with what stood in its way."""
+    """The verdict, with what stood in its way, and how it was found."""
     if comparison is None:
         return Cell()
     found = comparison.verdict
     text = f"{found.outcome}: {found.reason}" if found.reason else str(found.outcome)
-    return Cell(text, outcome=found.outcome)
+    return Cell(text, comparison.notes, outcome=found.outcome)
 
 
 def parameters(count: int | None) -> str:

@@ -28,7 +28,7 @@ def test_a_run_whose_folder_is_gone_says_how_to_make_it_again(rmem, run):
     ended = rmem("show", run)
     assert ended.code == 0
     assert "its folder is gone" in ended.err
-    assert "--rerun all" in ended.err
+    assert f"rmem train --from-run {run}" in ended.err
 
 
 def test_an_unknown_run_is_a_sentence_with_the_nearest(rmem, run):
@@ -59,3 +59,84 @@ def test_what_cannot_be_done_is_a_sentence(rmem, run, arguments, says):
     ended = rmem("results", *arguments)
     assert ended.code == 2
     assert says in ended.err
+
+
+def _values(rmem, run):
+    return [(one["metric"], one["value"]) for one in json.loads(rmem("show", run, "--json").out)["results"]]
+
+
+@pytest.mark.parametrize("folder_is_there", [True, False])
+def test_a_run_is_made_again_by_its_name_with_the_same_numbers(rmem, run, folder_is_there):
+    before = _values(rmem, run)
+    if not folder_is_there:
+        rmem("runs", "rm", run, "--yes")
+    ended = rmem("train", "small.yaml", "--from-run", run)
+    assert ended.code == 0
+    assert "runs to do: 1 of 1" in ended.err
+    assert "small gru seed 1 (smoke): step 2/2" in ended.err
+    assert _values(rmem, run) == before
+
+
+@pytest.mark.parametrize("seed", [1, 9])
+def test_a_run_made_again_is_of_its_row_its_cell_its_scale_and_its_seed(rmem, recipe, seed):
+    (recipe.parent / "recipes").mkdir()
+    text = recipe.read_text().replace(
+        "seeds: [1]", "seeds: [1]\nmatrix: {task.length: [2, 3], optimizer.lr: [0.1, 0.2]}"
+    )
+    (recipe.parent / "recipes" / "small.yaml").write_text(text)
+    chosen = ["--cell", "length=3", "--cell", "lr=0.1", "--row", "lstm"]
+    assert rmem("train", "small", "--seed", seed, *chosen).code == 0
+    (found,) = json.loads(rmem("runs", "list", "--json").out)
+    ended = rmem("train", "--from-run", found["name"])
+    assert ended.code == 0
+    assert f"small lstm length=3,lr=0.1 seed {seed} (paper): step 4/4" in ended.err
+    assert "runs to do: 1 of 1" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("lr: 0.01", "lr: 0.02", "the settings of the row have changed. Take the recipe of "),
+        ("train.steps: 2", "train.steps: 3", "the settings of the row have changed. Take the recipe of "),
+        ("smoke: {", "other: {", "small has no scale 'smoke'"),
+        ("seeds: [1]", "seeds: [1]\nmatrix: {task.length: [2, 3]}", "its row gru has no cell '' now"),
+        ("name: small", "name: small  # the same", None),
+    ],
+)
+def test_a_run_is_not_made_again_by_a_recipe_that_has_changed(rmem, recipe, run, old, new, says):
+    recipe.write_text(recipe.read_text().replace(old, new))
+    ended = rmem("train", "small.yaml", "--from-run", run)
+    assert ended.code == (0 if says is None else 2)
+    assert says is None or says in ended.err
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--scale", "paper"], "leave out --scale"),
+        (["--seed", "1", "--row", "gru"], "leave out --row, --seed"),
+        (["--set", "train.steps=2"], "leave out --set"),
+        (["--rerun", "missing"], "leave out --rerun"),
+    ],
+)
+def test_of_a_run_made_again_nothing_can_be_chosen(rmem, run, more, says):
+    ended = rmem("train", "small.yaml", "--from-run", run, *more)
+    assert ended.code == 2
+    assert says in ended.err
+
+
+def test_a_run_that_cannot_be_made_again_is_a_sentence(rmem, recipe, run):
+    assert "there is no result of a run" in rmem("train", "small.yaml", "--from-run", f"{run}0").err
+    assert "no recipe is called 'small'" in rmem("train", "--from-run", run).err
+    assert "is of small, not of other" in _of_another(rmem, recipe, run)
+    assert rmem("train", "small.yaml", "--row", "gru", "--set", "train.steps=1").code == 0
+    changed = next(
+        one["name"] for one in json.loads(rmem("runs", "list", "--json").out) if "custom" in one["name"]
+    )
+    assert "was changed by --set" in rmem("train", "small.yaml", "--from-run", changed).err
+    assert "no recipe is named" in rmem("train").err
+
+
+def _of_another(rmem, recipe, run):
+    (recipe.parent / "other.yaml").write_text(recipe.read_text().replace("name: small", "name: other"))
+    return rmem("train", "other.yaml", "--from-run", run).err

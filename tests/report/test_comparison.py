@@ -5,7 +5,7 @@ import math
 import pytest
 
 from rmem_cli.recipe.solved import SolvedRule
-from rmem_cli.report.comparison import AtStep, Rules, compare
+from rmem_cli.report.comparison import AtStep, Rules, compare, is_too_wide
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.table import Ours, Published, SolveRate
 from rmem_cli.results.metrics import metric
@@ -45,12 +45,20 @@ def test_a_number_without_a_number_of_runs_is_taken_as_exact():
     assert found.verdict.outcome == "reproduced"
 
 
-@pytest.mark.parametrize(("sd", "says"), [(0.0081, True), (0.0080, False)])
-def test_a_published_spread_that_alone_exceeds_the_tolerance_is_said_even_before_the_run(sd, says):
-    # three runs: 4.3027 x sd / sqrt 3 is 0.02 at an sd of 0.00805
-    footnotes = Footnotes()
-    compare(None, published(value=0.9, sd=sd, n=3), ACCURACY, footnotes)
-    assert any("published spread alone" in text for text in footnotes.texts) == says
+@pytest.mark.parametrize(
+    ("fields", "tolerance", "is_wide"),
+    [
+        # three runs: 4.3027 x sd / sqrt 3 is 0.02 at an sd of 0.00805
+        ({"sd": 0.0081, "n": 3}, 0.02, True),
+        ({"sd": 0.0080, "n": 3}, 0.02, False),
+        ({"sd": 0.0081, "n": 3}, None, False),
+        ({"sd": 0.5, "n": 1}, 0.02, False),
+        ({"sd": 0.5}, 0.02, False),
+        ({"n": 3}, 0.02, False),
+    ],
+)
+def test_a_published_spread_may_alone_exceed_the_tolerance(fields, tolerance, is_wide):
+    assert is_too_wide(published(value=0.9, **fields), tolerance) == is_wide
 
 
 @pytest.mark.parametrize(

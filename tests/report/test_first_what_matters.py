@@ -6,6 +6,7 @@ import pytest
 
 from rmem_cli.published.store import find_table, load_paper, papers
 from rmem_cli.recipe import list_recipes, load_recipe
+from rmem_cli.report import wording
 from rmem_cli.report.build import build_table
 from rmem_cli.report.layout import View, page
 from rmem_cli.report.significance import best_line
@@ -40,9 +41,37 @@ def test_what_was_not_run_is_counted_in_a_line_and_shown_by_all(table):
     assert any("3 notes on the experiment" in remark for remark in first.remarks)
 
 
+def test_how_a_verdict_was_found_is_a_footnote_of_it_also_where_there_is_no_difference():
+    columns = [one for paper in build_table(load_recipe("rum_copying"), []).papers for one in paper.columns]
+    lines = [line for one in columns for line in one.lines if line.published and line.published.claim]
+    judged = [line.comparison for line in lines if line.kind == "row"]
+    assert judged
+    assert all(wording.verdict(one).notes == one.notes != () for one in judged)
+
+
 def test_where_nothing_was_run_the_published_table_is_shown_whole(recipe):
     made = recipe(LSTM, extra="published: rum2019.ptb_char")
     assert {"1.189", "1.190", "1.193"} <= set(texts(page(build_table(made, []), BRIEF)))
+
+
+@pytest.mark.parametrize("view", [BRIEF, View(), WHOLE])
+@pytest.mark.parametrize("run", [[], ["txl_4seg"], ["rmt_4seg_code"]])
+def test_a_published_spread_that_forbids_a_verdict_is_marked_or_counted_among_what_is_folded(
+    results, view, run
+):
+    recipe = load_recipe("rmt_reverse")
+    about = {"scale": "cpu", "protocol": "published", "name": "accuracy", "data_hash": ""}
+    table = build_table(recipe, [one for row in run for one in results(recipe, row, [0.5], **about)])
+    lines = [
+        line for line in table.papers[0].columns[0].lines if line.published and line.published.is_too_wide
+    ]
+    note = next(k for k, text in enumerate(table.footnotes, 1) if "published spread alone" in text)
+    grid = page(table, view).grids[0]
+    marked = sum(note in cell.notes for cell in grid.cells())
+    assert len(lines) == 5
+    assert marked == (sum(line.id in run for line in lines) if run and not view.everything else 5)
+    told = f", {5 - marked} of them with a published spread wider than the tolerance: "
+    assert (told in grid.below) == (marked < 5)
 
 
 @pytest.mark.parametrize("name", list_recipes())

@@ -189,7 +189,7 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     }  # fmt: skip
     assert list(line["published"]) == [
         "id", "verified", "basis", "value", "sd", "n", "text", "x_name", "x", "curve", "claim", "parameters",
-        "source", "notes",
+        "source", "notes", "is_too_wide",
     ]  # fmt: skip
 
 
