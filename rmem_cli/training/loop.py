@@ -271,7 +271,7 @@ class Training:
             return
         with noted_forms() as ran:
             yield
-        stated = {operation: {form} for operation, form in self.model.op_paths().items()}
+        stated = {operation: set(forms.split("+")) for operation, forms in self.model.op_paths().items()}
         if any(forms != stated.get(operation, forms) for operation, forms in ran.items()):
             raise RuntimeError(f"operations ran as {ran}, and the model says {stated}")
 

@@ -1,7 +1,7 @@
 """The interface of every memory model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
@@ -93,7 +93,7 @@ class Core(nn.Module, ABC):
         return nullcontext()
 
     def op_paths(self) -> dict[str, str]:
-        """Each op that has several forms, with the form that runs."""
+        """Each op that has several forms, with the form that runs; see `joined_paths` for several."""
         return {}
 
     def check_state(self, state: State, batch: int) -> None:
@@ -128,3 +128,12 @@ class Core(nn.Module, ABC):
         """Device and dtype to make a state in: those given, else those of the parameters."""
         parameter = next(self.parameters())
         return device or parameter.device, dtype or parameter.dtype
+
+
+def joined_paths(cores: Iterable[Core]) -> dict[str, str]:
+    """The `op_paths` of several cores; an op that runs in several forms has all of them, as `fast+native`."""
+    forms: dict[str, set[str]] = {}
+    for core in cores:
+        for operation, form in core.op_paths().items():
+            forms.setdefault(operation, set()).update(form.split("+"))
+    return {operation: "+".join(sorted(several)) for operation, several in forms.items()}

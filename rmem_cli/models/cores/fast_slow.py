@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.errors import UsageError
-from rmem_cli.models.cores.base import Core, Stepper
+from rmem_cli.models.cores.base import Core, Stepper, joined_paths
 from rmem_cli.models.cores.recurrent_config import FastSlowSettings
 from rmem_cli.models.state import State, described
 from rmem_cli.ops.autocast import in_single_precision
@@ -89,9 +89,7 @@ class FastSlow(Core):
 
     def op_paths(self) -> dict[str, str]:
         """Those of all cells."""
-        return {
-            name: form for cell in (*self._fast_cells(), self.slow) for name, form in cell.op_paths().items()
-        }
+        return joined_paths([*self._fast_cells(), self.slow])
 
     def _fast_cells(self) -> list[Core]:
         return [cell for cell in self.fast if isinstance(cell, Core)]
