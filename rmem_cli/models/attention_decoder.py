@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from rmem_cli.models.cores.base import Core, Stepper
 from rmem_cli.models.initializers import xavier_
 from rmem_cli.models.state import State
+from rmem_cli.ops.autocast import single_precision
 
 
 class Source(NamedTuple):
@@ -145,7 +146,7 @@ class AttentionDecoder(nn.Module):
         keys = source.keys + self.query(_query(state))[:, None]
         if self.coverage is not None:
             keys = keys + self.coverage(coverage[..., None])
-        scores = self.score(keys.tanh()).squeeze(-1)
+        scores = single_precision(self.score(keys.tanh()).squeeze(-1))  # coverage adds up over the steps
         scores = scores.masked_fill(~source.there, torch.finfo(scores.dtype).min)
         attention = scores.softmax(-1) * source.there
         return attention, (attention[:, None] @ source.vectors).squeeze(1)

@@ -13,6 +13,7 @@ from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.models.cores.base import Core, joined_paths
 from rmem_cli.models.model import Model, StepResult, compile_part
 from rmem_cli.models.state import State
+from rmem_cli.ops.autocast import in_single_precision, single_precision
 from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.schema import ModelSettings
 
@@ -207,21 +208,8 @@ class PointerGenerator(Model):
         return words.where(words < self.symbols, self.settings.unknown)
 
     def _likelihood(self, said: Said, batch: SourceBatch) -> Tensor:
-        """Logarithms of P(w), summed as logarithms, so that small probabilities are not lost.
-
-        Copying a word that is nowhere in the source has the smallest probability that there is, not zero.
-        """
-        own: Tensor = self.vocabulary(said.outputs).log_softmax(-1)
-        if said.pointing is None:
-            return own
-        pointing = said.pointing[..., None]
-        words = batch.source_words[:, None].expand_as(said.attention)
-        own = functional.pad(own, (0, words.shape[-1]), value=-torch.inf)
-        copied = torch.zeros_like(own).scatter_add(-1, words, said.attention.to(own))
-        copied = copied.clamp(min=torch.finfo(own.dtype).tiny).log()
-        return torch.logaddexp(
-            functional.logsigmoid(pointing) + own, functional.logsigmoid(-pointing) + copied
-        )
+        """Logarithms of P(w)."""
+        return _mixed(self.vocabulary(said.outputs), said.pointing, said.attention, batch.source_words)
 
     def _auxiliary(self, said: Said, batch: SourceBatch) -> dict[str, Tensor]:
         if not self.settings.coverage:
@@ -229,6 +217,31 @@ class PointerGenerator(Model):
         before = functional.pad(said.attention, (0, 0, 1, -1)).cumsum(1)
         again = torch.minimum(said.attention, before).sum(-1)
         return {"coverage": self.settings.coverage_loss * (again * batch.weight).sum()}
+
+
+@in_single_precision
+def _mixed(scores: Tensor, pointing: Tensor | None, attention: Tensor, words: Tensor) -> Tensor:
+    """Logarithms of P(w), summed as logarithms, so that small probabilities are not lost.
+
+    Copying a word that is nowhere in the source has the smallest probability that there is, not zero.
+
+    Args:
+        scores: Of the vocabulary, `[batch, time, symbols]`.
+        pointing: Logit of p_gen, `[batch, time]`; None: nothing is copied.
+        attention: `[batch, time, source]`.
+        words: Class of each word of the source, `[batch, source]`.
+
+    Returns:
+        `[batch, time, symbols + source]`; `[batch, time, symbols]` where nothing is copied.
+    """
+    own = scores.log_softmax(-1)
+    if pointing is None:
+        return own
+    own = functional.pad(own, (0, words.shape[-1]), value=-torch.inf)
+    copied = torch.zeros_like(own).scatter_add(-1, words[:, None].expand_as(attention), attention)
+    copied = copied.clamp(min=torch.finfo(own.dtype).tiny).log()
+    p_gen, p_copy = (functional.logsigmoid(logit)[..., None] for logit in (pointing, -pointing))
+    return torch.logaddexp(p_gen + own, p_copy + copied)
 
 
 def _with_source(batch: Batch) -> SourceBatch:
@@ -258,4 +271,4 @@ def _normal_(tensor: Tensor, std: float) -> None:
 
 
 def _mapped(maps: nn.ModuleList, vectors: list[Tensor]) -> list[Tensor]:
-    return [each(vector).relu() for each, vector in zip(maps, vectors, strict=True)]
+    return [single_precision(each(vector)).relu() for each, vector in zip(maps, vectors, strict=True)]

@@ -296,6 +296,29 @@ def test_a_copied_word_of_tiny_probability_has_a_finite_loss():
     assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
 
 
+@pytest.mark.parametrize("core", CORES_TRIED)
+def test_under_autocast_probabilities_are_single_and_the_loss_is_close(core):
+    model, batch = network(core, coverage=True).float(), batch_of().to(torch.device("cpu"), torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = model.step(batch, None)
+    assert result.outputs.dtype == torch.float32
+    torch.testing.assert_close(result.outputs.exp().sum(-1), torch.ones(3, 4))
+    torch.testing.assert_close(result.loss, model.step(batch, None).loss, rtol=0.01, atol=0)
+
+
+def test_compiled_it_costs_the_same():
+    model, batch = network(coverage=True), batch_of()
+    expected = model.step(batch, None).loss
+    model.compile(backend="aot_eager")
+    torch.testing.assert_close(model.step(batch, None).loss, expected)
+
+
+def test_of_an_empty_source_nothing_is_copied():
+    result = network(coverage=True).step(batch_of([[3], []], [[3], [4]]), None)
+    assert result.losses.isfinite().all()
+    result.loss.backward()
+
+
 def test_a_segment_has_the_whole_source():
     first, second = batch_of().split(2)
     for segment in (first, second):
