@@ -106,7 +106,8 @@ def _make_plausible(tree: dict[str, Any], source: random.Random) -> None:
         model["core"] = _component(CORES, source)
     if source.random() < 0.95:
         model.pop("architecture", None)
-        model.pop("memory_network", None)
+        for name in ("memory_network", "pointer_generator", "source_core"):
+            model.pop(name, None)
     for name in ("memory_loss", "encoder", "readout", "head"):
         if source.random() < 0.8:
             model.pop(name, None)

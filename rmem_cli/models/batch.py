@@ -110,3 +110,23 @@ class Batch:
             for steps_of_rows in (self.lengths, self.question)
         )
         return replace(part, fresh=self.fresh & (start == 0), lengths=lengths, question=question)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceBatch(Batch):
+    """What is said (`inputs`, `targets`), and what it is said about, which every segment has whole.
+
+    Attributes:
+        source: `[batch, source]`, symbols.
+        source_words: `[batch, source]`, the class of each: of a symbol itself, and, of a word that is none,
+            one behind all symbols, which it shares with the same word of its row. Targets are such classes.
+        source_lengths: `[batch]`, steps of each source that count.
+    """
+
+    source: Tensor
+    source_words: Tensor
+    source_lengths: Tensor
+
+    def _segment(self, start: int, length: int) -> Self:
+        part = super()._segment(start, length)
+        return replace(part, source=self.source, source_words=self.source_words)

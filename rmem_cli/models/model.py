@@ -131,7 +131,7 @@ class Model(nn.Module, ABC):
         return nullcontext()
 
     def op_paths(self) -> dict[str, str]:
-        """Each op that has several forms, with the form in which it runs in training."""
+        """Each op that has several forms, with those in which it runs in training, such as `fast+native`."""
         return {}
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

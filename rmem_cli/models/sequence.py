@@ -15,6 +15,7 @@ from rmem_cli.models.encoders import Encoder, encoded
 from rmem_cli.models.memory_loss import MemoryLoss
 from rmem_cli.models.memory_network import MemoryNetwork
 from rmem_cli.models.model import Model, StepResult, compile_part
+from rmem_cli.models.pointer_generator import PointerGenerator
 from rmem_cli.models.readouts import EveryStep, Readout
 from rmem_cli.models.state import MEMORY, State, put, reset
 from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, build, import_object
@@ -208,15 +209,17 @@ def build_model(
         default_head: Kind of head where the settings name none.
 
     Raises:
-        UsageError: There is no core, the memory loss does not fit core, head or classes, or a memory network
-            does not fit the task.
+        UsageError: There is no core, the memory loss does not fit core, head or classes, or another
+            architecture does not fit the task.
     """
     if settings.architecture == "memory_network":
         return MemoryNetwork(symbols, classes, settings)
-    encoder_settings = settings.encoder or ENCODERS.settings(default_encoder)(kind=default_encoder)
-    head_settings = settings.head or HEADS.settings(default_head)(kind=default_head)
     if settings.core is None:
         raise UsageError(f"a model needs a core; there are: {', '.join(CORES.kinds())}")
+    if settings.architecture == "pointer_generator":
+        return PointerGenerator(symbols, classes, settings)
+    encoder_settings = settings.encoder or ENCODERS.settings(default_encoder)(kind=default_encoder)
+    head_settings = settings.head or HEADS.settings(default_head)(kind=default_head)
     encoder = build(encoder_settings, symbols)
     core = build(settings.core, encoder.output_size)
     readout = build(settings.readout or EveryStepSettings(), core.output_size, encoder)

@@ -41,7 +41,7 @@ def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found
     """
     if sections.model is not None:
         yield from _as_far_as_known(_check_architecture(sections.model))
-        yield from _check_sentences(sections.model, sections.task, ("model", "architecture"))
+        yield from _check_told(sections.model, sections.task, ("model", "architecture"))
     if task is not None and sections.model is not None:
         yield from _as_far_as_known(_check_encoder(task, sections.model))
         yield from _as_far_as_known(_check_head(task, sections.model))
@@ -74,7 +74,7 @@ def check_evaluated(
     if sections.model is not None and sections.model.core is None and protocol.core:
         yield ("core",), "changes a core, and the model has none; leave it out"
     if sections.model is not None and isinstance(task, TaskSettings):
-        yield from _check_sentences(sections.model, task, ("task",))
+        yield from _check_told(sections.model, task, ("task",))
     if isinstance(core, CoreSettings) and sections.model is not None and sections.model.core is not None:
         own, free = sections.model.core, core.free_in_evaluation()
         for name, field in type(core).model_fields.items():
@@ -92,27 +92,53 @@ def check_evaluated(
 
 
 _OF_SEQUENCES = ("encoder", "readout", "head", "input_dropout", "output_dropout", "memory_loss")
+_OTHER_ARCHITECTURES = {"memory_network": "memory network", "pointer_generator": "pointer generator"}
 
 
 def _check_architecture(model: ModelSettings) -> Found:
     """Each architecture has fields of its own."""
-    if model.architecture == "sequence":
-        if model.core is None:
-            yield ("model", "core"), f"is missing; there are: {', '.join(CORES.kinds())}"
-        if model.memory_network is not None:
-            message = "belongs to another architecture; set model.architecture to memory_network"
-            yield ("model", "memory_network"), message
-        return
-    if model.memory_network is None:
-        yield ("model", "memory_network"), "is missing; give at least its size"
-    for name in _OF_SEQUENCES:
+    own = model.architecture
+    for section in _OTHER_ARCHITECTURES:
+        given = getattr(model, section) is not None
+        if section == own and not given:
+            yield ("model", section), "is missing; give at least its size"
+        if section != own and given:
+            message = f"belongs to another architecture; set model.architecture to {section}"
+            yield ("model", section), message
+    if own != "memory_network" and model.core is None:
+        yield ("model", "core"), f"is missing; there are: {', '.join(CORES.kinds())}"
+    for name in _OF_SEQUENCES if own in _OTHER_ARCHITECTURES else ():
         if getattr(model, name):
-            yield ("model", name), "is no part of a memory network; leave it out"
+            yield ("model", name), f"is no part of a {_OTHER_ARCHITECTURES[own]}; leave it out"
+    if own == "pointer_generator":
+        yield from _check_stepwise(model)
+    elif model.source_core is not None:
+        yield ("model", "source_core"), "reads the source of a pointer generator; leave it out"
 
 
-def _check_sentences(model: ModelSettings, task: TaskSettings | None, path: Path) -> Found:
-    if model.architecture == "memory_network" and task is not None and not task.reads_sentences:
+def _check_stepwise(model: ModelSettings) -> Found:
+    for name in ("core", "source_core"):
+        core = getattr(model, name)
+        if core is not None and not core.stepwise:
+            yield (
+                ("model", name),
+                f"of kind {core.kind} reads segments as a whole, and a pointer generator goes step by step; "
+                "choose a recurrent core, such as lstm or rum",
+            )
+
+
+def _check_told(model: ModelSettings, task: TaskSettings | None, path: Path) -> Found:
+    """What the task tells must be what the architecture reads."""
+    if task is None:
+        return
+    if model.architecture == "memory_network" and not task.reads_sentences:
         yield path, "a memory network needs questions about sentences; take task babi of level sentence"
+    if model.architecture == "pointer_generator" and not task.has_source:
+        yield (
+            path,
+            f"a pointer generator says something about a source, and task {task.kind} has none; choose "
+            "another architecture for it, or another task",
+        )
 
 
 class _UnknownError(Exception):

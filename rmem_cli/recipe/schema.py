@@ -1,8 +1,8 @@
 """What one run is made of, as validated settings."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from rmem_cli.recipe.kinds import Backprop, Core, Encoder, Head, Optimizer, Readout, Schedule, Task
 from rmem_cli.recipe.settings import Settings
@@ -48,31 +48,66 @@ class MemoryNetworkSettings(Settings):
     initial_std: PositiveFloat = 0.1
 
 
+class PointerGeneratorSettings(Settings):
+    """A pointer-generator network; `rmem_cli.models.pointer_generator.PointerGenerator` has the equations.
+
+    Attributes:
+        size: Width of the vectors of symbols, which source and decoder share.
+        pointer: Whether words can be copied from the source, those that are no symbols included.
+        coverage: Whether attention knows what has been attended to.
+        coverage_loss: Weight of the loss on attending to the same again.
+        unknown: Number of the symbol that stands for words that are none.
+        initial_std: Standard deviation of the first weights of vectors, of the map from the source's states
+            to the decoder's, and of that to the vocabulary.
+    """
+
+    size: PositiveInt
+    pointer: bool = True
+    coverage: bool = False
+    coverage_loss: NonNegativeFloat = 1.0
+    unknown: NonNegativeInt = 0
+    initial_std: PositiveFloat = 1e-4
+
+    @model_validator(mode="after")
+    def _the_loss_needs_coverage(self) -> Self:
+        if not self.coverage and self.coverage_loss != 1.0:
+            raise ValueError(
+                "coverage_loss is the weight of a loss on coverage; set coverage, or leave it out"
+            )
+        return self
+
+
 class ModelSettings(Settings):
     """A model: by default, encoder, core, read-out and head.
 
     Attributes:
-        architecture: `sequence`, of all that is below but `memory_network`; or `memory_network`, which has
-            its own vectors and answers, and may have a core as its controller.
+        architecture: `sequence`, of encoder, core, read-out and head; `memory_network`, which has its own
+            vectors and answers, and may have a core as its controller; or `pointer_generator`, which reads a
+            source both ways and says something about it, and has its own vectors and predictions.
         encoder: From the task's inputs to the core's; None leaves it to the task.
-        core: The memory model; of a memory network, its controller (None: the sum of the paper).
+        core: The memory model; of a memory network, its controller (None: the sum of the paper); of a
+            pointer generator, its decoder.
+        source_core: Of a pointer generator, what reads its source, each way; None: a core such as `core`.
         readout: From the core's outputs at all steps to what the head gets at each; None: that step's output.
         head: From what the read-out gives to predictions; None leaves it to the task.
         input_dropout: Probability of dropping an input of the core, in training.
         output_dropout: Probability of dropping an output of the core, in training.
         memory_loss: What memory tokens are to predict, for cores that have some; None: nothing.
         memory_network: Of a memory network, all else.
+        pointer_generator: Of a pointer generator, all else.
     """
 
-    architecture: Literal["sequence", "memory_network"] = "sequence"
+    architecture: Literal["sequence", "memory_network", "pointer_generator"] = "sequence"
     encoder: Encoder | None = None
     core: Core | None = None
+    source_core: Core | None = None
     readout: Readout | None = None
     head: Head | None = None
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     output_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     memory_loss: MemoryLossSettings | None = None
     memory_network: MemoryNetworkSettings | None = None
+    pointer_generator: PointerGeneratorSettings | None = None
 
 
 class ValidationSettings(Settings):

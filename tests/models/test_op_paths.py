@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rmem_cli.models.batch import Batch
+from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.models.sequence import build_model
 from rmem_cli.ops.forms import forms_in, noted_forms
 from rmem_cli.recipe.registry import CORES
@@ -54,6 +54,24 @@ def test_a_step_of_training_runs_the_forms_that_the_model_names(name, device):
     with noted_forms() as ran:
         state = model.step(batch.to(torch.device(device), torch.float32), None).state
         model.step(batch.to(torch.device(device), torch.float32), state)
+    assert {op: forms_in(form) for op, form in model.op_paths().items()} == ran
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(("source_core", "core"), [("gated_lstm", "gated_gru"), ("rum", "layer_norm_lstm")])
+def test_a_pointer_generator_names_the_forms_of_both_of_its_cores(source_core, core, device):
+    settings = {
+        "architecture": "pointer_generator",
+        "core": MODELS[core],
+        "source_core": MODELS[source_core],
+        "pointer_generator": {"size": 4},
+    }
+    model = build_model(ModelSettings.model_validate(settings), symbols=5, classes=5).to(device).train()
+    symbols, ones = torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4)
+    source = {"source": symbols, "source_words": symbols, "source_lengths": torch.tensor([4, 2])}
+    batch = SourceBatch(symbols, symbols, ones, torch.ones(2, dtype=torch.bool), **source)
+    with noted_forms() as ran:
+        model.step(batch.to(torch.device(device), torch.float32), None)
     assert {op: forms_in(form) for op, form in model.op_paths().items()} == ran
 
 

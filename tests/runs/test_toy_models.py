@@ -1,4 +1,4 @@
-"""Models that rmem does not have are trained, evaluated, planned and sampled by the contract alone."""
+"""Models that no recipe of rmem has are trained, evaluated, planned and sampled by the contract alone."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 from rmem_cli.errors import InterruptedRunError
 from rmem_cli.evaluation.next_symbol import next_logits
 from rmem_cli.evaluation.sampling import Reader, draw, generate
-from rmem_cli.models.batch import Batch
+from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.models.config import LinearHeadSettings, OneHotSettings
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.cores.recurrent_config import GRUSettings
@@ -19,8 +19,9 @@ from rmem_cli.models.encoders import OneHot
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.readouts import Readout
-from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.sequence import SequenceModel, build_model
 from rmem_cli.modules.rum import RUM
+from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.runs import opened, plan
 from rmem_cli.runs.opened import open_run
 from rmem_cli.runs.pace import Pace
@@ -96,6 +97,22 @@ class Backwards(GeneratedTask):
         return Pair(inputs, targets, ones, torch.ones(len(targets), dtype=torch.bool), source=examples)
 
 
+class BackwardsWithUnknown(Backwards):
+    """The same about a source in which the highest two symbols are words that are none."""
+
+    def batch(self, examples):
+        pair, symbols = super().batch(examples), self.symbols - 2
+        return SourceBatch(
+            pair.inputs,
+            pair.targets,
+            pair.weight,
+            pair.fresh,
+            source=torch.where(examples < symbols, examples, 0),
+            source_words=examples,
+            source_lengths=torch.full((len(examples),), self.time),
+        )
+
+
 class EncoderDecoder(Model):
     """Reads a source, then says something about it: each step attends to all of the source."""
 
@@ -168,6 +185,15 @@ def attentive(task):
     )
 
 
+def pointing(task):
+    core, source_core = ({"kind": kind, "hidden_size": SIZE} for kind in ("gated_gru", "gated_lstm"))
+    own = {"size": SIZE, "coverage": True, "initial_std": 0.1}
+    parts = {"core": core, "source_core": source_core, "pointer_generator": own}
+    settings = {"architecture": "pointer_generator"} | parts
+    symbols = task.symbols - 2
+    return build_model(ModelSettings.model_validate(settings), symbols, symbols)
+
+
 TOYS = {
     "two cores in one": (
         chained,
@@ -178,6 +204,7 @@ TOYS = {
         lambda: CopyingMemory(CopyingMemorySettings(length=3, symbols=2, alphabet=3)),
     ),
     "encoder and decoder": (lambda task: EncoderDecoder(task.symbols), Backwards),
+    "a pointer generator": (pointing, BackwardsWithUnknown),
 }
 
 

@@ -93,7 +93,7 @@ class Core(nn.Module, ABC):
         return nullcontext()
 
     def op_paths(self) -> dict[str, str]:
-        """Each op that has several forms, with the form that runs."""
+        """Each op that has several forms, with the form that runs; see `joined_forms` for several."""
         return {}
 
     def check_state(self, state: State, batch: int) -> None:
