@@ -52,15 +52,10 @@ def test_a_file_that_cannot_be_written_is_no_error():
     assert known("a") is None
 
 
-def _keep_many(first):
-    for number in range(first, first + 20):
-        keep(str(number), [float(number)])
-
-
 def test_processes_that_keep_at_once_lose_nothing():
     context = multiprocessing.get_context("spawn")
     with context.Pool(3) as pool:
-        pool.map(_keep_many, range(0, 120, 20))
+        pool.starmap(keep, ((str(number), [float(number)]) for number in range(120)), chunksize=20)
     assert [known(str(number)) for number in range(120)] == [[float(number)] for number in range(120)]
 
 
