@@ -90,7 +90,7 @@ def train(
         _refuse_choices(context)
         recipes, rerun = recipes or [from_run.split("/")[0]], "all"
     elif not recipes:
-        raise UsageError("no recipe is named; `rmem list` shows those there are")
+        context.fail("Missing argument: name a recipe (`rmem list` shows them), or a run with --from-run")
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     if from_run is None:
         specs = [

@@ -134,7 +134,7 @@ def test_a_run_that_cannot_be_made_again_is_a_sentence(rmem, recipe, run):
         one["name"] for one in json.loads(rmem("runs", "list", "--json").out) if "custom" in one["name"]
     )
     assert "was changed by --set" in rmem("train", "small.yaml", "--from-run", changed).err
-    assert "no recipe is named" in rmem("train").err
+    assert "name a recipe" in rmem("train").err
 
 
 def _of_another(rmem, recipe, run):
