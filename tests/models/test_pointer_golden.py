@@ -1,33 +1,14 @@
 """The published summarisation code: its weights give its attention, distributions, losses and gradients."""
 
-import json
-import os
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from tf_vectors import GOLDEN, RUM, read
 
 from rmem_cli.models.attention_decoder import AttentionDecoder
 from rmem_cli.models.batch import SourceBatch
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.registry import CORES, build
 from rmem_cli.recipe.schema import ModelSettings
-
-GOLDEN = Path(os.environ.get("RMEM_GOLDEN", Path(__file__).parent.parent / "golden")) / "tf"
-RUM = {
-    "target_kernel": "gates/fully_connected/weights",
-    "target_bias": "gates/fully_connected/biases",
-    "gate_kernel": "gates/fully_connected_1/weights",
-    "gate_bias": "gates/fully_connected_1/biases",
-    "input_kernel": "candidate/fully_connected/weights",
-}
-
-
-def read(path):
-    with np.load(path) as file:
-        about = json.loads(str(file["meta"]))
-        return about, {key: torch.from_numpy(np.array(file[key])) for key in file if key != "meta"}
 
 
 def same(found, expected, name):

@@ -1,29 +1,17 @@
 """The cores give the numbers of the published TensorFlow code: outputs, states and gradients."""
 
-import json
-import os
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from tf_vectors import GOLDEN, read
 
 from rmem_cli import rotate, rotation_components, rotation_operator
 from rmem_cli.ops.native import build as native_build
 from rmem_cli.recipe.registry import CORES, build
 
 # RMEM_GOLDEN names another folder of vectors of the same kind.
-GOLDEN = Path(os.environ.get("RMEM_GOLDEN", Path(__file__).parent.parent / "golden")) / "tf"
 CLOSE = 1e-10  # of an array's largest entry
 # Our blocks of the layer-norm LSTM from the published ones, which stand in the order i, j, f, o.
 BLOCKS = (0, 2, 3, 1)
-
-
-def load(path):
-    with np.load(path) as file:
-        meta = json.loads(str(file["meta"]))
-        arrays = {key: torch.from_numpy(np.array(file[key])) for key in file if key != "meta"}
-    return meta, arrays
 
 
 def assert_close(ours, theirs, what):
@@ -180,7 +168,7 @@ RUMS = sorted(
 
 @pytest.mark.parametrize("path", RUMS, ids=lambda path: path.stem)
 def test_rum_gives_the_published_numbers(path, form):
-    meta, golden = load(path)
+    meta, golden = read(path)
     inputs, size = golden["x"].shape[-1], golden["h0"].shape[-1]
     core = made(rum_settings(meta, size), inputs)
     states = {"hidden.0": "h"} | ({"memory.0": "R"} if "R0" in golden else {})
@@ -189,7 +177,7 @@ def test_rum_gives_the_published_numbers(path, form):
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("lnlstm*.npz")), ids=lambda path: path.stem)
 def test_the_layer_norm_lstm_gives_the_published_numbers(path):
-    meta, golden = load(path)
+    meta, golden = read(path)
     core = made(lstm_settings(golden["h0"].shape[-1], meta.get("use_zoneout")), golden["x"].shape[-1])
     weights = prefixed("layers.0.", layer_norm_lstm_weights(""))
     assert_equals(core, golden, {"hidden.0": "h", "cell.0": "c"}, weights)
@@ -226,7 +214,7 @@ def slow_weights(meta):
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("fsrnn*.npz")), ids=lambda path: path.stem)
 def test_fast_slow_networks_give_the_published_numbers(path, form):
-    meta, golden = load(path)
+    meta, golden = read(path)
     settings = {
         "kind": "fast_slow",
         "fast_cells": meta["n_fast"],
@@ -245,7 +233,7 @@ def test_fast_slow_networks_give_the_published_numbers(path, form):
 
 @pytest.mark.parametrize("turned", ["rotate", "operator"])
 def test_a_rotation_is_the_published_one(turned):
-    _, golden = load(GOLDEN / "rum_rotation_tf.npz")
+    _, golden = read(GOLDEN / "rum_rotation_tf.npz")
     v1, v2, v = (golden[name].requires_grad_() for name in ("v1", "v2", "v"))
     u, w, plane = rotation_components(v1, v2)
     for ours, theirs in ((u, "comp_u"), (w, "comp_v"), (plane, "comp_Rth"), (plane[:, 0, 0], "costh")):
