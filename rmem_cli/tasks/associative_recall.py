@@ -8,7 +8,7 @@ from torch import Tensor
 from rmem_cli.models.batch import Batch
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import GeneratedTask
-from rmem_cli.tasks.config import AssociativeRecallSettings
+from rmem_cli.tasks.memory_config import AssociativeRecallSettings
 from rmem_cli.tasks.training_set import TrainingSet
 
 BLANK = 0

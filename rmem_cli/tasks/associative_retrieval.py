@@ -5,7 +5,7 @@ from functools import partial
 from rmem_cli.data.algorithmic import open_algorithmic
 from rmem_cli.data.generated.associative_retrieval import VOCABULARY, retrieval_rows
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
-from rmem_cli.tasks.config import AssociativeRetrievalSettings
+from rmem_cli.tasks.algorithmic_config import AssociativeRetrievalSettings
 
 
 class AssociativeRetrieval(AlgorithmicTask):

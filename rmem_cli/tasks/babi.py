@@ -16,8 +16,8 @@ from rmem_cli.errors import DataError, UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
+from rmem_cli.tasks.babi_config import SMALLER, BabiSettings
 from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.config import SMALLER, BabiSettings
 
 _BLANK = 0  # the symbol of padded steps
 _NOTHING = -1  # in a step of fewer symbols than others

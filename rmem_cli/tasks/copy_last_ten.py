@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rmem_cli.models.batch import Batch
-from rmem_cli.tasks.config import CopyingMemorySettings, CopyLastTenSettings
 from rmem_cli.tasks.copying_memory import CopyingMemory
+from rmem_cli.tasks.memory_config import CopyingMemorySettings, CopyLastTenSettings
 
 
 class CopyLastTen(CopyingMemory):

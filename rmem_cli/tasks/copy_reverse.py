@@ -6,7 +6,7 @@ from rmem_cli.data.algorithmic import Algorithmic, open_algorithmic
 from rmem_cli.data.generated.copy_reverse import FIRST, copy_rows, reverse_rows
 from rmem_cli.errors import UsageError
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
-from rmem_cli.tasks.config import CopySettings, ReverseSettings
+from rmem_cli.tasks.algorithmic_config import CopySettings, ReverseSettings
 
 
 class Copy(AlgorithmicTask):

@@ -12,7 +12,7 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.config import DocumentClassificationSettings
+from rmem_cli.tasks.text_config import DocumentClassificationSettings
 
 
 class DocumentClassification(Task):

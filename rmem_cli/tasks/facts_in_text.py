@@ -15,7 +15,7 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import derive_seed
 from rmem_cli.tasks.base import GeneratedTask
-from rmem_cli.tasks.config import FactsInTextSettings
+from rmem_cli.tasks.facts_config import FactsInTextSettings
 
 _HELD_OUT = 10
 

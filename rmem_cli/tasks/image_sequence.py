@@ -11,7 +11,7 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.config import ImageSequenceSettings
+from rmem_cli.tasks.image_config import ImageSequenceSettings
 
 
 class ImageSequence(Task):

@@ -11,7 +11,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.config import LanguageModelSettings
+from rmem_cli.tasks.text_config import LanguageModelSettings
 
 
 class LanguageModel(Task):

@@ -8,7 +8,7 @@ import torch
 from rmem_cli.models.batch import Batch
 from rmem_cli.seeding import derive_seed
 from rmem_cli.tasks.base import GeneratedTask
-from rmem_cli.tasks.config import ProgramExecutionSettings
+from rmem_cli.tasks.program_config import ProgramExecutionSettings
 from rmem_cli.tasks.programs import CHARACTERS, ProgramWriter
 
 BLANK = 0

@@ -6,7 +6,7 @@ import torch
 from rmem_cli.data.algorithmic import open_algorithmic
 from rmem_cli.data.generated.quadratic import ANSWER_LENGTH, BLOCK, VOCABULARY, draw_equations, encode
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
-from rmem_cli.tasks.config import QuadraticEquationsSettings
+from rmem_cli.tasks.algorithmic_config import QuadraticEquationsSettings
 
 PAD = 0
 

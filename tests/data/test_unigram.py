@@ -11,7 +11,7 @@ from rmem_cli.data_scripts.wikitext import WIKITEXT2
 
 from rmem_cli.data.unigram import unigram
 from rmem_cli.tasks.baselines import unigrams
-from rmem_cli.tasks.config import LanguageModelSettings
+from rmem_cli.tasks.text_config import LanguageModelSettings
 
 
 def test_its_loss_and_accuracy_are_those_of_the_frequencies_in_training(write_text):

@@ -12,8 +12,8 @@ from rmem_cli.models.cores.torch_rnn import GRU
 from rmem_cli.models.encoders import OneHot
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.tasks.config import CopyingMemorySettings
 from rmem_cli.tasks.copying_memory import CopyingMemory
+from rmem_cli.tasks.memory_config import CopyingMemorySettings
 from rmem_cli.training.backprop import Full, TrainingStep
 from rmem_cli.training.config import FullSettings
 

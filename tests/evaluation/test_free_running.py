@@ -18,8 +18,8 @@ from rmem_cli.models.encoders import OneHot
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.tasks.algorithmic_config import CopySettings
 from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.config import CopySettings
 from rmem_cli.tasks.copy_reverse import Copy
 
 SYMBOLS = 12

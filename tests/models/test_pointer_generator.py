@@ -13,7 +13,7 @@ from rmem_cli.recipe.problems import RecipeError
 from rmem_cli.recipe.reader import read_recipe
 from rmem_cli.recipe.registry import CORES, build
 from rmem_cli.recipe.schema import ModelSettings
-from rmem_cli.tasks.config import CopyingMemorySettings
+from rmem_cli.tasks.memory_config import CopyingMemorySettings
 
 SYMBOLS, SIZE, HIDDEN = 7, 3, 4
 UNKNOWN, BEGIN = 0, 1

@@ -9,8 +9,8 @@ from rmem_cli.models.config import PretrainedEmbeddingSettings
 from rmem_cli.models.cores.transformer_config import PretrainedRMTSettings
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.schema import ModelSettings
-from rmem_cli.tasks.config import DocumentClassificationSettings
 from rmem_cli.tasks.document_classification import DocumentClassification
+from rmem_cli.tasks.text_config import DocumentClassificationSettings
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "calm", "report", "outrage", "lies"]
 SIZE, SEGMENT, MEMORY = 16, 6, 3

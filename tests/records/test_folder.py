@@ -21,7 +21,7 @@ from rmem_cli.records.curve import LearningCurve
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.folder import RunBusyError, RunFolder, run_path
 from rmem_cli.records.status import RunStatus, read_status
-from rmem_cli.tasks.config import AssociativeRecallSettings
+from rmem_cli.tasks.memory_config import AssociativeRecallSettings
 from rmem_cli.training.config import AdamSettings, ConstantSettings, FullSettings
 
 HASH = "0123456789ab"

@@ -28,8 +28,8 @@ from rmem_cli.runs.pace import Pace
 from rmem_cli.runs.plan import plan_of
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import GeneratedTask
-from rmem_cli.tasks.config import CopyingMemorySettings
 from rmem_cli.tasks.copying_memory import CopyingMemory
+from rmem_cli.tasks.memory_config import CopyingMemorySettings
 
 CPU = torch.device("cpu")
 SIZE = 8

@@ -10,7 +10,7 @@ from rmem_cli.models.cores.recurrent_config import LSTMSettings
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.tasks.adding import Adding
-from rmem_cli.tasks.config import AddingSettings
+from rmem_cli.tasks.memory_config import AddingSettings
 
 
 @given(length=st.integers(2, 30), seed=st.integers(0, 99))

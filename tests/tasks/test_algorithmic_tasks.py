@@ -15,7 +15,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model, StepResult
 from rmem_cli.recipe.registry import TASKS, import_object
-from rmem_cli.tasks.config import CopySettings, QuadraticEquationsSettings, ReverseSettings
+from rmem_cli.tasks.algorithmic_config import CopySettings, QuadraticEquationsSettings, ReverseSettings
 from rmem_cli.tasks.copy_reverse import Copy, Reverse
 from rmem_cli.tasks.quadratic_equations import QuadraticEquations
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmem_cli.tasks.associative_recall import AssociativeRecall
-from rmem_cli.tasks.config import AssociativeRecallSettings
+from rmem_cli.tasks.memory_config import AssociativeRecallSettings
 
 
 @given(pairs=st.integers(1, 30), seed=st.integers(0, 99))

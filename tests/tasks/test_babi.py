@@ -18,7 +18,7 @@ from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model, StepResult
 from rmem_cli.recipe.hashing import digest
 from rmem_cli.tasks.babi import StoryQuestions
-from rmem_cli.tasks.config import MOST_FREQUENT_ANSWERS, BabiSettings
+from rmem_cli.tasks.babi_config import MOST_FREQUENT_ANSWERS, BabiSettings
 
 STORY = """\
 1 Mary went home.

@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from rmem_cli.tasks.algorithmic_config import AssociativeRetrievalSettings
 from rmem_cli.tasks.associative_recall import AssociativeRecall
 from rmem_cli.tasks.associative_retrieval import AssociativeRetrieval
 from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count
-from rmem_cli.tasks.config import (
-    AssociativeRecallSettings,
-    AssociativeRetrievalSettings,
-    CopyingMemorySettings,
-    CopyLastTenSettings,
-)
+from rmem_cli.tasks.memory_config import AssociativeRecallSettings, CopyingMemorySettings, CopyLastTenSettings
 
 
 @pytest.mark.parametrize(("draws", "values"), [(1, 4), (3, 2), (4, 3), (5, 4)])

@@ -14,9 +14,9 @@ from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.encoders import OneHot
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.tasks.config import CopyingMemorySettings, CopyLastTenSettings
 from rmem_cli.tasks.copy_last_ten import CopyLastTen
 from rmem_cli.tasks.copying_memory import CopyingMemory
+from rmem_cli.tasks.memory_config import CopyingMemorySettings, CopyLastTenSettings
 
 
 @given(length=st.integers(1, 40), seed=st.integers(0, 99))

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmem_cli.tasks.config import CopyingMemorySettings
 from rmem_cli.tasks.copying_memory import CopyingMemory
+from rmem_cli.tasks.memory_config import CopyingMemorySettings
 
 
 @given(

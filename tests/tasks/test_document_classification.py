@@ -16,8 +16,8 @@ from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe.hashing import digest
-from rmem_cli.tasks.config import DocumentClassificationSettings
 from rmem_cli.tasks.document_classification import DocumentClassification, in_segments
+from rmem_cli.tasks.text_config import DocumentClassificationSettings
 
 END = 99
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from rmem_cli.data.images import open_images
 from rmem_cli.errors import DataError, UsageError
-from rmem_cli.tasks.config import ImageSequenceSettings
+from rmem_cli.tasks.image_config import ImageSequenceSettings
 from rmem_cli.tasks.image_sequence import ImageSequence, bit_reversal
 
 several = settings(

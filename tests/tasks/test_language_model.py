@@ -20,8 +20,8 @@ from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.modules.rum import RUM
 from rmem_cli.tasks import language_model
-from rmem_cli.tasks.config import LanguageModelSettings
 from rmem_cli.tasks.language_model import LanguageModel
+from rmem_cli.tasks.text_config import LanguageModelSettings
 
 VOCABULARY = 300  # two bytes for a symbol
 END_OF_LINE = 0

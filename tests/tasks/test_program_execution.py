@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rmem_cli.tasks.config import ProgramExecutionSettings
+from rmem_cli.tasks.program_config import ProgramExecutionSettings
 from rmem_cli.tasks.program_execution import ANSWER, BLANK, SYMBOLS, ProgramExecution
 from rmem_cli.tasks.programs import CHARACTERS, ProgramWriter
 

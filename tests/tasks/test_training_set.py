@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rmem_cli.tasks.associative_recall import AssociativeRecall
-from rmem_cli.tasks.config import AssociativeRecallSettings
+from rmem_cli.tasks.memory_config import AssociativeRecallSettings
 from rmem_cli.tasks.training_set import TrainingSet
 
 

@@ -23,8 +23,8 @@ from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.modules.rum import RUM
-from rmem_cli.tasks.config import LanguageModelSettings
 from rmem_cli.tasks.language_model import LanguageModel
+from rmem_cli.tasks.text_config import LanguageModelSettings
 from rmem_cli.training.backprop import Full, Replay, Sliding, TrainingStep, Truncated
 from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
 

@@ -1,0 +1,122 @@
+"""Settings of the tasks about texts: language models, classification of articles."""
+
+import math
+import re
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.tasks.baselines import unigrams
+
+# Texts whose documents `rmem_cli.data.documents` finds, word by word.
+WITH_DOCUMENTS = ("wikitext2", "wikitext103")
+
+
+def _no_path(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise ValueError(
+            f"must be a name that `rmem fetch --list` shows, not {text!r}; own texts cannot be read yet"
+        )
+    return text
+
+
+PreparedName = Annotated[str, AfterValidator(_no_path)]
+
+
+class LanguageModelSettings(TaskSettings):
+    """Next-symbol prediction over a whole text, the state carried from batch to batch.
+
+    Attributes:
+        dataset: Name of a prepared data set, as `rmem fetch` knows it.
+        form: Which of its prepared forms: `char`, `word`, `bytes`, ...
+        segment_length: Symbols of each text column in one training batch; the state's gradient stops there.
+        carried: Whether the state goes on from one batch to the next, or every batch starts afresh.
+        reset_at_documents: Whether the state starts afresh with each document of the text, in training and in
+            evaluation. (What `rmem sample` writes is one document to the model: where the next one begins is
+            not known before its title is complete.)
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.language_model:LanguageModel"
+    metrics: ClassVar[tuple[str, ...]] = ("bpc", "perplexity", "loss", "accuracy")
+    generated: ClassVar[bool] = False
+    predicts_future: ClassVar[bool] = True
+    answers_in_symbols: ClassVar[bool] = True
+    common: ClassVar[frozenset[str]] = frozenset({"segment_length"})
+
+    kind: Literal["language_model"] = "language_model"
+    dataset: PreparedName
+    form: PreparedName
+    segment_length: PositiveInt
+    carried: bool = True
+    reset_at_documents: bool = False
+
+    @model_validator(mode="after")
+    def _documents_are_known(self) -> Self:
+        if self.reset_at_documents and (self.dataset not in WITH_DOCUMENTS or self.form != "word"):
+            raise ValueError(
+                f"{self.dataset} ({self.form}) does not say where documents begin; set reset_at_documents to "
+                f"false, or read the words of {' or '.join(WITH_DOCUMENTS)}"
+            )
+        return self
+
+    def chance(self, split: str) -> dict[str, float]:
+        """The unigram model of the training text, where it is known."""
+        known = unigrams().get((self.dataset, self.form, split))
+        if known is None:
+            return {}
+        loss, accuracy = known
+        return {
+            "loss": loss,
+            "bpc": loss / math.log(2),
+            "perplexity": math.exp(loss),
+            "accuracy": accuracy,
+        }
+
+    def data_sets(self) -> list[tuple[str, str]]:
+        """The text."""
+        return [(self.dataset, self.form)]
+
+
+class DocumentClassificationSettings(TaskSettings):
+    """Articles to be classified; `rmem_cli.tasks.document_classification` has an example.
+
+    Attributes:
+        dataset: Which articles.
+        fold: Which fold is held out, 0 to 4; the tokenizer has not seen it either.
+        segment_length: Symbols of a segment; that of the core, if it has one.
+        segments: Most segments of an article that are read.
+        whole_fold: Whether all held-out articles are the test split, so that the folds together test every
+            article; there is no validation then. Without, half of them are for validation.
+        twins_together: Whether articles that begin with the same 200 letters are held out together, of which
+            there are three pairs; the test otherwise asks for what was read in training.
+        backbone: Name or folder of the pretrained model whose tokenizer makes the symbols; None: pieces of
+            words, found in the articles that are not held out.
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.document_classification:DocumentClassification"
+    metrics: ClassVar[tuple[str, ...]] = ("f1", "accuracy", "loss")
+    generated: ClassVar[bool] = False
+    common: ClassVar[frozenset[str]] = frozenset({"segment_length", "segments"})
+
+    kind: Literal["document_classification"] = "document_classification"
+    dataset: Literal["hyperpartisan"] = "hyperpartisan"
+    fold: int = Field(default=0, ge=0, le=4)
+    segment_length: PositiveInt
+    segments: PositiveInt
+    whole_fold: bool = False
+    twins_together: bool = False
+    backbone: str | None = None
+
+    def across_folds(self) -> Self | None:
+        """Those of any fold, where all of it is tested."""
+        return self.model_copy(update={"fold": 0}) if self.whole_fold else None
+
+    def empty_splits(self) -> frozenset[str]:
+        """See `TaskSettings.empty_splits`."""
+        return frozenset({"valid"}) if self.whole_fold else frozenset()
+
+    def data_sets(self) -> list[tuple[str, str]]:
+        """The articles, as pieces or as they are."""
+        form = "pieces" if self.backbone is None else "articles"
+        return [(self.dataset, f"{form}-twins" if self.twins_together else form)]
