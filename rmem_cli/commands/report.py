@@ -101,6 +101,7 @@ def report(
     """
     from rmem_cli.paths import results_root
     from rmem_cli.report.experiments import Experiments
+    from rmem_cli.runs.kept import known_costs
 
     experiments = Experiments(results_root(), readings_of(published))
     if compare is not None:
@@ -127,11 +128,11 @@ def report(
         documents = {table.experiment: partial(write, [table]) for table in tables}
         if alone and chosen.write_scoreboard is not None:
             # A file is the same wherever it is made, what runs take here is not.
-            board = experiments.scoreboard(tables, _known_cost if out is None else _unknown_cost)
+            board = experiments.scoreboard(tables, known_costs() if out is None else _unknown_cost)
             shown = documents if everything or explain or _is_folder(out) else {}
             documents = {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
         elif out is None and alone and chosen.write_all is not None:
-            documents = {"": partial(chosen.write_all, tables, experiments.scoreboard(tables, _known_cost))}
+            documents = {"": partial(chosen.write_all, tables, experiments.scoreboard(tables, known_costs()))}
         elif out is None:
             documents = {"": partial(write, tables)}
         _write(documents, chosen, out)
@@ -199,12 +200,6 @@ def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
 
 def _unknown_cost(spec: "RunSpec") -> None:
     del spec
-
-
-def _known_cost(spec: "RunSpec") -> float | None:
-    from rmem_cli.runs.kept import known_cost
-
-    return known_cost(spec)
 
 
 def _tell_missing_results() -> None:
