@@ -16,10 +16,15 @@ APART = (
 
 def measured(section: Section) -> str:
     """A section's metric, its unit and its direction."""
-    words = [section.metric if section.metric == section.unit else f"{section.metric} ({section.unit})"]
+    words = [quantity(section.metric, section.unit)]
     if section.higher_is_better is not None:
         words.append("higher is better" if section.higher_is_better else "lower is better")
     return ", ".join(words)
+
+
+def quantity(metric: str, unit: str) -> str:
+    """A metric with its unit, as at an axis."""
+    return metric if metric == unit else f"{metric} ({unit})"
 
 
 def number(value: float, digits: int | None) -> str:
