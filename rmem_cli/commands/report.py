@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmem_cli.commands.options import named_path
+from rmem_cli.commands.outputs import is_folder, unwritable
 from rmem_cli.errors import OutOfToleranceError, UsageError
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _write_site(
         out.mkdir(parents=True, exist_ok=True)
         written = experiments.site(out, list(names), tables, board)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     _say(f"wrote {len(written)} files; open {out / 'index.html'}")
 
 
@@ -244,7 +245,7 @@ def _format(name: FormatName | None, out: Path | None) -> "Format":
 
 
 def _is_folder(out: Path | None) -> bool:
-    return out is not None and (out.is_dir() or not out.suffix)
+    return out is not None and is_folder(out)
 
 
 def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format", out: Path | None) -> None:
@@ -269,11 +270,7 @@ def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format
                 write(file)
             _say(f"wrote {path}")
     except OSError as error:
-        raise _unwritable(out, error) from error
-
-
-def _unwritable(out: Path, error: OSError) -> UsageError:
-    return UsageError(f"--out {out} cannot be written ({error.strerror or error}); name another")
+        raise unwritable(out, error) from error
 
 
 def _refuse_results(paths: "Iterable[Path]") -> None:
