@@ -107,12 +107,16 @@ def paired_bootstrap(differences: Sequence[float], seed: int = 0) -> Interval:
 
 
 def _many(sections: Sequence[Section], rule: SolvedRule, scale: str) -> Iterator[Tasks]:
-    """The tasks that are the cells of a matrix of one field, and those that are parts of one evaluation."""
+    """The tasks that are the cells of a matrix of one field, and those that are parts of one evaluation.
+
+    What has a number, such as a length or training steps, is a point of a curve, and no task of many.
+    """
     cells: dict[tuple[str, ...], list[Section]] = defaultdict(list)
     parts: dict[tuple[str, ...], list[Section]] = defaultdict(list)
     for section in sections:
         here = section.protocol, section.split, section.metric
-        if not section.protocol or section.metric != rule.metric or section.unit != "fraction":
+        is_asked = section.protocol and section.x is None
+        if not is_asked or section.metric != rule.metric or section.unit != "fraction":
             continue
         if section.part and section.part != MEAN:
             parts[(section.cell, *here)].append(section)

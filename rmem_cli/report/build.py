@@ -367,7 +367,7 @@ def _reference(paper_id: str) -> str:
 def _also(citation: Citation, place: Place) -> str:
     """What else was published of the same run."""
     published = replace(citation.published(Footnotes()), notes=(), basis="printed")
-    value = wording.published(published, metric(place.metric).digits).text
+    value = wording.published(published, metric(place.metric).digits, whole=True).text
     return f"also published: {value} ({citation.id}, {citation.basis})"
 
 

@@ -129,7 +129,7 @@ class _Lines:
         for published in (line.published for line in self.at.values() if line.published is not None):
             points = zip(published.x or (), published.curve or (), strict=True)
             heading = Cell(f"{title}, published", (*notes, *published.notes))
-            yield _Curve(heading, {x: Cell(wording.number(value, digits)) for x, value in points})
+            yield _Curve(heading, {x: Cell(wording.as_published(value, digits)) for x, value in points})
         for scale in self.scales:
             if measured := self.ours(scale):
                 cells = {x: wording.ours(ours, digits) for x, ours in measured.items()}
