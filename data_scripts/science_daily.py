@@ -11,6 +11,7 @@ from rmem_cli.data.writer import Content
 
 from .dataset import Dataset, Form, SourceFile
 from .pairs import pair_content, read_pairs
+from .words import WRITTEN, words_form
 
 _SPLITS = ("train", "valid", "test")
 
@@ -27,6 +28,7 @@ SCIENCE_DAILY = Dataset(
     files=tuple(SourceFile(f"{split}.jsonl", None, "", aliases=(f"{split}.csv",)) for split in _SPLITS),
     sources=(),
     forms=(Form(FORM, prepare_pairs, unit="pairs"),),
+    derived=(words_form(WRITTEN),),
     licence="not known",
     citation=(
         "Dangovski, Jing, Nakov, Tatalovic, Soljacic (2019), Rotational Unit of Memory: A Novel "
