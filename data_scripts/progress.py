@@ -53,7 +53,7 @@ def counted(console: Console, title: str, total: int, unit: str) -> Iterator[Cal
         A function to call with the number of those that are done.
     """
     columns = MofNCompleteColumn(), TextColumn(unit)
-    with _shown(console, title, total, columns, lambda count: f"{count:,} {unit}") as update:
+    with _shown(console, title, total, columns, "{:,}".format, f" {unit}") as update:
         yield update
 
 
@@ -64,9 +64,10 @@ def _shown(
     total: int | None,
     columns: tuple[ProgressColumn, ...],
     told: Callable[[int], str],
+    unit: str = "",
 ) -> Iterator[Callable[[int], None]]:
     if not console.is_terminal:
-        yield _lines(console, title, total, told)
+        yield _lines(console, title, total, told, unit)
         return
     before = TextColumn("{task.description}", markup=False), BarColumn()
     with Progress(*before, *columns, TimeRemainingColumn(), console=console, transient=True) as bar:
@@ -75,7 +76,7 @@ def _shown(
 
 
 def _lines(
-    console: Console, title: str, total: int | None, told: Callable[[int], str]
+    console: Console, title: str, total: int | None, told: Callable[[int], str], unit: str
 ) -> Callable[[int], None]:
     of = f" of {told(total)}" if total is not None else ""
     due = time.monotonic() + _SECONDS_BETWEEN_LINES
@@ -84,6 +85,6 @@ def _lines(
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + _SECONDS_BETWEEN_LINES
-            say(console, f"{title}: {told(done)}{of}")
+            say(console, f"{title}: {told(done)}{of}{unit}")
 
     return update
