@@ -503,6 +503,12 @@ def refused(sets):
     return {problem.path: problem.message for problem in error.value.problems}
 
 
+@pytest.mark.usefixtures("about_a_source")
+def test_a_source_is_refused_where_nothing_reads_it():
+    changes = ["model.architecture=sequence", "model.pointer_generator=null"]
+    assert "set model.architecture to pointer_generator" in refused(changes)["model.architecture"]
+
+
 def test_a_task_without_a_source_is_refused():
     assert "says something about a source" in refused([])["model.architecture"]
 
