@@ -1,5 +1,6 @@
 """The kinds of every component, found by name and imported on first use."""
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -21,7 +22,7 @@ def build(settings: Component, *arguments: Any) -> Any:
 def import_object(location: str) -> Any:
     """Import "package.module:name" and return the named object."""
     module, _, name = location.partition(":")
-    return getattr(import_module(module), name)
+    return getattr(sys.modules.get(module) or import_module(module), name)  # the former is much faster
 
 
 class Registry:
