@@ -24,6 +24,7 @@ SMALL_TASKS = {
     "copy": {"length": 3},
     "reverse": {"length": 4},
     "associative_retrieval": {},
+    "key_value_retrieval": {"pairs": 3},
     "quadratic_equations": {},
     "memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "detect_and_memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
