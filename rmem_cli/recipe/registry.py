@@ -124,6 +124,7 @@ TASKS = Registry(
         "memorize": "rmem_cli.tasks.facts_config:MemorizeSettings",
         "detect_and_memorize": "rmem_cli.tasks.facts_config:DetectAndMemorizeSettings",
         "reasoning": "rmem_cli.tasks.facts_config:ReasoningSettings",
+        "babilong": "rmem_cli.tasks.facts_config:BabilongSettings",
     },
 )
 OPTIMIZERS = Registry(

@@ -25,6 +25,14 @@ GENERATED = {
     "memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "detect_and_memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "reasoning": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 24},
+    "babilong": {
+        "babi_task": 1,
+        "dataset": "ptb",
+        "form": "word",
+        "tokens": 40,
+        "segment_length": 16,
+        "shortest_sentence": 3,
+    },
 }
 
 
@@ -56,6 +64,7 @@ BY_BATCH = {
     "memorize": ("7f7c3a33ee7c", "492048e24988"),
     "detect_and_memorize": ("893f886bc4a2", "a6e6462f36d6"),
     "reasoning": ("b3f052ed0273", "8420281d60dd"),
+    "babilong": ("0901e944f6aa", "938da4427a8c"),
 }
 
 
