@@ -121,10 +121,12 @@ TASKS = Registry(
         "copy": "rmem_cli.tasks.algorithmic_config:CopySettings",
         "reverse": "rmem_cli.tasks.algorithmic_config:ReverseSettings",
         "associative_retrieval": "rmem_cli.tasks.algorithmic_config:AssociativeRetrievalSettings",
+        "key_value_retrieval": "rmem_cli.tasks.key_value_config:KeyValueRetrievalSettings",
         "quadratic_equations": "rmem_cli.tasks.algorithmic_config:QuadraticEquationsSettings",
         "memorize": "rmem_cli.tasks.facts_config:MemorizeSettings",
         "detect_and_memorize": "rmem_cli.tasks.facts_config:DetectAndMemorizeSettings",
         "reasoning": "rmem_cli.tasks.facts_config:ReasoningSettings",
+        "babilong": "rmem_cli.tasks.facts_config:BabilongSettings",
     },
 )
 OPTIMIZERS = Registry(
