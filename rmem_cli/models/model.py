@@ -130,6 +130,14 @@ class Model(nn.Module, ABC):
         """
         return nullcontext()
 
+    def cover(self, known: bool) -> None:
+        """Say whether a model that has coverage knows it from now on; at first, it does.
+
+        Args:
+            known: False: the model is what it would be without coverage, but for the weights that it has.
+        """
+        del known
+
     def op_paths(self) -> dict[str, str]:
         """Each op that has several forms, with those in which it runs in training, such as `fast+native`."""
         return {}

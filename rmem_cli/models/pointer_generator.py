@@ -108,8 +108,9 @@ class PointerGenerator(Model):
         P(w) = p_gen P_vocabulary(w) + (1 - p_gen) sum_{i: w_i = w} a_ti
 
     With coverage, each step adds `coverage_loss * sum_i min(a_ti, z_ti)` to the loss that is trained, by the
-    weight of its position. Without a pointer, P is that of the vocabulary, and words outside of it are the
-    unknown one. Embedded are symbols of source and inputs, by one table.
+    weight of its position; `Model.cover` is for training without it at first. Without a pointer, P is that of
+    the vocabulary, and words outside of it are the unknown one. Embedded are symbols of source and inputs, by
+    one table.
 
     The source is read once, with the first segment of what is said about it; the state that goes on from
     there holds what was read of it, beside where the decoder is.
@@ -235,6 +236,10 @@ class PointerGenerator(Model):
             )
         self.decoder.core.check_state(_of_core(state), rows)
 
+    def cover(self, known: bool) -> None:
+        """See `Model.cover`."""
+        self.decoder.covers = known and self.settings.coverage
+
     def op_paths(self) -> dict[str, str]:
         """Those of its cores."""
         return joined_forms(core.op_paths() for core in (self.reader.forwards, self.decoder.core))
@@ -262,7 +267,7 @@ class PointerGenerator(Model):
 
     def _auxiliary(self, said: Said, batch: SourceBatch, coverage: Tensor) -> dict[str, Tensor]:
         """The loss on attending again to what has been, by coverage `[batch, source]` before these steps."""
-        if not self.settings.coverage:
+        if not self.decoder.covers:
             return {}
         before = coverage[:, None] + functional.pad(said.attention, (0, 0, 1, -1)).cumsum(1)
         again = torch.minimum(said.attention, before).sum(-1)
