@@ -66,7 +66,9 @@ def evaluate(
                 for sums, rows in groups:
                     sums.nll += float(result.losses[rows].double().sum())
                     sums.weight += float(result.weights[rows].double().sum())
-                answers = model.answers(result.outputs) if counts_answers else None
+                answers = None
+                if counts_answers and result.outputs is not None:
+                    answers = model.answers(result.outputs)
                 if answers is not None:
                     right.append(answers == segment.targets)
                     for sums, rows in groups:

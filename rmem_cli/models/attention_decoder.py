@@ -150,7 +150,7 @@ class AttentionDecoder(nn.Module):
         keys = source.keys + self.query(_query(state))[:, None]
         if self.coverage is not None and self.covers:
             keys = keys + self.coverage(coverage[..., None])
-        scores = single_precision(self.score(keys.tanh()).squeeze(-1))  # coverage adds up over the steps
+        scores = single_precision(self.score(keys.tanh_()).squeeze(-1))  # coverage adds up over the steps
         scores = scores.masked_fill(~source.there, torch.finfo(scores.dtype).min)
         attention = scores.softmax(-1) * source.there
         return attention, (attention[:, None] @ source.vectors).squeeze(1)

@@ -22,14 +22,15 @@ class StepResult:
         losses: Weighted negative log-likelihood in nats (or squared error) of each position, `[batch, time]`:
             in evaluation of all of them, in training at least of those with a weight.
         weights: Of these positions.
-        outputs: Of these positions, `[batch, time, ...]`, for `Model.answers` and `Model.logits`.
+        outputs: Of these positions, `[batch, time, ...]`, for `Model.answers` and `Model.logits`; None in the
+            training of a model whose losses need less.
         state: State after the segment.
         auxiliary: Further losses, by name: what training adds to the sum, and what no metric counts.
     """
 
     losses: Tensor
     weights: Tensor
-    outputs: Tensor
+    outputs: Tensor | None
     state: State
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
 
