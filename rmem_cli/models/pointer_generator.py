@@ -213,7 +213,10 @@ class PointerGenerator(Model):
         if not state:
             return self._start(batch)
         self._check_state(state, batch)
-        return reset(state, self._start(batch), batch.fresh) if bool(batch.fresh.any()) else state
+        # Sources are not read again for nothing; of tensors without values, nobody knows.
+        if batch.fresh.device.type != "meta" and not batch.fresh.any():
+            return state
+        return reset(state, self._start(batch), batch.fresh)
 
     def _start(self, batch: SourceBatch) -> State:
         """The state in which the source has been read, and nothing said."""
