@@ -24,7 +24,7 @@ class SummarizationSettings(TaskSettings):
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.summarization:Summarization"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "exact_match")
     generated: ClassVar[bool] = False
     predicts_future: ClassVar[bool] = True
     answers_in_symbols: ClassVar[bool] = True
