@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from rmem_cli.recipe import Recipe, list_recipes, load_recipe
@@ -14,6 +14,7 @@ from rmem_cli.report.scoreboard import Cost, Scoreboard, build_scoreboard
 from rmem_cli.report.table import Table
 from rmem_cli.results.curves import Curves
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.summaries import read_samples
 from rmem_cli.results.withdrawn import Withdrawals
 
 
@@ -82,7 +83,8 @@ class Experiments:
         for name, table in zip(names, tables, strict=True):
             recipe = self.recipe(name)
             found.append(Experiment(table, recipe, join(recipe, self.store.read(recipe.name))))
-        return write_site(folder, found, board, self.curves)
+        samples = partial(read_samples, self.store.folder)
+        return write_site(folder, found, board, self.curves, cache(samples))
 
     def core_grid(self, names: list[str], scale: str | None = None) -> CoreGrid:
         """Every core in the experiments named; errors as for `table`."""
