@@ -23,7 +23,9 @@ KNOWN = tuple("a an and as at by for from he in is it of on or she that the to w
 _RARE, _UNKNOWN, _OTHERS = 100_000, 6, 6  # rare words that there are; words of an article
 
 
-def prepare_pairs(files: Mapping[str, Path], *, seed: int = SEED, sizes: Mapping[str, int] = SIZES) -> Content:
+def prepare_pairs(
+    files: Mapping[str, Path], *, seed: int = SEED, sizes: Mapping[str, int] = SIZES
+) -> Content:
     """Articles and summaries; there are no files."""
     del files
     return pair_content({split: _pairs(split, size, seed) for split, size in sizes.items()})
