@@ -297,8 +297,9 @@ def test_all_that_archives_in_an_archive_unpack_to_is_bounded_together(tmp_path,
             r"inner in .*a\.tgz is refused: its member .* would leave the folder",
         ),
         (zip_bytes(FILES.items())[:-30], r"inner in .*a\.tgz cannot be read"),
-        (gzip.compress(bytes(range(256)) * 99, mtime=0)[:-30], r"inner in .*a\.tgz cannot be read"),
+        (gzip.compress(bytes(range(256)) * 99)[:-30], r"inner in .*a\.tgz cannot be read"),
     ],
+    ids=["climbs", "cut zip", "cut gzip"],
 )
 def test_a_bad_archive_in_an_archive_says_so_and_the_others_are_read(tmp_path, inner, message):
     (tmp_path / "a.tgz").write_bytes(gzip.compress(tar_bytes([("inner", inner), ("one", b"1")])))
