@@ -117,13 +117,16 @@ TASKS = Registry(
         "language_model": "rmem_cli.tasks.text_config:LanguageModelSettings",
         "babi": "rmem_cli.tasks.babi_config:BabiSettings",
         "document_classification": "rmem_cli.tasks.text_config:DocumentClassificationSettings",
+        "summarization": "rmem_cli.tasks.summary_config:SummarizationSettings",
         "copy": "rmem_cli.tasks.algorithmic_config:CopySettings",
         "reverse": "rmem_cli.tasks.algorithmic_config:ReverseSettings",
         "associative_retrieval": "rmem_cli.tasks.algorithmic_config:AssociativeRetrievalSettings",
+        "key_value_retrieval": "rmem_cli.tasks.key_value_config:KeyValueRetrievalSettings",
         "quadratic_equations": "rmem_cli.tasks.algorithmic_config:QuadraticEquationsSettings",
         "memorize": "rmem_cli.tasks.facts_config:MemorizeSettings",
         "detect_and_memorize": "rmem_cli.tasks.facts_config:DetectAndMemorizeSettings",
         "reasoning": "rmem_cli.tasks.facts_config:ReasoningSettings",
+        "babilong": "rmem_cli.tasks.facts_config:BabilongSettings",
     },
 )
 OPTIMIZERS = Registry(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from rmem_cli.recipe import Recipe, list_recipes, load_recipe
@@ -14,6 +14,7 @@ from rmem_cli.report.scoreboard import Cost, Scoreboard, build_scoreboard
 from rmem_cli.report.table import Table
 from rmem_cli.results.curves import Curves
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.summaries import read_samples
 from rmem_cli.results.withdrawn import Withdrawals
 
 
@@ -82,7 +83,8 @@ class Experiments:
             Experiment(table, self.recipe(name), self.joined(name))
             for name, table in zip(names, tables, strict=True)
         ]
-        return write_site(folder, found, board, self.curves)
+        samples = cache(partial(read_samples, self.store.folder))
+        return write_site(folder, found, board, self.curves, samples)
 
     def joined(self, name: str, scale: str | None = None) -> Joined:
         """What a recipe runs, with the results of that; errors as for `table`."""

@@ -17,7 +17,7 @@ from rmem_cli.report.verdict import MIN_SEEDS
 Key = tuple[str, str, str]  # of a line
 
 _SIDE_BY_SIDE = 3  # columns of a published table; of more, each is a line
-_COUNTS = ("verdicts on", "left out", "withdrawn")  # how remarks begin that count
+_COUNTS = ("verdicts on", "left out", "withdrawn", "samples of")  # how remarks begin that are always told
 
 
 @dataclass(frozen=True)

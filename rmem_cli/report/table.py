@@ -78,11 +78,20 @@ class StepsToSolve:
 
 @dataclass(frozen=True)
 class Bounds:
-    """95 % interval of a mean accuracy, taken as the share of right answers among so many examples."""
+    """95 % interval of a mean over so many examples.
+
+    Attributes:
+        examples: Those that each seed was measured on.
+        low: Lower end.
+        high: Upper end.
+        rule: `wilson`, of a share of right answers; or `bootstrap`, of a mean of scores, and of several seeds
+            the mean of their ends.
+    """
 
     examples: int
     low: float
     high: float
+    rule: Literal["wilson", "bootstrap"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +105,7 @@ class Ours:
         planned: Seeds the recipe asks for.
         failed: How seeds ended without a value (diverged, out_of_memory, failed, ...), to their number.
         solve_rate: For accuracies of generated tasks.
-        bounds: For accuracies over all folds of a data set.
+        bounds: For accuracies over all folds of a data set, and for scores of summaries.
         steps: Training steps that every finished seed had.
         steps_to_solve: When the task was solved, where there is a rule for that and a curve.
         caveats: What keeps the values from counting fully: "dirty tree", "no commit", "partial data".

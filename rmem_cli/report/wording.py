@@ -66,17 +66,24 @@ def ours(cell: Ours | None, digits: int | None) -> Cell:
         return Cell(NOTHING)
     if cell.mean is not None and cell.n == 0:
         return Cell(number(cell.mean, digits))
-    more = []
-    if cell.bounds is not None:
-        more.append(f"[{number(cell.bounds.low, digits)}, {number(cell.bounds.high, digits)}]")
+    more = _bounds(cell, digits)
     if cell.caveats:
-        more.append(", ".join(cell.caveats))
-    return Cell(f"{mean_and_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})", more=tuple(more))
+        more += (", ".join(cell.caveats),)
+    return Cell(f"{mean_and_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})", more=more)
 
 
 def spread(cell: Ours | None, digits: int | None) -> Cell:
     """Our value without its seeds: mean ± sd."""
-    return Cell(NOTHING if cell is None else mean_and_spread(cell.mean, cell.sd, digits))
+    if cell is None:
+        return Cell(NOTHING)
+    return Cell(mean_and_spread(cell.mean, cell.sd, digits), more=_bounds(cell, digits))
+
+
+def _bounds(cell: Ours, digits: int | None) -> tuple[str, ...]:
+    """The interval of a mean over examples, where there is one."""
+    if cell.bounds is None:
+        return ()
+    return (f"[{number(cell.bounds.low, digits)}, {number(cell.bounds.high, digits)}]",)
 
 
 def steps(count: int) -> str:
