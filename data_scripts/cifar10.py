@@ -105,7 +105,7 @@ CIFAR10 = Dataset(
     name="cifar10",
     title="CIFAR-10",
     files=_PYTHON,
-    alternative=_BINARY,
+    alternatives=(_BINARY,),
     sources=(
         Source(
             SourceFile(

@@ -16,9 +16,16 @@ from rmem_cli.data.writer import Content, Expected
 from .dataset import Dataset, Form, Source, SourceFile
 from .pairs import Pair, pair_content, read_pairs
 from .unpack import members
+from .words import WRITTEN, words_form
 
 _LISTS = {"train": "all_train.txt", "valid": "all_val.txt", "test": "all_test.txt"}
 _TABLES = {"train": "train.csv", "valid": "validation.csv", "test": "test.csv"}
+# What public samples of the tables are called.
+_SAMPLES = {
+    "train": "train_sample.csv",
+    "valid": "cnn_dailymail_validation_subset.csv",
+    "test": "test_sample.csv",
+}
 _STORIES = ("cnn_stories.tgz", "dailymail_stories.tgz")
 _MOST_UNPACKED = 8 << 30
 _HIGHLIGHT = "@highlight"
@@ -106,15 +113,18 @@ _FILES = (
     ),
 )
 _CNN, _DAILYMAIL, *_ADDRESSES = _FILES
+_COUNTS = Expected({"train": 287_113, "valid": 13_368, "test": 11_490})
 _HUB = "https://huggingface.co/datasets/cnn_dailymail/resolve/11343c3752184397d56efc19a8a7cceb68089318/data"
 
 CNN_DAILYMAIL = Dataset(
     name="cnn_dailymail",
     title="CNN/Daily Mail",
     files=_FILES,
-    alternative=tuple(
-        SourceFile(name, None, "", aliases=(f"{split}.csv",), at_most=4 << 30)
-        for split, name in _TABLES.items()
+    alternatives=(
+        tuple(
+            SourceFile(name, None, "", aliases=(f"{split}.csv", _SAMPLES[split]), at_most=4 << 30)
+            for split, name in _TABLES.items()
+        ),
     ),
     sources=(
         Source(_CNN, (f"{_HUB}/{_CNN.name}",)),
@@ -139,14 +149,8 @@ CNN_DAILYMAIL = Dataset(
             )
         ),
     ),
-    forms=(
-        Form(
-            FORM,
-            prepare_pairs,
-            Expected({"train": 287_113, "valid": 13_368, "test": 11_490}),
-            unit="pairs",
-        ),
-    ),
+    forms=(Form(FORM, prepare_pairs, _COUNTS, unit="pairs"),),
+    derived=(words_form(WRITTEN, _COUNTS),),
     licence="none stated",
     citation=(
         "Hermann et al. (2015), Teaching Machines to Read and Comprehend, NeurIPS; split as in See, Liu, "

@@ -6,6 +6,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 
+from rich.console import Console
+
 from rmem_cli.data.prepared import Prepared
 from rmem_cli.data.unwritten import Unwritten
 from rmem_cli.data.writer import Content, Expected
@@ -28,11 +30,14 @@ _DATASETS = {
     "pubmed": ".scientific_papers:PUBMED",
     "arxiv": ".scientific_papers:ARXIV",
     "science_daily": ".science_daily:SCIENCE_DAILY",
+    "own_articles": ".own_articles:OWN_ARTICLES",
     "copy": ".copy_reverse:COPY",
     "reverse": ".copy_reverse:REVERSE",
     "associative_retrieval": ".associative_retrieval:ASSOCIATIVE_RETRIEVAL",
     "quadratic": ".quadratic:QUADRATIC",
 }
+
+_OF_ONES_OWN = "own_articles_"  # before any name
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,28 @@ class Form:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """One thing prepared from another prepared form, whose source files are not needed for it any more.
+
+    Args:
+        name: Folder of the prepared arrays, and what recipes call it.
+        made_from: The other form.
+        prepare: The other form, a folder to keep unfinished work in, and the console for progress (stderr) ->
+            arrays and vocabulary. Called again after it was stopped, it goes on from what is in the folder.
+        unit: What is counted.
+        expected: Counts of a plan; what comes out is not held to them.
+        stand_in: As of `Form`.
+    """
+
+    name: str
+    made_from: str
+    prepare: Callable[[Prepared, Path, Console], Content]
+    unit: str = "symbols"
+    expected: Expected | None = None
+    stand_in: StandIn | None = None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set.
 
@@ -139,9 +166,10 @@ class Dataset:
         forms: What is prepared.
         licence: Terms of use.
         citation: What to cite.
-        alternative: Another complete set of files with the same content, laid out differently.
+        alternatives: Other complete sets of files with the same content, laid out differently.
         text_form: The form that gives the text back, where there is one: further tokenizers start from it.
         instructions: How to get a local copy, where no public source is known.
+        derived: What is prepared from its forms.
     """
 
     name: str
@@ -151,9 +179,20 @@ class Dataset:
     forms: tuple[Form, ...]
     licence: str
     citation: str
-    alternative: tuple[SourceFile, ...] = ()
+    alternatives: tuple[tuple[SourceFile, ...], ...] = ()
     text_form: str = ""
     instructions: str = ""
+    derived: tuple[Derived, ...] = ()
+
+    @property
+    def every_file(self) -> list[SourceFile]:
+        """The files of all layouts."""
+        return [*self.files, *(file for layout in self.alternatives for file in layout)]
+
+    @property
+    def every_form(self) -> list[Form | Derived]:
+        """Everything that is prepared."""
+        return [*self.forms, *self.derived]
 
     @property
     def size(self) -> int | None:
@@ -172,8 +211,8 @@ class Dataset:
         return 10 * sum(file.most for file in self.files) + (1 << 30)
 
     def missing(self, found: Collection[str]) -> list[SourceFile]:
-        """The files that are lacking beside those found; of two layouts, in the more complete one."""
-        layouts = [layout for layout in (self.files, self.alternative) if layout]
+        """The files that are lacking beside those found; of several layouts, in the most complete one."""
+        layouts = [layout for layout in (self.files, *self.alternatives) if layout]
         lacking = [[file for file in layout if file.name not in found] for layout in layouts]
         shares = [len(lack) / len(layout) for lack, layout in zip(lacking, layouts, strict=True)]
         return lacking[shares.index(min(shares))] if shares else []
@@ -190,6 +229,9 @@ def dataset(name: str) -> Dataset:
     Raises:
         UsageError: There is none; the message names the closest.
     """
+    if name.startswith(_OF_ONES_OWN):
+        own: Dataset = import_module(".own_articles", __package__).named(name)
+        return own
     if name not in _DATASETS:
         raise UsageError(f"There is no data set {name!r}; {closest(name, _DATASETS)}")
     module, _, variable = _DATASETS[name].partition(":")
@@ -200,7 +242,8 @@ def dataset(name: str) -> Dataset:
 @cache
 def unwritten(name: str, form: str) -> Prepared | None:
     """A data set in its known size, but without its content; None if its size is not known."""
-    forms = dataset(name).forms if name in _DATASETS else ()
+    known_set = dataset(name) if name in _DATASETS else None
+    forms = [] if known_set is None else known_set.every_form
     known = next((each for each in forms if each.name == form), None)
     if known is None or known.expected is None or known.stand_in is None:
         return None

@@ -16,9 +16,12 @@ from rmem_cli.errors import DataError, UsageError
 from rmem_cli.paths import data_root
 from rmem_cli.visible import say
 
-from .dataset import Dataset, Form
+from .dataset import Dataset, Derived, Form
 from .download import Patience
 from .gather import Obtained, from_path, from_sources, refuse_no_copy
+
+_WORK = ".work-"
+"""What the folder of unfinished work begins with, before the name of its form; it survives a kill."""
 
 
 def fetch(
@@ -78,8 +81,10 @@ class _Fetch:
         _clear_leftovers(self.home)
         if not todo:
             _discard_downloads(downloads)  # which a fetch that was killed at its very end has left
-            say(self.console, f"{self.dataset.name} is here and verified: {self.home}")
-            return False
+            derived = self.derive_all()
+            if not derived:
+                say(self.console, f"{self.dataset.name} is here and verified: {self.home}")
+            return derived
         unpacked = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.home))
         try:
             files = self.gather(downloads, unpacked)
@@ -90,7 +95,7 @@ class _Fetch:
             shutil.rmtree(unpacked, ignore_errors=True)
         if not missing:
             _discard_downloads(downloads)
-        return any(changed)
+        return self.derive_all() or any(changed)
 
     def gather(self, downloads: Path, unpacked: Path) -> dict[str, Obtained]:
         if self.path is not None:
@@ -131,6 +136,44 @@ class _Fetch:
         )
         say(self.console, describe(prepared, form.unit))
         return True
+
+    def derive_all(self) -> bool:
+        """Prepare what is made of the forms that are here; whether there was anything to do."""
+        changed = [self.derive(form) for form in self.dataset.derived]
+        return any(changed)
+
+    def derive(self, form: Derived) -> bool:
+        text = _sound(self.dataset.name, form.made_from)
+        if text is None or is_made_from(text, form.name):
+            return False
+        work = self.home / f"{_WORK}{form.name}"
+        part = work / text.data_hash
+        for other in work.glob("*"):
+            if other != part:
+                shutil.rmtree(other, ignore_errors=True)
+        prepared = write_prepared(
+            self.dataset.name,
+            form.name,
+            form.prepare(text, part, self.console),
+            sources=[origin_of(text)],
+            licence=self.dataset.licence,
+            citation=self.dataset.citation,
+            missing=text.missing,
+        )
+        shutil.rmtree(work, ignore_errors=True)
+        say(self.console, describe(prepared, form.unit))
+        return True
+
+
+def is_made_from(text: Prepared, form: str) -> bool:
+    """Whether a form is here, undamaged, and was made from just this one."""
+    here = _sound(text.meta["name"], form)
+    return here is not None and here.meta["sources"] == [origin_of(text)]
+
+
+def origin_of(text: Prepared) -> dict[str, str]:
+    """What `meta.json` keeps of a form that another one is made from."""
+    return {"form": text.meta["form"], "data_hash": text.data_hash}
 
 
 def describe(prepared: Prepared, unit: str) -> str:

@@ -75,9 +75,7 @@ class _Search:
             name: Its name.
             size: Its size, if it says.
         """
-        wanted = [
-            file for file in (*self.dataset.files, *self.dataset.alternative) if file.name not in self.found
-        ]
+        wanted = [file for file in self.dataset.every_file if file.name not in self.found]
         named = [file for file in wanted if base_name(name) in file.base_names]
         known = [file for file in wanted if file.checksum and file.size is not None]
         return named + [file for file in known if file not in named and size in (None, file.size)]
@@ -269,7 +267,7 @@ def _candidates(search: _Search, path: Path) -> list[Path]:
     """Files worth opening: in a folder, those of a wanted name, archives, then those of a wanted size."""
     if path.is_file():
         return [path]
-    wanted = (*search.dataset.files, *search.dataset.alternative)
+    wanted = search.dataset.every_file
     names = {name for file in wanted for name in file.base_names}
     sizes = {file.size for file in wanted if file.checksum}
     inside = sorted(_files_below(path, search.problems))

@@ -1,7 +1,7 @@
 """Articles with summaries, from JSON lines or CSV, streamed into the form `pairs` (`rmem_cli.data.pairs`)."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from rmem_cli.data.texts import text_chunks
 from rmem_cli.data.writer import Content
 from rmem_cli.errors import DataError
 
-from .records import Record, read_records
+from .records import Record, read_lines, read_records
 
 _ARTICLE = ("article", "article_text", "text", "document")
 _SUMMARY = ("summary", "highlights", "abstract", "abstract_text")
@@ -47,6 +47,23 @@ def read_pairs(path: Path) -> Iterator[Pair]:
     """
     for place, record in read_records(path, (*_ARTICLE, *_SUMMARY, *_ID)):
         yield _pair(place, record)
+
+
+def read_text_pairs(articles: Path, summaries: Path) -> Iterator[Pair]:
+    """The pairs of two text files: an article a line, and its summary in the same line.
+
+    Raises:
+        DataError: A file is not text, or one has fewer lines.
+    """
+    both = zip_longest(read_lines(articles), read_lines(summaries))
+    for number, (article, summary) in enumerate(both, start=1):
+        if article is None or summary is None:
+            short, other = (articles, summaries) if article is None else (summaries, articles)
+            raise DataError(
+                f"{short}:{number}: this line is missing: {other} has it. Lines of the same number belong "
+                "together; give each file as many."
+            )
+        yield Pair("", article, summary)
 
 
 def _pair(place: str, record: Record) -> Pair:

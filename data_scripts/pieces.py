@@ -14,11 +14,11 @@ from rmem_cli.data.decoded import decoded
 from rmem_cli.data.prepared import SENTENCEPIECE, Prepared, open_prepared
 from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, whole_lines
 from rmem_cli.data.writer import Content, smallest_unsigned, write_prepared
-from rmem_cli.errors import DataError, UsageError
+from rmem_cli.errors import UsageError
 from rmem_cli.visible import say
 
 from .dataset import Dataset
-from .fetch import describe
+from .fetch import describe, is_made_from, origin_of
 
 _LINES = 10_000
 
@@ -56,26 +56,13 @@ def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
             tokenizer.vocabulary.index(END_OF_LINE),
             counted={split: split for split in arrays},
         ),
-        sources=[_origin(text)],
+        sources=[origin_of(text)],
         licence=dataset.licence,
         citation=dataset.citation,
         missing=text.missing,
     )
     say(console, describe(prepared, "pieces"))
     return prepared
-
-
-def is_made_from(text: Prepared, form: str) -> bool:
-    """Whether a form is here and was made from just this text."""
-    try:
-        sources: list[dict[str, str]] = open_prepared(text.meta["name"], form).meta["sources"]
-    except DataError:
-        return False
-    return sources == [_origin(text)]
-
-
-def _origin(text: Prepared) -> dict[str, str]:
-    return {"form": text.meta["form"], "data_hash": text.data_hash}
 
 
 def _encode(tokenizer: SentencePieceTokenizer, text: Prepared, split: str) -> Iterator[np.ndarray]:

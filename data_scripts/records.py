@@ -42,6 +42,20 @@ def read_records(path: Path, columns: Collection[str]) -> Iterator[tuple[str, Re
         raise _not_text(path) from error
 
 
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, without their ends; only a line feed ends a line.
+
+    Raises:
+        DataError: It is not text.
+    """
+    try:
+        with path.open(encoding=_encoding(path), newline="\n") as handle:
+            for line in handle:
+                yield line.rstrip("\r\n")
+    except UnicodeError as error:
+        raise _not_text(path) from error
+
+
 def _encoding(path: Path) -> str:
     with path.open("rb") as handle:
         head = handle.read(4)

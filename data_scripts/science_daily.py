@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rmem_cli.data.pairs import FORM
-from rmem_cli.data.writer import Content
+from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form, SourceFile
 from .pairs import pair_content, read_pairs
+from .words import WRITTEN, words_form
 
 _SPLITS = ("train", "valid", "test")
+_ABOUT = {"train": 40_246, "valid": 5_031, "test": 5_031}  # assumed for plans: a tenth each is held out
 
 
 def prepare_pairs(files: Mapping[str, Path]) -> Content:
@@ -27,6 +29,7 @@ SCIENCE_DAILY = Dataset(
     files=tuple(SourceFile(f"{split}.jsonl", None, "", aliases=(f"{split}.csv",)) for split in _SPLITS),
     sources=(),
     forms=(Form(FORM, prepare_pairs, unit="pairs"),),
+    derived=(words_form(WRITTEN, Expected(_ABOUT)),),
     licence="not known",
     citation=(
         "Dangovski, Jing, Nakov, Tatalovic, Soljacic (2019), Rotational Unit of Memory: A Novel "

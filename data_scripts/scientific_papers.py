@@ -8,6 +8,7 @@ from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form, Source, SourceFile
 from .pairs import pair_content, read_pairs
+from .words import SPLIT_ALREADY, words_form
 
 _FILES = {"train": "train.txt", "valid": "val.txt", "test": "test.txt"}
 _OTHER_NAMES = {"train": (), "valid": ("validation.txt", "valid.txt"), "test": ()}
@@ -35,6 +36,7 @@ def _papers(name: str, title: str, archive: SourceFile, most: int, counts: Mappi
             ),
         ),
         forms=(Form(FORM, prepare_pairs, Expected(counts), unit="pairs"),),
+        derived=(words_form(SPLIT_ALREADY, Expected(counts)),),
         licence="none stated",
         citation=(
             "Cohan, Dernoncourt, Kim, Bui, Kim, Chang, Goharian (2018), A Discourse-Aware Attention Model "

@@ -179,7 +179,39 @@ def write_articles(tmp_path):
 
 
 @pytest.fixture
-def write_made_up(write_text, write_images, write_babi, write_articles):
+def write_summaries(tmp_path):
+    """Writes articles with summaries as a prepared set of words: the pairs of each split, or made-up ones.
+
+    Words of an article are numbers, some of them rare; its summary is its first words.
+    """
+
+    def write(name="cnn_dailymail", splits=None, **fields):
+        import io
+
+        from rich.console import Console
+        from rmem_cli.data_scripts.pairs import Pair, pair_content
+        from rmem_cli.data_scripts.words import SPLIT_ALREADY, prepare_words
+
+        from rmem_cli.data.writer import write_prepared
+
+        def pairs(split, count):
+            for number in range(count):
+                words = [f"w{(number * 7 + place) % 23}" for place in range(5 + number % 4)]
+                words[2] = f"{split}{number}"
+                yield Pair(f"{split} {number}", " ".join(words), " ".join([*words[:3], "."]))
+
+        made_up = {split: list(pairs(split, count)) for split, count in fields.items()}
+        splits = splits or made_up or {split: list(pairs(split, 20)) for split in ("train", "valid", "test")}
+        about = {"sources": [], "licence": "none", "citation": "none"}
+        written = write_prepared(name, "pairs", pair_content(splits), **about)
+        content = prepare_words(written, tmp_path / "work" / name, Console(file=io.StringIO()), SPLIT_ALREADY)
+        return write_prepared(name, "words", content, **about)
+
+    return write
+
+
+@pytest.fixture
+def write_made_up(write_text, write_images, write_babi, write_articles, write_summaries):
     """Writes a small made-up data set of any name and form that a task reads."""
 
     def write(name, form):
@@ -187,6 +219,8 @@ def write_made_up(write_text, write_images, write_babi, write_articles):
             return write_articles(form=form)
         if name == "babi":
             return write_babi(form)
+        if form == "words":
+            return write_summaries(name)
         return write_images(name) if form == "images" else write_text(name=name, form=form)
 
     return write

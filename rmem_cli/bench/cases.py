@@ -55,6 +55,7 @@ _ROTATION: dict[str, Any] = {
 _UNITARY: dict[str, Any] = {"reference": reference_unitary, "fast": fast_unitary, "native": native_unitary}
 _TORCH = "torch.nn.LSTM"
 _PRODUCTS = "products alone"
+_AS_IT_RUNS = "as it runs"  # each of its operations in the form that is chosen here
 
 
 @dataclass(frozen=True)
@@ -399,7 +400,7 @@ def _rum_case(lambda_: int, size: Size) -> Case:
 
 def _fast_slow_case(size: Size) -> Case:
     name = f"fs_lstm_2-h{size.hidden}-b{size.batch}-t{size.time}"
-    return Case(name, "", size, ("fast", _PRODUCTS), _fast_slow_step, _fast_slow_flops)
+    return Case(name, "", size, (_AS_IT_RUNS, _PRODUCTS), _fast_slow_step, _fast_slow_flops)
 
 
 def _eunn_case(size: Size) -> Case:

@@ -189,7 +189,7 @@ def _form_names(one: "Dataset") -> list[str]:
     from rmem_cli.paths import data_root
 
     made = sorted(folder.name for folder in (data_root() / one.name).glob(f"{SENTENCEPIECE}*"))
-    return [*(form.name for form in one.forms), *made]
+    return [*(form.name for form in one.every_form), *made]
 
 
 def _state(name: str, form: str) -> str:

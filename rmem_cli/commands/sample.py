@@ -7,6 +7,9 @@ import typer
 from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Scale
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rmem_cli.evaluation.reader import Reader
     from rmem_cli.recipe import RunSpec
 
 
@@ -28,16 +31,31 @@ def sample(
     prompt: Annotated[str, typer.Option("--prompt", help="What the text begins with.")] = "",
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="How many symbols to add.")] = 200,
     temperature: Annotated[
-        float,
-        typer.Option("--temperature", min=0.0, help="Below 1 safer, above 1 bolder, 0 always the likeliest."),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--temperature",
+            min=0.0,
+            help="Below 1 safer, above 1 bolder, 0 always the likeliest.",
+            show_default="1",
+        ),
+    ] = None,
     top_k: Annotated[
         int | None,
         typer.Option("--top-k", min=1, help="Draw from this many likeliest symbols.", show_default="all"),
     ] = None,
     number: Annotated[
-        int, typer.Option("--number", help="Which of many texts: another number, another text.")
-    ] = 1,
+        int | None,
+        typer.Option("--number", help="Which of many texts: another number, another text.", show_default="1"),
+    ] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            "--beam",
+            min=1,
+            help="Draw nothing: look for the likeliest text, with so many at a time.",
+            show_default=False,
+        ),
+    ] = None,
     checkpoint: Annotated[
         Literal["best", "last"] | None,
         typer.Option(help="Which checkpoint.", show_default="best, or last if there is none"),
@@ -50,6 +68,8 @@ def sample(
     """
     from rmem_cli.recipe import load_recipe
 
+    if beam is not None:
+        _refuse_draws({"--temperature": temperature, "--top-k": top_k, "--number": number})
     rows = None if row is None else [row]
     seeds = None if seed is None else [seed]
     spec = _the_run(load_recipe(recipe).runs(scale, rows, seeds, overrides or [], cell or []))
@@ -58,20 +78,57 @@ def sample(
 
     from rmem_cli.data.decoded import decode
     from rmem_cli.data.encoded import encode
-    from rmem_cli.evaluation.sampling import Reader, draw, generate
+    from rmem_cli.evaluation.reader import Reader
     from rmem_cli.runs.language_model import open_language_model
     from rmem_cli.runs.machine import choose_machine
-    from rmem_cli.seeding import generator
 
     model, task = open_language_model(spec, choose_machine(device, jobs=1), checkpoint)
     beginning = encode(task.text, prompt).tolist()
-    reader = Reader(model, task.segment_length, carried=task.carried)
-    chosen = draw(temperature, top_k, generator(number, "sample"))
-    added = generate(reader, [task.first_symbol, *beginning], tokens, chosen)
+    reader, read = Reader(model, task.segment_length, carried=task.carried), [task.first_symbol, *beginning]
+    if beam is None:
+        added = _drawn(reader, read, tokens, temperature, top_k, number)
+    else:
+        added = _likeliest(reader, read, tokens, beam)
     symbols = (np.array([symbol]) for part in (beginning, added) for symbol in part)
     for piece in decode(task.text, symbols):
         typer.echo(piece, nl=False)
     typer.echo()
+
+
+def _refuse_draws(options: "dict[str, float | None]") -> None:
+    """A search has no use for what says how to draw."""
+    from rmem_cli.errors import UsageError
+
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"--beam looks for the likeliest text and draws nothing; leave out {given[0]}")
+
+
+def _drawn(
+    reader: "Reader",
+    read: list[int],
+    count: int,
+    temperature: float | None,
+    top_k: int | None,
+    number: int | None,
+) -> "Iterable[int]":
+    """Symbols as they are drawn, one after the other."""
+    from rmem_cli.evaluation.sampling import draw, generate
+    from rmem_cli.seeding import generator
+
+    source = generator(1 if number is None else number, "sample")
+    return generate(reader, read, count, draw(1.0 if temperature is None else temperature, top_k, source))
+
+
+def _likeliest(reader: "Reader", read: list[int], count: int, beam: int) -> "Iterable[int]":
+    """The likeliest symbols that a beam search finds."""
+    import torch
+
+    from rmem_cli.evaluation.search import search
+    from rmem_cli.recipe.schema import SearchSettings
+
+    settings = SearchSettings(beam=beam, shortest=0, longest=count)
+    return search(reader, torch.tensor([read]), settings)[0].symbols
 
 
 def _the_run(specs: "list[RunSpec]") -> "RunSpec":

@@ -93,18 +93,18 @@ class AttentionDecoder(nn.Module):
         self.pointer = _linear(source_size + query + input_size, 1) if pointer else None
         self.output = _linear(core.output_size + source_size, core.output_size)
 
-    def forward(self, inputs: Tensor, source: Source, state: State) -> tuple[Said, Reached]:
+    def forward(self, inputs: Tensor, source: Source, reached: Reached) -> tuple[Said, Reached]:
         """Read several steps.
 
         Args:
             inputs: `[batch, time, input_size]`, at least one step.
             source: From `read`.
-            state: Of the core, before the first step.
+            reached: Where it is before the first step, as `start` has it.
 
         Returns:
             What is said at each step, and where that leads to.
         """
-        stepper, reached, said = self.core.stepper(), self.start(source, state), []
+        stepper, said = self.core.stepper(), []
         for x in inputs.unbind(1):
             one, reached = self.step(x, source, reached, stepper)
             said.append(one)

@@ -8,15 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.errors import UsageError
-from rmem_cli.models.attention_decoder import AttentionDecoder, Said
+from rmem_cli.models.attention_decoder import AttentionDecoder, Reached, Said, Source
 from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.model import Model, StepResult, compile_part
-from rmem_cli.models.state import State
+from rmem_cli.models.state import State, described, reset
 from rmem_cli.ops.autocast import in_single_precision, single_precision
 from rmem_cli.ops.forms import joined_forms
 from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.schema import ModelSettings
+
+_CORE = "core."  # in front of the names of the decoder's core, in a state
 
 
 class BothWays(nn.Module):
@@ -109,6 +111,9 @@ class PointerGenerator(Model):
     weight of its position. Without a pointer, P is that of the vocabulary, and words outside of it are the
     unknown one. Embedded are symbols of source and inputs, by one table.
 
+    The source is read once, with the first segment of what is said about it; the state that goes on from
+    there holds what was read of it, beside where the decoder is.
+
     Args:
         symbols: How many there are.
         classes: How many there are without the words that are none; as many as symbols.
@@ -122,7 +127,7 @@ class PointerGenerator(Model):
 
     segment_length: int | None = None
     causal = True
-    stepwise = False
+    stepwise = True
 
     def __init__(self, symbols: int, classes: int, settings: ModelSettings) -> None:
         super().__init__()
@@ -159,41 +164,79 @@ class PointerGenerator(Model):
     def initial_state(
         self, rows: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """Nothing: a source is in the segment of what is said about it."""
+        """Nothing: what it starts from is made of the source, which is in the first segment."""
         del rows, device, dtype
         return {}
 
     def outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """Logarithms of P(w), `[batch, time, symbols + source]`; see `Model.outputs`.
 
-        A source has no more words than steps. Without a pointer, `[batch, time, symbols]`.
+        A source has no more words than steps; those that it does not have are never said, and minus infinity
+        is theirs. Without a pointer, `[batch, time, symbols]`.
         """
-        del state
         batch = _with_source(batch)
-        return self._likelihood(self.say(batch), batch), {}
+        said, state = self.say(batch, state)
+        likelihood = self._likelihood(said, batch)
+        if self.settings.pointer:
+            likelihood = likelihood.masked_fill(self._nowhere(batch)[:, None], -torch.inf)
+        return likelihood, state
 
     def step(self, batch: Batch, state: State | None) -> StepResult:
         """See `Model.step`."""
-        del state
         batch = _with_source(batch)
-        said = self.say(batch)
+        before = self._before(batch, state)
+        said, after = self._go_on(batch, before)
         outputs = self._likelihood(said, batch)
         targets = batch.targets if self.settings.pointer else self._symbols(batch.targets)
         losses = -outputs.take_along_dim(targets[..., None], -1).squeeze(-1) * batch.weight
-        return StepResult(losses, batch.weight, outputs, {}, self._auxiliary(said, batch))
+        return StepResult(
+            losses, batch.weight, outputs, after, self._auxiliary(said, batch, before["coverage"])
+        )
 
     def logits(self, outputs: Tensor) -> Tensor:
         """What `outputs` gives is that already."""
         return outputs
 
-    def say(self, batch: SourceBatch) -> Said:
-        """What the decoder gives at each step."""
-        source = self.vectors(self._symbols(batch.source))
-        read, *ends = self.reader(source, batch.source_lengths)
-        there = torch.arange(read.shape[1], device=read.device) < batch.source_lengths[:, None]
-        inputs = self.vectors(self._symbols(batch.inputs))
-        said: Said = self.decoder(inputs, self.decoder.read(read, there), self.bridge(*ends))[0]
-        return said
+    def say(self, batch: SourceBatch, state: State | None = None) -> tuple[Said, State]:
+        """What the decoder gives at each step, and the state after the last."""
+        return self._go_on(batch, self._before(batch, state))
+
+    def _before(self, batch: SourceBatch, state: State | None) -> State:
+        """The state before the first step: one that is given, but in rows that start afresh."""
+        if not state:
+            return self._start(batch)
+        self._check_state(state, batch)
+        # Sources are not read again for nothing; of tensors without values, nobody knows.
+        if batch.fresh.device.type != "meta" and not batch.fresh.any():
+            return state
+        return reset(state, self._start(batch), batch.fresh)
+
+    def _start(self, batch: SourceBatch) -> State:
+        """The state in which the source has been read, and nothing said."""
+        read, *ends = self.reader(self.vectors(self._symbols(batch.source)), batch.source_lengths)
+        source = self.decoder.read(read, _there(batch))
+        return _state(source, self.decoder.start(source, self.bridge(*ends)))
+
+    def _go_on(self, batch: SourceBatch, state: State) -> tuple[Said, State]:
+        """What is said from a state on, and the state after it."""
+        source = Source(state["source"], state["keys"], _there(batch))
+        reached = Reached(_of_core(state), state["context"], state["coverage"])
+        said, reached = self.decoder(self.vectors(self._symbols(batch.inputs)), source, reached)
+        return said, _state(source, reached)
+
+    def _check_state(self, state: State, batch: SourceBatch) -> None:
+        """Whether a state is that of this model after an earlier segment about the same source."""
+        rows, source = batch.source.shape
+        size = self.reader.output_size
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("source", "keys"), (rows, source, size))
+        shapes |= {"context": (rows, size), "coverage": (rows, source)}
+        given = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(_CORE)}
+        if given != shapes:
+            raise ValueError(
+                f"the state is not one of this model and {rows} sources of {source} steps: beside that of "
+                f"the core, it has {described(given)}; it must have {described(shapes)}"
+            )
+        self.decoder.core.check_state(_of_core(state), rows)
 
     def op_paths(self) -> dict[str, str]:
         """Those of its cores."""
@@ -209,14 +252,22 @@ class PointerGenerator(Model):
         """The words, the unknown one where they are no symbols."""
         return words.where(words < self.symbols, self.settings.unknown)
 
+    def _nowhere(self, batch: SourceBatch) -> Tensor:
+        """Which words are neither symbols nor in a row's source, `[batch, symbols + source]`."""
+        rows, source = batch.source_words.shape
+        classes = torch.arange(self.symbols + source, device=batch.source_words.device)
+        nowhere = (classes >= self.symbols).repeat(rows, 1)
+        return nowhere.scatter(1, batch.source_words, False)
+
     def _likelihood(self, said: Said, batch: SourceBatch) -> Tensor:
         """Logarithms of P(w)."""
         return _mixed(self.vocabulary(said.outputs), said.pointing, said.attention, batch.source_words)
 
-    def _auxiliary(self, said: Said, batch: SourceBatch) -> dict[str, Tensor]:
+    def _auxiliary(self, said: Said, batch: SourceBatch, coverage: Tensor) -> dict[str, Tensor]:
+        """The loss on attending again to what has been, by coverage `[batch, source]` before these steps."""
         if not self.settings.coverage:
             return {}
-        before = functional.pad(said.attention, (0, 0, 1, -1)).cumsum(1)
+        before = coverage[:, None] + functional.pad(said.attention, (0, 0, 1, -1)).cumsum(1)
         again = torch.minimum(said.attention, before).sum(-1)
         return {"coverage": self.settings.coverage_loss * (again * batch.weight).sum()}
 
@@ -244,6 +295,23 @@ def _mixed(scores: Tensor, pointing: Tensor | None, attention: Tensor, words: Te
     copied = copied.clamp(min=torch.finfo(own.dtype).tiny).log()
     p_gen, p_copy = (functional.logsigmoid(logit)[..., None] for logit in (pointing, -pointing))
     return torch.logaddexp(p_gen + own, p_copy + copied)
+
+
+def _state(source: Source, reached: Reached) -> State:
+    """All that goes from segment to segment."""
+    own = {"source": source.vectors, "keys": source.keys}
+    own |= {"context": reached.context, "coverage": reached.coverage}
+    return own | {f"{_CORE}{name}": value for name, value in reached.core.items()}
+
+
+def _of_core(state: State) -> State:
+    """The part of a state that is the decoder's core's."""
+    return {name.removeprefix(_CORE): value for name, value in state.items() if name.startswith(_CORE)}
+
+
+def _there(batch: SourceBatch) -> Tensor:
+    """Whether a row's source has a step, `[batch, source]`."""
+    return torch.arange(batch.source.shape[1], device=batch.source.device) < batch.source_lengths[:, None]
 
 
 def _with_source(batch: Batch) -> SourceBatch:

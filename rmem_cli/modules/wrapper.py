@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from rmem_cli.evaluation.sampling import Reader, draw, generate
+from rmem_cli.evaluation.reader import Reader
+from rmem_cli.evaluation.sampling import draw, generate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State

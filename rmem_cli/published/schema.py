@@ -118,7 +118,7 @@ class PublishedTable(_Strict):
         x: Where the curves of the rows were measured.
         steps_per_x: Training steps that one unit of `x` stands for, for learning curves.
         columns: What the values of a row stand for, in place of `x`: the cell of a recipe's matrix
-            (`length=30`) or the part of its test (`qa3`, `rouge-1`).
+            (`length=30`), the part of its test (`qa3`) or one of our metrics (`rouge-1`).
         cell: The cell of a recipe's matrix that all values stand for, if they stand for one.
         not_run: Why no recipe runs any of its rows; None if some are to be.
         notes: What a reader of the table must know.

@@ -139,6 +139,12 @@ def _check_told(model: ModelSettings, task: TaskSettings | None, path: Path) -> 
             f"a pointer generator says something about a source, and task {task.kind} has none; choose "
             "another architecture for it, or another task",
         )
+    if model.architecture != "pointer_generator" and task.has_source:
+        yield (
+            path,
+            f"task {task.kind} asks for what is said about a source, which only a pointer generator reads; "
+            "set model.architecture to pointer_generator",
+        )
 
 
 class _UnknownError(Exception):

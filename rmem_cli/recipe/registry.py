@@ -116,6 +116,7 @@ TASKS = Registry(
         "language_model": "rmem_cli.tasks.text_config:LanguageModelSettings",
         "babi": "rmem_cli.tasks.babi_config:BabiSettings",
         "document_classification": "rmem_cli.tasks.text_config:DocumentClassificationSettings",
+        "summarization": "rmem_cli.tasks.summary_config:SummarizationSettings",
         "copy": "rmem_cli.tasks.algorithmic_config:CopySettings",
         "reverse": "rmem_cli.tasks.algorithmic_config:ReverseSettings",
         "associative_retrieval": "rmem_cli.tasks.algorithmic_config:AssociativeRetrievalSettings",

@@ -191,6 +191,36 @@ class TrainSettings(Settings):
     checkpoint_every: PositiveInt | None = None
 
 
+class SearchSettings(Settings):
+    """How what a model says is looked for; `rmem_cli.evaluation.search.search` explains it.
+
+    The defaults are those of See et al. 2017, section 5.
+
+    Attributes:
+        beam: Hypotheses that go on at each step; 1: greedy, always the likeliest symbol.
+        shortest: Symbols before one may stop.
+        longest: Symbols at most, the one that stops it included.
+        length_normalization: Power of its length by which the log-probability of a hypothesis is divided: 1
+            for the mean, 0 for the sum.
+        repeat_trigrams: Whether three symbols may be said again in the same order.
+    """
+
+    beam: Annotated[int, Field(gt=0, le=10_000)] = 4
+    shortest: NonNegativeInt = 35
+    longest: Annotated[int, Field(gt=0, le=1_000_000)] = 100
+    length_normalization: NonNegativeFloat = 1.0
+    repeat_trigrams: bool = True
+
+    @model_validator(mode="after")
+    def _there_is_room_to_stop(self) -> Self:
+        if self.shortest >= self.longest:
+            raise ValueError(
+                f"shortest is {self.shortest} and longest {self.longest}, which leaves no room to stop; make "
+                "longest larger than shortest"
+            )
+        return self
+
+
 class EvalProtocol(Settings):
     """One way of evaluating a trained model.
 

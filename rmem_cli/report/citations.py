@@ -8,6 +8,7 @@ from rmem_cli.published.store import find, find_table, load_paper
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.places import Place
 from rmem_cli.report.table import Basis, Published
+from rmem_cli.results.metrics import METRICS
 
 Readings = Mapping[str, PublishedRow]  # id of a published row to what a reader filled in
 
@@ -69,6 +70,8 @@ class Citation:
     @property
     def metric(self) -> str | None:
         """Our metric that measures the same thing; None if we have none."""
+        if self._column_metric is not None:
+            return self._column_metric
         if self._unit in ("percent", "fraction"):
             measured = self.table.metric.lower()
             if measured.startswith("f1"):
@@ -99,7 +102,8 @@ class Citation:
 
         A value for no cell in particular is for none of those that a matrix has.
         """
-        labels = [label for label in (self.cell, self.table.cell, self._column_name) if label is not None]
+        column = None if self._column_metric else self._column_name
+        labels = [label for label in (self.cell, self.table.cell, column) if label is not None]
         if not labels:
             return not place.cell and not place.part
         here = {place.cell, *place.cell.split(","), place.part}
@@ -137,6 +141,12 @@ class Citation:
     def _column_name(self) -> str | None:
         columns = self.table.columns
         return None if columns is None or self.column is None else columns[self.column]
+
+    @property
+    def _column_metric(self) -> str | None:
+        """The metric that the column is of; None where it is of a cell or a part."""
+        name = (self._column_name or "").replace("-", "_")
+        return name if name in METRICS else None
 
     @property
     def _x_name(self) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rmem_cli.errors import UsageError, closest
+from rmem_cli.results.bootstrap import bootstrap_interval
 
 _LARGEST_EXPONENT = 700.0  # a perplexity beyond says nothing more, and would overflow
 
@@ -22,6 +23,7 @@ class Sums:
         found: Right answers that are class 1; F1 is that of this class, where there are two.
         examples: Examples seen.
         told: What they told altogether, where each is asked for one of the things that it told.
+        scores: What each summary was worth, by the name of the metric, in the order of the articles.
         parts: The same over each part of the task that was seen, by its number in `TaskSettings.parts`.
     """
 
@@ -33,6 +35,7 @@ class Sums:
     found: int = 0
     examples: int = 0
     told: int = 0
+    scores: dict[str, list[float]] = field(default_factory=dict)
     parts: dict[int, "Sums"] = field(default_factory=dict)
 
     def metric(self, name: str) -> float:
@@ -56,6 +59,7 @@ class Metric:
         of: Its value, from the sums of an evaluation.
         asks_for_answers: Whether the most probable answers have to be looked for, which costs a language
             model as much as its loss.
+        asks_for_summaries: Whether it is a mean of scores of what a model says about articles.
     """
 
     name: str
@@ -64,6 +68,11 @@ class Metric:
     digits: int
     of: Callable[[Sums], float]
     asks_for_answers: bool = False
+    asks_for_summaries: bool = False
+
+    def interval(self, sums: Sums) -> tuple[float, float] | None:
+        """The 95 % interval of its value over articles, by bootstrap; None: it is no mean over articles."""
+        return bootstrap_interval(sums.scores[self.name]) if self.asks_for_summaries else None
 
 
 def _loss(sums: Sums) -> float:
@@ -96,6 +105,21 @@ def _f1(sums: Sums) -> float:
     return 2 * sums.found / max(1, 2 * sums.found + wrong)
 
 
+def _mean_score(name: str) -> Metric:
+    """The mean over articles of a score of their summaries."""
+    return Metric(
+        name,
+        "fraction",
+        higher_is_better=name != REPEATED_TRIGRAMS,
+        digits=4,
+        of=lambda sums: sum(sums.scores[name]) / len(sums.scores[name]),
+        asks_for_summaries=True,
+    )
+
+
+REPEATED_TRIGRAMS = "repeated_trigrams"
+ROUGE = tuple(f"rouge_{kind}{of}" for of in ("", "_precision", "_recall") for kind in ("1", "2", "l"))
+"""F1, then precision and recall, of single words, pairs of words, and longest common subsequences."""
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -107,6 +131,7 @@ METRICS: dict[str, Metric] = {
         Metric("bpc", "bits per character", False, 3, _bits),
         Metric("perplexity", "perplexity", False, 2, _perplexity),
         Metric("mse", "squared error", False, 4, _loss),
+        *map(_mean_score, (*ROUGE, REPEATED_TRIGRAMS)),
     )
 }
 

@@ -90,7 +90,7 @@ def carries(batch: Batch, task: Task) -> bool:
 
 def kind(batch: Batch) -> object:
     """Equal for batches that cost the same, whatever the numbers in them; what is not dense is copied."""
-    read = batch.inputs, batch.targets, batch.weight, batch.lengths
+    read = batch.inputs, batch.targets, batch.weight, batch.lengths, getattr(batch, "source", None)
     return tuple(None if each is None else (each.shape, each.stride(), each.dtype) for each in read)
 
 
@@ -108,7 +108,7 @@ class Walks:
             segments: Of one batch, the first ones.
             carried: Whether earlier batches have left a state.
         """
-        about = carried, tuple(segment.inputs.shape for segment in segments)
+        about = carried, tuple(map(kind, segments))
         if about not in self._known:
             self._known[about] = self._walk(segments, carried)
         return self._known[about]

@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from rmem_cli.data.babi import Babi, Question, tokens
-from rmem_cli.errors import DataError, UsageError
+from rmem_cli.errors import DataError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.babi_config import SMALLER, BabiSettings
 from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.like_length import LikeLength
 
 _BLANK = 0  # the symbol of padded steps
 _NOTHING = -1  # in a step of fewer symbols than others
@@ -100,8 +101,12 @@ class StoryQuestions(Task):
         encoded = [each for questions in self._splits.values() for each in questions]
         self.longest_story = max(len(each.story) for each in encoded)
         self.longest_question = max(len(each.question) for each in encoded)
-        self._lengths = np.array([len(each) for each in self._splits["train"]])
-        self._order = lru_cache(2)(self._drawn_order)
+        self._passes = LikeLength(
+            np.array([len(each) for each in self._splits["train"]]),
+            "questions",
+            lambda seed, epoch: generator(seed, "questions", "order", epoch),
+            _POOL,
+        )
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the questions.
@@ -109,13 +114,7 @@ class StoryQuestions(Task):
         Raises:
             UsageError: There are not enough questions for one batch.
         """
-        questions = len(self._splits["train"])
-        if questions < batch_size:
-            raise UsageError(
-                f"there are {questions:,} questions to train on, which do not fill one batch of "
-                f"{batch_size:,}; lower train.batch_size"
-            )
-        return questions // batch_size
+        return self._passes.steps(batch_size)
 
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
         """See `Task.training_batch`."""
@@ -124,8 +123,7 @@ class StoryQuestions(Task):
             # As published: passes are not a whole number of batches long; the last of one may be smaller.
             first = step * batch_size % len(questions) // batch_size * batch_size
             return self._batch(questions[first : first + batch_size])
-        epoch, step_of_epoch = divmod(step, self.steps_per_epoch(batch_size))
-        return self._batch([questions[each] for each in self._order(epoch, batch_size, seed)[step_of_epoch]])
+        return self._batch([questions[each] for each in self._passes.batch(step, batch_size, seed)])
 
     def evaluation_batches(
         self, split: str, examples: int | None, batch_size: int, seed: int, drawn: Drawn = "by_batch"
@@ -135,16 +133,6 @@ class StoryQuestions(Task):
         questions = sorted(self._splits[split][:examples], key=len)
         for start in range(0, len(questions), batch_size):
             yield self._batch(questions[start : start + batch_size])
-
-    def _drawn_order(self, epoch: int, batch_size: int, seed: int) -> list[list[int]]:
-        """The questions of each batch of a pass."""
-        source = generator(seed, "questions", "order", epoch)
-        steps = self.steps_per_epoch(batch_size)
-        order = torch.randperm(len(self._lengths), generator=source)[: steps * batch_size].numpy()
-        pools = [order[first:][: _POOL * batch_size] for first in range(0, len(order), _POOL * batch_size)]
-        by_length = np.concatenate([pool[self._lengths[pool].argsort(kind="stable")] for pool in pools])
-        batches: list[list[int]] = by_length.reshape(steps, batch_size).tolist()
-        return [batches[each] for each in torch.randperm(steps, generator=source).tolist()]
 
     def _batch(self, questions: Sequence[_Encoded]) -> Batch:
         published = self.settings.padding == "published"

@@ -53,6 +53,17 @@ def test_without_temperature_it_is_always_the_same(rmem, trained):
     assert rmem("sample", trained, "--row", "lstm", "--prompt", "abc", "--top-k", 1).out == first
 
 
+def test_a_beam_goes_on_with_a_text_and_one_of_one_always_takes_the_likeliest_symbol(rmem, trained):
+    for row in ("rmt", "lstm"):
+        arguments = ("sample", trained, "--row", row, "--prompt", "abc", "--tokens", 9)
+        greedy = rmem(*arguments, "--temperature", 0)
+        assert rmem(*arguments, "--beam", 1).out == greedy.out
+        found = rmem(*arguments, "--beam", 30)
+        assert (found.code, found.err) == (0, "")
+        assert len(found.out) == 3 + 9 + 1
+        assert found.out == rmem(*arguments, "--beam", 30).out
+
+
 def test_it_begins_at_the_beginning_without_a_prompt(rmem, trained):
     assert len(rmem("sample", trained, "--row", "rmt", "--tokens", 5).out) == 5 + 1
 
@@ -70,6 +81,9 @@ def test_what_cannot_be_sampled_is_refused_with_a_sentence(rmem, trained, recipe
         ((*one, "--checkpoint", "best"), 2, "has no checkpoint 'best'"),
         ((*one, "--prompt", "a?"), 2, "'?' is none of the 8 symbols of ptb (char): '_' 'a'"),
         ((*one, "--tokens", 0), 2, "--tokens"),
+        ((*one, "--beam", 0), 2, "--beam"),
+        ((*one, "--beam", 2, "--temperature", 1), 2, "draws nothing; leave out --temperature"),
+        ((*one, "--beam", 2, "--number", 1), 2, "draws nothing; leave out --number"),
         (("sample", recipe, "--row", "gru"), 2, "only a language_model has text to go on with"),
     ]:
         ended = rmem(*arguments)

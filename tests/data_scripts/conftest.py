@@ -169,7 +169,7 @@ def loosened() -> Callable[[Dataset], Dataset]:
         return replace(
             dataset,
             files=any_content(dataset.files),
-            alternative=any_content(dataset.alternative),
+            alternatives=tuple(map(any_content, dataset.alternatives)),
             forms=tuple(replace(form, expected=None) for form in dataset.forms),
         )
 

@@ -294,16 +294,16 @@ def test_an_archive_can_be_a_file_of_the_set_itself(small_ptb, copy_folder, tmp_
     assert from_path(dataset, tmp_path / "all", work)["stories.tgz"].path.read_bytes() == content
 
 
-@pytest.mark.parametrize("wanted", ["files", "alternative"])
+@pytest.mark.parametrize("wanted", ["files", "alternatives"])
 def test_one_of_two_layouts_is_enough(small_ptb, copy_folder, work, file_of, wanted):
     other = (file_of("one.bin", b"1"), file_of("two.bin", b"2"))
-    dataset = replace(small_ptb, alternative=other)
-    if wanted == "alternative":
+    dataset = replace(small_ptb, alternatives=(other,))
+    if wanted == "alternatives":
         for name in ("one", "two"):
             (copy_folder / f"{name}.bin").write_bytes(name.replace("one", "1").replace("two", "2").encode())
         (copy_folder / "ptb.test.txt").unlink()
     found = from_path(dataset, copy_folder, work)
-    assert {file.name for file in getattr(dataset, wanted)} <= set(found)
+    assert {file.name for file in (other if wanted == "alternatives" else dataset.files)} <= set(found)
 
 
 @pytest.mark.parametrize("named", ["stories.tgz", "download"])

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rmem_cli.evaluation.sampling import Reader, draw, generate
+from rmem_cli.evaluation.reader import Reader
+from rmem_cli.evaluation.sampling import draw, generate
 from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
@@ -101,17 +102,34 @@ def test_what_may_come_next_is_what_evaluation_says(name):
     expected = logits_of_evaluation(model, text)
     reader = Reader(model, WINDOW)
     for place, symbol in enumerate(text):
-        torch.testing.assert_close(reader.read([symbol]), expected[place], rtol=0, atol=1e-12)
+        found = reader.read(torch.tensor([[symbol]]))[0]
+        torch.testing.assert_close(found, expected[place], rtol=0, atol=1e-12)
     for count in (1, LENGTH, WINDOW, WINDOW + 3):
-        found = Reader(model, WINDOW).read(text[:count])
+        found = Reader(model, WINDOW).read(torch.tensor([text[:count]]))[0]
         torch.testing.assert_close(found, expected[count - 1], rtol=0, atol=1e-12)
+
+
+@EVERY_CORE
+@pytest.mark.parametrize("carried", [True, False])
+@pytest.mark.parametrize("known", [1, LENGTH, WINDOW - 1, WINDOW + 3])
+def test_texts_read_side_by_side_go_on_in_any_order_as_if_each_were_alone(name, carried, known):
+    model = make_model(name)
+    texts = torch.randint(SYMBOLS, (3, 2 * WINDOW), generator=torch.Generator().manual_seed(1))
+    expected = torch.stack([logits_of_evaluation(model, text, carried) for text in texts.tolist()])
+    reader = Reader(model, WINDOW, carried=carried)
+    reader.read(texts[:, :known])
+    chosen = torch.tensor([2, 0, 2, 1])
+    reader.select(chosen)
+    for place in range(known, texts.shape[1]):
+        found = reader.read(texts[chosen, place : place + 1])
+        torch.testing.assert_close(found, expected[chosen, place], rtol=0, atol=1e-12)
 
 
 def test_reading_nothing_after_a_whole_segment_is_refused():
     reader = Reader(make_model(), WINDOW)
-    reader.read([1] * LENGTH)
+    reader.read(torch.ones(1, LENGTH, dtype=torch.long))
     with pytest.raises(ValueError, match="no symbol"):
-        reader.read([])
+        reader.read(torch.ones(1, 0, dtype=torch.long))
 
 
 def counts(temperature, top_k, logits, draws=800):

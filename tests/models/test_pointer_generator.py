@@ -1,5 +1,7 @@
 """The pointer generator is its equations, written out here a second time, word by word, in numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,14 @@ from rmem_cli.models.attention_decoder import AttentionDecoder
 from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.models.pointer_generator import BothWays, StateBridge
 from rmem_cli.models.sequence import build_model
+from rmem_cli.models.state import select
 from rmem_cli.recipe.problems import RecipeError
 from rmem_cli.recipe.reader import read_recipe
 from rmem_cli.recipe.registry import CORES, build
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.tasks.memory_config import CopyingMemorySettings
+from rmem_cli.training.backprop import Full, Replay, TrainingStep
+from rmem_cli.training.config import FullSettings, ReplaySettings
 
 SYMBOLS, SIZE, HIDDEN = 7, 3, 4
 UNKNOWN, BEGIN = 0, 1
@@ -165,7 +170,7 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_model_is_its_equations(options):
     model, batch = network(**options), batch_of()
-    said, result = model.say(batch), model.step(batch, None)
+    (said, _), result = model.say(batch), model.step(batch, None)
     again = 0
     for row, (source, words) in enumerate(zip(SOURCES, SAID, strict=True)):
         told = reference(model, source, words, options.get("pointer", True), options.get("coverage", False))
@@ -232,7 +237,7 @@ def test_a_row_is_read_alike_alone_and_beside_others_with_more_padding(core):
 @pytest.mark.parametrize("core", CORES_TRIED)
 def test_a_decoder_gone_through_step_by_step_says_the_same(core):
     model, batch = network(core, coverage=True), batch_of()
-    whole = model.say(batch)
+    whole = model.say(batch)[0]
     read, *ends = model.reader(model.vectors(batch.source), batch.source_lengths)
     there = torch.arange(read.shape[1]) < batch.source_lengths[:, None]
     source = model.decoder.read(read, there)
@@ -241,6 +246,97 @@ def test_a_decoder_gone_through_step_by_step_says_the_same(core):
         said, reached = model.decoder.step(x, source, reached)
         for one, all_ in zip(said, whole, strict=True):
             torch.testing.assert_close(one, all_[:, step])
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("core", CORES_TRIED)
+def test_read_in_parts_it_gives_what_it_gives_as_a_whole(core, options):
+    model, batch = network(core, **options), batch_of()
+    whole, state, parts = model.step(batch, None), None, []
+    for segment in batch.split(1):
+        parts.append(model.step(segment, state))
+        state = parts[-1].state
+    torch.testing.assert_close(torch.cat([part.losses for part in parts], 1), whole.losses)
+    torch.testing.assert_close(torch.cat([part.outputs for part in parts], 1), whole.outputs)
+    torch.testing.assert_close(sum(part.loss for part in parts), whole.loss)
+    assert state.keys() == whole.state.keys()
+    for name, value in state.items():
+        torch.testing.assert_close(value, whole.state[name])
+    gradients = torch.autograd.grad(whole.loss, list(model.parameters()), allow_unused=True)
+    of_parts = torch.autograd.grad(
+        sum(part.loss for part in parts), list(model.parameters()), allow_unused=True
+    )
+    for found, expected in zip(of_parts, gradients, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("core", ["lstm", "rum with memory"])
+def test_its_gradient_is_the_same_with_the_activations_of_one_step_at_a_time(core, options):
+    model, batch, gradients = network(core, **options), batch_of(), []
+    for backprop in (Full(FullSettings()), Replay(ReplaySettings(segment_length=1))):
+        model.zero_grad()
+        backprop.gradient(model, batch, None, "mean", TrainingStep(1, 1))
+        gradients.append({name: weight.grad for name, weight in model.named_parameters()})
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected)
+
+
+def test_its_source_is_read_once_however_many_parts_are_said_about_it():
+    model, batch, read = network(), batch_of(), []
+    model.reader.register_forward_hook(lambda *_: read.append(1))
+    state = None
+    for segment in batch.split(1):
+        _, state = model.outputs(segment, state)
+    assert len(read) == 1
+
+
+def test_rows_that_start_afresh_have_their_source_read_and_the_others_go_on():
+    model, (first, second) = network("rum with memory", coverage=True), batch_of().split(2)
+    _, state = model.outputs(first, None)
+    fresh = torch.tensor([False, True, False])
+    found, after = model.outputs(replace(second, fresh=fresh), state)
+    on, on_after = model.outputs(second, state)
+    anew, anew_after = model.outputs(second, None)
+    torch.testing.assert_close(found, torch.where(fresh[:, None, None], anew, on))
+    for name, value in after.items():
+        expected = on_after[name].clone()
+        expected[1] = anew_after[name][1]
+        torch.testing.assert_close(value, expected)
+
+
+def test_rows_of_a_state_go_on_by_themselves_in_another_order():
+    model, (first, second) = network("rum with memory", coverage=True), batch_of().split(2)
+    _, state = model.outputs(first, None)
+    whole, _ = model.outputs(second, state)
+    rows = torch.tensor([2, 0, 2])
+    found, _ = model.outputs(second.rows(rows), select(state, rows))
+    torch.testing.assert_close(found, whole[rows])
+
+
+def test_a_state_of_another_model_or_of_other_rows_is_refused():
+    model, batch = network(), batch_of()
+    _, state = model.outputs(batch, None)
+    on = replace(batch, fresh=torch.zeros(3, dtype=torch.bool))
+    for wrong in (
+        select(state, torch.tensor([0, 1])),
+        network("two layers").outputs(batch, None)[1],
+        model.outputs(batch_of(width=1), None)[1],
+        {name: value for name, value in state.items() if name != "context"},
+    ):
+        with pytest.raises(ValueError, match="the state is not one of this"):
+            model.outputs(on, wrong)
+
+
+def test_what_is_in_no_source_is_never_said():
+    model, batch = network(), batch_of()
+    outputs, _ = model.outputs(batch, None)
+    costs = model.step(batch, None).outputs
+    there = torch.zeros(3, SYMBOLS + 5, dtype=torch.bool)
+    there[:, :SYMBOLS] = there[0, 7] = there[0, 8] = there[2, 7] = True
+    assert torch.equal(outputs.isneginf(), ~there[:, None].expand_as(outputs))
+    assert torch.equal(outputs[outputs.isfinite()], costs[outputs.isfinite()])
+    assert not network(pointer=False).outputs(batch, None)[0].isinf().any()
 
 
 def test_what_is_said_depends_on_no_later_word():
@@ -405,6 +501,12 @@ def refused(sets):
     with pytest.raises(RecipeError) as error:
         made_up(sets)
     return {problem.path: problem.message for problem in error.value.problems}
+
+
+@pytest.mark.usefixtures("about_a_source")
+def test_a_source_is_refused_where_nothing_reads_it():
+    changes = ["model.architecture=sequence", "model.pointer_generator=null"]
+    assert "set model.architecture to pointer_generator" in refused(changes)["model.architecture"]
 
 
 def test_a_task_without_a_source_is_refused():

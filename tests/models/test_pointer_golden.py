@@ -140,7 +140,7 @@ def test_the_published_attention_decoder_gives_its_numbers(path):
         said = type(said)(*(value[:, None] for value in said))
         coverage = reached.coverage
     else:
-        said, after = decoder(given["dec_inputs"], source, state)
+        said, after = decoder(given["dec_inputs"], source, decoder.start(source, state))
         coverage = after.coverage
     found = {
         "outputs": said.outputs,
@@ -259,7 +259,7 @@ def test_the_published_model_gives_its_distributions_losses_and_gradients(path):
     about, golden = read(path)
     model, batch = model_of(about), batch_of(golden)
     load(model, model_weights(about, with_prefix(golden, "param.")))
-    said, result = model.say(batch), model.step(batch, None)
+    (said, _), result = model.say(batch), model.step(batch, None)
     same(said.attention, golden["attn_dists"], "attention")
     same(said.outputs, golden["dec_outputs"], "outputs")
     if model.settings.pointer:

@@ -5,13 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from rmem_cli.ops.layer_norm_lstm import fast, reference
+from rmem_cli.ops.layer_norm_lstm import fast, native, reference
 from rmem_cli.ops.layer_norm_lstm.options import LayerNormLSTMWeights
+from rmem_cli.ops.native import build
 from rmem_cli.ops.product.steps import CHUNK, StepMatrix
 
+UPDATES = {"fast": fast.update}
+if build.status("layer_norm_lstm").available:
+    UPDATES["native"] = native.update
+FORMS = pytest.mark.parametrize("update", UPDATES.values(), ids=UPDATES)
 SIZES = pytest.mark.parametrize(
     ("batch", "time", "inputs", "size"),
-    [(1, 1, 1, 1), (1, 2 * CHUNK + 3, 3, 7), (5, 1, 2, 3), (3, CHUNK, 6, 4)],
+    [(1, 1, 1, 1), (1, 2 * CHUNK + 3, 3, 7), (5, 1, 2, 3), (3, CHUNK, 6, 4), (37, 2, 2, 19)],
 )
 ZONEOUT = pytest.mark.parametrize("zoneout", [(), ("hidden",), ("cell",), ("hidden", "cell")], ids=str)
 
@@ -43,12 +48,12 @@ def with_gradients(states, leaves):
 
 @SIZES
 @ZONEOUT
-def test_the_fast_form_equals_the_equations(batch, time, inputs, size, zoneout):
+@FORMS
+def test_each_form_equals_the_equations(update, batch, time, inputs, size, zoneout):
     operands, weights, keeps = drawn(batch, time, inputs, size, zoneout)
-    ours, written = (
-        with_gradients(form.layer_norm_lstm(*operands, weights, 0.7, **keeps), [*operands, *weights])
-        for form in (fast, reference)
-    )
+    leaves = [*operands, *weights]
+    ours = with_gradients(fast.layer_norm_lstm(*operands, weights, 0.7, **keeps, update=update), leaves)
+    written = with_gradients(reference.layer_norm_lstm(*operands, weights, 0.7, **keeps), leaves)
     torch.testing.assert_close(ours, written, rtol=1e-9, atol=1e-9)
 
 
@@ -84,9 +89,10 @@ def in_numpy(x, hidden, cell, weights, forget_bias, hidden_keep=None, cell_keep=
 
 
 @ZONEOUT
-def test_it_is_what_numpy_makes_of_the_equations_and_its_gradient_their_slope(zoneout):
+@FORMS
+def test_it_is_what_numpy_makes_of_the_equations_and_its_gradient_their_slope(update, zoneout):
     operands, weights, keeps = drawn(2, 3, 3, 4, zoneout)
-    ours = fast.layer_norm_lstm(*operands, weights, 1.0, **keeps)
+    ours = fast.layer_norm_lstm(*operands, weights, 1.0, **keeps, update=update)
     leaves = [*operands, *weights]
     plain = [leaf.detach().numpy() for leaf in leaves]
     shares = {name: keep.numpy() for name, keep in keeps.items()}

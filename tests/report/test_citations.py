@@ -7,6 +7,7 @@ import pytest
 from rmem_cli.published.store import find_table
 from rmem_cli.report.citations import cite
 from rmem_cli.report.footnotes import Footnotes
+from rmem_cli.report.places import Place
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,15 @@ from rmem_cli.report.footnotes import Footnotes
 )
 def test_a_published_value_meets_the_metric_that_measures_the_same(published, metric):
     assert cite(published)[0].metric == metric
+
+
+def test_each_column_of_a_table_may_be_of_a_metric_of_its_own():
+    found = cite("rum2019.summarization.lead_3")
+    assert [one.metric for one in found] == ["rouge_1", "rouge_2", "rouge_l"]
+    assert [one.published(Footnotes()).value for one in found] == [0.4034, 0.177, 0.3657]
+    whole = Place(cell="", protocol="summaries", split="test", part="", metric="rouge_2")
+    assert all(one.is_for(whole) for one in found)
+    assert not any(one.is_for(replace(whole, part="qa1")) for one in found)
 
 
 def test_a_published_learning_curve_is_over_training_steps():

@@ -241,6 +241,17 @@ def test_a_long_row_is_not_cut_where_a_few_steps_are_counted(monkeypatch):
     assert len(pieces) < 10
 
 
+def test_what_is_said_about_longer_sources_costs_more():
+    settings = ["task.target_length=5", "task.vocabulary=50", "model.pointer_generator.size=4"]
+    settings += ["model.core.hidden_size=4", "model.source_core.hidden_size=4", "train.steps=100"]
+    short, long = (
+        planned("rum_cnn_dailymail", "lstm", *settings, f"task.source_length={length}")
+        for length in (20, 200)
+    )
+    assert long.seconds > 3 * short.seconds
+    assert long.memory_mb > 2 * short.memory_mb
+
+
 def test_stages_take_the_time_of_their_own_tasks():
     easy, hard = planned("ur_copy", "ur_lstm", "task.length=50"), planned("ur_copy", "ur_lstm")
     both = planned("ur_copy", "ur_lstm", "train.stages=[{steps: 2500, task: {length: 50}}]")

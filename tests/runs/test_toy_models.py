@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from rmem_cli.errors import InterruptedRunError
 from rmem_cli.evaluation.next_symbol import next_logits
-from rmem_cli.evaluation.sampling import Reader, draw, generate
+from rmem_cli.evaluation.reader import Reader
+from rmem_cli.evaluation.sampling import draw, generate
 from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.models.config import LinearHeadSettings, OneHotSettings
 from rmem_cli.models.cores.base import Core

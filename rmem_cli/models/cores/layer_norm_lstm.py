@@ -13,7 +13,7 @@ from rmem_cli.models.cores.stacked import StackedCore
 from rmem_cli.models.cores.zoneout import share_let_through
 from rmem_cli.models.initializers import orthogonal_
 from rmem_cli.models.state import State
-from rmem_cli.ops.layer_norm_lstm import fast
+from rmem_cli.ops.layer_norm_lstm import dispatch
 from rmem_cli.ops.layer_norm_lstm.options import BLOCKS, LayerNormLSTMWeights
 
 
@@ -48,7 +48,7 @@ class LayerNormLSTM(StackedCore):
         self, index: int, x: Tensor, before: State, lengths: Tensor | None
     ) -> tuple[Tensor, State]:
         """See `StackedCore.read_layer`."""
-        states = fast.layer_norm_lstm(
+        states = dispatch.layer_norm_lstm(
             x,
             before["hidden"],
             before["cell"],
@@ -61,7 +61,7 @@ class LayerNormLSTM(StackedCore):
 
     def stepper(self) -> Stepper:
         """See `Core.stepper`."""
-        cells = [fast.Cell(layer.weights(), self.settings.forget_bias) for layer in self.layers]  # type: ignore[operator]
+        cells = [dispatch.cell(layer.weights(), self.settings.forget_bias) for layer in self.layers]  # type: ignore[operator]
 
         def step(x: Tensor, state: State) -> tuple[Tensor, State]:
             after: State = {}
@@ -77,8 +77,8 @@ class LayerNormLSTM(StackedCore):
         return step
 
     def op_paths(self) -> dict[str, str]:
-        """The recurrence runs in its fast form."""
-        return {"layer_norm_lstm": "fast"}
+        """In which form a step goes on behind its products."""
+        return {"layer_norm_lstm": dispatch.form(next(self.parameters()))}
 
     def _keeps(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Share of each new hidden state and cell of a layer that zoneout lets through."""

@@ -1,5 +1,6 @@
 """The layer-norm LSTM as it runs; `reference.py` holds the equations that all of this equals."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,16 +18,44 @@ from rmem_cli.ops.product.steps import StepMatrix
 _SIGMOIDS = BLOCKS.index("candidate")  # the blocks before it
 
 
+Update = Callable[..., tuple[Tensor, Tensor]]
+"""Takes what `update` takes, and gives what it gives."""
+
+
+def update(
+    z: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    norms: tuple[Tensor, ...],
+    hidden_keep: Tensor | None = None,
+    cell_keep: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Hidden state and cell after a step, `[batch, hidden]` each.
+
+    Args:
+        z: What input, hidden state and bias add up to, `[batch, 4 hidden]`.
+        hidden: Before the step, `[batch, hidden]`.
+        cell: Before the step, `[batch, hidden]`.
+        norms: Gain and shift of the gates, gain and shift of the cell; see `reference.update`.
+        hidden_keep: What zoneout lets through of the new hidden state, `[batch, hidden]`.
+        cell_keep: And of the new cell.
+    """
+    note("layer_norm_lstm", "fast")
+    new_hidden, new_cell = _Update.apply(z, cell, *norms)  # type: ignore[no-untyped-call]
+    return let_through(hidden, new_hidden, hidden_keep), let_through(cell, new_cell, cell_keep)
+
+
 class Cell:
     """One layer, for many steps.
 
     Args:
         weights: Of the layer.
         forget_bias: Constant that is added to the forget gate.
+        update: What a step does behind its products.
     """
 
-    def __init__(self, weights: LayerNormLSTMWeights, forget_bias: float) -> None:
-        note("layer_norm_lstm", "fast")
+    def __init__(self, weights: LayerNormLSTMWeights, forget_bias: float, update: Update = update) -> None:
+        self._update = update
         self._weights = weights
         self._input = StepMatrix(weights.input)
         self._recurrent = StepMatrix(weights.recurrent)
@@ -43,10 +72,12 @@ class Cell:
         flat = torch.addmm(self._weights.bias, x.transpose(0, 1).flatten(0, 1), self._weights.input)
         return flat.view(x.shape[1], x.shape[0], flat.shape[1]).transpose(0, 1)  # [batch, time, 4 hidden]
 
+    @autocast.in_single_precision
     def of_input(self, x: Tensor) -> Tensor:
         """What the input `[batch, input]` of one step contributes, `[batch, 4 hidden]`."""
         return self._input.add_to(self._weights.bias, x)
 
+    @autocast.in_single_precision
     def step(
         self,
         of_input: Tensor,
@@ -55,18 +86,13 @@ class Cell:
         hidden_keep: Tensor | None = None,
         cell_keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Hidden state and cell after a step, `[batch, hidden]` each.
+        """Hidden state and cell after a step.
 
-        Args:
-            of_input: What the input contributes.
-            hidden: Before the step, `[batch, hidden]`.
-            cell: Before the step, `[batch, hidden]`.
-            hidden_keep: What zoneout lets through of the new hidden state, `[batch, hidden]`.
-            cell_keep: And of the new cell.
+        `of_input [batch, 4 hidden]` is what the input contributes; the others, and the result, are as those
+        of `update`.
         """
         z = self._recurrent.add_to(of_input, hidden)
-        new_hidden, new_cell = _Update.apply(z, cell, *self._norms)  # type: ignore[no-untyped-call]
-        return let_through(hidden, new_hidden, hidden_keep), let_through(cell, new_cell, cell_keep)
+        return self._update(z, hidden, cell, self._norms, hidden_keep, cell_keep)
 
 
 @autocast.in_single_precision
@@ -78,9 +104,14 @@ def layer_norm_lstm(
     forget_bias: float,
     hidden_keep: Tensor | None = None,
     cell_keep: Tensor | None = None,
+    *,
+    update: Update = update,
 ) -> LSTMStates:
-    """One layer over a sequence; arguments and result are those of `reference.layer_norm_lstm`."""
-    layer = Cell(weights, forget_bias)
+    """One layer over a sequence; arguments and result are those of `reference.layer_norm_lstm`.
+
+    `update` is what a step does behind its products.
+    """
+    layer = Cell(weights, forget_bias, update)
     hiddens, cells = [], []
     keeps = steps_of(hidden_keep, x.shape[1]), steps_of(cell_keep, x.shape[1])
     for of_input, *keep in zip(layer.of_inputs(x).unbind(1), *keeps, strict=True):
@@ -91,7 +122,7 @@ def layer_norm_lstm(
 
 
 class _Update(torch.autograd.Function):
-    """`reference.update`."""
+    """`reference.update`, its gradients written by hand."""
 
     @staticmethod
     def forward(

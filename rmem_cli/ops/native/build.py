@@ -31,7 +31,7 @@ from rmem_cli.files import sha256_of
 from rmem_cli.paths import native_root
 from rmem_cli.visible import visible
 
-FAMILIES = ("gates", "rotation", "unitary", "attention", "product")
+FAMILIES = ("gates", "rotation", "unitary", "layer_norm_lstm", "attention", "product")
 _MODES = ("auto", "on", "off")
 _SOURCES = Path(__file__).parent
 # Hidden, as torch finds what it calls by name in its own list, and calls within the library are direct.

@@ -13,6 +13,7 @@
 #include "common/differentiation.h"
 #include "common/elementwise.h"
 #include "common/operands.h"
+#include "common/zoneout.h"
 #include "gates/team.h"
 #include "product/large_product.h"
 #include "product/product.h"
@@ -379,25 +380,6 @@ struct Keeps {
       : hidden(hidden_keep ? hidden_keep->const_data_ptr<T>() : nullptr),
         cell(cell_keep ? cell_keep->const_data_ptr<T>() : nullptr) {}
 };
-
-// The state after zoneout, which may lie in the place of the new one. Shares of zero and one choose to the bit.
-template <typename T>
-void let_through(const T* before, const T* now, const T* keep, T* after, int64_t size) {
-  each_vector<T>(size, [&](int64_t first, int64_t count) {
-    const Vector<T> share = load(keep + first, count), rest = Vector<T>(1) - share;
-    store(share * load(now + first, count) + rest * load(before + first, count), after + first, count);
-  });
-}
-
-// From the gradient of the state after zoneout to that of the new one, in place; `rest` is that of the one before.
-template <typename T>
-void let_through_backward(const T* keep, T* grad, T* rest, int64_t size) {
-  each_vector<T>(size, [&](int64_t first, int64_t count) {
-    const Vector<T> share = load(keep + first, count), whole = load(grad + first, count);
-    store(share * whole, grad + first, count);
-    store((Vector<T>(1) - share) * whole, rest + first, count);
-  });
-}
 
 // ---------------------------------------------------------------------------------------------------------
 // Layer norm of each block of a row by itself

@@ -1,0 +1,175 @@
+"""Summaries of articles."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmem_cli.data.articles import PAD, START, STOP, Article, Articles, Vocabulary, WordSet
+from rmem_cli.errors import UsageError
+from rmem_cli.models.batch import SourceBatch
+from rmem_cli.recipe.schema import Drawn
+from rmem_cli.seeding import derive_seed, generator
+from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.like_length import LikeLength
+from rmem_cli.tasks.summary_config import SummarizationSettings
+
+_POOL = 100  # batches whose articles are sorted by length together, as published
+_HELD_OUT = 10
+
+
+class Summarization(Task):
+    """Read an article, and say its summary word by word.
+
+    With the symbols `the` 4, `sat` 5 and no others but the special ones (`START` 2, `STOP` 3, a word without
+    a symbol 0), `cat` and `mat` are classes behind all symbols, each row by itself; `x` beyond the end of a
+    shorter row in the same batch counts for nothing:
+
+        article   the cat sat the mat      summary   the cat sat
+        source     4   0   5   4   0       inputs    START  the  cat(0)  sat   x
+        words      4   6   5   4   7       targets    the   cat(6)  sat  STOP  x
+
+    A word of a summary that is neither a symbol nor in what is read of the article is the unknown one.
+
+    Batches of like length: each pass over the training articles is in an order of its own, a function of the
+    seed and the number of the pass, in which the articles of a hundred batches are sorted by their length;
+    those that do not fill a batch are left out of it. In evaluation all are sorted by their length.
+
+    Args:
+        settings: All options.
+
+    Attributes:
+        vocabulary: The words with a symbol.
+
+    Raises:
+        DataError: Articles are missing or damaged.
+
+    Source: See et al. 2017, and the published code of Dangovski et al. 2019.
+    """
+
+    def __init__(self, settings: SummarizationSettings) -> None:
+        self.settings = settings
+        articles = WordSet(settings.dataset)
+        if settings.split == "published":
+            self._splits = articles.published()
+        else:
+            self._splits = articles.drawn(_HELD_OUT, derive_seed(0, "articles", "split"))
+        self.vocabulary: Vocabulary = articles.vocabulary(self._splits["train"], settings.vocabulary)
+        self.symbols = self.classes = len(self.vocabulary)
+        self._passes = LikeLength(
+            self._read(self._splits["train"]),
+            "articles",
+            lambda seed, epoch: generator(seed, "articles", "order", epoch),
+            _POOL,
+        )
+
+    def articles(self, split: str) -> Articles:
+        """The articles of a split, each with all of its words."""
+        return self._splits[split]
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Training steps of one pass over the articles.
+
+        Raises:
+            UsageError: There are not enough articles for one batch.
+        """
+        return self._passes.steps(batch_size)
+
+    def training_batch(self, step: int, batch_size: int, seed: int) -> SourceBatch:
+        """See `Task.training_batch`."""
+        articles = self._splits["train"]
+        return self.batch([articles[place] for place in self._passes.batch(step, batch_size, seed)])
+
+    def evaluation_batches(
+        self, split: str, examples: int | None, batch_size: int, seed: int, drawn: Drawn = "by_batch"
+    ) -> Iterator[SourceBatch]:
+        """See `Task.evaluation_batches`; the first articles of the split, the shortest of them first."""
+        del drawn, seed
+        articles = self._splits[split]
+        order = self._read(articles)[:examples].argsort(kind="stable").tolist()
+        for first in range(0, len(order), batch_size):
+            yield self.batch([articles[place] for place in order[first : first + batch_size]])
+
+    def batch(self, articles: Sequence[Article]) -> SourceBatch:
+        """Articles with their summaries."""
+        inputs, targets = zip(*map(self._said, articles), strict=True)
+        there = [torch.ones(len(row)) for row in targets]
+        if self.settings.weight == "summary":
+            there = [row / len(row) for row in there]
+        return SourceBatch(
+            _padded(inputs, PAD),
+            _padded(targets, PAD),
+            _padded(there, 0.0),
+            torch.ones(len(articles), dtype=torch.bool),
+            **self._sources(articles),
+        )
+
+    def source_batch(self, articles: Sequence[Article]) -> SourceBatch:
+        """Articles alone, about which nothing has been said yet: `inputs [batch, 1]` are `START`.
+
+        Raises:
+            UsageError: An article has no word.
+        """
+        if not all(article.source for article in articles):
+            raise UsageError("an article without a word cannot be summarized; leave it out")
+        begin = torch.full((len(articles), 1), START)
+        return SourceBatch(
+            begin,
+            torch.full_like(begin, PAD),
+            torch.zeros(begin.shape),
+            torch.ones(len(articles), dtype=torch.bool),
+            **self._sources(articles),
+        )
+
+    def words(self, article: Article, classes: Iterable[int]) -> list[str]:
+        """What was said about an article, in words.
+
+        Args:
+            article: It.
+            classes: Symbols, and behind them the words of the article that have none; what follows the first
+                `STOP` was not said.
+        """
+        texts = [*self.vocabulary.symbols, *self._outside(article)]
+        said = []
+        for each in classes:
+            if each == STOP:
+                break
+            said.append(texts[each])
+        return said
+
+    def _read(self, articles: Articles) -> np.ndarray:
+        """How many words of each are read, `[articles]`."""
+        return np.minimum(articles.lengths, self.settings.source_length)
+
+    def _source(self, article: Article) -> list[str]:
+        return article.source[: self.settings.source_length]
+
+    def _outside(self, article: Article) -> list[str]:
+        """The words that are read of an article and have no symbol, in the order of their classes."""
+        return self.vocabulary.outside(self._source(article))
+
+    def _said(self, article: Article) -> tuple[Tensor, Tensor]:
+        """What is learned of a summary: the symbols that are read, and the classes that are said."""
+        words = [word for sentence in article.reference for word in sentence]
+        classes = self.vocabulary.classes(words, self._outside(article))
+        most = self.settings.target_length
+        inputs = [START, *self.vocabulary.encode(words)]
+        return torch.tensor(inputs[:most]), torch.tensor([*classes, STOP][:most])
+
+    def _sources(self, articles: Sequence[Article]) -> dict[str, Tensor]:
+        sources = [self._source(article) for article in articles]
+        symbols = [torch.tensor(self.vocabulary.encode(source)) for source in sources]
+        classes = [
+            torch.tensor(self.vocabulary.classes(source, self.vocabulary.outside(source)))
+            for source in sources
+        ]
+        return {
+            "source": _padded(symbols, PAD),
+            "source_words": _padded(classes, PAD),
+            "source_lengths": torch.tensor([len(source) for source in sources]),
+        }
+
+
+def _padded(rows: Sequence[Tensor], fill: float) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=fill)

@@ -1,0 +1,44 @@
+"""Settings of the summaries of articles."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.tasks.text_config import PreparedName
+
+
+class SummarizationSettings(TaskSettings):
+    """Articles and their summaries; `rmem_cli.tasks.summarization` has an example.
+
+    Attributes:
+        dataset: Which articles: `cnn_dailymail`, `pubmed`, `arxiv`, `science_daily`, or `own_articles`.
+        vocabulary: Most symbols; the words with one are those that occur most often in what is trained on.
+        source_length: Most words of an article that are read.
+        target_length: Most words of a summary that are learned, its end, where it has fewer, among them.
+        split: Whether the splits are those of the data set (`published`), or all of its articles that are
+            here are divided anew, a tenth for validation and a tenth for the test, whatever the seed
+            (`drawn`).
+        weight: Whether each word of a summary counts equally in the loss, or each summary as a whole
+            (`summary`, as published).
+    """
+
+    implementation: ClassVar[str] = "rmem_cli.tasks.summarization:Summarization"
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
+    generated: ClassVar[bool] = False
+    predicts_future: ClassVar[bool] = True
+    answers_in_symbols: ClassVar[bool] = True
+    has_source: ClassVar[bool] = True
+    common: ClassVar[frozenset[str]] = frozenset({"vocabulary", "source_length", "target_length"})
+
+    kind: Literal["summarization"] = "summarization"
+    dataset: PreparedName
+    vocabulary: Annotated[int, Field(ge=5)] = 50_000
+    source_length: PositiveInt = 400
+    target_length: PositiveInt = 100
+    split: Literal["published", "drawn"] = "published"
+    weight: Literal["word", "summary"] = "word"
+
+    def data_sets(self) -> list[tuple[str, str]]:
+        """The articles, word by word."""
+        return [(self.dataset, "words")]
