@@ -69,7 +69,10 @@ def read_text_pairs(articles: Path, summaries: Path) -> Iterator[Pair]:
 def _pair(place: str, record: Record) -> Pair:
     article, summary = (_field(place, record, names) for names in (_ARTICLE, _SUMMARY))
     if article is None or summary is None:
-        raise DataError(f"{place}: there is no article with a summary here, but {', '.join(record)}.")
+        raise DataError(
+            f"{place}: there is no article with a summary here, but {', '.join(record)}. Call "
+            "these fields article and summary."
+        )
     return Pair(_field(place, record, _ID) or "", article, summary)
 
 
@@ -85,9 +88,11 @@ def _field(place: str, record: Record, names: Iterable[str]) -> str | None:
         sentences = (sentence.removeprefix("<S>").removesuffix("</S>") for sentence in value)
         value = "\n".join(" ".join(sentence.split()) for sentence in sentences)
     if not isinstance(value, str):
-        raise DataError(f"{place}: {name} is not text, nor a list of sentences.")
+        raise DataError(f"{place}: {name} is not text, nor a list of sentences. Write it as one of them.")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise DataError(f"{place}: {name} holds half of a character (a lone surrogate).")
+        raise DataError(
+            f"{place}: {name} holds half of a character (a lone surrogate). Write all of it, or leave it out."
+        )
     return value
 
 

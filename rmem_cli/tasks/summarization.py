@@ -139,7 +139,7 @@ class Summarization(Task):
         return said
 
     def exact_positions(self, published: bool) -> int:
-        """All that is learned of a summary: if each word is right after those before it, greedy search says it."""
+        """All that is learned of a summary; where all of it is right, greedy search says it."""
         del published
         return self.settings.target_length
 
