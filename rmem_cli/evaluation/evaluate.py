@@ -57,6 +57,7 @@ def evaluate(
             groups = _groups(totals, batch)
             for sums, rows in groups:
                 sums.examples += task.examples_in(batch.rows(rows))
+                sums.told += task.told_in(batch.rows(rows))
             if state is not None and bool(batch.fresh.all()):
                 state = None
             on_device = batch.to(parameter.device, parameter.dtype)

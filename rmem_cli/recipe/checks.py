@@ -12,11 +12,16 @@ from rmem_cli.recipe.problems import closest
 from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, Registry
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
 from rmem_cli.recipe.settings import Component
+from rmem_cli.results.metrics import METRICS
 
 Path = tuple[str | int, ...]
 Found = Iterator[tuple[Path, str]]
 
 _EMPTY = "the task has nothing in the split {split!r} with these settings; take another split"
+_OF_SUMMARIES = {
+    True: "is of summaries, and the protocol makes none; add summaries: {} to it",
+    False: "is not of summaries, which the protocol makes; measure it by another protocol",
+}
 _NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the data; leave it out"
 
 
@@ -295,6 +300,8 @@ def _check_validation(task: type[TaskSettings] | None, sections: Sections) -> Fo
         metric = train.validation.metric
         if metric not in task.metrics:
             yield ("train", "validation", "metric"), _unknown_metric(metric, task)
+        elif METRICS[metric].asks_for_summaries:
+            yield ("train", "validation", "metric"), "is of summaries, which no validation decodes; take loss"
         if task.generated and train.validation.examples is None:
             yield (
                 ("train", "validation", "examples"),
@@ -340,6 +347,8 @@ def _check_protocol(
         for place, metric in enumerate(protocol.metrics):
             if metric not in task.metrics:
                 yield ("eval", index, "metrics", place), _unknown_metric(metric, task)
+            elif METRICS[metric].asks_for_summaries != (protocol.summaries is not None):
+                yield ("eval", index, "metrics", place), _OF_SUMMARIES[METRICS[metric].asks_for_summaries]
         if protocol.feed != "truth" and not task.feeds_back:
             yield ("eval", index, "feed"), "must be truth: the answers of this task are not its inputs"
         if task.generated and protocol.examples is None:

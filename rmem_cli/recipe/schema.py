@@ -206,7 +206,7 @@ class TrainSettings(Settings):
 class SearchSettings(Settings):
     """How what a model says is looked for; `rmem_cli.evaluation.search.search` explains it.
 
-    The defaults are those of See et al. 2017, section 5.
+    The defaults are those of the published code of See et al. 2017.
 
     Attributes:
         beam: Hypotheses that go on at each step; 1: greedy, always the likeliest symbol.
@@ -233,6 +233,32 @@ class SearchSettings(Settings):
         return self
 
 
+class SummariesSettings(SearchSettings):
+    """What is said about each article of a split, and how that is scored.
+
+    Attributes:
+        lead: Sentences at the beginning of the article that are taken for its summary; no model is read then.
+            None: what the model says is looked for.
+        stemming: Whether ROUGE takes words for equal whose Porter stems are.
+    """
+
+    lead: PositiveInt | None = None
+    stemming: bool = True
+
+    @model_validator(mode="after")
+    def _a_lead_is_not_searched(self) -> Self:
+        searched = [
+            name
+            for name, field in SearchSettings.model_fields.items()
+            if getattr(self, name) != field.default
+        ]
+        if self.lead is not None and searched:
+            raise ValueError(
+                f"lead takes sentences of the article and looks for nothing; leave out {', '.join(searched)}"
+            )
+        return self
+
+
 class EvalProtocol(Settings):
     """One way of evaluating a trained model.
 
@@ -254,6 +280,8 @@ class EvalProtocol(Settings):
             its own (`predictions`), or what the published code of the RMT paper gives it (`published`): the
             true ones where the answer is shorter than a segment, else its own but for the first input of each
             segment.
+        summaries: How summaries come about and are scored, of which such metrics as `rouge_1` are means;
+            None: there are none, and what is measured is what the model predicts.
     """
 
     name: str
@@ -266,6 +294,7 @@ class EvalProtocol(Settings):
     task: dict[str, Any] = Field(default_factory=dict)
     core: dict[str, Any] = Field(default_factory=dict)
     feed: Literal["truth", "predictions", "published"] = "truth"
+    summaries: SummariesSettings | None = None
 
 
 class RunSettings(Settings):

@@ -332,7 +332,8 @@ class Training:
         self.save("last")
 
     def _validation_values(self, validation: ValidationSettings) -> Mapping[str, float]:
-        names: dict[str, Any] = dict.fromkeys([*self.settings.task.metrics, validation.metric])
+        known = [name for name in self.settings.task.metrics if not metric(name).asks_for_summaries]
+        names: dict[str, Any] = dict.fromkeys([*known, validation.metric])
         totals = evaluate(
             self.model,
             self.task,

@@ -99,6 +99,10 @@ def make_spec(recipes):
     return make
 
 
+def _progress(total, done, noun="step"):
+    return Progress(total, "test", Console(file=io.StringIO()), first_step=done, noun=noun)
+
+
 @dataclass
 class Lab:
     """Trains and evaluates runs in this process."""
@@ -106,13 +110,10 @@ class Lab:
     machine: Machine
 
     def train(self, spec, stop=lambda: False, *, repeat=False):
-        def progress(total, done):
-            return Progress(total, "test", Console(file=io.StringIO()), first_step=done)
+        return train_run(spec, self.machine, _progress, stop, repeat=repeat)
 
-        return train_run(spec, self.machine, progress, stop, repeat=repeat)
-
-    def evaluate(self, spec):
-        return evaluate_run(spec, self.machine, lambda: False)
+    def evaluate(self, spec, stop=lambda: False):
+        return evaluate_run(spec, self.machine, _progress, stop)
 
     def folder(self, spec):
         return identity_of(spec).folder
