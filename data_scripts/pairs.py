@@ -46,7 +46,7 @@ def read_pairs(path: Path) -> Iterator[Pair]:
         DataError: It is neither, or lacks the fields.
     """
     for place, record in read_records(path, (*_ARTICLE, *_SUMMARY, *_ID)):
-        yield _pair(place, record)
+        yield pair(place, record)
 
 
 def read_text_pairs(articles: Path, summaries: Path) -> Iterator[Pair]:
@@ -66,7 +66,16 @@ def read_text_pairs(articles: Path, summaries: Path) -> Iterator[Pair]:
         yield Pair("", article, summary)
 
 
-def _pair(place: str, record: Record) -> Pair:
+def pair(place: str, record: Record) -> Pair:
+    """The pair of a record.
+
+    Args:
+        place: Of the record, for messages.
+        record: It, its fields named as in any of the usual copies.
+
+    Raises:
+        DataError: It lacks a field, or one is no text.
+    """
     article, summary = (_field(place, record, names) for names in (_ARTICLE, _SUMMARY))
     if article is None or summary is None:
         raise DataError(
