@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from rmem_cli.errors import RmemError, RunsFailedError, UsageError
 from rmem_cli.files import write_atomically
-from rmem_cli.records.curve import LearningCurve
+from rmem_cli.records.curve import LearningCurve, UnwrittenCurve
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.files import write_json, written
 from rmem_cli.records.status import RunStatus, Status, read_status
@@ -141,6 +141,13 @@ class RunFolder:
         except OSError as error:
             raise _unwritable(path, error) from error
         return cls(path, lock)
+
+    @classmethod
+    def followed(cls, path: Path) -> Self:
+        """A folder that another process of the same run holds and writes."""
+        folder = cls(path, FileLock(path / "lock", blocking=False))
+        folder.curve = UnwrittenCurve(path / "metrics.csv")
+        return folder
 
     def close(self) -> None:
         """Let other processes have the run."""

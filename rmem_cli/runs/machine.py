@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from rmem_cli.errors import UsageError
+from rmem_cli.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Machine:
         device: Such as "cpu" or "cuda:0".
         threads: CPU threads of one run.
         compile: Whether `torch.compile` translates the model.
+        world: The processes that train each run together.
     """
 
     device: str
     threads: int
     compile: bool = False
+    world: World = ALONE
 
 
 def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:  # noqa: A002 - torch's name

@@ -18,6 +18,7 @@ from rmem_cli.results.row import ResultRow, timestamp
 from rmem_cli.runs.opened import Measurement, Run
 from rmem_cli.runs.peak_memory import peak_memory_mb
 from rmem_cli.training.loop import saved_counters
+from rmem_cli.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Trained:
         step: Where it ended.
         wall_seconds: How long it took.
         environment: What evaluates it, and the commits of the code that trained it too.
+        world: The processes that evaluate it together.
     """
 
     run: Run
@@ -41,6 +43,7 @@ class Trained:
     step: int
     wall_seconds: float
     environment: Environment
+    world: World = ALONE
 
 
 def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
@@ -105,6 +108,7 @@ def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Sums, int]:
         protocol.feed,
         protocol.metrics,
         protocol.examples_drawn,
+        trained.world,
     )
     return totals, step
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import torch
@@ -27,6 +27,7 @@ from rmem_cli.runs.plan import keep_rate
 from rmem_cli.runs.rows import Trained, make_rows
 from rmem_cli.training.loop import Counters, Training, saved_counters
 from rmem_cli.training.progress import Progress
+from rmem_cli.world import LostProcessError, World
 
 Stop = Callable[[], bool]
 # What ends a run as a failure, and what that is called.
@@ -76,6 +77,7 @@ def train_run(
         DataError: Its data or its checkpoint is missing or damaged.
         OutOfMemoryError: Not even the model fits into memory.
         UnforeseenError: Not even the model could be built; the folder has the traceback.
+        LostProcessError: Another of the processes that train the run has ended.
     """
     store = ResultStore(results_root())
     store.check_writable()
@@ -83,13 +85,15 @@ def train_run(
     device = torch.device(machine.device)
     reset_peak_memory(device)
     run = open_run(spec)
+    _check_rows(spec.settings, machine.world)
     with RunFolder.open(spec, run.identity.train_hash, runs_root()) as folder, _one_error(folder):
         status = folder.status()
         if repeat and status is not None and status.status in OUTCOMES:
             folder.clear()
         _set_up(folder, machine)
-        training = Training(spec.settings, spec.seed, run.stages, run.seeded_model(device), folder)
+        training = _training(run, folder, machine)
         environment = _record_environment(folder, training, machine)
+        machine.world.told(spec)
         if machine.compile:
             training.model.compile()
         training.resume()
@@ -98,9 +102,45 @@ def train_run(
         store.write_curve(run.identity.curve, thinned(folder.curve.text()))
         folder.write_status(ended.status, ended.step, ended.message)
         store.write(rows)
-        if not machine.compile:
+        if not machine.compile and machine.world.size == 1:
             keep_rate(run, training.model, device, training.step_seconds)
     return ended
+
+
+@_small_numbers_are_zero()
+def follow_run(spec: RunSpec, machine: Machine, stop: Stop) -> None:
+    """Train and evaluate a run together with the process in which `train_run` does.
+
+    Raises:
+        InterruptedRunError: `stop` was true, in whichever process.
+        LostProcessError: Another process has ended.
+        RmemError: As `train_run`; the other processes learn that this one has ended.
+    """
+    run = open_run(spec)
+    folder = RunFolder.followed(run.identity.folder)
+    with _one_error(folder):
+        _set_up(folder, machine)
+        training = _training(run, folder, machine)
+        if machine.compile:
+            training.model.compile()
+        training.resume()
+        with suppress(DivergedError):  # the others have found the same loss, and say it
+            training.run(stop, Progress(training.total, "", None))
+            _rows(training, run, "ok", _environment(training.model, run.settings, machine), stop)
+
+
+def _check_rows(settings: RunSettings, world: World) -> None:
+    """Every process has a row of a batch."""
+    if world.size > settings.train.batch_size:
+        raise UsageError(
+            f"{world.size} processes are more than the {settings.train.batch_size} rows of a batch "
+            "(train.batch_size), and some would have nothing to do; start fewer"
+        )
+
+
+def _training(run: Run, folder: RunFolder, machine: Machine) -> Training:
+    model = run.seeded_model(torch.device(machine.device))
+    return Training(run.settings, run.spec.seed, run.stages, model, folder, machine.world)
 
 
 @contextmanager
@@ -168,7 +208,8 @@ def _finished_counters(folder: RunFolder, total: int) -> Counters:
 def _set_up(folder: RunFolder, machine: Machine) -> None:
     """Compute with the threads that the run started with, from its first weights on, to the same bits."""
     stored = read_environment(folder.path)
-    torch.set_num_threads(machine.threads if stored is None else stored.threads)
+    alone = machine.world.size == 1  # other threads are other bits, and so are other processes
+    torch.set_num_threads(stored.threads if stored is not None and alone else machine.threads)
     if torch.device(machine.device).type == "cuda":
         # Kernels are chosen for equal bits, not for the last few per cent of speed.
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -229,20 +270,24 @@ def _train_and_evaluate(
     folder, counters = training.folder, training.counters
     folder.write_status("running", counters.step)
 
-    def rows(outcome: Outcome) -> list[ResultRow]:
-        trained = Trained(
-            run, folder, training.model, outcome, counters.step, counters.wall_seconds, environment
-        )
-        return make_rows(trained, stop)
-
     try:
         with _one_error(folder):
             with progress(training.total, counters.step) as shown:
                 training.run(stop, shown)
-            return RunStatus("ok", counters.step), rows("ok")
-    except InterruptedRunError as error:
+            return RunStatus("ok", counters.step), _rows(training, run, "ok", environment, stop)
+    except (InterruptedRunError, LostProcessError) as error:
         folder.write_status("interrupted", counters.step, str(error))
         raise
     except tuple(FAILURES_BY_ERROR) as error:
         outcome = FAILURES_BY_ERROR[type(error)]
-        return RunStatus(outcome, counters.step, str(error)), rows(outcome)
+        rows = _rows(training, run, outcome, environment, stop)
+        return RunStatus(outcome, counters.step, str(error)), rows
+
+
+def _rows(
+    training: Training, run: Run, outcome: Outcome, environment: Environment, stop: Stop
+) -> list[ResultRow]:
+    """Those of a run whose training has ended; of one that failed, without the other processes."""
+    folder, model, counters, world = training.folder, training.model, training.counters, training.world
+    trained = Trained(run, folder, model, outcome, counters.step, counters.wall_seconds, environment, world)
+    return make_rows(trained, world.agreed(stop) if outcome == "ok" else stop)

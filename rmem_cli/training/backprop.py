@@ -22,10 +22,11 @@ Reduction = Literal["mean", "sum_over_time"]
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """Which step of which run this is: all that dropout depends on."""
+    """Which step of which run this is, and in which of its processes: all that dropout depends on."""
 
     seed: int
     step: int
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,33 @@ class Gradient:
     """What is known once the gradients of a batch are in the parameters.
 
     Attributes:
-        loss: The number whose gradient was taken.
-        nll_sum: Weighted negative log-likelihood of the batch, in nats.
+        losses: What was differentiated piece by piece, on the model's device, each a number.
+        nll_sums: Weighted negative log-likelihood of each segment, in nats, likewise.
+        divisor: What the sum of the losses is divided by.
         weight_sum: Sum of the weights.
         state: State after the batch, without its graph.
     """
 
-    loss: float
-    nll_sum: float
+    losses: list[Tensor]
+    nll_sums: list[Tensor]
+    divisor: float
     weight_sum: float
     state: State
+
+    @property
+    def loss(self) -> float:
+        """The number whose gradient was taken; an accelerator is waited for."""
+        return _total(self.losses) / self.divisor
+
+    @property
+    def nll_sum(self) -> float:
+        """Negative log-likelihood of the batch; an accelerator is waited for."""
+        return _total(self.nll_sums)
+
+
+def _total(values: list[Tensor]) -> float:
+    total: float = sum(torch.stack(values).tolist(), start=0.0)
+    return total
 
 
 @dataclass(frozen=True)
@@ -54,19 +72,24 @@ class _Wanted:
     state: State | None
     reduction: Reduction
     at: TrainingStep
+    whole: Batch
 
     @cached_property
     def weight_sum(self) -> float:
-        return float(self.batch.weight.sum())
+        return float(self.whole.weight.sum())
 
     @property
     def divisor(self) -> float:
         """What the sum of all losses is divided by."""
-        return self.weight_sum if self.reduction == "mean" else self.batch.inputs.shape[0]
+        return self.weight_sum if self.reduction == "mean" else self.whole.inputs.shape[0]
 
     def seed_dropout(self, index: int) -> None:
         """Before the segment of this number is run."""
-        seed_dropout(self.at.seed, self.at.step, index)
+        seed_dropout(self.at.seed, self.at.step, index, self.at.rank)
+
+    def gradient(self, losses: list[Tensor], nll_sums: list[Tensor], state: State) -> Gradient:
+        """What was found."""
+        return Gradient(losses, nll_sums, self.divisor, self.weight_sum, state)
 
 
 class Effort(NamedTuple):
@@ -91,6 +114,7 @@ class BackPropagation(ABC):
         state: State | None,
         reduction: Reduction,
         at: TrainingStep,
+        whole: Batch | None = None,
     ) -> Gradient:
         """Add the gradient of the batch's loss to the parameters.
 
@@ -100,9 +124,11 @@ class BackPropagation(ABC):
             state: State before the batch; None starts afresh.
             reduction: `mean` over all weights, or `sum_over_time` (mean over the rows).
             at: Which step of which run.
+            whole: What the batch is some rows of, whose weights and rows the mean is over; on the CPU, no
+                accelerator is waited for. None: the batch itself.
         """
         with model.constant_weights():
-            return self._gradient(_Wanted(model, batch, state, reduction, at))
+            return self._gradient(_Wanted(model, batch, state, reduction, at, whole or batch))
 
     @abstractmethod
     def _gradient(self, wanted: _Wanted) -> Gradient:
@@ -213,7 +239,9 @@ class Sliding(BackPropagation):
         model, state = wanted.model, wanted.state
         if state is None:
             self._past = []
-        nll_sum, loss_sum, runs = 0.0, 0.0, 0
+        nll_sums: list[Tensor] = []
+        trained: list[Tensor] = []
+        runs = 0
         for segment in self.segments(model, wanted.batch):
             losses = []
             again = [past.like(segment.weight) for past in self._past]
@@ -231,13 +259,13 @@ class Sliding(BackPropagation):
             runs += 1
             losses.append(result.loss)
             self._past.append(_Past(segment, state))
-            nll_sum += float(result.nll_sum.detach())
+            nll_sums.append(result.nll_sum.detach())
             loss = torch.stack(losses if self.all_losses else losses[-1:]).sum()
-            loss_sum += float(loss.detach())
+            trained.append(loss.detach())
             torch.autograd.backward(loss / wanted.divisor)
             state = detach(result.state)
             self._past = self._past[-self.depth :] if self.depth else []
-        return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, state or {})
+        return wanted.gradient(trained, nll_sums, state or {})
 
     def effort(self, segments: int) -> Effort:
         """Those that are run again and the newest are held, and all of them gone through for each."""
@@ -287,22 +315,23 @@ class Replay(BackPropagation):
         before = self._states_before(wanted, segments)
         final: State = {}
         incoming: State = {}
-        nll_sum = loss_sum = 0.0
+        losses: list[Tensor] = []
+        nll_sums: list[Tensor] = []
         for index in reversed(range(len(segments))):
             given, leaves = before.pop(), State()
             if given is not None and not self._cut_before(index):
                 leaves = _leaves(given, _with_graph(final))
             wanted.seed_dropout(index)
             result = model.step(segments[index], None if given is None else {**given, **leaves})
-            nll_sum += float(result.nll_sum.detach())
+            nll_sums.append(result.nll_sum.detach())
+            losses.append(result.loss.detach())
             loss = result.loss / wanted.divisor
-            loss_sum += float(loss.detach())
             handed_on = {name: incoming[name] for name in _with_graph(result.state) if name in incoming}
             outputs = [loss, *(result.state[name] for name in handed_on)]
             torch.autograd.backward(outputs, [torch.ones_like(loss), *handed_on.values()])
             incoming = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
             final = final or result.state
-        return Gradient(loss_sum, nll_sum, wanted.weight_sum, detach(final))
+        return wanted.gradient(losses, nll_sums, detach(final))
 
     def _cut_before(self, index: int) -> bool:
         return index % (self.piece or index + 1) == 0
@@ -342,7 +371,8 @@ def _trained(segment: Batch) -> dict[str, Tensor | None]:
 def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gradient:
     """One backward pass for every `piece_length` segments; all of them together make the batch's loss."""
     state = wanted.state
-    nll_sum = loss_sum = 0.0
+    losses: list[Tensor] = []
+    nll_sums: list[Tensor] = []
     for first in range(0, len(segments), piece_length):
         if first and state is not None:
             state = detach(state)
@@ -352,10 +382,10 @@ def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gra
             result: StepResult = wanted.model.step(segments[index], state)
             state = result.state
             piece = piece + result.loss
-            nll_sum += float(result.nll_sum.detach())
-        loss_sum += float(piece.detach())
+            nll_sums.append(result.nll_sum.detach())
+        losses.append(piece.detach())
         torch.autograd.backward(piece / wanted.divisor)
-    return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, detach(state or {}))
+    return wanted.gradient(losses, nll_sums, detach(state or {}))
 
 
 def _without_caches(model: Model, state: State | None) -> State | None:
