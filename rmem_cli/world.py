@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 from torch import distributed as group
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # as its manual has them
 
 from rmem_cli.errors import RunsFailedError, UsageError
 
@@ -130,12 +131,12 @@ def join(device: torch.device) -> World:
     return _met(World(*map(int, numbers)), device)
 
 
-def meeting(world: World, port: int = 0) -> group.TCPStore:
+def meeting(world: World, port: int = 0) -> TCPStore:
     """Where processes of this machine meet: opened by the first one, at a port that it tells the others."""
-    return group.TCPStore("127.0.0.1", port, world.size, world.writes, _MEETING, wait_for_workers=False)
+    return TCPStore("127.0.0.1", port, world.size, world.writes, _MEETING, wait_for_workers=False)
 
 
-def meet(world: World, device: torch.device, store: group.Store) -> World:
+def meet(world: World, device: torch.device, store: Store) -> World:
     """Meet the other processes.
 
     Args:
@@ -149,7 +150,7 @@ def meet(world: World, device: torch.device, store: group.Store) -> World:
     return _met(world, device, store)
 
 
-def _met(world: World, device: torch.device, store: group.Store | None = None) -> World:
+def _met(world: World, device: torch.device, store: Store | None = None) -> World:
     if world.size == 1:
         return world
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"

@@ -67,6 +67,10 @@ def train(
     compile_core: Annotated[
         bool, typer.Option("--compile", help="Let torch.compile translate the core; for GPUs.")
     ] = False,
+    deterministic: Annotated[
+        Literal["off", "warn", "error"],
+        typer.Option(help="Operations whose bits vary: allowed, told of on GPUs, or an error."),
+    ] = "warn",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the plan, or the tables, on stdout as JSON.")
     ] = False,
@@ -98,7 +102,7 @@ def train(
     if os.environ.get("RANK", "0") != "0":
         from rmem_cli.runs.together import follow
 
-        follow(device, compile=compile_core)
+        follow(device, compile=compile_core, deterministic=deterministic)
         return
     if jobs > 1 and (nproc > 1 or "WORLD_SIZE" in os.environ):
         raise UsageError("--jobs is for runs side by side, --nproc and torchrun for one run; leave one out")
@@ -127,7 +131,7 @@ def train(
 
     processes = max(nproc, local_processes())
     own = own_device(device, 0) if processes > 1 else device
-    machine = choose_machine(own, jobs * processes, compile=compile_core)
+    machine = choose_machine(own, jobs * processes, compile=compile_core, deterministic=deterministic)
     if dry_run:
         _print_plan(specs, rerun, machine, measure=measure, as_json=as_json)
         return

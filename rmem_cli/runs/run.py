@@ -11,7 +11,7 @@ from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, Usage
 from rmem_cli.models.model import Model
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.recipe.schema import RunSettings, TrainSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint
 from rmem_cli.records.curve import thinned
 from rmem_cli.records.environment import Environment, read_environment
@@ -27,7 +27,7 @@ from rmem_cli.runs.plan import keep_rate
 from rmem_cli.runs.rows import Trained, make_rows
 from rmem_cli.training.loop import Counters, Training, saved_counters
 from rmem_cli.training.progress import Progress
-from rmem_cli.world import LostProcessError, World
+from rmem_cli.world import LostProcessError
 
 Stop = Callable[[], bool]
 # What ends a run as a failure, and what that is called.
@@ -85,12 +85,12 @@ def train_run(
     device = torch.device(machine.device)
     reset_peak_memory(device)
     run = open_run(spec)
-    _check_rows(spec.settings, machine.world)
+    _check_machine(spec.settings.train, machine)
     with RunFolder.open(spec, run.identity.train_hash, runs_root()) as folder, _one_error(folder):
         status = folder.status()
         if repeat and status is not None and status.status in OUTCOMES:
             folder.clear()
-        _set_up(folder, machine)
+        _set_up(folder, machine, spec.settings.train)
         training = _training(run, folder, machine)
         environment = _record_environment(folder, training, machine)
         machine.world.told(spec)
@@ -119,7 +119,7 @@ def follow_run(spec: RunSpec, machine: Machine, stop: Stop) -> None:
     run = open_run(spec)
     folder = RunFolder.followed(run.identity.folder)
     with _one_error(folder):
-        _set_up(folder, machine)
+        _set_up(folder, machine, spec.settings.train)
         training = _training(run, folder, machine)
         if machine.compile:
             training.model.compile()
@@ -129,12 +129,17 @@ def follow_run(spec: RunSpec, machine: Machine, stop: Stop) -> None:
             _rows(training, run, "ok", _environment(training.model, run.settings, machine), stop)
 
 
-def _check_rows(settings: RunSettings, world: World) -> None:
-    """Every process has a row of a batch."""
-    if world.size > settings.train.batch_size:
+def _check_machine(train: TrainSettings, machine: Machine) -> None:
+    """Every process has a row of a batch, and the device the precision that is asked for."""
+    if machine.world.size > train.batch_size:
         raise UsageError(
-            f"{world.size} processes are more than the {settings.train.batch_size} rows of a batch "
+            f"{machine.world.size} processes are more than the {train.batch_size} rows of a batch "
             "(train.batch_size), and some would have nothing to do; start fewer"
+        )
+    if train.precision == "tf32" and torch.device(machine.device).type != "cuda":
+        raise UsageError(
+            f"train.precision is tf32, which NVIDIA's GPUs have, and --device is {machine.device}; "
+            "give --device cuda, or leave the precision out"
         )
 
 
@@ -177,7 +182,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
         )
     with RunFolder.hold(path) as folder, _one_error(folder):
         counters = _finished_counters(folder, run.steps)
-        _set_up(folder, machine)
+        _set_up(folder, machine, spec.settings.train)
         model = run.seeded_model(device)
         current = _environment(model, spec.settings, machine)
         environment = _with_code_of_both(folder.record_environment(current), current)
@@ -205,14 +210,18 @@ def _finished_counters(folder: RunFolder, total: int) -> Counters:
         return saved_counters(checkpoint[1], total)
 
 
-def _set_up(folder: RunFolder, machine: Machine) -> None:
+def _set_up(folder: RunFolder, machine: Machine, train: TrainSettings) -> None:
     """Compute with the threads that the run started with, from its first weights on, to the same bits."""
     stored = read_environment(folder.path)
     alone = machine.world.size == 1  # other threads are other bits, and so are other processes
     torch.set_num_threads(stored.threads if stored is not None and alone else machine.threads)
-    if torch.device(machine.device).type == "cuda":
-        # Kernels are chosen for equal bits, not for the last few per cent of speed.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    mode, on_gpu = machine.deterministic, torch.device(machine.device).type == "cuda"
+    # Kernels are chosen for equal bits, not for the last few per cent of speed.
+    torch.use_deterministic_algorithms(
+        mode == "error" or (mode == "warn" and on_gpu), warn_only=mode == "warn"
+    )
+    rounded = train.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = rounded
 
 
 def _environment(model: Model, settings: RunSettings, machine: Machine) -> Environment:

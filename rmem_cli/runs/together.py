@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rmem_cli.errors import InterruptedRunError, RmemError, UsageError
 from rmem_cli.recipe.own_core import allow_modules, allowed_modules
-from rmem_cli.runs.machine import Machine, choose_machine
+from rmem_cli.runs.machine import Deterministic, Machine, choose_machine
 from rmem_cli.runs.run import follow_run
 from rmem_cli.runs.signals import interrupts_held, release_interrupts, stop_requested
 from rmem_cli.streams import guarded_streams
@@ -67,18 +67,19 @@ def own_device(device: str, rank: int) -> str:
     return f"cuda:{rank}" if device == "cuda" else device
 
 
-def follow(device: str, *, compile: bool) -> None:  # noqa: A002 - torch's name
+def follow(device: str, *, compile: bool, deterministic: Deterministic = "warn") -> None:  # noqa: A002
     """Train what the first process of torchrun's says, as another one of them.
 
     Args:
         device: As `--device`.
         compile: Whether `torch.compile` translates the model.
+        deterministic: As `--deterministic`.
 
     Raises:
         RmemError: As `follow_run`.
     """
     own = own_device(device, int(os.environ.get("LOCAL_RANK") or 0))
-    machine = choose_machine(own, local_processes(), compile=compile)
+    machine = choose_machine(own, local_processes(), compile=compile, deterministic=deterministic)
     try:
         _follow(replace(machine, world=join(torch.device(own))))
     finally:

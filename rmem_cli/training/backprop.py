@@ -1,6 +1,7 @@
 """Gradients through time: the only place that calls backward."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -73,6 +74,7 @@ class _Wanted:
     reduction: Reduction
     at: TrainingStep
     whole: Batch
+    lower: torch.dtype | None
 
     @cached_property
     def weight_sum(self) -> float:
@@ -86,6 +88,28 @@ class _Wanted:
     def seed_dropout(self, index: int) -> None:
         """Before the segment of this number is run."""
         seed_dropout(self.at.seed, self.at.step, index, self.at.rank)
+
+    def step(self, segment: Batch, state: State | None) -> StepResult:
+        """That of the model, in the lower precision where one is wanted; states are carried in their own."""
+        with self._autocast():
+            result = self.model.step(segment, state)
+        return replace(result, state=self._carried(result.state))
+
+    def state_after(self, segment: Batch, state: State | None) -> State:
+        """What `step` leaves, without a loss."""
+        with self._autocast():
+            return self._carried(self.model.outputs(segment, state)[1])
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.lower is None:
+            return nullcontext()
+        return torch.autocast(self.batch.inputs.device.type, self.lower)
+
+    def _carried(self, state: State) -> State:
+        return {
+            name: value.to(self.batch.weight.dtype) if value.dtype == self.lower else value
+            for name, value in state.items()
+        }
 
     def gradient(self, losses: list[Tensor], nll_sums: list[Tensor], state: State) -> Gradient:
         """What was found."""
@@ -115,6 +139,7 @@ class BackPropagation(ABC):
         reduction: Reduction,
         at: TrainingStep,
         whole: Batch | None = None,
+        lower: torch.dtype | None = None,
     ) -> Gradient:
         """Add the gradient of the batch's loss to the parameters.
 
@@ -126,9 +151,10 @@ class BackPropagation(ABC):
             at: Which step of which run.
             whole: What the batch is some rows of, whose weights and rows the mean is over; on the CPU, no
                 accelerator is waited for. None: the batch itself.
+            lower: Type to which `torch.autocast` lowers products and attention; None: they stay as they are.
         """
         with model.constant_weights():
-            return self._gradient(_Wanted(model, batch, state, reduction, at, whole or batch))
+            return self._gradient(_Wanted(model, batch, state, reduction, at, whole or batch, lower))
 
     @abstractmethod
     def _gradient(self, wanted: _Wanted) -> Gradient:
@@ -251,11 +277,11 @@ class Sliding(BackPropagation):
                 if self.published_restart:
                     past = _with_memory_of(current, past, model)
                     current = past.state
-                result = model.step(past.segment, current)
+                result = wanted.step(past.segment, current)
                 current, runs = result.state, runs + 1
                 losses.append(result.loss)
             wanted.seed_dropout(runs)
-            result = model.step(segment, current)
+            result = wanted.step(segment, current)
             runs += 1
             losses.append(result.loss)
             self._past.append(_Past(segment, state))
@@ -322,7 +348,7 @@ class Replay(BackPropagation):
             if given is not None and not self._cut_before(index):
                 leaves = _leaves(given, _with_graph(final))
             wanted.seed_dropout(index)
-            result = model.step(segments[index], None if given is None else {**given, **leaves})
+            result = wanted.step(segments[index], None if given is None else {**given, **leaves})
             nll_sums.append(result.nll_sum.detach())
             losses.append(result.loss.detach())
             loss = result.loss / wanted.divisor
@@ -352,7 +378,7 @@ class Replay(BackPropagation):
         for index, segment in enumerate(segments[:-1]):
             wanted.seed_dropout(index)
             seen = _without_caches(wanted.model, state) if self.published_caches else state
-            _, state = wanted.model.outputs(segment, seen)
+            state = wanted.state_after(segment, seen)
             states.append(state)
         return states
 
@@ -379,7 +405,7 @@ def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gra
         piece = wanted.batch.weight.new_zeros(())
         for index in range(first, min(first + piece_length, len(segments))):
             wanted.seed_dropout(index)
-            result: StepResult = wanted.model.step(segments[index], state)
+            result = wanted.step(segments[index], state)
             state = result.state
             piece = piece + result.loss
             nll_sums.append(result.nll_sum.detach())

@@ -291,7 +291,10 @@ class Training:
         rows = batch.rows(self.world.rows(self.train.batch_size)).to(self.device, self.dtype)
         self.optimizer.zero_grad()
         with self._forms_checked():
-            gradient = self.backprop.gradient(self.model, rows, self.state, self.train.loss, at, whole=batch)
+            lower = torch.bfloat16 if self.train.precision == "bf16" else None
+            gradient = self.backprop.gradient(
+                self.model, rows, self.state, self.train.loss, at, whole=batch, lower=lower
+            )
         nll_sums = add_gradients(self.world, [*self.model.parameters()], torch.stack(gradient.nll_sums))
         self._unread.append(_Unread(at.step + 1, nll_sums, gradient.weight_sum))
         return gradient
