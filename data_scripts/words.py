@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from rmem_cli.data.articles import FORM
+from rmem_cli.data.articles import FORM, Splitting
 from rmem_cli.data.pairs import FORM as PAIRS
 from rmem_cli.data.pairs import Pairs
 from rmem_cli.data.prepared import Prepared
 from rmem_cli.data.texts import SIZES, text_chunks
-from rmem_cli.data.tokenizers import splitter
 from rmem_cli.data.unwritten import zeros
 from rmem_cli.data.writer import Content, Expected
 from rmem_cli.visible import say
@@ -31,32 +30,10 @@ from .progress import counted
 
 _BLOCK = 500  # articles
 _SOME, _LONG, _SUMMARY, _MANY = 500, 1000, 200, 200_000  # articles of a plan, their words, all words
-_ENDS = frozenset({".", "!", "?", "...", "'", "`", '"', ")", "\u2019", "\u201d"})
 _END_OF_SENTENCE = frozenset({".", "!", "?"})
 _CLOSED = re.compile(r"</[a-z][a-z0-9]*\s*>", re.IGNORECASE)
 _BREAKS = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6"})
 _UNSEEN = frozenset({"script", "style"})
-
-
-@dataclass(frozen=True)
-class Splitting:
-    """How a text becomes words; all are put in lower case.
-
-    Attributes:
-        tokenizer: A way of splitting a text (see `rmem_cli.data.tokenizers.splitter`).
-        full_stops: Whether a line that does not end as a sentence gets a full stop, as published.
-    """
-
-    tokenizer: str
-    full_stops: bool
-
-    def lines(self, text: str) -> list[list[str]]:
-        """The words of each line that has some."""
-        split = splitter(self.tokenizer)
-        lines = [words for line in text.lower().split("\n") if (words := split(line))]
-        if not self.full_stops:
-            return lines
-        return [words if words[-1] in _ENDS else [*words, "."] for words in lines]
 
 
 WRITTEN = Splitting("basic_english", full_stops=True)

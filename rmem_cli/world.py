@@ -15,7 +15,7 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # a
 from rmem_cli.errors import RunsFailedError, UsageError
 
 _MEETING = timedelta(minutes=5)
-_TIMEOUT = timedelta(minutes=30)
+_TIMEOUT = timedelta(days=1)  # the first process may decode summaries alone; one that ends is noticed at once
 _NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 _Value = TypeVar("_Value")

@@ -219,8 +219,8 @@ def _trained(recipe: Recipe) -> str:
     return TRAINED if ended.status == "ok" else DIVERGED
 
 
-def _quiet(total: int, done: int) -> Progress:
-    return Progress(total, "odd", Console(file=io.StringIO()), first_step=done)
+def _quiet(total: int, done: int, noun: str = "step") -> Progress:
+    return Progress(total, "odd", Console(file=io.StringIO()), first_step=done, noun=noun)
 
 
 def write_data() -> None:

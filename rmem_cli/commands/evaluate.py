@@ -48,7 +48,7 @@ def evaluate(
             chosen += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
         specs += recipe.runs(scale, row, seed, chosen, cell or [])
 
-    from rmem_cli.runs.experiment import label
+    from rmem_cli.runs.experiment import label, progress_of
     from rmem_cli.runs.machine import choose_machine
     from rmem_cli.runs.run import evaluate_run
     from rmem_cli.runs.signals import stop_requested
@@ -58,7 +58,7 @@ def evaluate(
     with stop_requested() as stop:
         for spec in specs:
             try:
-                rows = evaluate_run(spec, machine, stop)
+                rows = evaluate_run(spec, machine, progress_of(spec, console), stop)
             except RmemError as error:
                 if len(specs) == 1 or stop():
                     raise

@@ -14,6 +14,7 @@ What lacks an article or a summary is left out; the details say how often that w
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, overload
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.data.texts import Texts
+from rmem_cli.data.tokenizers import splitter
 from rmem_cli.errors import DataError
 
 FORM = "words"
@@ -29,6 +31,28 @@ UNKNOWN, PAD, START, STOP = range(4)
 """Symbols that are no words, in the order of the published code: a word that has no symbol; what rows are
 filled up with; before the first word and behind the last one of what is said."""
 SPECIAL = ("<unk>", "<pad>", "<start>", "<stop>")
+_ENDS = frozenset({".", "!", "?", "...", "'", "`", '"', ")", "\u2019", "\u201d"})
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How a text becomes words; all are put in lower case.
+
+    Attributes:
+        tokenizer: A way of splitting a text (see `rmem_cli.data.tokenizers.splitter`).
+        full_stops: Whether a line that does not end as a sentence gets a full stop, as published.
+    """
+
+    tokenizer: str
+    full_stops: bool
+
+    def lines(self, text: str) -> list[list[str]]:
+        """The words of each line that has some."""
+        split = splitter(self.tokenizer)
+        lines = [words for line in text.lower().split("\n") if (words := split(line))]
+        if not self.full_stops:
+            return lines
+        return [words if words[-1] in _ENDS else [*words, "."] for words in lines]
 
 
 class Article(NamedTuple):
@@ -122,6 +146,10 @@ class Split:
         )
         return source, reference, sentences
 
+    def id_of(self, place: int) -> str:
+        """The id of one of the articles, by its place."""
+        return self._ids[place]
+
     def article(self, place: int) -> Article:
         """One of the articles, by its place."""
         source, reference, sentences = self._begins
@@ -175,6 +203,16 @@ class Articles(Sequence[Article]):
         split, place = self._places[range(len(self))[index]]
         return self._splits[int(split)].article(int(place))
 
+    def named(self, article_id: str) -> Article | None:
+        """The first of some id; None if there is none."""
+        found = (
+            place
+            for place, (split, of_split) in enumerate(self._places.tolist())
+            if self._splits[split].id_of(of_split) == article_id
+        )
+        place = next(found, None)
+        return None if place is None else self[place]
+
     def occurrences(self) -> np.ndarray:
         """How often each word of the set occurs in them, `[words]`."""
         places = (self._places[self._places[:, 0] == number, 1] for number in range(len(self._splits)))
@@ -201,6 +239,12 @@ class WordSet:
             for split in SPLITS
             if f"{split}_source" in self.prepared.meta["arrays"]
         }
+
+    @property
+    def splitting(self) -> Splitting:
+        """How its texts became words."""
+        details = self.prepared.meta["details"]
+        return Splitting(details["tokenizer"], details["full_stops"])
 
     def published(self) -> dict[str, Articles]:
         """The articles of each split.

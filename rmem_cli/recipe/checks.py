@@ -12,11 +12,16 @@ from rmem_cli.recipe.problems import closest
 from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, Registry
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
 from rmem_cli.recipe.settings import Component
+from rmem_cli.results.metrics import METRICS
 
 Path = tuple[str | int, ...]
 Found = Iterator[tuple[Path, str]]
 
 _EMPTY = "the task has nothing in the split {split!r} with these settings; take another split"
+_OF_SUMMARIES = {
+    True: "is of summaries, and the protocol makes none; add summaries: {} to it",
+    False: "is not of summaries, which the protocol makes; measure it by another protocol",
+}
 _NOT_DRAWN = "has no meaning: the task reads its examples, in the order of the data; leave it out"
 
 
@@ -51,6 +56,7 @@ def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found
     if sections.train is not None and sections.model is not None:
         yield from _as_far_as_known(_check_published(sections.train.backprop, sections.model.core))
         yield from _as_far_as_known(_check_pieces(sections.train.backprop, sections.model.core))
+        yield from _check_coverage(sections.train, sections.model)
     if sections.train is not None:
         yield from _check_duration(task, sections.train)
         yield from _check_validation(task, sections)
@@ -256,6 +262,20 @@ def _check_published(backprop: Component, core: Component | None) -> Found:
             yield ("train", "backprop", option), "needs a core with memory_tokens, such as rmt; leave it out"
 
 
+def _check_coverage(train: TrainSettings, model: ModelSettings) -> Found:
+    """Stages without coverage: of a model that has it, and that gets to it."""
+    without = [index for index, stage in enumerate(train.stages) if not stage.coverage]
+    for index in without:
+        if model.pointer_generator is None or not model.pointer_generator.coverage:
+            yield (
+                ("train", "stages", index, "coverage"),
+                "the model has no coverage that it could do without; set model.pointer_generator.coverage, "
+                "or leave it out",
+            )
+    if without and train.early_stopping is not None:
+        yield ("train", "early_stopping"), "may end the run before coverage is learned; leave it out"
+
+
 def _check_duration(task: type[TaskSettings] | None, train: TrainSettings) -> Found:
     if train.steps is None and train.epochs is None:
         yield ("train",), "needs either steps or epochs"
@@ -280,6 +300,8 @@ def _check_validation(task: type[TaskSettings] | None, sections: Sections) -> Fo
         metric = train.validation.metric
         if metric not in task.metrics:
             yield ("train", "validation", "metric"), _unknown_metric(metric, task)
+        elif METRICS[metric].asks_for_summaries:
+            yield ("train", "validation", "metric"), "is of summaries, which no validation decodes; take loss"
         if task.generated and train.validation.examples is None:
             yield (
                 ("train", "validation", "examples"),
@@ -325,6 +347,8 @@ def _check_protocol(
         for place, metric in enumerate(protocol.metrics):
             if metric not in task.metrics:
                 yield ("eval", index, "metrics", place), _unknown_metric(metric, task)
+            elif METRICS[metric].asks_for_summaries != (protocol.summaries is not None):
+                yield ("eval", index, "metrics", place), _OF_SUMMARIES[METRICS[metric].asks_for_summaries]
         if protocol.feed != "truth" and not task.feeds_back:
             yield ("eval", index, "feed"), "must be truth: the answers of this task are not its inputs"
         if task.generated and protocol.examples is None:

@@ -136,15 +136,27 @@ class EarlyStoppingSettings(Settings):
 
 
 class StageSettings(Settings):
-    """A part of a training run in which the task is another, usually an easier one.
+    """A part of a training run in which the task is another, usually an easier one, or the model simpler.
 
     Attributes:
         steps: Optimizer steps.
         task: Fields of the task that differ.
+        coverage: Whether a model that has coverage knows it already. As long as it does not, the weights of
+            coverage stay as they are at first, and its loss does not count, nor are validations with it: the
+            best checkpoint is one of those that come after.
     """
 
     steps: Steps
-    task: dict[str, Any] = Field(min_length=1)
+    task: dict[str, Any] = Field(default_factory=dict, min_length=1)
+    coverage: bool = True
+
+    @model_validator(mode="after")
+    def _something_differs(self) -> Self:
+        if not self.task and self.coverage:
+            raise ValueError(
+                "nothing differs in this stage; give it a task or coverage: false, or leave it out"
+            )
+        return self
 
 
 class TrainSettings(Settings):
@@ -161,7 +173,7 @@ class TrainSettings(Settings):
         clip_norm: Bound on the norm of the whole gradient.
         backprop: How far gradients go back in time.
         stages: A curriculum: what comes first, one after the other. The remaining steps are on the task
-            itself, and so are all validations.
+            itself, with all of the model; and on the task itself are all validations.
         restart: Whether each stage starts with a new optimizer and schedule, as if they were runs that take
             over the weights of the one before.
         early_stopping: When to stop before the last step.
@@ -207,7 +219,7 @@ class TrainSettings(Settings):
 class SearchSettings(Settings):
     """How what a model says is looked for; `rmem_cli.evaluation.search.search` explains it.
 
-    The defaults are those of See et al. 2017, section 5.
+    The defaults are those of the published code of See et al. 2017.
 
     Attributes:
         beam: Hypotheses that go on at each step; 1: greedy, always the likeliest symbol.
@@ -234,6 +246,32 @@ class SearchSettings(Settings):
         return self
 
 
+class SummariesSettings(SearchSettings):
+    """What is said about each article of a split, and how that is scored.
+
+    Attributes:
+        lead: Sentences at the beginning of the article that are taken for its summary; no model is read then.
+            None: what the model says is looked for.
+        stemming: Whether ROUGE takes words for equal whose Porter stems are.
+    """
+
+    lead: PositiveInt | None = None
+    stemming: bool = True
+
+    @model_validator(mode="after")
+    def _a_lead_is_not_searched(self) -> Self:
+        searched = [
+            name
+            for name, field in SearchSettings.model_fields.items()
+            if getattr(self, name) != field.default
+        ]
+        if self.lead is not None and searched:
+            raise ValueError(
+                f"lead takes sentences of the article and looks for nothing; leave out {', '.join(searched)}"
+            )
+        return self
+
+
 class EvalProtocol(Settings):
     """One way of evaluating a trained model.
 
@@ -255,6 +293,8 @@ class EvalProtocol(Settings):
             its own (`predictions`), or what the published code of the RMT paper gives it (`published`): the
             true ones where the answer is shorter than a segment, else its own but for the first input of each
             segment.
+        summaries: How summaries come about and are scored, of which such metrics as `rouge_1` are means;
+            None: there are none, and what is measured is what the model predicts.
     """
 
     name: str
@@ -267,6 +307,7 @@ class EvalProtocol(Settings):
     task: dict[str, Any] = Field(default_factory=dict)
     core: dict[str, Any] = Field(default_factory=dict)
     feed: Literal["truth", "predictions", "published"] = "truth"
+    summaries: SummariesSettings | None = None
 
 
 class RunSettings(Settings):

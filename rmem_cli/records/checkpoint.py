@@ -85,6 +85,11 @@ def load_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
         return _weights_from_bytes(weights), _state_from_bytes(state)
 
 
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """A hash of weights, as they are written."""
+    return _sha256(_weights_to_bytes(weights))
+
+
 @contextmanager
 def fitting(folder: Path, name: str) -> Iterator[None]:
     """Inside, what a checkpoint holds is made use of, and anything that does not fit is damage.

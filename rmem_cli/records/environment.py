@@ -1,7 +1,7 @@
 """Where a run was computed."""
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -56,6 +56,15 @@ class Environment:
             python=platform.python_version(),
             platform=platform.platform(),
         )
+
+    def after(self, earlier: Self) -> Self:
+        """This environment, with the commits of an earlier session in front of its own."""
+        if (earlier.git_commit, earlier.git_dirty) == (self.git_commit, self.git_dirty):
+            return self
+        own = (self.git_commit or "unknown").split("+")
+        before = [each for each in (earlier.git_commit or "unknown").split("+") if each not in own]
+        dirty = "true" if "true" in (earlier.git_dirty, self.git_dirty) else earlier.git_dirty
+        return replace(self, git_commit="+".join([*before, *own]), git_dirty=dirty)
 
 
 def read_environment(folder: Path) -> Environment | None:

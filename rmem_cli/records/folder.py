@@ -162,7 +162,9 @@ class RunFolder:
     def clear(self) -> None:
         """Forget the run's checkpoints, environment and status, so that it starts all over again."""
         # The status goes last: as long as it is there, a run killed in between is known to need clearing.
-        for name in ("checkpoints", _TRACEBACK, "metrics.csv", "environment.json", "status.json"):
+        decoded = sorted(path.name for path in self.path.glob("summaries-*.jsonl"))
+        names = ("checkpoints", _TRACEBACK, "metrics.csv", *decoded, "environment.json", "status.json")
+        for name in names:
             path = self.path / name
             with written(path):
                 if path.is_dir() and not path.is_symlink():

@@ -24,24 +24,32 @@ from rmem_cli.report.learning import (
 )
 from rmem_cli.report.measured import measure
 from rmem_cli.report.parts import MEAN
-from rmem_cli.report.places import Place, entries_at, find_places, main_place, place_x
+from rmem_cli.report.places import Place, cell_x, entries_at, find_places, main_place, place_x
 from rmem_cli.report.selection import Entry
 from rmem_cli.report.table import Comparison, Line, Ours, PaperTable, Published, Section, Table
 from rmem_cli.report.tally import tally
 from rmem_cli.report.verdict import Outcome, Verdict
-from rmem_cli.results.metrics import metric
+from rmem_cli.results.metrics import ROUGE, metric
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.summaries import samples_name
 
 _SOLVED = 0.99  # of a generated task, where the recipe has no rule
 _FOLDS = (
     "each seed goes through {folds} folds, and its value is their mean, weighted by their examples; every "
     "example is tested once, by a model that was not trained on its fold"
 )
-_BOUNDS = (
-    "[a, b] is Wilson's 95 % interval of the mean, taken as the share of right answers among all {examples} "
-    "examples: seeds answer the same ones, so that more seeds do not narrow it; what other training data "
-    "would change is not in it"
+_BOUNDS = {
+    "wilson": "[a, b] is Wilson's 95 % interval of the mean, taken as the share of right answers among all "
+    "{examples} examples: seeds answer the same ones, so that more seeds do not narrow it; what other "
+    "training data would change is not in it",
+    "bootstrap": "[a, b] is the 95 % interval of the mean over {examples} articles, by bootstrap, and of "
+    "several seeds the mean of their ends: all are scored on the same articles; what other training data or "
+    "seeds would change is not in it",
+}
+_PYROUGE = (
+    "the papers' ROUGE is that of ROUGE-1.5.5 by pyrouge, which splits words otherwise than what scored here"
 )
+_SAMPLES = "samples of summaries, of the first articles of each split, stand beside the results: {names}"
 _TOO_WIDE = (
     "the published spread alone (95 %) is wider than the tolerance: no result can be called reproduced"
 )
@@ -177,7 +185,8 @@ class _Builder:
     def section_at(self, place: Place, lines: list[Line]) -> Section:
         """Lines that are measured at a place, with chance beside them."""
         kind, at_place = metric(place.metric), self.entries[place]
-        x_name, x = place_x(place, at_place) or ("", None)
+        by_protocol, by_cell = place_x(place, at_place), cell_x(place, at_place)
+        x_name, x = by_protocol or by_cell or ("", None)
         chance = chance_lines(self.recipe, place, at_place, self.footnotes)
         return Section(
             cell=place.cell,
@@ -192,6 +201,7 @@ class _Builder:
             lines=[*mark_no_better(lines, chance, kind, self.footnotes), *chance],
             x_name=x_name,
             x=x,
+            x_is_cell=by_protocol is None and by_cell is not None,
         )
 
     def row_line(self, place: Place, row_id: str, cited: Sequence[Citation]) -> Line:
@@ -200,7 +210,8 @@ class _Builder:
         ours = self.measured[place][row_id]
         first = cited[0] if cited else None
         published = None if first is None else self.published(first)
-        texts = [*row.notes, *_notes_on_folds(at_scale.values(), ours.values())]
+        texts = [*row.notes, *_notes_on_means(at_scale.values(), ours.values())]
+        texts += self.notes_on_scores(place, row_id, published)
         texts += [_also(one, place) for one in cited[1:]]
         notes = tuple(self.footnotes.add(text) for text in texts)
         comparison = None
@@ -211,6 +222,13 @@ class _Builder:
             at = self.at_step(place, row, published)
             comparison = compare(ours.get(PAPER), published, rules, self.footnotes, at)
         return Line("row", row.id, row.title, published, ours, comparison, notes)
+
+    def notes_on_scores(self, place: Place, row_id: str, published: Published | None) -> list[str]:
+        """What scored summaries, and that the papers' scores are of something else."""
+        results = [row for scale in self.plan for row in self.results.get(place.key(scale, row_id), [])]
+        scorers = dict.fromkeys(row.settings for row in results if row.settings)
+        is_beside = place.metric in ROUGE and published is not None and published.verified
+        return [*(f"scored by {scorer}" for scorer in scorers), *([_PYROUGE] if is_beside else [])]
 
     def measure(self, place: Place) -> dict[str, dict[str, Ours]]:
         """Row to scale to what was measured at a place."""
@@ -338,6 +356,12 @@ class _Builder:
         reason = "measured in cells" if citation.metric in metrics else "another metric measured"
         return Verdict(Outcome.NO_VERDICT, reason)
 
+    def samples(self) -> str:
+        """The files with what was said about articles: the first, and how many others there are."""
+        rows = [row for rows in self.results.values() for row in rows if row.settings]
+        names = [f"summaries/{name}.jsonl" for name in dict.fromkeys(map(samples_name, rows))]
+        return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if len(names) > 1 else [])])
+
     def remarks(self, papers: Sequence[PaperTable]) -> list[str]:
         """The recipe's notes, those of its published tables, and what was left out."""
         remarks = list(self.recipe.notes)
@@ -349,6 +373,8 @@ class _Builder:
         published = [line.published for section in sections for line in section.lines if line.published]
         if any(not one.verified for one in published):
             remarks.append(_UNVERIFIED)
+        if names := self.samples():
+            remarks.append(_SAMPLES.format(names=names))
         remarks += [
             f"left out: {count} result{'s' * (count > 1)} {why}"
             for why, count in self.left_out.items()
@@ -365,15 +391,15 @@ def _reference(paper_id: str) -> str:
 def _also(citation: Citation, place: Place) -> str:
     """What else was published of the same run."""
     published = replace(citation.published(Footnotes()), notes=(), basis="printed")
-    value = wording.published(published, metric(place.metric).digits).text
+    value = wording.published(published, metric(place.metric).digits, whole=True).text
     return f"also published: {value} ({citation.id}, {citation.basis})"
 
 
-def _notes_on_folds(entries: Iterable[Entry], ours: Iterable[Ours]) -> list[str]:
-    """How folds make one value, and what is known of it."""
+def _notes_on_means(entries: Iterable[Entry], ours: Iterable[Ours]) -> list[str]:
+    """How folds make one value, and what the interval of a mean over examples is."""
     notes = [_FOLDS.format(folds=folds) for folds in {entry.folds for entry in entries if entry.folds > 1}]
-    counts = {one.bounds.examples for one in ours if one.bounds is not None}
-    return notes + [_BOUNDS.format(examples=count) for count in counts]
+    found = dict.fromkeys((one.bounds.rule, one.bounds.examples) for one in ours if one.bounds is not None)
+    return notes + [_BOUNDS[rule].format(examples=count) for rule, count in found]
 
 
 def _apart(citation: Citation, scales: list[str]) -> Section:

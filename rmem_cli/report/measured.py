@@ -44,7 +44,7 @@ def measure(
         planned=planned,
         failed=dict(failed),
         solve_rate=None if rule is None else _solve_rate(rule, values, failed["diverged"]),
-        bounds=_bounds(values, results) if has_bounds else None,
+        bounds=_bounds(values, results) if has_bounds else _bootstrapped(results),
         steps=steps,
         steps_to_solve=steps_to_solve,
         caveats=_caveats(results),
@@ -82,7 +82,17 @@ def _bounds(values: Sequence[float], results: Sequence[ResultRow]) -> Bounds | N
     if not values or not examples:
         return None
     interval = wilson_interval(mean(values) * examples, examples)
-    return Bounds(examples, interval.low, interval.high)
+    return Bounds(examples, interval.low, interval.high, "wilson")
+
+
+def _bootstrapped(results: Sequence[ResultRow]) -> Bounds | None:
+    """The mean of the ends of the seeds' intervals, where they have some: all score the same examples."""
+    ended = [row for row in results if isinstance(_end(row), float)]
+    ends = [(row.low, row.high) for row in ended if row.low is not None and row.high is not None]
+    if not ends or len(ends) < len(ended):
+        return None
+    low, high = map(mean, zip(*ends, strict=True))
+    return Bounds(min(row.examples or 0 for row in ended), low, high, "bootstrap")
 
 
 def _caveats(results: Sequence[ResultRow]) -> tuple[str, ...]:

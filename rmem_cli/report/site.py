@@ -1,7 +1,7 @@
 """A folder of HTML pages that needs nothing but itself: the scoreboard, and a page for each experiment."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,9 +16,12 @@ from rmem_cli.report.learning import Curves
 from rmem_cli.report.scoreboard import Scoreboard
 from rmem_cli.report.table import Table
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.summaries import Summary
 from rmem_cli.results.withdrawn import run_name
 from rmem_cli.visible import one_line, visible
 
+Samples = Callable[[ResultRow], list[Summary]]
+_ARTICLES = 5  # with what was said about each
 _MORE = "see Everything, at the end"
 _STATIC = ("style.css", "script.js")
 _ENVIRONMENT = (
@@ -64,8 +67,26 @@ class Experiment:
     joined: Joined
 
 
+@dataclass(frozen=True)
+class Said:
+    """What one run said about an article: by which row, and what it is worth."""
+
+    by: str
+    text: str
+    scores: str
+
+
+@dataclass(frozen=True)
+class Article:
+    """An article by its name, its own summary, and what was said about it."""
+
+    name: str
+    reference: str
+    said: list[Said]
+
+
 def write_site(
-    folder: Path, experiments: Sequence[Experiment], board: Scoreboard, curves: Curves
+    folder: Path, experiments: Sequence[Experiment], board: Scoreboard, curves: Curves, samples: Samples
 ) -> list[Path]:
     """Write the pages, and what they look like.
 
@@ -74,6 +95,7 @@ def write_site(
         experiments: One page for each.
         board: The scoreboard.
         curves: The learning curve behind a result.
+        samples: What was said about some articles behind a result.
 
     Returns:
         The files.
@@ -99,16 +121,50 @@ def write_site(
     template = environment.get_template("experiment.html.j2")
     for each in experiments:
         name = each.table.experiment
+        articles = _articles(each.recipe, each.joined, samples)
+        if articles:
+            texts[f"{name}.summaries.html"] = environment.get_template("summaries.html.j2").render(
+                page=replace(shown[name], title=f"{name}: what was said about the first articles"),
+                articles=articles,
+            )
         texts[f"{name}.html"] = template.render(
             page=shown[name],
             whole=layout.page(each.table, layout.View(everything=True)).finished(),
             figures=figures(each.table, each.joined.results, curves),
             runs=list(_runs(each.recipe, each.joined)),
             links={key.row: f"#run-{key.row}" for key in each.joined.results},
+            summaries=f"{name}.summaries.html" if articles else "",
         )
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
+
+
+def _articles(recipe: Recipe, joined: Joined, samples: Samples) -> list[Article]:
+    """The first articles, and what each row at each scale said about them, in its first seed."""
+    found: dict[tuple[int, str, str], dict[str, Summary]] = {}
+    for key, rows in joined.results.items():
+        scored = [row for row in rows if row.settings and row.status == "ok"]
+        by = ", ".join(filter(None, (recipe.row(key.row).title, f"{key.scale} scale", key.cell)))
+        for one in samples(scored[0])[:_ARTICLES] if scored else ():
+            found.setdefault((one.place, one.id, one.reference), {}).setdefault(by, one)
+    return [
+        Article(
+            one_line(article or f"number {place}"),
+            visible(reference),
+            [Said(one_line(by), visible(one.summary), _scores(one)) for by, one in said.items()],
+        )
+        for (place, article, reference), said in sorted(found.items(), key=lambda each: each[0])
+    ]
+
+
+def _scores(summary: Summary) -> str:
+    """The scores that are compared, in words."""
+    return ", ".join(
+        f"{name} {value:.3f}"
+        for name, value in summary.scores.items()
+        if not name.endswith(("precision", "recall"))
+    )
 
 
 def _static(name: str) -> str:

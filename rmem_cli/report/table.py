@@ -1,7 +1,7 @@
 """The table of one experiment: values and what is said about them, without any formatting."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rmem_cli.report.verdict import Verdict
@@ -78,11 +78,20 @@ class StepsToSolve:
 
 @dataclass(frozen=True)
 class Bounds:
-    """95 % interval of a mean accuracy, taken as the share of right answers among so many examples."""
+    """95 % interval of a mean over so many examples.
+
+    Attributes:
+        examples: Those that each seed was measured on.
+        low: Lower end.
+        high: Upper end.
+        rule: `wilson`, of a share of right answers; or `bootstrap`, of a mean of scores, and of several seeds
+            the mean of their ends.
+    """
 
     examples: int
     low: float
     high: float
+    rule: Literal["wilson", "bootstrap"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +105,7 @@ class Ours:
         planned: Seeds the recipe asks for.
         failed: How seeds ended without a value (diverged, out_of_memory, failed, ...), to their number.
         solve_rate: For accuracies of generated tasks.
-        bounds: For accuracies over all folds of a data set.
+        bounds: For accuracies over all folds of a data set, and for scores of summaries.
         steps: Training steps that every finished seed had.
         steps_to_solve: When the task was solved, where there is a rule for that and a curve.
         caveats: What keeps the values from counting fully: "dirty tree", "no commit", "partial data".
@@ -191,8 +200,10 @@ class Section:
         digits: Digits after the decimal point when printed; None for as many as there are.
         scales: The scales shown that measure this.
         lines: The lines.
-        x_name: The one field of the task that the protocol sets, if it is a number ("" if it is not so).
+        x_name: The one field of the task that the protocol sets, or a field that the recipe's matrix does, if
+            it is a number ("" if it is not so).
         x: Its value, the same at all scales.
+        x_is_cell: Whether the matrix sets it.
     """
 
     cell: str
@@ -207,6 +218,13 @@ class Section:
     lines: list[Line]
     x_name: str = ""
     x: float | None = None
+    x_is_cell: bool = False
+
+    @property
+    def cell_without_x(self) -> str:
+        """The matrix cell without the field that is `x`."""
+        parts = self.cell.split(",")
+        return ",".join(part for part in parts if not self.x_is_cell or part.partition("=")[0] != self.x_name)
 
     @property
     def where(self) -> tuple[str, str, str, str, str]:
@@ -275,6 +293,20 @@ class Table:
     footnotes: list[str]
     remarks: list[str]
     solved: tuple[str, float] | None = None
+
+    def only(self, rows: Collection[str]) -> "Table":
+        """The table with some rows of the recipe alone.
+
+        Args:
+            rows: Their ids.
+        """
+
+        def kept(section: Section) -> Section:
+            lines = [line for line in section.lines if line.kind != "row" or line.id in rows]
+            return replace(section, lines=lines)
+
+        papers = [replace(paper, columns=list(map(kept, paper.columns))) for paper in self.papers]
+        return replace(self, papers=papers, sections=list(map(kept, self.sections)))
 
     def out_of_tolerance(self) -> Iterator[tuple[Section, Line]]:
         """The lines whose full-scale result lies wholly outside the tolerance, on either side."""

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from rmem_cli.errors import UsageError
-from rmem_cli.results.curves import curve_of
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.summaries import samples_name
 from rmem_cli.results.withdrawn import Withdrawals
 
 _MOST_NAMED = 5
@@ -15,7 +15,7 @@ _KEY = ["row", "cell", "scale", "seed", "protocol", "split", "part", "metric", "
 
 
 def merge_results(store: ResultStore, folder: Path) -> dict[str, int]:
-    """Add the results of another folder, with their learning curves; a later row replaces an earlier one.
+    """Add the results of another folder, with what stands beside them; a later row replaces an earlier one.
 
     Tables of older versions are read, too: columns that they lack are blank.
 
@@ -36,8 +36,8 @@ def merge_results(store: ResultStore, folder: Path) -> dict[str, int]:
     added = {name: _new(store, name, others.read_all(name)) for name in others.experiments()}
     for rows in added.values():
         store.write(rows)
-        for row in rows:
-            _copy_curve(store, folder, row)
+        for row in {samples_name(row): row for row in rows}.values():
+            store.copy_beside(row, row, folder)
     _merge_withdrawals(store, folder)
     return {name: len(rows) for name, rows in added.items()}
 
@@ -66,12 +66,6 @@ def _frame(rows: list[ResultRow]) -> pd.DataFrame:
         {**columns, "text": [",".join(row.to_text()) for row in rows], "result": rows}, dtype=object
     )
     return found.sort_values("time", kind="stable").drop_duplicates(_KEY, keep="last")
-
-
-def _copy_curve(store: ResultStore, folder: Path, row: ResultRow) -> None:
-    path = folder / "curves" / f"{curve_of(row)}.csv"
-    if path.is_file():
-        store.write_curve(curve_of(row), path.read_text(encoding="utf-8"))
 
 
 def _merge_withdrawals(store: ResultStore, folder: Path) -> None:

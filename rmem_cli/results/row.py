@@ -57,6 +57,9 @@ class ResultRow:
         data_hash: Hash of the data ("" for generated tasks).
         status: One of `STATUSES`.
         time: When the row was made, as given by `timestamp`.
+        low: Lower end of the 95 % interval of the value over examples; None where none was found.
+        high: Its upper end.
+        settings: What measured it, where that has options, such as "rouge-score 0.1.2, Porter stems".
     """
 
     experiment: str
@@ -89,6 +92,9 @@ class ResultRow:
     data_hash: str
     status: str
     time: str
+    low: float | None = None
+    high: float | None = None
+    settings: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -129,6 +135,8 @@ class ResultRow:
 
 _KINDS: dict[str, Any] = {field.name: field.type for field in fields(ResultRow)}
 COLUMNS: tuple[str, ...] = tuple(_KINDS)
+COLUMNS_BEFORE = COLUMNS[: COLUMNS.index("low")]
+"""Those of older versions: their rows stay as they are below the header that names all columns."""
 _NUMERIC = [index for index, kind in enumerate(_KINDS.values()) if kind is not str]
 _REPEATED = 10_000
 """Texts of cells that are kept with their values: most columns hold the same few over and over."""
@@ -180,10 +188,10 @@ _TRUTHS = {
     **dict.fromkeys(("falsch", "faux", "falso", "onwaar"), "false"),
 }
 """What spreadsheets write for true and false where decimal commas are usual."""
-_OF_THE_MACHINE = ("device", "op_paths", "dtype", "torch_version", "rmem_version", "git_commit")
+_PLAIN = ("device", "op_paths", "dtype", "torch_version", "rmem_version", "git_commit", "settings")
 _FORMATS = {
     **dict.fromkeys(("train_hash", "eval_hash"), (re.compile(r"([0-9a-f]{12})?"), "12 hex digits")),
-    **dict.fromkeys(_OF_THE_MACHINE, (re.compile("[ -~]*"), "plain ASCII")),
+    **dict.fromkeys(_PLAIN, (re.compile("[ -~]*"), "plain ASCII")),
     "data_hash": (re.compile(r"[\w-]*"), "a hash"),
     "git_dirty": (re.compile(r"(true|false)?"), "true or false"),
     "metric": (re.compile("|".join(METRICS)), f"one of {', '.join(METRICS)}"),

@@ -10,7 +10,9 @@ from filelock import FileLock, Timeout
 
 from rmem_cli.errors import UsageError
 from rmem_cli.files import sync_folder, write_durably
+from rmem_cli.results.curves import curve_of
 from rmem_cli.results.row import COLUMNS, ResultRow
+from rmem_cli.results.summaries import samples_name
 from rmem_cli.results.table import Record, read_records, to_line
 from rmem_cli.results.union import latest
 from rmem_cli.results.withdrawn import Withdrawals
@@ -21,7 +23,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.=+,@-]*", re.ASCII)
 
 
 class ResultStore:
-    """Results tables in one folder: `<experiment>.csv` and `curves/<name>.csv`.
+    """Results tables in one folder: `<experiment>.csv`, `curves/<name>.csv` and `summaries/<name>.jsonl`.
 
     A table is replaced as a whole by a rename, so a reader, or a machine that loses power, sees the table
     before or after a write and nothing between. Writers take turns by a lock. Locks and unfinished files live
@@ -86,22 +88,36 @@ class ResultStore:
         Raises:
             UsageError: The folder cannot be written.
         """
-        curve = self.folder / "curves" / f"{_checked(name)}.csv"
-        with self._lock("curves"):
-            curve.parent.mkdir(exist_ok=True)
-            self._replace(curve, text)
+        self._write_beside("curves", f"{_checked(name)}.csv", text)
 
-    def copy_curve(self, name: str, new_name: str) -> None:
-        """Store a learning curve under another name, too; nothing if there is none.
+    def write_samples(self, name: str, text: str) -> None:
+        """Store what was said about some articles as `summaries/<name>.jsonl`, likewise."""
+        self._write_beside("summaries", f"{_checked(name)}.jsonl", text)
+
+    def copy_beside(self, row: ResultRow, new: ResultRow, folder: Path | None = None) -> None:
+        """Store the learning curve and the samples behind a result as those of another one, if there are any.
+
+        Args:
+            row: The result.
+            new: The other one.
+            folder: Of the results that it is among; None: of these.
 
         Raises:
             UsageError: The folder cannot be written.
         """
-        try:
-            text = (self.folder / "curves" / f"{_checked(name)}.csv").read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return
-        self.write_curve(new_name, text)
+        names = {
+            "curves": (f"{curve_of(row)}.csv", f"{curve_of(new)}.csv"),
+            "summaries": (f"{samples_name(row)}.jsonl", f"{samples_name(new)}.jsonl"),
+        }
+        for kind, (name, new_name) in names.items():
+            with contextlib.suppress(OSError, ValueError):
+                text = ((folder or self.folder) / kind / _checked(name)).read_text(encoding="utf-8")
+                self._write_beside(kind, _checked(new_name), text)
+
+    def _write_beside(self, kind: str, name: str, text: str) -> None:
+        with self._lock(kind):
+            (self.folder / kind).mkdir(exist_ok=True)
+            self._replace(self.folder / kind / name, text)
 
     def check_writable(self) -> None:
         """Make the folder and try to write in it, so that a long run need not fail at its end.

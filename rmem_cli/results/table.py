@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmem_cli.results.row import COLUMNS, REQUIRED, ResultRow, with_decimal_points
+from rmem_cli.results.row import COLUMNS, COLUMNS_BEFORE, REQUIRED, ResultRow, with_decimal_points
 from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
 from rmem_cli.results.union import with_all_columns
 
@@ -53,7 +53,8 @@ def read_records(table: Path) -> list[Record]:
     """All rows of a table with their text; repeated header lines and empty lines are passed over.
 
     A table may have more than one header: an older version's, and this one's after a union merge by git. A
-    row is of the one that has as many columns, and columns that it lacks are blank.
+    row is of the one that has as many columns, and columns that it lacks are blank; rows of the version
+    before need no header of their own.
 
     Raises:
         UsageError: It is not one that rmem wrote; the message names file and line.
@@ -67,7 +68,7 @@ def read_records(table: Path) -> list[Record]:
     for line, complete in zip(lines, cells, strict=True):
         with _told(table, line.number):
             plain = with_decimal_points(complete)
-            as_it_was = line.separator == "," and plain == line.cells
+            as_it_was = line.separator == "," and plain[: len(line.cells)] == line.cells
             own = f"{line.text}\n" if as_it_was else to_line(plain)
             records.append(Record(own, _row(plain, table.stem)))
     return records
@@ -147,9 +148,12 @@ def _cells(line: str, headers: dict[int, Header]) -> tuple[list[str], str]:
 
 def _fitting(cells: Sequence[str], headers: dict[int, Header]) -> Header | None:
     """The header of a row: the longest with a column for each cell but blank ones at the end."""
-    for width in sorted(headers, reverse=True) or [len(COLUMNS)]:
+    known = headers or {len(COLUMNS): COLUMNS}
+    if len(COLUMNS) in known:
+        known = {len(COLUMNS_BEFORE): COLUMNS_BEFORE, **known}
+    for width in sorted(known, reverse=True):
         if len(cells) >= width and not any(cells[width:]):
-            return headers.get(width, COLUMNS)
+            return known[width]
     return None
 
 

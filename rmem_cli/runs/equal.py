@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.results.curves import curve_name
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.summaries import samples_name
 from rmem_cli.runs.identity import identity_of
 
 
@@ -61,7 +61,8 @@ class EqualRuns:
         rows = self.results(spec)
         if not rows:
             return False
-        self._store.copy_curve(_curve_of(rows[-1]), identity_of(spec).curve)
+        for row in {samples_name(row): row for row in rows}.values():
+            self._store.copy_beside(row, _named(row, spec))
         self._store.write([_named(row, spec) for row in rows])
         return True
 
@@ -75,10 +76,6 @@ def _measured(spec: RunSpec) -> Iterator[tuple[str, str, str]]:
 
 def _named(row: ResultRow, spec: RunSpec) -> ResultRow:
     return replace(row, experiment=spec.experiment, row=spec.row, cell=spec.cell, scale=spec.scale)
-
-
-def _curve_of(row: ResultRow) -> str:
-    return curve_name(row.experiment, row.row, row.cell, row.scale, row.seed, row.train_hash)
 
 
 def each_once(specs: Sequence[RunSpec]) -> tuple[list[RunSpec], list[RunSpec]]:

@@ -25,7 +25,7 @@ from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.run import FAILURES_BY_ERROR, Stop, train_run
 from rmem_cli.runs.signals import interrupts_held, release_interrupts, stop_requested
 from rmem_cli.streams import guarded_streams
-from rmem_cli.training.progress import Progress
+from rmem_cli.training.progress import MakeProgress, Progress
 from rmem_cli.visible import one_line, say
 
 Rerun = Literal["missing", "failed", "all"]
@@ -155,12 +155,18 @@ def train_runs(
         return failures
 
 
-def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, stop: Stop) -> Failure | None:
-    def progress(total: int, done: int) -> Progress:
-        return Progress(total, label(spec), console, first_step=done)
+def progress_of(spec: RunSpec, console: Console) -> MakeProgress:
+    """What shows people how far a run is."""
 
+    def progress(total: int, done: int, /, noun: str = "step") -> Progress:
+        return Progress(total, label(spec), console, first_step=done, noun=noun)
+
+    return progress
+
+
+def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, stop: Stop) -> Failure | None:
     try:
-        ended = train_run(spec, machine, progress, stop, repeat=repeat)
+        ended = train_run(spec, machine, progress_of(spec, console), stop, repeat=repeat)
     except InterruptedRunError:
         raise
     except RmemError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from rmem_cli.errors import UsageError
+from rmem_cli.evaluation.rouge import Rouge
 from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.kinds import TaskSettings
@@ -113,12 +114,15 @@ def open_run(spec: RunSpec) -> Run:
 
     Raises:
         UsageError: A stage or an evaluation has other symbols or classes than the task, or an evaluation a
-            core of other weights; it names all of them.
+            core of other weights; it names all of them. Or the library that scores summaries is missing.
         DataError: Data is missing or damaged.
         OutOfMemoryError: The task does not fit into memory.
     """
     settings = spec.settings
     identity = identity_of(spec)
+    for protocol in settings.eval:
+        if protocol.summaries is not None:  # its library is missed before anything is trained
+            Rouge(stemming=protocol.summaries.stemming)
     tasks = _Tasks()
     task = tasks.open(settings.task)
     measurements = [_measurement(spec, protocol, tasks) for protocol in settings.eval]

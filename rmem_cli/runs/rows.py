@@ -1,7 +1,8 @@
 """Result rows from the checkpoints of a trained run."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -9,15 +10,20 @@ from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model
 from rmem_cli.records.checkpoint import fitting, load_checkpoint
+from rmem_cli.records.decoding import read_summaries
 from rmem_cli.records.environment import Environment
 from rmem_cli.records.folder import RunFolder
 from rmem_cli.records.restoring import load_weights
-from rmem_cli.results.metrics import Sums, metric
+from rmem_cli.results.metrics import ROUGE, Sums, metric
 from rmem_cli.results.outcomes import Outcome
 from rmem_cli.results.row import ResultRow, timestamp
+from rmem_cli.results.store import ResultStore
+from rmem_cli.results.summaries import samples, samples_name
+from rmem_cli.runs.decode import decode
 from rmem_cli.runs.opened import Measurement, Run
 from rmem_cli.runs.peak_memory import peak_memory_mb
 from rmem_cli.training.loop import saved_counters
+from rmem_cli.training.progress import MakeProgress
 from rmem_cli.world import ALONE, World
 
 
@@ -46,12 +52,31 @@ class Trained:
     world: World = ALONE
 
 
-def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
+@dataclass(frozen=True)
+class _Measured:
+    """What a protocol gave.
+
+    Attributes:
+        sums: What its metrics are functions of; None if there is nothing to evaluate.
+        step: Of the checkpoint.
+        environment: What evaluated it.
+        scorer: What scored summaries, in words.
+    """
+
+    sums: Sums | None
+    step: int
+    environment: Environment
+    scorer: str = ""
+
+
+def make_rows(trained: Trained, progress: MakeProgress, stop: Callable[[], bool]) -> list[ResultRow]:
     """Evaluate a run by every protocol of its settings; rows without values if its training failed.
 
     Args:
         trained: The run.
-        stop: Asked before each protocol.
+        progress: Makes the display, where summaries are decoded.
+        stop: Asked before each protocol, and before each batch that is decoded. Of a run that did not fail,
+            it is true as soon as it is in one of the processes.
 
     Raises:
         InterruptedRunError: `stop` was true.
@@ -59,18 +84,37 @@ def make_rows(trained: Trained, stop: Callable[[], bool]) -> list[ResultRow]:
         UsageError: A protocol wants the best checkpoint of a run that never validated.
     """
     rows = []
+    leave = trained.world.agreed(stop) if trained.outcome == "ok" else stop
     for measurement in trained.run.measurements:
-        if stop():
+        if leave():
             raise InterruptedRunError("stopped before the evaluation; the same command goes on from there")
-        totals, step = None, trained.step
+        if measurement.protocol.summaries is not None and not trained.world.writes:
+            continue  # the first process decodes alone
+        measured = _Measured(None, trained.step, trained.environment)
         if trained.outcome == "ok":
-            totals, step = _evaluate(trained, measurement)
+            measured = _evaluate(trained, measurement, progress, stop)
         rows += [
-            _row(trained, measurement, part, name, sums, step)
-            for part, sums in _by_part(measurement, totals)
+            _row(trained, measurement, part, name, replace(measured, sums=sums))
+            for part, sums in _by_part(measurement, measured.sums)
             for name in measurement.protocol.metrics
         ]
     return rows
+
+
+def write_samples(store: ResultStore, folder: Path, rows: Sequence[ResultRow]) -> None:
+    """Keep some of what was said about articles beside the results.
+
+    Args:
+        store: Of the results.
+        folder: Of the run.
+        rows: What was measured.
+
+    Raises:
+        UsageError: They cannot be written.
+    """
+    decoded = [row for row in rows if metric(row.metric).asks_for_summaries and row.value is not None]
+    for name, protocol in {samples_name(row): row.protocol for row in decoded}.items():
+        store.write_samples(name, samples(read_summaries(folder, protocol)))
 
 
 def _by_part(measurement: Measurement, totals: Sums | None) -> list[tuple[str, Sums | None]]:
@@ -81,8 +125,10 @@ def _by_part(measurement: Measurement, totals: Sums | None) -> list[tuple[str, S
     return [("", totals), *parts]
 
 
-def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Sums, int]:
-    """The sums of one measurement, and the step of the checkpoint they are from."""
+def _evaluate(
+    trained: Trained, measurement: Measurement, progress: MakeProgress, stop: Callable[[], bool]
+) -> _Measured:
+    """What one protocol measures."""
     run, protocol = trained.run, measurement.protocol
     checkpoint = load_checkpoint(trained.folder.path, protocol.checkpoint)
     if checkpoint is None:
@@ -98,6 +144,19 @@ def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Sums, int]:
         load_weights(model, weights)
         step = saved_counters(saved, run.steps).step
     batch_size = protocol.batch_size or run.settings.train.batch_size
+    if protocol.summaries is not None:
+        sums, origin = decode(
+            model,
+            weights,
+            measurement,
+            protocol.summaries,
+            trained.folder.path,
+            trained.environment,
+            batch_size,
+            progress,
+            stop,
+        )
+        return _Measured(sums, step, origin.environment, origin.scorer)
     totals = evaluate(
         model,
         measurement.task,
@@ -110,14 +169,13 @@ def _evaluate(trained: Trained, measurement: Measurement) -> tuple[Sums, int]:
         protocol.examples_drawn,
         trained.world,
     )
-    return totals, step
+    return _Measured(totals, step, trained.environment)
 
 
-def _row(
-    trained: Trained, measurement: Measurement, part: str, name: str, sums: Sums | None, step: int
-) -> ResultRow:
-    run, protocol, environment = trained.run, measurement.protocol, trained.environment
-    spec, identity = run.spec, run.identity
+def _row(trained: Trained, measurement: Measurement, part: str, name: str, measured: _Measured) -> ResultRow:
+    run, protocol, environment = trained.run, measurement.protocol, measured.environment
+    spec, identity, sums = run.spec, run.identity, measured.sums
+    low, high = (None, None) if sums is None else metric(name).interval(sums) or (None, None)
     return ResultRow(
         experiment=spec.experiment,
         row=spec.row,
@@ -131,7 +189,7 @@ def _row(
         value=None if sums is None else sums.metric(name),
         unit=metric(name).unit,
         examples=None if sums is None else sums.examples,
-        step=step,
+        step=measured.step,
         checkpoint=protocol.checkpoint,
         parameters=trained.model.parameter_count(),
         wall_seconds=round(trained.wall_seconds, 1),
@@ -149,4 +207,7 @@ def _row(
         data_hash=identity.data_hash,
         status=trained.outcome,
         time=timestamp(),
+        low=low,
+        high=high,
+        settings=measured.scorer if name in ROUGE else "",
     )

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import torch
 
@@ -24,9 +23,9 @@ from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import Run, open_run
 from rmem_cli.runs.peak_memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
 from rmem_cli.runs.plan import keep_rate
-from rmem_cli.runs.rows import Trained, make_rows
+from rmem_cli.runs.rows import Trained, make_rows, write_samples
 from rmem_cli.training.loop import Counters, Training, saved_counters
-from rmem_cli.training.progress import Progress
+from rmem_cli.training.progress import MakeProgress, Progress
 from rmem_cli.world import LostProcessError
 
 Stop = Callable[[], bool]
@@ -53,7 +52,7 @@ def _small_numbers_are_zero() -> Iterator[None]:
 def train_run(
     spec: RunSpec,
     machine: Machine,
-    progress: Callable[[int, int], Progress],
+    progress: MakeProgress,
     stop: Stop,
     *,
     repeat: bool = False,
@@ -63,7 +62,7 @@ def train_run(
     Args:
         spec: The run.
         machine: Where to compute; a run that goes on keeps the threads it started with.
-        progress: Makes the display from the number of steps in all and of those already done.
+        progress: Makes the display.
         stop: Asked between steps; true saves a checkpoint and leaves.
         repeat: Start a run that has ended all over again.
 
@@ -100,6 +99,7 @@ def train_run(
         ended, rows = _train_and_evaluate(run, training, environment, progress, stop)
         # The rows come last: a run that has them is done, and nothing would write curve or status any more.
         store.write_curve(run.identity.curve, thinned(folder.curve.text()))
+        write_samples(store, folder.path, rows)
         folder.write_status(ended.status, ended.step, ended.message)
         store.write(rows)
         if not machine.compile and machine.world.size == 1:
@@ -125,8 +125,12 @@ def follow_run(spec: RunSpec, machine: Machine, stop: Stop) -> None:
             training.model.compile()
         training.resume()
         with suppress(DivergedError):  # the others have found the same loss, and say it
-            training.run(stop, Progress(training.total, "", None))
-            _rows(training, run, "ok", _environment(training.model, run.settings, machine), stop)
+            training.run(stop, _unseen(training.total, 0))
+            _rows(training, run, "ok", _environment(training.model, run.settings, machine), _unseen, stop)
+
+
+def _unseen(total: int, done: int, noun: str = "step") -> Progress:
+    return Progress(total, "", None, done, noun)
 
 
 def _check_machine(train: TrainSettings, machine: Machine) -> None:
@@ -156,10 +160,16 @@ def _one_error(folder: RunFolder) -> Iterator[None]:
 
 
 @_small_numbers_are_zero()
-def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]:
+def evaluate_run(spec: RunSpec, machine: Machine, progress: MakeProgress, stop: Stop) -> list[ResultRow]:
     """Evaluate the checkpoints of a trained run by the protocols of its settings, and write the rows.
 
-    They may be those of an equal run of another name.
+    They may be those of an equal run of another name. Summaries that were decoded before a stop count.
+
+    Args:
+        spec: The run.
+        machine: Where to compute.
+        progress: Makes the display, where summaries are decoded.
+        stop: Asked between protocols and while decoding.
 
     Raises:
         InterruptedRunError: `stop` was true.
@@ -185,9 +195,10 @@ def evaluate_run(spec: RunSpec, machine: Machine, stop: Stop) -> list[ResultRow]
         _set_up(folder, machine, spec.settings.train)
         model = run.seeded_model(device)
         current = _environment(model, spec.settings, machine)
-        environment = _with_code_of_both(folder.record_environment(current), current)
+        environment = current.after(folder.record_environment(current))
         trained = Trained(run, folder, model, "ok", counters.step, counters.wall_seconds, environment)
-        rows = make_rows(trained, stop)
+        rows = make_rows(trained, progress, stop)
+        write_samples(store, folder.path, rows)
     store.write(rows)
     return rows
 
@@ -253,26 +264,16 @@ def _record_environment(folder: RunFolder, training: Training, machine: Machine)
             f"on with {current.device} and [{current.op_paths}], or its numbers would not be those of one "
             "run; use the same device, or start it again after deleting that folder"
         )
-    environment = _with_code_of_both(stored, current)
+    environment = current.after(stored)
     folder.record_code(stored, environment)
     return environment
-
-
-def _with_code_of_both(stored: Environment, current: Environment) -> Environment:
-    """This process's environment, as result rows state it: behind the commits of other code that ran."""
-    if stored.git_commit == current.git_commit and stored.git_dirty == current.git_dirty:
-        return current
-    commit = current.git_commit or "unknown"
-    before = [each for each in (stored.git_commit or "unknown").split("+") if each != commit]
-    dirty = "true" if "true" in (stored.git_dirty, current.git_dirty) else stored.git_dirty
-    return replace(current, git_commit="+".join([*before, commit]), git_dirty=dirty)
 
 
 def _train_and_evaluate(
     run: Run,
     training: Training,
     environment: Environment,
-    progress: Callable[[int, int], Progress],
+    progress: MakeProgress,
     stop: Stop,
 ) -> tuple[RunStatus, list[ResultRow]]:
     """How a run ended, and its result rows, which have no values if it failed."""
@@ -283,20 +284,25 @@ def _train_and_evaluate(
         with _one_error(folder):
             with progress(training.total, counters.step) as shown:
                 training.run(stop, shown)
-            return RunStatus("ok", counters.step), _rows(training, run, "ok", environment, stop)
+            return RunStatus("ok", counters.step), _rows(training, run, "ok", environment, progress, stop)
     except (InterruptedRunError, LostProcessError) as error:
         folder.write_status("interrupted", counters.step, str(error))
         raise
     except tuple(FAILURES_BY_ERROR) as error:
         outcome = FAILURES_BY_ERROR[type(error)]
-        rows = _rows(training, run, outcome, environment, stop)
+        rows = _rows(training, run, outcome, environment, progress, stop)
         return RunStatus(outcome, counters.step, str(error)), rows
 
 
 def _rows(
-    training: Training, run: Run, outcome: Outcome, environment: Environment, stop: Stop
+    training: Training,
+    run: Run,
+    outcome: Outcome,
+    environment: Environment,
+    progress: MakeProgress,
+    stop: Stop,
 ) -> list[ResultRow]:
-    """Those of a run whose training has ended; of one that failed, without the other processes."""
+    """Those of a run whose training has ended."""
     folder, model, counters, world = training.folder, training.model, training.counters, training.world
     trained = Trained(run, folder, model, outcome, counters.step, counters.wall_seconds, environment, world)
-    return make_rows(trained, world.agreed(stop) if outcome == "ok" else stop)
+    return make_rows(trained, progress, stop)

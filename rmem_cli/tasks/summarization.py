@@ -50,7 +50,7 @@ class Summarization(Task):
 
     def __init__(self, settings: SummarizationSettings) -> None:
         self.settings = settings
-        articles = WordSet(settings.dataset)
+        self._words = articles = WordSet(settings.dataset)
         if settings.split == "published":
             self._splits = articles.published()
         else:
@@ -86,10 +86,14 @@ class Summarization(Task):
     ) -> Iterator[SourceBatch]:
         """See `Task.evaluation_batches`; the first articles of the split, the shortest of them first."""
         del drawn, seed
-        articles = self._splits[split]
-        order = self._read(articles)[:examples].argsort(kind="stable").tolist()
+        articles, order = self._splits[split], self.order(split, examples)
         for first in range(0, len(order), batch_size):
             yield self.batch([articles[place] for place in order[first : first + batch_size]])
+
+    def order(self, split: str, examples: int | None) -> list[int]:
+        """The places of the first articles of a split, the shortest of them first."""
+        places: list[int] = self._read(self._splits[split])[:examples].argsort(kind="stable").tolist()
+        return places
 
     def batch(self, articles: Sequence[Article]) -> SourceBatch:
         """Articles with their summaries."""
@@ -103,6 +107,32 @@ class Summarization(Task):
             _padded(there, 0.0),
             torch.ones(len(articles), dtype=torch.bool),
             **self._sources(articles),
+        )
+
+    def article_of(self, text: str) -> Article:
+        """An article of one's own, which has no summary, its text split into words as the others were.
+
+        Raises:
+            UsageError: It has no word.
+        """
+        source = [word for line in self._words.splitting.lines(text) for word in line]
+        if not source:
+            raise UsageError("the article has no word; give one that has a text")
+        return Article("", source, [])
+
+    def article_named(self, article_id: str) -> Article:
+        """The article of an id, of the first split that has it: test, validation, training.
+
+        Raises:
+            UsageError: There is none.
+        """
+        for split in ("test", "valid", "train"):
+            article = self._splits[split].named(article_id) if split in self._splits else None
+            if article is not None:
+                return article
+        raise UsageError(
+            f"{self.settings.dataset} has no article of id {article_id!r}; some are in the samples beside "
+            "the results, and in the file of summaries in the run folder"
         )
 
     def source_batch(self, articles: Sequence[Article]) -> SourceBatch:
@@ -137,6 +167,11 @@ class Summarization(Task):
                 break
             said.append(texts[each])
         return said
+
+    def exact_positions(self, published: bool) -> int:
+        """All that is learned: a summary each of whose words is right is what greedy search says."""
+        del published
+        return self.settings.target_length
 
     def _read(self, articles: Articles) -> np.ndarray:
         """How many words of each are read, `[articles]`."""

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.results.metrics import REPEATED_TRIGRAMS, ROUGE
 from rmem_cli.tasks.text_config import PreparedName
 
 
@@ -24,7 +25,7 @@ class SummarizationSettings(TaskSettings):
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.summarization:Summarization"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "exact_match", *ROUGE, REPEATED_TRIGRAMS)
     generated: ClassVar[bool] = False
     predicts_future: ClassVar[bool] = True
     answers_in_symbols: ClassVar[bool] = True

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from time import monotonic
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -21,6 +21,13 @@ _FRACTION_BETWEEN_LINES = 0.1
 _Shown = TypeVar("_Shown")
 
 
+class MakeProgress(Protocol):
+    """Makes the display of a run."""
+
+    def __call__(self, total: int, done: int, /, noun: str = "step") -> "Progress":
+        """Of so many steps in all, some of them done; or of what else is counted."""
+
+
 class Progress:
     """Shows the steps of a run while it is open as a context manager.
 
@@ -35,13 +42,21 @@ class Progress:
         title: What the run is called.
         console: Where people read, which is stderr; None: nothing is shown.
         first_step: Steps done before, in a run that goes on.
+        noun: What is counted; "step" of training.
     """
 
-    def __init__(self, total_steps: int, title: str, console: Console | None, first_step: int = 0) -> None:
+    def __init__(
+        self,
+        total_steps: int,
+        title: str,
+        console: Console | None,
+        first_step: int = 0,
+        noun: str = "step",
+    ) -> None:
         self._display: _Bar | _Lines | None = None
         if console is not None:
             form = _Bar if console.is_terminal else _Lines
-            self._display = form(total_steps, title, console, first_step)
+            self._display = form(total_steps, title, console, first_step, noun)
         self._next_time = 0.0
         self._latest: tuple[int, Mapping[str, float]] | None = None
 
@@ -93,8 +108,9 @@ class Progress:
 class _Lines:
     """The display where lines stay: files, pipes, the logs of clusters."""
 
-    def __init__(self, total_steps: int, title: str, console: Console, first_step: int) -> None:
+    def __init__(self, total_steps: int, title: str, console: Console, first_step: int, noun: str) -> None:
         self._total = total_steps
+        self._noun = noun
         self._title = title
         self._console = console
         self._first_step = self._shown_step = first_step
@@ -130,14 +146,14 @@ class _Lines:
         self.message(f"{self._where(step)}: {_format(metrics)}{self._pace(step, now)}")
 
     def _where(self, step: int) -> str:
-        return f"step {step}/{self._total}"
+        return f"{self._noun} {step}/{self._total}"
 
     def _pace(self, step: int, now: float) -> str:
         steps, seconds = step - self._first_step, now - self._start_time
         if steps <= 0 or seconds <= 0:
             return ""
         left = timedelta(seconds=round((self._total - step) * seconds / steps))
-        return f", {steps / seconds:.3g} steps/s, {left} left"
+        return f", {steps / seconds:.3g} {self._noun}s/s, {left} left"
 
 
 class _Metrics(ProgressColumn):
@@ -150,7 +166,7 @@ class _Metrics(ProgressColumn):
 class _Bar:
     """The display on a terminal."""
 
-    def __init__(self, total_steps: int, title: str, console: Console, first_step: int) -> None:
+    def __init__(self, total_steps: int, title: str, console: Console, first_step: int, noun: str) -> None:
         self._validation = ""
         # Drawn by `step`, not by a thread of its own, which would take turns with the training.
         self._progress = RichProgress(
@@ -163,7 +179,8 @@ class _Bar:
             auto_refresh=False,
             redirect_stdout=False,
         )
-        self._task = self._progress.add_task(title, total=total_steps, completed=first_step, metrics="")
+        about = title if noun == "step" else f"{title}, {noun}s"
+        self._task = self._progress.add_task(about, total=total_steps, completed=first_step, metrics="")
 
     def start(self) -> None:
         self._progress.start()

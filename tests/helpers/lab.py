@@ -103,6 +103,10 @@ def make_spec(recipes):
     return make
 
 
+def _progress(total, done, noun="step"):
+    return Progress(total, "test", Console(file=io.StringIO()), first_step=done, noun=noun)
+
+
 def _free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -131,13 +135,10 @@ class Lab:
     machine: Machine
 
     def train(self, spec, stop=lambda: False, *, repeat=False):
-        def progress(total, done):
-            return Progress(total, "test", Console(file=io.StringIO()), first_step=done)
+        return train_run(spec, self.machine, _progress, stop, repeat=repeat)
 
-        return train_run(spec, self.machine, progress, stop, repeat=repeat)
-
-    def evaluate(self, spec):
-        return evaluate_run(spec, self.machine, lambda: False)
+    def evaluate(self, spec, stop=lambda: False):
+        return evaluate_run(spec, self.machine, _progress, stop)
 
     @contextmanager
     def together(self, count):

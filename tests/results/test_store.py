@@ -4,7 +4,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,6 +27,7 @@ ROW = ResultRow(
 WRITER = """
 import sys
 from dataclasses import replace
+from pathlib import Path
 from pathlib import Path
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
@@ -326,7 +329,7 @@ def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
 @pytest.mark.parametrize(
     ("damage", "line", "what"),
     [
-        (lambda text: text + "<<<<<<< HEAD\n", 4, "the row has 1 cells, not 30"),
+        (lambda text: text + "<<<<<<< HEAD\n", 4, "the row has 1 cells, not 33"),
         (lambda text: text.replace(",0.5,", ",half,", 1), 2, "column 'value' holds 'half', not a number"),
         (lambda text: text.replace(",ok,", ",good,", 1), 2, "status is 'good'"),
         (
@@ -385,3 +388,26 @@ def test_a_folder_that_cannot_be_written_is_refused_with_a_cure(tmp_path):
             UsageError, match=r"results folder .* cannot be written \(.*\); make it writable, or name"
         ):
             write()
+
+
+COMMITTED = sorted((Path(__file__).parents[2] / "results").glob("*.csv"))
+
+
+@pytest.mark.parametrize("table", COMMITTED, ids=lambda path: path.stem)
+def test_rows_of_a_version_without_intervals_keep_their_text_and_new_ones_follow(tmp_path, table):
+    before = table.read_text()
+    lines = [before.splitlines()[0].removesuffix(",low,high,settings"), *before.splitlines()[1:]]
+    (tmp_path / table.name).write_text("".join(f"{line}\n" for line in lines))
+    store = ResultStore(tmp_path)
+    rows = store.read_all(table.stem)
+    added = [
+        replace(ROW, experiment=table.stem, row="new", seed=seed, low=0.25, high=0.75, settings="as read")
+        for seed in (1, 2)
+    ]
+    for row in added:  # the second finds old rows below the header of all columns
+        store.write([row])
+    header, *after = (tmp_path / table.name).read_text().splitlines()
+    assert header == ",".join(COLUMNS)
+    assert after[:-2] == lines[1:]
+    assert store.read_all(table.stem) == [*rows, *added]
+    assert pandas.read_csv(tmp_path / table.name)["low"].dropna().tolist() == [0.25, 0.25]

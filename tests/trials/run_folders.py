@@ -78,8 +78,8 @@ COMPARED = ("protocol", "metric", "value", "examples", "step", "status")
 
 
 def train(spec: RunSpec, stop: Callable[[], bool] = lambda: False) -> None:
-    def progress(total: int, done: int) -> Progress:
-        return Progress(total, "trial", Console(file=io.StringIO()), first_step=done)
+    def progress(total: int, done: int, noun: str = "step") -> Progress:
+        return Progress(total, "trial", Console(file=io.StringIO()), first_step=done, noun=noun)
 
     train_run(spec, Machine("cpu", 1), progress, stop)
 

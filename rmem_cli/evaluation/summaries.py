@@ -1,0 +1,89 @@
+"""What a model says about articles, and what that is worth."""
+
+from collections.abc import Sequence
+
+import torch
+
+from rmem_cli.data.articles import PAD, START, STOP, Article
+from rmem_cli.evaluation.reader import Reader
+from rmem_cli.evaluation.rouge import Rouge, repeated_trigrams, sentences
+from rmem_cli.evaluation.search import search
+from rmem_cli.models.model import Model
+from rmem_cli.recipe.schema import SearchSettings, SummariesSettings
+from rmem_cli.results.summaries import Summary
+from rmem_cli.tasks.summarization import Summarization
+
+_NEVER_SAID = (PAD, START)
+
+
+class Summarizer:
+    """Says something about articles, by a model or by their first sentences, and scores it.
+
+    Args:
+        model: In evaluation mode; not read where sentences of the article are taken.
+        task: What is said, and about which articles.
+        settings: How.
+
+    Attributes:
+        scorer: What scores, in words.
+
+    Raises:
+        UsageError: The library of ROUGE is missing.
+    """
+
+    def __init__(self, model: Model, task: Summarization, settings: SummariesSettings) -> None:
+        self._model, self._task, self._settings = model, task, settings
+        self._rouge = Rouge(stemming=settings.stemming)
+        self.scorer = self._rouge.settings
+
+    def __call__(self, split: str, places: Sequence[int]) -> list[Summary]:
+        """The summaries of some articles of a split, by their places.
+
+        Raises:
+            DivergedError: The model predicts what is no number.
+        """
+        articles = [self._task.articles(split)[place] for place in places]
+        pairs = zip(places, articles, self._said(articles), strict=True)
+        return [self._scored(place, article, words) for place, article, words in pairs]
+
+    def _said(self, articles: Sequence[Article]) -> list[list[str]]:
+        if self._settings.lead is not None:
+            return [lead(article.source, self._settings.lead) for article in articles]
+        return said_about(self._model, self._task, articles, self._settings)
+
+    def _scored(self, place: int, article: Article, words: Sequence[str]) -> Summary:
+        said = sentences(words)
+        scores = {**self._rouge(article.reference, said), **repeated_trigrams(words)}
+        return Summary(place, article.id, _text(article.reference), _text(said), scores)
+
+
+def lead(words: Sequence[str], count: int) -> list[str]:
+    """The first sentences of a text."""
+    return [word for sentence in sentences(words)[:count] for word in sentence]
+
+
+@torch.no_grad()
+def said_about(
+    model: Model, task: Summarization, articles: Sequence[Article], settings: SearchSettings
+) -> list[list[str]]:
+    """The words of the best that a search finds to be said about each of some articles.
+
+    Args:
+        model: In evaluation mode.
+        task: Of the model.
+        articles: At least one, each with a word.
+        settings: How it is looked for.
+
+    Raises:
+        DivergedError: The model predicts what is no number.
+    """
+    parameter = next(model.parameters())
+    batch = task.source_batch(articles).to(parameter.device, parameter.dtype)
+    reader = Reader(model, settings.longest, about=batch)
+    with model.constant_weights():
+        best = search(reader, batch.inputs, settings, STOP, _NEVER_SAID)
+    return [task.words(article, one.symbols) for article, one in zip(articles, best, strict=True)]
+
+
+def _text(text: Sequence[Sequence[str]]) -> str:
+    return "\n".join(" ".join(sentence) for sentence in text)
