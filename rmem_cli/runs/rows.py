@@ -210,4 +210,6 @@ def _row(trained: Trained, measurement: Measurement, part: str, name: str, measu
         low=low,
         high=high,
         settings=measured.scorer if name in ROUGE else "",
+        processes=trained.world.size,
+        compiled=str(trained.model.compiled).lower(),
     )
