@@ -18,6 +18,7 @@ from rmem_cli.files import write_atomically
 from rmem_cli.records.curve import LearningCurve, UnwrittenCurve
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.files import write_json, written
+from rmem_cli.records.pulse import FILE as PULSE
 from rmem_cli.records.status import RunStatus, Status, read_status
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class RunFolder:
         """Forget the run's checkpoints, environment and status, so that it starts all over again."""
         # The status goes last: as long as it is there, a run killed in between is known to need clearing.
         decoded = sorted(path.name for path in self.path.glob("summaries-*.jsonl"))
-        names = ("checkpoints", _TRACEBACK, "metrics.csv", *decoded, "environment.json", "status.json")
+        names = ("checkpoints", _TRACEBACK, "metrics.csv", *decoded, PULSE, "environment.json", "status.json")
         for name in names:
             path = self.path / name
             with written(path):

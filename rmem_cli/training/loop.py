@@ -25,6 +25,7 @@ from rmem_cli.ops.forms import forms_in, noted_forms
 from rmem_cli.recipe.schema import RunSettings, ValidationSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
 from rmem_cli.records.folder import RunFolder
+from rmem_cli.records.pulse import Pulse, write_pulse
 from rmem_cli.records.restoring import (
     check_numbers,
     check_segment,
@@ -42,6 +43,7 @@ from rmem_cli.training.stages import Stage, stage_at
 from rmem_cli.world import ALONE, World
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
+_SECONDS_BETWEEN_PULSES = 5.0
 
 
 @dataclass
@@ -127,6 +129,7 @@ class Training:
         self._recent_steps = 0
         self._shown: dict[str, float] = {}
         self._unread: list[_Unread] = []
+        self._pulse_time, self._pulse_step, self._measured = self._started, 0, ""
         self.step_seconds = array("d")  # of each step of this session, by `clock`
 
     def _start_optimizer(self, stage: Stage) -> None:
@@ -150,6 +153,8 @@ class Training:
             InterruptedRunError: `stop` was true.
         """
         self.model.train()
+        self._pulse_step = self.counters.step
+        self._tell()
         stop = self.world.agreed(stop)
         spent = 0.0
         try:
@@ -170,7 +175,10 @@ class Training:
                     self._validate(progress)
                 if self._checkpoint_due():
                     self.save("last")
+                if time.monotonic() - self._pulse_time > _SECONDS_BETWEEN_PULSES:
+                    self._tell()
             self.save("last")
+            self._tell()
         finally:
             self._count_time()
 
@@ -257,6 +265,16 @@ class Training:
             "recent_steps": self._recent_steps,
         }
         save_checkpoint(self.folder.path, name, self.model.state_dict(), state)
+
+    def _tell(self) -> None:
+        """Say how far the run is, and how fast."""
+        now, step = time.monotonic(), self.counters.step
+        steps, seconds = step - self._pulse_step, now - self._pulse_time
+        self._pulse_time, self._pulse_step = now, step
+        if self.world.writes:
+            told = self._measured or ", ".join(f"{name} {value:.4g}" for name, value in self._shown.items())
+            pulse = Pulse(step, self.total, seconds / steps if steps else None, told)
+            write_pulse(self.folder.path, pulse)
 
     def _count_time(self) -> None:
         now = time.monotonic()
@@ -377,6 +395,7 @@ class Training:
         self.folder.curve.append(step, validation.split, values)
         progress.validation(step, values)
         value = values[validation.metric]
+        self._measured = f"{validation.metric} {value:.4g} at step {step}"
         self.schedule.observe(value, metric(validation.metric).higher_is_better)
         if self._improved(value, validation.metric):
             self.counters.best, self.counters.best_step = value, step
