@@ -43,12 +43,23 @@ class Batch:
     question: Tensor | None = None
     part: Tensor | None = None
 
+    def of_type(self, dtype: torch.dtype) -> Self:
+        """The same batch where it is, its numbers (not its symbols and classes) of the given type."""
+        return self.map(lambda values: values.to(dtype) if values.is_floating_point() else values)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        """The same batch on a device, its numbers (not its symbols and classes) of the given type."""
-        moved = self.map(
-            lambda values: values.to(device, dtype if values.is_floating_point() else values.dtype)
-        )
-        return replace(moved, reset=self.reset)
+        """The same batch on a device, its numbers (not its symbols and classes) of the given type.
+
+        A GPU is not waited for: it copies from pinned memory when it has done what was asked of it before,
+        and the next batch is made meanwhile.
+        """
+
+        def moved(values: Tensor) -> Tensor:
+            if device.type == "cuda" and values.device.type == "cpu":
+                values = values.pin_memory()
+            return values.to(device, non_blocking=device.type == "cuda")
+
+        return replace(self.of_type(dtype).map(moved), reset=self.reset)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The same batch, each of its tensors changed."""
