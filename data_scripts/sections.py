@@ -16,7 +16,7 @@ compared as they are, in lower case.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from rmem_cli.errors import DataError
 
@@ -116,5 +116,5 @@ def _words(sentences: Sequence[str]) -> int:
     return sum(len(sentence.split()) for sentence in sentences)
 
 
-def _is_texts(value: object) -> TypeGuard[list[str]]:
+def _is_texts(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
