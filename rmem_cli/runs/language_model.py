@@ -1,4 +1,4 @@
-"""The model of a trained run, to go on with a text."""
+"""The model of a trained run, to have it say something."""
 
 import torch
 
@@ -10,7 +10,9 @@ from rmem_cli.records.folder import HOW_TO_TRAIN
 from rmem_cli.records.restoring import load_weights
 from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import open_run
+from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.language_model import LanguageModel
+from rmem_cli.tasks.summarization import Summarization
 
 
 def open_language_model(
@@ -27,10 +29,38 @@ def open_language_model(
         UsageError: The run is not one of a language model, or has not been trained.
         DataError: Its data or its checkpoint is missing or damaged.
     """
-    name = f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed})"
     kind = spec.settings.task.kind
     if kind != "language_model":
-        raise UsageError(f"{name} learns the task {kind!r}; only a language_model has text to go on with")
+        about = "; give it an article to say something about, by --source or --article"
+        raise UsageError(
+            f"{_name(spec)} learns the task {kind!r}; only a language_model has text to go on with"
+            f"{about if spec.settings.task.has_source else ''}"
+        )
+    model, task = _opened(spec, machine, checkpoint)
+    assert isinstance(task, LanguageModel)  # noqa: S101  its kind says so
+    return model, task
+
+
+def open_summarizer(
+    spec: RunSpec, machine: Machine, checkpoint: str | None = None
+) -> tuple[Model, Summarization]:
+    """The same of a run that summarizes articles."""
+    kind = spec.settings.task.kind
+    if not spec.settings.task.has_source:
+        raise UsageError(
+            f"{_name(spec)} learns the task {kind!r}, which says nothing about articles; leave out --source "
+            "and --article"
+        )
+    model, task = _opened(spec, machine, checkpoint)
+    assert isinstance(task, Summarization)  # noqa: S101  no other has a source
+    return model, task
+
+
+def _name(spec: RunSpec) -> str:
+    return f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed})"
+
+
+def _opened(spec: RunSpec, machine: Machine, checkpoint: str | None) -> tuple[Model, Task]:
     run = open_run(spec)
     path = run.identity.trained_folder
     names = ("best", "last") if checkpoint is None else (checkpoint,)
@@ -38,11 +68,10 @@ def open_language_model(
     found = next(((each, content[0]) for each, content in loaded if content is not None), None)
     if found is None:
         wanted = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
-        raise UsageError(f"{name} has no {wanted} in {path}; {HOW_TO_TRAIN}")
+        raise UsageError(f"{_name(spec)} has no {wanted} in {path}; {HOW_TO_TRAIN}")
     torch.set_num_threads(machine.threads)
     model = run.seeded_model(torch.device(machine.device))
     found_name, weights = found
     with fitting(path, found_name):
         load_weights(model, weights)
-    assert isinstance(run.task, LanguageModel)  # noqa: S101  its kind says so
     return model.eval(), run.task
