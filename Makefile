@@ -9,7 +9,7 @@ demo: .venv/installed
 	RMEM_RUNS=$$folder/runs RMEM_RESULTS=$$folder/results $(BIN)/rmem train quickstart
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/installed
 	$(BIN)/ruff format --check

@@ -31,6 +31,7 @@ _DATASETS = {
     "arxiv": ".scientific_papers:ARXIV",
     "science_daily": ".science_daily:SCIENCE_DAILY",
     "own_articles": ".own_articles:OWN_ARTICLES",
+    "unknown_words": ".unknown_words:UNKNOWN_WORDS",
     "copy": ".copy_reverse:COPY",
     "reverse": ".copy_reverse:REVERSE",
     "associative_retrieval": ".associative_retrieval:ASSOCIATIVE_RETRIEVAL",

@@ -11,6 +11,7 @@ from rmem_cli.commands.doctor import doctor
 from rmem_cli.commands.evaluate import evaluate
 from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
+from rmem_cli.commands.plot import plot
 from rmem_cli.commands.published import published
 from rmem_cli.commands.report import report
 from rmem_cli.commands.results import results
@@ -35,6 +36,7 @@ app.command("fetch")(fetch)
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("report")(report)
+app.add_typer(plot, name="plot")
 app.command("sample")(sample)
 app.add_typer(runs, name="runs")
 app.add_typer(results, name="results")

@@ -31,6 +31,7 @@ ALLOWED = {
     "runs": {"results", "published", "recipe", "data", "ops", "models", "tasks", *LEARNING},
     "bench": {"recipe", "ops", "models", "training", "runs"},
     "report": {"recipe", "results", "published"},
+    "analysis": {"recipe", "ops", "models", "tasks", "evaluation", "runs", "report"},
 }
 
 
@@ -123,7 +124,7 @@ def test_torch_is_not_imported_by(code):
 
 
 def test_the_command_line_starts_without_anything_heavy():
-    heavy = {"torch", "numpy", "pandas", "pydantic", "yaml", "requests"}
+    heavy = {"torch", "numpy", "pandas", "pydantic", "yaml", "requests", "matplotlib"}
     assert not heavy & modules_after("import rmem_cli.app")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmem_cli.commands.options import named_path
+from rmem_cli.commands.outputs import is_folder, unwritable
 from rmem_cli.errors import OutOfToleranceError, UsageError
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def report(
     """
     from rmem_cli.paths import results_root
     from rmem_cli.report.experiments import Experiments
+    from rmem_cli.runs.kept import known_costs
 
     experiments = Experiments(results_root(), readings_of(published))
     if compare is not None:
@@ -127,11 +129,11 @@ def report(
         documents = {table.experiment: partial(write, [table]) for table in tables}
         if alone and chosen.write_scoreboard is not None:
             # A file is the same wherever it is made, what runs take here is not.
-            board = experiments.scoreboard(tables, _known_cost if out is None else _unknown_cost)
+            board = experiments.scoreboard(tables, known_costs() if out is None else _unknown_cost)
             shown = documents if everything or explain or _is_folder(out) else {}
             documents = {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
         elif out is None and alone and chosen.write_all is not None:
-            documents = {"": partial(chosen.write_all, tables, experiments.scoreboard(tables, _known_cost))}
+            documents = {"": partial(chosen.write_all, tables, experiments.scoreboard(tables, known_costs()))}
         elif out is None:
             documents = {"": partial(write, tables)}
         _write(documents, chosen, out)
@@ -165,7 +167,7 @@ def _write_site(
         out.mkdir(parents=True, exist_ok=True)
         written = experiments.site(out, list(names), tables, board)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     _say(f"wrote {len(written)} files; open {out / 'index.html'}")
 
 
@@ -199,12 +201,6 @@ def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
 
 def _unknown_cost(spec: "RunSpec") -> None:
     del spec
-
-
-def _known_cost(spec: "RunSpec") -> float | None:
-    from rmem_cli.runs.kept import known_cost
-
-    return known_cost(spec)
 
 
 def _tell_missing_results() -> None:
@@ -249,7 +245,7 @@ def _format(name: FormatName | None, out: Path | None) -> "Format":
 
 
 def _is_folder(out: Path | None) -> bool:
-    return out is not None and (out.is_dir() or not out.suffix)
+    return out is not None and is_folder(out)
 
 
 def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format", out: Path | None) -> None:
@@ -274,11 +270,7 @@ def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format
                 write(file)
             _say(f"wrote {path}")
     except OSError as error:
-        raise _unwritable(out, error) from error
-
-
-def _unwritable(out: Path, error: OSError) -> UsageError:
-    return UsageError(f"--out {out} cannot be written ({error.strerror or error}); name another")
+        raise unwritable(out, error) from error
 
 
 def _refuse_results(paths: "Iterable[Path]") -> None:

@@ -57,20 +57,24 @@ def evaluate(
             groups = _groups(totals, batch)
             for sums, rows in groups:
                 sums.examples += task.examples_in(batch.rows(rows))
+                sums.told += task.told_in(batch.rows(rows))
             if state is not None and bool(batch.fresh.all()):
                 state = None
             on_device = batch.to(parameter.device, parameter.dtype)
-            right = []
+            right: list[Tensor] = []  # of each segment, also where nothing is asked
             for segment, result in walk(model, on_device, state, own_answers(model, on_device, feed)):
                 state = result.state
                 for sums, rows in groups:
                     sums.nll += float(result.losses[rows].double().sum())
                     sums.weight += float(result.weights[rows].double().sum())
-                answers = model.answers(result.outputs) if counts_answers else None
+                answers = None
+                if counts_answers and result.outputs is not None:
+                    answers = model.answers(result.outputs)
                 if answers is not None:
-                    right.append(answers == segment.targets)
+                    found = answers == segment.targets
                     for sums, rows in groups:
-                        _count_answers(sums, right[-1][rows], segment.rows(rows))
+                        _count_answers(sums, found[rows], segment.rows(rows))
+                    right.append(found | ~_asked(segment))
             if right and exact_positions:
                 exact = torch.cat(right, dim=1)[:, -exact_positions:].all(1)
                 for sums, rows in groups:
@@ -91,8 +95,13 @@ def _groups(totals: Sums, batch: Batch) -> list[tuple[Sums, Tensor | slice]]:
     return groups
 
 
+def _asked(segment: Batch) -> Tensor:
+    """The positions of answers, `[batch, time]`."""
+    return segment.weight > 0 if segment.answer is None else segment.answer
+
+
 def _count_answers(sums: Sums, right: Tensor, segment: Batch) -> None:
-    answer = segment.weight > 0 if segment.answer is None else segment.answer
+    answer = _asked(segment)
     sums.correct += int((right & answer).sum())
     sums.found += int((right & answer & (segment.targets == 1)).sum())
     sums.answers += int(answer.sum())

@@ -73,6 +73,9 @@ class AttentionDecoder(nn.Module):
         pointer: Whether it gives p_gen.
         coverage: Whether attention knows what has been attended to: `w_z`.
 
+    Attributes:
+        covers: Whether it does so now.
+
     Source: See et al. 2017, sections 2.1 to 2.3, and the published code of Dangovski et al. 2019, whose
     decoder may be a RUM. While training, that starts with an empty context, and so does this one always; its
     search attends once before the first step.
@@ -90,6 +93,7 @@ class AttentionDecoder(nn.Module):
         self.query = _linear(query, source_size)
         self.score = _linear(source_size, 1, bias=False)
         self.coverage = _linear(1, source_size, bias=False) if coverage else None
+        self.covers = coverage
         self.pointer = _linear(source_size + query + input_size, 1) if pointer else None
         self.output = _linear(core.output_size + source_size, core.output_size)
 
@@ -144,9 +148,9 @@ class AttentionDecoder(nn.Module):
     def attend(self, state: State, source: Source, coverage: Tensor) -> tuple[Tensor, Tensor]:
         """The attention `[batch, source]` of a state, and the context `[batch, source_size]`."""
         keys = source.keys + self.query(_query(state))[:, None]
-        if self.coverage is not None:
+        if self.coverage is not None and self.covers:
             keys = keys + self.coverage(coverage[..., None])
-        scores = single_precision(self.score(keys.tanh()).squeeze(-1))  # coverage adds up over the steps
+        scores = single_precision(self.score(keys.tanh_()).squeeze(-1))  # coverage adds up over the steps
         scores = scores.masked_fill(~source.there, torch.finfo(scores.dtype).min)
         attention = scores.softmax(-1) * source.there
         return attention, (attention[:, None] @ source.vectors).squeeze(1)

@@ -22,14 +22,15 @@ class StepResult:
         losses: Weighted negative log-likelihood in nats (or squared error) of each position, `[batch, time]`:
             in evaluation of all of them, in training at least of those with a weight.
         weights: Of these positions.
-        outputs: Of these positions, `[batch, time, ...]`, for `Model.answers` and `Model.logits`.
+        outputs: Of these positions, `[batch, time, ...]`, for `Model.answers` and `Model.logits`; None in the
+            training of a model whose losses need less.
         state: State after the segment.
         auxiliary: Further losses, by name: what training adds to the sum, and what no metric counts.
     """
 
     losses: Tensor
     weights: Tensor
-    outputs: Tensor
+    outputs: Tensor | None
     state: State
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
 
@@ -129,6 +130,14 @@ class Model(nn.Module, ABC):
         What depends on nothing but weights may be computed once for all segments that are read meanwhile.
         """
         return nullcontext()
+
+    def cover(self, known: bool) -> None:
+        """Say whether a model that has coverage knows it from now on; at first, it does.
+
+        Args:
+            known: False: the model is what it would be without coverage, but for the weights that it has.
+        """
+        del known
 
     def op_paths(self) -> dict[str, str]:
         """Each op that has several forms, with those in which it runs in training, such as `fast+native`."""

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.attention_decoder import AttentionDecoder, Reached, Said, Source
@@ -18,6 +19,7 @@ from rmem_cli.ops.forms import joined_forms
 from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.schema import ModelSettings
 
+_SCORES_AT_ONCE = 2**24  # of the vocabulary, held in training: 64 MiB in single precision
 _CORE = "core."  # in front of the names of the decoder's core, in a state
 
 
@@ -108,8 +110,9 @@ class PointerGenerator(Model):
         P(w) = p_gen P_vocabulary(w) + (1 - p_gen) sum_{i: w_i = w} a_ti
 
     With coverage, each step adds `coverage_loss * sum_i min(a_ti, z_ti)` to the loss that is trained, by the
-    weight of its position. Without a pointer, P is that of the vocabulary, and words outside of it are the
-    unknown one. Embedded are symbols of source and inputs, by one table.
+    weight of its position; `Model.cover` is for training without it at first. Without a pointer, P is that of
+    the vocabulary, and words outside of it are the unknown one. Embedded are symbols of source and inputs, by
+    one table.
 
     The source is read once, with the first segment of what is said about it; the state that goes on from
     there holds what was read of it, beside where the decoder is.
@@ -186,9 +189,13 @@ class PointerGenerator(Model):
         batch = _with_source(batch)
         before = self._before(batch, state)
         said, after = self._go_on(batch, before)
-        outputs = self._likelihood(said, batch)
         targets = batch.targets if self.settings.pointer else self._symbols(batch.targets)
-        losses = -outputs.take_along_dim(targets[..., None], -1).squeeze(-1) * batch.weight
+        if self.training:
+            outputs, likelihood = None, self._likelihood_of(targets, said, batch)
+        else:
+            outputs = self._likelihood(said, batch)
+            likelihood = outputs.take_along_dim(targets[..., None], -1).squeeze(-1)
+        losses = -likelihood * batch.weight
         return StepResult(
             losses, batch.weight, outputs, after, self._auxiliary(said, batch, before["coverage"])
         )
@@ -206,7 +213,10 @@ class PointerGenerator(Model):
         if not state:
             return self._start(batch)
         self._check_state(state, batch)
-        return reset(state, self._start(batch), batch.fresh) if bool(batch.fresh.any()) else state
+        # Sources are not read again for nothing; of tensors without values, nobody knows.
+        if batch.fresh.device.type != "meta" and not batch.fresh.any():
+            return state
+        return reset(state, self._start(batch), batch.fresh)
 
     def _start(self, batch: SourceBatch) -> State:
         """The state in which the source has been read, and nothing said."""
@@ -235,6 +245,10 @@ class PointerGenerator(Model):
             )
         self.decoder.core.check_state(_of_core(state), rows)
 
+    def cover(self, known: bool) -> None:
+        """See `Model.cover`."""
+        self.decoder.covers = known and self.settings.coverage
+
     def op_paths(self) -> dict[str, str]:
         """Those of its cores."""
         return joined_forms(core.op_paths() for core in (self.reader.forwards, self.decoder.core))
@@ -260,9 +274,33 @@ class PointerGenerator(Model):
         """Logarithms of P(w)."""
         return _mixed(self.vocabulary(said.outputs), said.pointing, said.attention, batch.source_words)
 
+    def _likelihood_of(self, targets: Tensor, said: Said, batch: SourceBatch) -> Tensor:
+        """Logarithms of P(w) of one word at each step, `[batch, time]`; zero where it has no weight.
+
+        The scores of the vocabulary are there for some steps at a time, and are computed again in the
+        backward pass, if those of all steps are many.
+        """
+        rows, times = batch.weight.nonzero(as_tuple=True)  # each [n]
+        size = max(1, _SCORES_AT_ONCE // self.symbols)
+        pieces = list(zip(rows.split(size), times.split(size), strict=True))
+
+        def of_piece(*at: Tensor) -> Tensor:
+            scores = self.vocabulary(said.outputs[at])  # [piece, symbols]
+            pointing = None if said.pointing is None else said.pointing[at]
+            return _mixed_of(targets[at], scores, pointing, said.attention[at], batch.source_words[at[0]])
+
+        if len(pieces) > 1:
+            found = [
+                checkpoint(of_piece, *at, use_reentrant=False, preserve_rng_state=False) for at in pieces
+            ]
+        else:
+            found = [of_piece(*at) for at in pieces]
+        likelihood = torch.cat(found)
+        return likelihood.new_zeros(targets.shape).index_put((rows, times), likelihood)
+
     def _auxiliary(self, said: Said, batch: SourceBatch, coverage: Tensor) -> dict[str, Tensor]:
         """The loss on attending again to what has been, by coverage `[batch, source]` before these steps."""
-        if not self.settings.coverage:
+        if not self.decoder.covers:
             return {}
         before = coverage[:, None] + functional.pad(said.attention, (0, 0, 1, -1)).cumsum(1)
         again = torch.minimum(said.attention, before).sum(-1)
@@ -292,6 +330,30 @@ def _mixed(scores: Tensor, pointing: Tensor | None, attention: Tensor, words: Te
     copied = copied.clamp(min=torch.finfo(own.dtype).tiny).log()
     p_gen, p_copy = (functional.logsigmoid(logit)[..., None] for logit in (pointing, -pointing))
     return torch.logaddexp(p_gen + own, p_copy + copied)
+
+
+@in_single_precision
+def _mixed_of(
+    targets: Tensor, scores: Tensor, pointing: Tensor | None, attention: Tensor, words: Tensor
+) -> Tensor:
+    """What `_mixed` says of one word each, without the other words: `[n]`.
+
+    Args:
+        targets: The words, `[n]`.
+        scores: Of the vocabulary, `[n, symbols]`.
+        pointing: Logit of p_gen, `[n]`; None: nothing is copied.
+        attention: `[n, source]`.
+        words: Class of each word of the source, `[n, source]`.
+    """
+    symbols = targets < scores.shape[-1]
+    chosen = scores.take_along_dim(targets.where(symbols, 0)[:, None], -1).squeeze(-1)
+    own = chosen - scores.logsumexp(-1)
+    if pointing is None:
+        return own
+    own = own.masked_fill(~symbols, -torch.inf)
+    copied = (attention * (words == targets[:, None])).sum(-1)
+    copied = copied.clamp(min=torch.finfo(own.dtype).tiny).log()
+    return torch.logaddexp(functional.logsigmoid(pointing) + own, functional.logsigmoid(-pointing) + copied)
 
 
 def _state(source: Source, reached: Reached) -> State:

@@ -56,6 +56,7 @@ def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found
     if sections.train is not None and sections.model is not None:
         yield from _as_far_as_known(_check_published(sections.train.backprop, sections.model.core))
         yield from _as_far_as_known(_check_pieces(sections.train.backprop, sections.model.core))
+        yield from _check_coverage(sections.train, sections.model)
     if sections.train is not None:
         yield from _check_duration(task, sections.train)
         yield from _check_validation(task, sections)
@@ -259,6 +260,20 @@ def _check_published(backprop: Component, core: Component | None) -> Found:
     for option in ("published_restart", "published_caches"):
         if getattr(backprop, option, False) and not getattr(core, "memory_tokens", 0):
             yield ("train", "backprop", option), "needs a core with memory_tokens, such as rmt; leave it out"
+
+
+def _check_coverage(train: TrainSettings, model: ModelSettings) -> Found:
+    """Stages without coverage: of a model that has it, and that gets to it."""
+    without = [index for index, stage in enumerate(train.stages) if not stage.coverage]
+    for index in without:
+        if model.pointer_generator is None or not model.pointer_generator.coverage:
+            yield (
+                ("train", "stages", index, "coverage"),
+                "the model has no coverage that it could do without; set model.pointer_generator.coverage, "
+                "or leave it out",
+            )
+    if without and train.early_stopping is not None:
+        yield ("train", "early_stopping"), "may end the run before coverage is learned; leave it out"
 
 
 def _check_duration(task: type[TaskSettings] | None, train: TrainSettings) -> Found:

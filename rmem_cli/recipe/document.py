@@ -76,7 +76,7 @@ class Node:
 
     def with_field(self, key: str, node: "Node", place: Place) -> "Node":
         """The same mapping with one field added or replaced."""
-        return replace(self, value={**self.fields, key: node}, keys={**self.keys, key: place})
+        return Node({**self.fields, key: node}, self.place, {**self.keys, key: place}, self.layer)
 
 
 def read_document(data: bytes, source: str) -> Node:

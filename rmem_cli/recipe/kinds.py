@@ -33,6 +33,7 @@ class TaskSettings(Component):
         has_source: Whether what is to be said is about a source (`rmem_cli.models.batch.SourceBatch`).
         encoder: Kind of encoder where a recipe names none.
         head: Kind of head where a recipe names none.
+        numbered: Fields whose numbers are names, such as that of a fold, and measure nothing.
     """
 
     registry: ClassVar[Registry] = TASKS
@@ -44,6 +45,7 @@ class TaskSettings(Component):
     has_source: ClassVar[bool] = False
     encoder: ClassVar[str] = "one_hot"
     head: ClassVar[str] = "linear"
+    numbered: ClassVar[frozenset[str]] = frozenset()
 
     def chance(self, split: str) -> dict[str, float]:
         """Metric to the value that a model without memory reaches on a split, where it is known exactly."""

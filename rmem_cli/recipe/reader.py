@@ -113,6 +113,7 @@ class _Reader:
             rows=rows,
             scales=scales,
             base=base,
+            resolved=resolved,
         )
 
     def header(self) -> _Header | None:
@@ -231,8 +232,13 @@ class _Reader:
 
     def origins(self, origin: dict[str, str], resolved: list[Resolved]) -> None:
         """The paths whose origin is told must be fields of some row."""
-        known = {"seeds"}.union(*(all_paths(one.settings) for one in resolved))
-        node = self.document.fields["origin"] if origin else self.document
+        if not origin:
+            return
+        known = {"seeds"}
+        for one in resolved:
+            if not known.issuperset(origin):
+                known |= all_paths(one.settings)
+        node = self.document.fields["origin"]
         unknown = [path for path in origin if path not in known]
         for path in unknown[:MOST_TOLD]:
             message = f"no row has such a field; {closest(path, sorted(known))}"

@@ -28,6 +28,7 @@ class Recipe:
         rows: The rows of the table, in their order.
         scales: All scales by name, `paper` first.
         base: The sections that all rows start from.
+        resolved: Every row at every scale, in each of its matrix cells.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Recipe:
     rows: list[Row]
     scales: dict[str, Scale]
     base: Node = field(repr=False)
+    resolved: list[Resolved] = field(repr=False)
 
     def runs(
         self,
@@ -74,9 +76,12 @@ class Recipe:
         self, scale: str = PAPER, rows: Sequence[str] | None = None, overrides: Sequence[str] = ()
     ) -> list[Resolved]:
         """The settings of each chosen row and matrix cell; arguments and errors as for `runs`."""
+        chosen = self._choose(scale, rows)
+        if not overrides:
+            ids = {row.id for row in chosen}
+            return [one for one in self.resolved if one.scale == scale and one.row.id in ids]
         sets, problems = _parse_sets(overrides)
-        pairs = [(row, self.scales[scale]) for row in self._choose(scale, rows)]
-        resolved = resolve_all(self.base, pairs, sets, problems)
+        resolved = resolve_all(self.base, [(row, self.scales[scale]) for row in chosen], sets, problems)
         if problems:
             raise RecipeError(problems)
         return resolved

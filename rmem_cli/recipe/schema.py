@@ -136,15 +136,27 @@ class EarlyStoppingSettings(Settings):
 
 
 class StageSettings(Settings):
-    """A part of a training run in which the task is another, usually an easier one.
+    """A part of a training run in which the task is another, usually an easier one, or the model simpler.
 
     Attributes:
         steps: Optimizer steps.
         task: Fields of the task that differ.
+        coverage: Whether a model that has coverage knows it already. As long as it does not, the weights of
+            coverage stay as they are at first, and its loss does not count, nor are validations with it: the
+            best checkpoint is one of those that come after.
     """
 
     steps: Steps
-    task: dict[str, Any] = Field(min_length=1)
+    task: dict[str, Any] = Field(default_factory=dict, min_length=1)
+    coverage: bool = True
+
+    @model_validator(mode="after")
+    def _something_differs(self) -> Self:
+        if not self.task and self.coverage:
+            raise ValueError(
+                "nothing differs in this stage; give it a task or coverage: false, or leave it out"
+            )
+        return self
 
 
 class TrainSettings(Settings):
@@ -161,7 +173,7 @@ class TrainSettings(Settings):
         clip_norm: Bound on the norm of the whole gradient.
         backprop: How far gradients go back in time.
         stages: A curriculum: what comes first, one after the other. The remaining steps are on the task
-            itself, and so are all validations.
+            itself, with all of the model; and on the task itself are all validations.
         restart: Whether each stage starts with a new optimizer and schedule, as if they were runs that take
             over the weights of the one before.
         early_stopping: When to stop before the last step.

@@ -47,12 +47,14 @@ class Values:
         values: One for each task, as a share; None where there is none.
         partial: Whether each value is from partial data, which no difference counts.
         published: What a paper says of it; None where that is no question.
+        row: Id of the row of the recipe whose values we measured; "" of published values.
     """
 
     title: str
     values: list[float | None]
     partial: list[bool]
     published: "Values | None" = None
+    row: str = ""
 
     @property
     def known(self) -> list[float]:
@@ -74,6 +76,12 @@ class Values:
 
 def across_grids(table: Table) -> Iterator[Grid]:
     """For each scale with results, a grid of all tasks, where a recipe says when one of many is solved."""
+    for tasks, rule in many_tasks(table):
+        yield _grid(tasks, list(lines_across(tasks)), rule)
+
+
+def many_tasks(table: Table) -> Iterator[tuple[Tasks, SolvedRule]]:
+    """Many tasks with results, at each scale, and when one is solved, where a recipe says that."""
     if table.solved is None:
         return
     name, at = table.solved
@@ -82,7 +90,7 @@ def across_grids(table: Table) -> Iterator[Grid]:
         for tasks in _many(table.sections, rule, scale):
             rows = (line for section in tasks.sections for line in section.lines if line.kind == "row")
             if any(line.ours.get(scale) is not None for line in rows):
-                yield _grid(tasks, list(_lines(tasks)), rule)
+                yield tasks, rule
 
 
 def paired_bootstrap(differences: Sequence[float], seed: int = 0) -> Interval:
@@ -99,12 +107,16 @@ def paired_bootstrap(differences: Sequence[float], seed: int = 0) -> Interval:
 
 
 def _many(sections: Sequence[Section], rule: SolvedRule, scale: str) -> Iterator[Tasks]:
-    """The tasks that are the cells of a matrix of one field, and those that are parts of one evaluation."""
+    """The tasks that are the cells of a matrix of one field, and those that are parts of one evaluation.
+
+    What has a number, such as a length or training steps, is a point of a curve, and no task of many.
+    """
     cells: dict[tuple[str, ...], list[Section]] = defaultdict(list)
     parts: dict[tuple[str, ...], list[Section]] = defaultdict(list)
     for section in sections:
         here = section.protocol, section.split, section.metric
-        if not section.protocol or section.metric != rule.metric or section.unit != "fraction":
+        is_asked = section.protocol and section.x is None
+        if not is_asked or section.metric != rule.metric or section.unit != "fraction":
             continue
         if section.part and section.part != MEAN:
             parts[(section.cell, *here)].append(section)
@@ -118,7 +130,7 @@ def _many(sections: Sequence[Section], rule: SolvedRule, scale: str) -> Iterator
             yield Tasks("part", found, scale)
 
 
-def _lines(tasks: Tasks) -> Iterator[Values]:
+def lines_across(tasks: Tasks) -> Iterator[Values]:
     """Every model with a value, ours before what was published of it."""
     titles = {(line.kind, line.id): line.title for section in tasks.sections for line in section.lines}
     for key, title in titles.items():
@@ -130,7 +142,13 @@ def _lines(tasks: Tasks) -> Iterator[Values]:
         is_row = key[0] == "row"
         quoted = Values(f"{title}, published" if is_row else title, theirs, [False] * len(theirs))
         published = quoted if quoted.known else None
-        own = Values(title, [None if one is None else one.mean for one in ours], partial, published)
+        own = Values(
+            title,
+            [None if one is None else one.mean for one in ours],
+            partial,
+            published,
+            key[1] if is_row else "",
+        )
         yield from [own] if own.known else []
         yield from [] if published is None else [published]
 

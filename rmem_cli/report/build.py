@@ -24,7 +24,7 @@ from rmem_cli.report.learning import (
 )
 from rmem_cli.report.measured import measure
 from rmem_cli.report.parts import MEAN
-from rmem_cli.report.places import Place, entries_at, find_places, main_place, place_x
+from rmem_cli.report.places import Place, cell_x, entries_at, find_places, main_place, place_x
 from rmem_cli.report.selection import Entry
 from rmem_cli.report.table import Comparison, Line, Ours, PaperTable, Published, Section, Table
 from rmem_cli.report.tally import tally
@@ -185,7 +185,8 @@ class _Builder:
     def section_at(self, place: Place, lines: list[Line]) -> Section:
         """Lines that are measured at a place, with chance beside them."""
         kind, at_place = metric(place.metric), self.entries[place]
-        x_name, x = place_x(place, at_place) or ("", None)
+        by_protocol, by_cell = place_x(place, at_place), cell_x(place, at_place)
+        x_name, x = by_protocol or by_cell or ("", None)
         chance = chance_lines(self.recipe, place, at_place, self.footnotes)
         return Section(
             cell=place.cell,
@@ -200,6 +201,7 @@ class _Builder:
             lines=[*mark_no_better(lines, chance, kind, self.footnotes), *chance],
             x_name=x_name,
             x=x,
+            x_is_cell=by_protocol is None and by_cell is not None,
         )
 
     def row_line(self, place: Place, row_id: str, cited: Sequence[Citation]) -> Line:
@@ -389,7 +391,7 @@ def _reference(paper_id: str) -> str:
 def _also(citation: Citation, place: Place) -> str:
     """What else was published of the same run."""
     published = replace(citation.published(Footnotes()), notes=(), basis="printed")
-    value = wording.published(published, metric(place.metric).digits).text
+    value = wording.published(published, metric(place.metric).digits, whole=True).text
     return f"also published: {value} ({citation.id}, {citation.basis})"
 
 

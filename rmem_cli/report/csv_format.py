@@ -1,12 +1,12 @@
 """Tables as CSV, for scripts: one record for each line and scale, numbers with every digit."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report.core_grid import CoreGrid
-from rmem_cli.report.table import Line, Ours, Section, Table
+from rmem_cli.report.table import Line, Ours, Published, Section, Table
 from rmem_cli.visible import visible
 
 COLUMNS = (
@@ -93,6 +93,8 @@ GRID_COLUMNS = (*_LINE, "core", "row", "row_title", "rows", *_OURS)
 def write(tables: Sequence[Table], file: IO[str]) -> None:
     """Write the lines of all tables under one header.
 
+    Where several numbers were published of one row, each has a record, with its own difference and verdict.
+
     Args:
         tables: One for each experiment.
         file: An open text file or stream.
@@ -100,9 +102,8 @@ def write(tables: Sequence[Table], file: IO[str]) -> None:
     writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for table in tables:
-        for section in table.sections:
-            for line in section.lines:
-                writer.writerows(map(_visible, _records(table, section, line)))
+        for section, line in [*_lines(table.sections), *_other_citations(table)]:
+            writer.writerows(map(_visible, _records(table, section, line)))
 
 
 def write_core_grid(grid: CoreGrid, file: IO[str]) -> None:
@@ -121,6 +122,24 @@ def write_core_grid(grid: CoreGrid, file: IO[str]) -> None:
             if best := line.best.get(core):
                 record |= {"row": best.row, "row_title": best.title, "rows": best.rows, **_ours(best.ours)}
             writer.writerow(_visible(record))
+
+
+def _lines(sections: Iterable[Section]) -> Iterator[tuple[Section, Line]]:
+    return ((section, line) for section in sections for line in section.lines)
+
+
+def _other_citations(table: Table) -> Iterator[tuple[Section, Line]]:
+    """The cells of published tables that stand in no section: what else was published of a row."""
+    told = [line.published for _, line in _lines(table.sections)]
+    for section, line in _lines(column for paper in table.papers for column in paper.columns):
+        if line.published is not None and not any(_is_same(line.published, one) for one in told):
+            yield section, line
+
+
+def _is_same(published: Published, other: Published | None) -> bool:
+    return other is not None and (published.id, published.value, published.curve) == (
+        other.id, other.value, other.curve,
+    )  # fmt: skip
 
 
 def _visible(record: dict[str, object]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Sections that differ in one number of the task, such as a length, as curves over it."""
+"""Sections that differ in one number, such as a length or a learning rate, as curves over it."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,24 +12,38 @@ FEWEST = 3  # points of a curve
 _WIDEST = 7  # curves side by side
 
 
-def find_curves(sections: Sequence[Section]) -> list[list[Section]]:
+def find_curves(
+    sections: Sequence[Section], fewest: int = FEWEST, *, with_numbers: bool = False
+) -> list[list[Section]]:
     """The sections by the curve they are points of; one that is no point of a curve is alone.
 
-    Points of one curve share cell, split, part and metric, and each has a number of its own. A section with a
-    published number is none, since that number is compared; a published curve stands beside ours.
+    Points of one curve share all of the cell but the number, split, part and metric, and the protocol where
+    the number is the cell's; each has a number of its own. A section with a published number is none, since
+    that number is compared; a published curve stands beside ours.
 
     Args:
         sections: Of one table.
+        fewest: Points of a curve.
+        with_numbers: Whether sections with published numbers are points, too.
     """
-    groups: dict[tuple[str, ...], list[Section]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, section in enumerate(sections):
-        where = (section.cell, section.split, section.part, section.metric, section.x_name)
-        groups[where if _is_point(section) else (str(index),)].append(section)
+        protocol = section.protocol if section.x_is_cell else ""
+        where = (
+            section.cell_without_x,
+            section.split,
+            section.part,
+            section.metric,
+            section.x_name,
+            protocol,
+        )
+        is_point = section.x is not None if with_numbers else _is_point(section)
+        groups[where if is_point else (str(index),)].append(index)
     found = []
     for group in groups.values():
-        is_curve = len({section.x for section in group}) == len(group) >= FEWEST
-        found += [group] if is_curve else [[section] for section in group]
-    return found
+        is_curve = len({sections[index].x for index in group}) == len(group) >= fewest
+        found += [group] if is_curve else [[index] for index in group]
+    return [[sections[index] for index in group] for group in sorted(found)]
 
 
 def curve_grids(points: Sequence[Section], *, only_run: bool = False) -> list[Grid]:
@@ -55,6 +69,16 @@ def curve_grids(points: Sequence[Section], *, only_run: bool = False) -> list[Gr
         for start in range(0, max(len(columns), 1), _WIDEST)
         if (part := columns[start : start + _WIDEST]) or not start
     ]
+
+
+def place_of_curve(section: Section) -> list[str]:
+    """Where the points of a curve are measured, in words.
+
+    Args:
+        section: Any of them.
+    """
+    protocol = section.protocol if section.x_is_cell and section.protocol != section.split else ""
+    return [*filter(None, (section.cell_without_x, protocol, f"{section.split} split", section.part))]
 
 
 @dataclass(frozen=True)
@@ -105,7 +129,7 @@ class _Lines:
         for published in (line.published for line in self.at.values() if line.published is not None):
             points = zip(published.x or (), published.curve or (), strict=True)
             heading = Cell(f"{title}, published", (*notes, *published.notes))
-            yield _Curve(heading, {x: Cell(wording.number(value, digits)) for x, value in points})
+            yield _Curve(heading, {x: Cell(wording.as_published(value, digits)) for x, value in points})
         for scale in self.scales:
             if measured := self.ours(scale):
                 cells = {x: wording.ours(ours, digits) for x, ours in measured.items()}
@@ -131,7 +155,7 @@ def _lines(points: Sequence[Section]) -> list[_Lines]:
 
 def _caption(section: Section, lines: Sequence[_Lines]) -> str:
     """Where and what, and what has no curve: chance, which is one number, and models without results."""
-    where = ", ".join(filter(None, (section.cell, f"{section.split} split", section.part)))
+    where = ", ".join(place_of_curve(section))
     words = [f"{where}: {wording.measured(section)}, by {section.x_name}"]
     constants = [(line.first.title, line.constant) for line in lines]
     words += [f"{title} {wording.number(value, section.digits)}" for title, value in constants if value]

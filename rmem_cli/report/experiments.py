@@ -9,7 +9,7 @@ from rmem_cli.recipe import Recipe, list_recipes, load_recipe
 from rmem_cli.report.build import build_table
 from rmem_cli.report.citations import Readings
 from rmem_cli.report.core_grid import CoreGrid, build_core_grid
-from rmem_cli.report.joined import join
+from rmem_cli.report.joined import Joined, join
 from rmem_cli.report.scoreboard import Cost, Scoreboard, build_scoreboard
 from rmem_cli.report.table import Table
 from rmem_cli.results.curves import Curves
@@ -79,12 +79,17 @@ class Experiments:
         """
         from rmem_cli.report.site import Experiment, write_site
 
-        found = []
-        for name, table in zip(names, tables, strict=True):
-            recipe = self.recipe(name)
-            found.append(Experiment(table, recipe, join(recipe, self.store.read(recipe.name))))
-        samples = partial(read_samples, self.store.folder)
-        return write_site(folder, found, board, self.curves, cache(samples))
+        found = [
+            Experiment(table, self.recipe(name), self.joined(name))
+            for name, table in zip(names, tables, strict=True)
+        ]
+        samples = cache(partial(read_samples, self.store.folder))
+        return write_site(folder, found, board, self.curves, samples)
+
+    def joined(self, name: str, scale: str | None = None) -> Joined:
+        """What a recipe runs, with the results of that; errors as for `table`."""
+        recipe = self.recipe(name)
+        return join(recipe, self.store.read(recipe.name), scale)
 
     def core_grid(self, names: list[str], scale: str | None = None) -> CoreGrid:
         """Every core in the experiments named; errors as for `table`."""

@@ -1,15 +1,22 @@
-"""The charts of an experiment: learning curves, scores over a length, and score against cost."""
+"""The charts of an experiment: learning curves, scores over a number, many tasks, and score against cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
-from rmem_cli.report.curves import find_curves
-from rmem_cli.report.figure import COLOURS, Figure, Series
+from rmem_cli.report import wording
+from rmem_cli.report.across import Values, lines_across, many_tasks
+from rmem_cli.report.citations import STEPS
+from rmem_cli.report.curves import find_curves, place_of_curve
+from rmem_cli.report.figure import COLOURS, Figure, Series, file_name
 from rmem_cli.report.learning import Curves
 from rmem_cli.report.selection import Results
-from rmem_cli.report.table import Line, Section, Table
+from rmem_cli.report.table import Line, Table
+from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow
 from rmem_cli.visible import one_line
+
+_FEWEST = 2  # points of a score over a number
 
 
 def figures(table: Table, results: Results, curves: Curves) -> list[Figure]:
@@ -20,45 +27,211 @@ def figures(table: Table, results: Results, curves: Curves) -> list[Figure]:
         results: The results behind it.
         curves: The learning curve behind a result.
     """
-    found = [*_learning(table, results, curves), *_over_length(table)]
-    main = table.sections[table.main]
-    return [_visible(figure) for figure in [*found, *_costs(main)]]
+    return [*learning_curves(table, results, curves), *sweeps(table), *tasks(table), *costs(table)]
+
+
+def learning_curves(table: Table, results: Results, curves: Curves) -> list[Figure]:
+    """One chart for each scale, matrix cell and metric of the validations: a line for each seed.
+
+    Published curves stand beside ours. Arguments as for `figures`.
+    """
+    colours = _colours(table)
+    published = _published_curves(table)
+    metrics = list(dict.fromkeys(section.metric for section in table.sections if section.protocol))
+    found = []
+    for (scale, cell), runs in _runs(results, colours).items():
+        for name in metrics:
+            lines = _seeds(runs, name, curves, colours)
+            for row, line in lines.items():
+                if points := published.get((row, cell, name)):
+                    title = f"{colours[row].title}, published"
+                    line.append(Series(title, points, colours[row].colour, is_published=True))
+            about = Figure(
+                file_name(table.experiment, "curves", scale, cell, name),
+                f"Learning curves, {', '.join(filter(None, (scale, cell)))}",
+                STEPS,
+                f"{wording.quantity(name, metric(name).unit)} in validation",
+                [],
+            )
+            found += _shared_out(about, lines, colours)
+    return found
+
+
+def sweeps(table: Table) -> list[Figure]:
+    """One chart for each group of sections that differ in one number, such as a length or a learning rate.
+
+    Args:
+        table: Of the experiment.
+    """
+    colours = _colours(table)
+    found = []
+    for group in find_curves(table.sections, _FEWEST, with_numbers=True):
+        first = group[0]
+        if len(group) == 1 or first.protocol == "training":
+            continue
+        points: dict[str, list[tuple[float, Line]]] = {}
+        for section in group:
+            for line in section.lines:
+                if line.kind == "row" and line.id in colours and section.x is not None:
+                    points.setdefault(line.id, []).append((section.x, line))
+        lines = {row: _over(of_row, first.scales, colours[row]) for row, of_row in points.items()}
+        where = place_of_curve(first)
+        about = Figure(
+            file_name(table.experiment, "sweep", first.x_name, *where, first.metric),
+            f"By {first.x_name}, {', '.join(where)}",
+            first.x_name,
+            wording.quantity(first.metric, first.unit),
+            [],
+            x_is_log=True,
+        )
+        if any(len(one.points) >= _FEWEST for series in lines.values() for one in series):
+            found += _shared_out(about, lines, colours)
+    return found
+
+
+def tasks(table: Table) -> list[Figure]:
+    """One chart for each model that was measured on many tasks, such as the twenty of bAbI, as bars.
+
+    Published values stand beside ours.
+
+    Args:
+        table: Of the experiment.
+    """
+    colours = _colours(table)
+    found = []
+    for many, _ in many_tasks(table):
+        for ours in lines_across(many):
+            if ours.row:
+                about = colours[ours.row]
+                both = [ours] if ours.published is None else [ours, ours.published]
+                figure = Figure(
+                    file_name(
+                        table.experiment, "tasks", many.scale, ours.row, many.name, many.sections[0].protocol
+                    ),
+                    f"{about.title} on each task, {many.scale}",
+                    "task",
+                    f"{many.sections[0].metric} (%)",
+                    [_bars(values, about.colour, many.scale) for values in both],
+                    kind="bars",
+                    labels=many.labels,
+                )
+                found.append(_visible(figure))
+    return found
+
+
+def costs(table: Table) -> list[Figure]:
+    """Score against training time of a seed, one chart for each scale with two rows or more.
+
+    Args:
+        table: Of the experiment.
+    """
+    section, colours = table.sections[table.main], _colours(table)
+    found = []
+    for scale in section.scales:
+        lines = {
+            line.id: [Series(line.title, [(ours.wall_seconds, ours.mean)], colours[line.id].colour)]
+            for line in section.lines
+            if line.id in colours
+            and (ours := line.ours.get(scale))
+            and ours.wall_seconds
+            and ours.mean is not None
+        }
+        about = Figure(
+            file_name(table.experiment, "costs", scale, section.metric),
+            f"Score against cost, {', '.join(filter(None, (scale, section.cell)))}",
+            "training time of a seed (seconds)",
+            wording.quantity(section.metric, section.unit),
+            [],
+            x_is_log=True,
+            kind="points",
+        )
+        found += _shared_out(about, lines, colours) if len(lines) > 1 else []
+    return found
+
+
+class _Model(NamedTuple):
+    """A row with results.
+
+    Attributes:
+        title: Its title.
+        colour: Number of its colour.
+        part: The chart that it is in, where one has no colours for all.
+    """
+
+    title: str
+    colour: int
+    part: int
+
+
+def _colours(table: Table) -> dict[str, _Model]:
+    """The rows with results, in their order."""
+    lines = [line for section in table.sections for line in section.lines if line.has_run]
+    titles = {line.id: line.title for line in lines}
+    return {
+        row: _Model(title, place % COLOURS, place // COLOURS)
+        for place, (row, title) in enumerate(titles.items())
+    }
+
+
+def _shared_out(
+    about: Figure, lines: Mapping[str, Sequence[Series]], colours: Mapping[str, _Model]
+) -> list[Figure]:
+    """The chart with the lines of each row; several where there are more rows than colours."""
+    parts: dict[int, list[Series]] = {}
+    for row in (row for row in colours if row in lines):
+        parts.setdefault(colours[row].part, []).extend(lines[row])
+    found = [parts[part] for part in sorted(parts) if parts[part]]
+    if len(found) == 1:
+        return [_visible(replace(about, series=found[0]))]
+    return [
+        _visible(
+            replace(
+                about,
+                name=f"{about.name}-{number}",
+                title=f"{about.title} ({number} of {len(found)})",
+                series=series,
+            )
+        )
+        for number, series in enumerate(found, 1)
+    ]
 
 
 def _visible(figure: Figure) -> Figure:
     """The same chart with texts as they may be shown, whatever was written in recipes and results."""
     series = [replace(one, name=one_line(one.name)) for one in figure.series]
     return replace(
-        figure, title=one_line(figure.title), x=one_line(figure.x), y=one_line(figure.y), series=series
+        figure,
+        title=one_line(figure.title),
+        x=one_line(figure.x),
+        y=one_line(figure.y),
+        series=series,
+        labels=list(map(one_line, figure.labels)),
     )
 
 
-def _learning(table: Table, results: Results, curves: Curves) -> Iterator[Figure]:
-    """One chart for each scale, matrix cell and metric of the validations: a line for each seed."""
-    titles = {line.id: line.title for section in table.sections for line in section.lines}
-    runs: dict[tuple[str, str], dict[tuple[str, int], ResultRow]] = {}
+def _runs(
+    results: Results, colours: Mapping[str, _Model]
+) -> dict[tuple[str, str], dict[tuple[str, int], ResultRow]]:
+    """(scale, matrix cell) to (row, seed) to any result of that run."""
+    found: dict[tuple[str, str], dict[tuple[str, int], ResultRow]] = {}
     for key, rows in results.items():
         for row in rows:
-            runs.setdefault((key.scale, key.cell), {}).setdefault((key.row, row.seed), row)
-    order = list(titles)
-    published = _published_curves(table)
-    metrics = list(dict.fromkeys(section.metric for section in table.sections if section.protocol))
-    for (scale, cell), seeds in runs.items():
-        here = {row for row, _ in seeds}
-        for metric in metrics:
-            series = [
-                Series(titles[row], points, order.index(row) % COLOURS)
-                for (row, _), result in seeds.items()
-                if (curve := curves(result)) is not None and len(points := curve.validation(metric)) > 1
-            ]
-            if series:
-                beside = [
-                    Series(f"{titles[row]}, published", points, order.index(row) % COLOURS, is_published=True)
-                    for (row, at, its_metric), points in published.items()
-                    if row in here and (at, its_metric) == (cell, metric)
-                ]
-                where = ", ".join(filter(None, (scale, cell)))
-                yield Figure(f"Learning curves, {where}", "training steps", metric, [*series, *beside])
+            if key.row in colours:
+                found.setdefault((key.scale, key.cell), {}).setdefault((key.row, row.seed), row)
+    return found
+
+
+def _seeds(
+    runs: Mapping[tuple[str, int], ResultRow], name: str, curves: Curves, colours: Mapping[str, _Model]
+) -> dict[str, list[Series]]:
+    """Row to the learning curves of its seeds by a metric."""
+    found: dict[str, list[Series]] = {}
+    for (row, _), result in runs.items():
+        curve = curves(result)
+        points = [] if curve is None else curve.validation(name)
+        if len(points) > 1:
+            found.setdefault(row, []).append(Series(colours[row].title, points, colours[row].colour))
+    return found
 
 
 def _published_curves(table: Table) -> dict[tuple[str, str, str], list[tuple[float, float]]]:
@@ -72,59 +245,37 @@ def _published_curves(table: Table) -> dict[tuple[str, str, str], list[tuple[flo
         for line in section.lines
         if line.kind == "row"
         and line.published is not None
-        and line.published.x_name == "training steps"
+        and line.published.x_name == STEPS
         and line.published.x is not None
         and line.published.curve is not None
     }
 
 
-def _over_length(table: Table) -> Iterator[Figure]:
-    """One chart for each group of sections that differ in one number, such as a length."""
-    for group in find_curves(table.sections):
-        if len(group) == 1 or group[0].protocol == "training":
-            continue
-        first = group[0]
-        lines: dict[tuple[str, str], list[tuple[float, Line]]] = {}
-        for section in group:
-            for line in section.lines:
-                if line.kind == "row" and section.x is not None:
-                    lines.setdefault((line.id, line.title), []).append((section.x, line))
-        series: list[Series] = []
-        for index, ((_, title), points) in enumerate(lines.items()):
-            series += _series_over_length(title, points, first.scales, index % COLOURS)
-        if series:
-            where = ", ".join(filter(None, (first.cell, f"{first.split} split", first.part)))
-            yield Figure(f"By {first.x_name}, {where}", first.x_name, first.metric, series, x_is_log=True)
-
-
-def _series_over_length(
-    title: str, points: Sequence[tuple[float, Line]], scales: Sequence[str], colour: int
-) -> Iterator[Series]:
-    """What was measured of a row at each scale, and what was published of it."""
-    has_run = False
+def _over(points: Sequence[tuple[float, Line]], scales: Sequence[str], model: _Model) -> list[Series]:
+    """What was measured of a row at each scale, and, if anything was, what was published of it."""
+    found = []
     for scale in scales:
         means = [(x, line.ours[scale].mean) for x, line in points if scale in line.ours]
         known = sorted((x, mean) for x, mean in means if mean is not None)
-        if known:
-            has_run = True
-            yield Series(f"{title}, {scale}", known, colour)
-    for published in (line.published for _, line in points if line.published is not None):
-        if has_run and published.x is not None and published.curve is not None:
-            curve = list(zip(published.x, published.curve, strict=True))
-            yield Series(f"{title}, published", curve, colour, is_published=True)
+        found += [Series(f"{model.title}, {scale}", known, model.colour)] if known else []
+    return [*found, *_published_over(points, model)] if found else []
 
 
-def _costs(section: Section) -> Iterator[Figure]:
-    """Score against training time of a seed, one chart for each scale with two rows or more."""
-    for scale in section.scales:
-        rows = [line for line in section.lines if line.kind == "row"]
-        series = [
-            Series(line.title, [(ours.wall_seconds, ours.mean)], index % COLOURS)
-            for index, line in enumerate(rows)
-            if (ours := line.ours.get(scale)) and ours.wall_seconds and ours.mean is not None
-        ]
-        if len(series) > 1:
-            title = f"Score against cost, {scale}"
-            yield Figure(
-                title, "seconds of training, a seed", section.metric, series, x_is_log=True, has_lines=False
-            )
+def _published_over(points: Sequence[tuple[float, Line]], model: _Model) -> Iterator[Series]:
+    """The numbers that were published at several places as one line, and each published curve."""
+    published = [(x, line.published) for x, line in points if line.published is not None]
+    title = f"{model.title}, published"
+    numbers = sorted((x, one.value) for x, one in published if one.value is not None)
+    if numbers:
+        yield Series(title, numbers, model.colour, is_published=True)
+    for _, one in published:
+        if one.x is not None and one.curve is not None:
+            yield Series(title, list(zip(one.x, one.curve, strict=True)), model.colour, is_published=True)
+
+
+def _bars(values: Values, colour: int, scale: str) -> Series:
+    """One bar for each task that has a value, in percent."""
+    points = [(float(place), 100 * value) for place, value in enumerate(values.values) if value is not None]
+    return Series(
+        f"ours, {scale}" if values.row else "published", points, colour, is_published=not values.row
+    )

@@ -216,7 +216,7 @@ def _models(sections: Sequence[Section]) -> Column:
 
 def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: View) -> list[Column]:
     """One line for each column of the published table, and columns of ours for each of its lines."""
-    columns = [text_column("", names)]
+    columns = [text_column("Column", names)]
     for index, first in enumerate(sections[0].lines):
         title = next(
             (section.lines[index].title for section in sections if section.lines[index].title), first.id
@@ -225,7 +225,7 @@ def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: V
         verdicts = {wording.verdict(line.comparison).text for line in across.lines} - {""}
         if len(verdicts) == 1 and not any(line.has_run for line in across.lines):
             heading = f"{title}\nPublished,\n{verdicts.pop()}"
-            columns.append(_column(heading, across, partial(_published, digits=across.digits)))
+            columns.append(_column(heading, across, partial(_published, across.digits, view)))
         else:
             columns += _value_columns(across, f"{title}\n", view, marks_best=False)
     return _without_empty(columns)
@@ -237,7 +237,7 @@ def _value_columns(section: Section, name: str, view: View, *, marks_best: bool 
     is_paper_run = any(PAPER in line.ours for line in section.lines if line.kind == "row")
     nothing_run = not any(line.has_run for line in section.lines)
     is_cited = any(line.published is not None for line in section.lines)
-    columns = [_column(f"{name}Published", section, lambda line: _published(line, digits))]
+    columns = [_column(f"{name}Published", section, partial(_published, digits, view))]
     for scale in section.scales:
         if scale == PAPER and not (is_paper_run or nothing_run):
             continue
@@ -274,10 +274,10 @@ def _steps_of(ours: Ours | None) -> Cell:
     return Cell() if ours is None or ours.steps is None else Cell(f"{ours.steps:,}")
 
 
-def _published(line: Line, digits: int | None) -> Cell:
+def _published(digits: int | None, view: View, line: Line) -> Cell:
     """A published value; nothing beside chance, and where a table has no such cell."""
     is_blank = line.kind == "chance" or (line.published is None and not line.title)
-    return Cell() if is_blank else wording.published(line.published, digits)
+    return Cell() if is_blank else wording.published(line.published, digits, whole=view.everything)
 
 
 def _section_grid(section: Section, view: View) -> Grid:

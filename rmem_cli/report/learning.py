@@ -78,7 +78,7 @@ def learning_sections(
             shown = published if index == 0 else None  # once, for all steps
             one = replace(line, published=shown, ours={results[0].scale: point.ours}, comparison=None)
             at.setdefault(point.step, []).append(one)
-    common = replace(where, protocol="training", split="valid", part="", x_name=STEPS)
+    common = replace(where, protocol="training", split="valid", part="", x_name=STEPS, x_is_cell=False)
     return [replace(common, lines=at[step], x=float(step)) for step in sorted(at)]
 
 

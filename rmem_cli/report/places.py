@@ -1,5 +1,6 @@
 """What is measured alike: the sections of a table."""
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from rmem_cli.recipe import RunSpec
 from rmem_cli.recipe.schema import EvalProtocol
 from rmem_cli.report.parts import MEAN
 from rmem_cli.report.selection import Entry, Key
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,22 @@ def place_x(place: Place, at_place: dict[str, dict[str, Entry]]) -> tuple[str, f
         numbers = [(name, value) for name, value in fields if type(value) in (int, float)]
         found.add(numbers[0] if len(numbers) == len(fields) == 1 else None)
     return found.pop() if len(found) == 1 else None
+
+
+def cell_x(place: Place, at_place: dict[str, dict[str, Entry]]) -> tuple[str, float] | None:
+    """The last field of the matrix cell whose value is a number that measures something, and its value.
+
+    Args:
+        place: The place.
+        at_place: Row to scale to entry, of all that is measured there.
+    """
+    tasks = [entry.spec.settings.task for at_scale in at_place.values() for entry in at_scale.values()]
+    names = {name for task in tasks for name in task.numbered}
+    for part in reversed(place.cell.split(",")):
+        name, _, value = part.partition("=")
+        if name not in names and _NUMBER.fullmatch(value):
+            return name, float(value)
+    return None
 
 
 def entries_at(place: Place, plan: dict[str, list[Entry]]) -> dict[str, dict[str, Entry]]:

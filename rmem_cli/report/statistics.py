@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 CONFIDENCE = 0.95
@@ -101,6 +102,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
     return Interval(low, high)
 
 
+@lru_cache(maxsize=1000)
 def t_quantile(probability: float, freedom: float) -> float:
     """Quantile of Student's t distribution, by bisection of its distribution function.
 

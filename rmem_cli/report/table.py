@@ -1,7 +1,7 @@
 """The table of one experiment: values and what is said about them, without any formatting."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rmem_cli.report.verdict import Verdict
@@ -200,8 +200,10 @@ class Section:
         digits: Digits after the decimal point when printed; None for as many as there are.
         scales: The scales shown that measure this.
         lines: The lines.
-        x_name: The one field of the task that the protocol sets, if it is a number ("" if it is not so).
+        x_name: The one field of the task that the protocol sets, or a field that the recipe's matrix does, if
+            it is a number ("" if it is not so).
         x: Its value, the same at all scales.
+        x_is_cell: Whether the matrix sets it.
     """
 
     cell: str
@@ -216,6 +218,13 @@ class Section:
     lines: list[Line]
     x_name: str = ""
     x: float | None = None
+    x_is_cell: bool = False
+
+    @property
+    def cell_without_x(self) -> str:
+        """The matrix cell without the field that is `x`."""
+        parts = self.cell.split(",")
+        return ",".join(part for part in parts if not self.x_is_cell or part.partition("=")[0] != self.x_name)
 
     @property
     def where(self) -> tuple[str, str, str, str, str]:
@@ -284,6 +293,20 @@ class Table:
     footnotes: list[str]
     remarks: list[str]
     solved: tuple[str, float] | None = None
+
+    def only(self, rows: Collection[str]) -> "Table":
+        """The table with some rows of the recipe alone.
+
+        Args:
+            rows: Their ids.
+        """
+
+        def kept(section: Section) -> Section:
+            lines = [line for line in section.lines if line.kind != "row" or line.id in rows]
+            return replace(section, lines=lines)
+
+        papers = [replace(paper, columns=list(map(kept, paper.columns))) for paper in self.papers]
+        return replace(self, papers=papers, sections=list(map(kept, self.sections)))
 
     def out_of_tolerance(self) -> Iterator[tuple[Section, Line]]:
         """The lines whose full-scale result lies wholly outside the tolerance, on either side."""

@@ -16,10 +16,15 @@ APART = (
 
 def measured(section: Section) -> str:
     """A section's metric, its unit and its direction."""
-    words = [section.metric if section.metric == section.unit else f"{section.metric} ({section.unit})"]
+    words = [quantity(section.metric, section.unit)]
     if section.higher_is_better is not None:
         words.append("higher is better" if section.higher_is_better else "lower is better")
     return ", ".join(words)
+
+
+def quantity(metric: str, unit: str) -> str:
+    """A metric with its unit, as at an axis."""
+    return metric if metric == unit else f"{metric} ({unit})"
 
 
 def number(value: float, digits: int | None) -> str:
@@ -27,17 +32,32 @@ def number(value: float, digits: int | None) -> str:
     return f"{value:g}" if digits is None else f"{value:.{digits}f}"
 
 
-def published(cell: Published | None, digits: int | None) -> Cell:
-    """A published value: number ± sd (n), text, curve, or why there is none."""
+def published(cell: Published | None, digits: int | None, *, whole: bool = False) -> Cell:
+    """A published value: number ± sd (n), text, curve, or why there is none.
+
+    Args:
+        cell: The value.
+        digits: Of the metric; a value that was published with more has all of them.
+        whole: Whether a curve is told with all of its points.
+    """
     if cell is None:
         return Cell(NOTHING)
     if not cell.verified:
         return Cell("unverified")
     if cell.curve is not None and cell.x is not None:
-        text = _curve(cell.x, cell.curve, digits)
+        text = _curve(cell.x, cell.curve, digits, whole=whole)
+    elif cell.text or cell.value is None:
+        text = cell.text or NOTHING
     else:
-        text = cell.text or mean_and_spread(cell.value, cell.sd, digits) + (f" ({cell.n})" if cell.n else "")
+        spread = "" if cell.sd is None else f" ± {as_published(cell.sd, digits)}"
+        text = as_published(cell.value, digits) + spread + (f" ({cell.n})" if cell.n else "")
     return Cell(text, cell.notes, (cell.basis,) if cell.basis in APART else ())
+
+
+def as_published(value: float, digits: int | None) -> str:
+    """A number with a metric's digits, or with more where it was published with more."""
+    text = number(value, digits)
+    return text if float(text) == value else f"{value:.12f}".rstrip("0").rstrip(".")
 
 
 def ours(cell: Ours | None, digits: int | None) -> Cell:
@@ -156,8 +176,8 @@ def _signed(value: float, digits: int | None) -> str:
     return ("-" if value < 0 else "+") + number(abs(value), digits)
 
 
-def _curve(x: Sequence[float], values: Sequence[float], digits: int | None) -> str:
-    points = [f"{at:g}→{number(value, digits)}" for at, value in zip(x, values, strict=True)]
-    if len(points) > _CURVE_POINTS:
+def _curve(x: Sequence[float], values: Sequence[float], digits: int | None, *, whole: bool) -> str:
+    points = [f"{at:g}→{as_published(value, digits)}" for at, value in zip(x, values, strict=True)]
+    if len(points) > _CURVE_POINTS and not whole:
         points = [*points[: _CURVE_POINTS - 1], "…", points[-1]]
     return ", ".join(points)

@@ -70,15 +70,19 @@ class Curves:
         Raises:
             UsageError: It is not one that rmem wrote, or not all of it; the message names file and line.
         """
-        path = self.folder / "curves" / f"{curve_of(row)}.csv"
-        curve, lines = self._read(path)
+        name = curve_of(row)
+        curve, lines = self._read(name)
         if curve is not None and row.status == "ok" and curve.last_step < (row.step or 0):
-            raise damaged(path, max(lines, 1), f"it ends before step {row.step}, which has a result", _CURE)
+            message = f"it ends before step {row.step}, which has a result"
+            raise damaged(self._path(name), max(lines, 1), message, _CURE)
         return curve
 
-    @staticmethod
-    def _curve(path: Path) -> tuple[LearningCurve | None, int]:
-        """The curve of a file, and how many lines it has."""
+    def _path(self, name: str) -> Path:
+        return self.folder / "curves" / f"{name}.csv"
+
+    def _curve(self, name: str) -> tuple[LearningCurve | None, int]:
+        """The curve of a name, and how many lines its file has."""
+        path = self._path(name)
         text = read_text(path, _CURE)
         lines = (text or "").removeprefix(BYTE_ORDER_MARK).splitlines(keepends=True)
         return None if text is None else LearningCurve(_series(path, lines)), len(lines)

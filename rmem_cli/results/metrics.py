@@ -23,6 +23,7 @@ class Sums:
         found: Right answers that are class 1; F1 is that of this class, where there are two.
         examples: Examples seen.
         scores: What each summary was worth, by the name of the metric, in the order of the articles.
+        told: What they told altogether, where each is asked for one of the things that it told.
         parts: The same over each part of the task that was seen, by its number in `TaskSettings.parts`.
     """
 
@@ -34,6 +35,7 @@ class Sums:
     found: int = 0
     examples: int = 0
     scores: dict[str, list[float]] = field(default_factory=dict)
+    told: int = 0
     parts: dict[int, "Sums"] = field(default_factory=dict)
 
     def metric(self, name: str) -> float:
@@ -93,6 +95,11 @@ def _exact_match(sums: Sums) -> float:
     return sums.exact / sums.examples
 
 
+def _pairs_kept(sums: Sums) -> float:
+    """What one answer in so many says of all that could have been asked for."""
+    return _exact_match(sums) * sums.told / sums.examples
+
+
 def _f1(sums: Sums) -> float:
     wrong = sums.answers - sums.correct
     return 2 * sums.found / max(1, 2 * sums.found + wrong)
@@ -118,6 +125,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("accuracy", "fraction", True, 3, _accuracy, asks_for_answers=True),
         Metric("exact_match", "fraction", True, 3, _exact_match, asks_for_answers=True),
+        Metric("pairs_kept", "pairs", True, 2, _pairs_kept, asks_for_answers=True),
         Metric("f1", "F1", True, 3, _f1, asks_for_answers=True),
         Metric("loss", "nats per symbol", False, 4, _loss),
         Metric("bpc", "bits per character", False, 3, _bits),

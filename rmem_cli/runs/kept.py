@@ -6,7 +6,7 @@ Never imports torch: a report reads what runs would cost.
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from rmem_cli.errors import UsageError
@@ -21,10 +21,17 @@ def keep_cost(spec: RunSpec, seconds: float) -> None:
     keep(_cost_key(spec), [seconds])
 
 
-def known_cost(spec: RunSpec) -> float | None:
-    """How long a run was last planned to take here, in seconds; None if it never was."""
-    found = known(_cost_key(spec))
-    return found[0] if found else None
+def known_costs() -> Callable[[RunSpec], float | None]:
+    """What tells how long a run was last planned to take here, in seconds; None if it never was."""
+    costs: dict[str, str] = {}
+    with contextlib.suppress(sqlite3.Error, OSError), _opened() as connection:
+        costs = dict(connection.execute("SELECT key, numbers FROM rates WHERE key LIKE 'cost %'"))
+
+    def known_cost(spec: RunSpec) -> float | None:
+        found = _numbers(costs[key]) if costs and (key := _cost_key(spec)) in costs else None
+        return found[0] if found else None
+
+    return known_cost
 
 
 def _cost_key(spec: RunSpec) -> str:
@@ -33,10 +40,18 @@ def _cost_key(spec: RunSpec) -> str:
 
 def known(key: str) -> list[float] | None:
     """The numbers that are kept under a key; None if there are none, or the file is damaged."""
-    with contextlib.suppress(sqlite3.Error, OSError, ValueError, TypeError), _opened() as connection:
+    with contextlib.suppress(sqlite3.Error, OSError), _opened() as connection:
         found = connection.execute("SELECT numbers FROM rates WHERE key = ?", (key,)).fetchone()
-        return None if found is None else [float(number) for number in json.loads(found[0])]
+        return None if found is None else _numbers(found[0])
     return None
+
+
+def _numbers(text: str) -> list[float] | None:
+    """Numbers as they are kept; None if they are damaged."""
+    try:
+        return [float(number) for number in json.loads(text)]
+    except (ValueError, TypeError):
+        return None
 
 
 def keep(key: str, numbers: list[float]) -> None:

@@ -36,6 +36,7 @@ class BabiSettings(TaskSettings):
     implementation: ClassVar[str] = "rmem_cli.tasks.babi:StoryQuestions"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
     generated: ClassVar[bool] = False
+    numbered: ClassVar[frozenset[str]] = frozenset({"number"})
 
     kind: Literal["babi"] = "babi"
     number: BabiNumber | list[BabiNumber] | None

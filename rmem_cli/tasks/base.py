@@ -59,6 +59,11 @@ class Task(ABC):
         """How many examples of an evaluation a batch holds."""
         return batch.inputs.shape[0]
 
+    def told_in(self, batch: Batch) -> int:
+        """How many things an evaluation's batch tells, one of which each example is asked for; 0: none."""
+        del batch
+        return 0
+
     def exact_positions(self, published: bool) -> int:
         """How many of the last positions of a row `exact_match` wants to be right; 0 if it has no meaning.
 

@@ -25,7 +25,7 @@ class SummarizationSettings(TaskSettings):
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.summarization:Summarization"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", *ROUGE, REPEATED_TRIGRAMS)
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "exact_match", *ROUGE, REPEATED_TRIGRAMS)
     generated: ClassVar[bool] = False
     predicts_future: ClassVar[bool] = True
     answers_in_symbols: ClassVar[bool] = True

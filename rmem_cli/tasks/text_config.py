@@ -98,6 +98,7 @@ class DocumentClassificationSettings(TaskSettings):
     metrics: ClassVar[tuple[str, ...]] = ("f1", "accuracy", "loss")
     generated: ClassVar[bool] = False
     common: ClassVar[frozenset[str]] = frozenset({"segment_length", "segments"})
+    numbered: ClassVar[frozenset[str]] = frozenset({"fold"})
 
     kind: Literal["document_classification"] = "document_classification"
     dataset: Literal["hyperpartisan"] = "hyperpartisan"

@@ -104,6 +104,7 @@ class Training:
         self.total = self.stages[-1].first + self.stages[-1].steps
         parameter = next(self.model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
+        self.model.cover(self.stages[0].coverage)
         self._start_optimizer(self.stages[0])
         self.backprop = build_backprop(train.backprop)
         self.state: State | None = None
@@ -174,7 +175,9 @@ class Training:
         """
         self.counters = saved_counters(saved, self.total)
         load_weights(self.model, weights)
-        self._start_optimizer(stage_at(self.stages, self.counters.step))
+        stage = stage_at(self.stages, self.counters.step)
+        self.model.cover(stage.coverage)
+        self._start_optimizer(stage)
         load_optimizer(
             self.optimizer,
             saved["optimizer"],
@@ -276,8 +279,12 @@ class Training:
             raise RuntimeError(f"operations ran as {ran}, and the model says {stated}")
 
     def _enter(self, stage: Stage) -> None:
-        """Leave behind what belongs to the task before."""
+        """Leave behind what belongs to the task before, and to the model that knew less."""
         self.state = None
+        if stage.coverage != stage_at(self.stages, stage.first - 1).coverage:
+            self.model.cover(stage.coverage)
+            self.counters.best = self.counters.best_step = None
+            self.counters.evaluations_since_best = 0
         if self.train.restart:
             self._start_optimizer(stage)
 

@@ -1,4 +1,4 @@
-"""Curricula: which task a training step is on."""
+"""Curricula: which task a training step is on, and with how much of the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +18,13 @@ class Stage:
         task: The task.
         first: The first of them, counted from 0.
         steps: How many there are.
+        coverage: Whether a model that has coverage knows it.
     """
 
     task: Task
     first: int
     steps: int
+    coverage: bool = True
 
 
 def total_steps(train: TrainSettings, task: Task) -> int:
@@ -51,7 +53,8 @@ def build_stages(
     stages: list[Stage] = []
     first = 0
     for stage in settings.train.stages:
-        stages.append(Stage(open_task(changed(settings.task, stage.task)), first, stage.steps))
+        task = open_task(changed(settings.task, stage.task))
+        stages.append(Stage(task, first, stage.steps, stage.coverage))
         first += stage.steps
     return [*stages, Stage(open_task(settings.task), first, total_steps - first)]
 

@@ -561,3 +561,40 @@ def test_a_recipe_names_both_cores():
     model = build_model(run.settings.model, SYMBOLS, SYMBOLS)
     assert model.reader.output_size == 6
     assert isinstance(model.decoder, AttentionDecoder)
+
+
+@pytest.mark.parametrize("at_once", [1, 3 * SYMBOLS, 10**9], ids=["one by one", "by threes", "all"])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_loss_of_training_is_that_of_the_whole_distribution(options, at_once, monkeypatch):
+    """With its gradients, and without steps that have no weight."""
+    monkeypatch.setattr("rmem_cli.models.pointer_generator._SCORES_AT_ONCE", at_once)
+    model, batch = network(**options), batch_of(said=[[7, 8, 3, 2], [5, 6], [2, 9, 7]])
+    batch = replace(batch, weight=batch.weight * torch.rand(3, 4, dtype=torch.float64))
+    found = []
+    for training in (False, True):
+        result = model.train(training).step(batch, None)
+        model.zero_grad()
+        result.loss.backward()
+        gradients = {name: weight.grad for name, weight in model.named_parameters()}
+        found.append({"losses": result.losses.detach(), "loss": result.loss.detach()} | gradients)
+    assert result.outputs is None
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_a_segment_without_any_weight_can_be_trained():
+    model, batch = network().train(), batch_of()
+    result = model.step(replace(batch, weight=torch.zeros_like(batch.weight)), None)
+    result.loss.backward()
+    assert result.loss == 0
+
+
+def test_in_training_only_so_many_scores_of_the_vocabulary_are_there_at_once(monkeypatch):
+    monkeypatch.setattr("rmem_cli.models.pointer_generator._SCORES_AT_ONCE", 4 * SYMBOLS)
+    model, batch, sizes = network().train(), batch_of(), []
+    model.vocabulary.register_forward_hook(lambda _, __, scores: sizes.append(scores.numel()))
+    result = model.step(batch, None)
+    assert sizes == [4 * SYMBOLS, 4 * SYMBOLS, SYMBOLS]
+    result.loss.backward()
+    assert sizes[3:]
+    assert max(sizes) == 4 * SYMBOLS

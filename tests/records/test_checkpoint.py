@@ -113,7 +113,11 @@ def test_last_and_best_are_kept_apart_and_replaced_ones_deleted(tmp_path: Path) 
     assert len(list((tmp_path / "checkpoints").iterdir())) == 4
 
 
-@pytest.mark.parametrize("value", [np.float64(1.0), np.zeros(2), {1, 2}, Path("x"), object()], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [np.float64(1.0), np.zeros(2), {1, 2}, Path("x"), object()],
+    ids=lambda value: type(value).__name__,
+)
 def test_a_state_that_could_not_be_loaded_is_refused_when_saved(tmp_path: Path, value: Any) -> None:
     save_checkpoint(tmp_path, "last", WEIGHTS, {"step": 1})
     with pytest.raises(TypeError, match=r"state\['a'\]\[1\] is a"):

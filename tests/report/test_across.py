@@ -137,3 +137,15 @@ def test_the_bootstrap_is_that_of_the_mean_and_the_same_every_time():
     assert interval.high == pytest.approx(fmean(differences) + half, abs=0.01)
     assert paired_bootstrap(differences) == interval
     assert paired_bootstrap([0.5] * 3).low == paired_bootstrap([0.5] * 3).high == 0.5
+
+
+def test_points_of_a_learning_curve_are_no_tasks(results):
+    from rmem_cli.results.curves import LearningCurve
+
+    recipe = load_recipe("rum_recall")
+    rows = results(recipe, "paper_lstm_fixed_set", [0.2], name="accuracy", cell="length=50", data_hash="")
+    points = [(782 * epoch, 0.2) for epoch in range(1, 129)]
+    curve = LearningCurve({("valid", "accuracy"): points, ("valid", "loss"): points})
+    table = build_table(recipe, rows, curves=lambda _: curve)
+    assert sum(section.protocol == "training" for section in table.sections) >= 5
+    assert list(across_grids(table)) == []

@@ -172,7 +172,7 @@ def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
     section = table["sections"][0]
     assert list(section) == [
         "cell", "protocol", "split", "part", "metric", "unit", "higher_is_better", "digits", "scales",
-        "lines", "x_name", "x",
+        "lines", "x_name", "x", "x_is_cell",
     ]  # fmt: skip
     line = section["lines"][0]
     assert list(line) == ["kind", "id", "title", "published", "ours", "comparison", "notes"]

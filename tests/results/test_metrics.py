@@ -8,12 +8,21 @@ def test_every_metric_is_found_by_its_own_name():
     assert {name: metric(name).name for name in METRICS} == {name: name for name in METRICS}
     of_summaries = {name for name in METRICS if METRICS[name].asks_for_summaries}
     assert of_summaries == {*ROUGE, "repeated_trigrams"}
-    assert {*METRICS} - of_summaries == {"accuracy", "exact_match", "f1", "loss", "bpc", "perplexity", "mse"}
+    assert {*METRICS} - of_summaries == {
+        "accuracy",
+        "exact_match",
+        "f1",
+        "loss",
+        "bpc",
+        "perplexity",
+        "mse",
+        "pairs_kept",
+    }
 
 
 def test_only_what_counts_what_is_right_is_better_when_higher():
     higher = {name for name in METRICS if METRICS[name].higher_is_better}
-    assert higher == {"accuracy", "exact_match", "f1", *ROUGE}
+    assert higher == {"accuracy", "exact_match", "f1", "pairs_kept", *ROUGE}
 
 
 @pytest.mark.parametrize(

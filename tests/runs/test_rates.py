@@ -1,6 +1,8 @@
 """What steps took is kept for later plans, and a file that is damaged is as good as none."""
 
 import multiprocessing
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -12,7 +14,7 @@ from rmem_cli.recipe import load_recipe
 from rmem_cli.report.wording import duration
 from rmem_cli.runs import plan, rates
 from rmem_cli.runs.cost import Cost
-from rmem_cli.runs.kept import keep, known
+from rmem_cli.runs.kept import keep, keep_cost, known, known_costs
 from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import open_run
 from rmem_cli.runs.pace import Pace, fitted, pace_of
@@ -214,3 +216,15 @@ def test_a_run_whose_core_is_translated_says_nothing_of_the_others(make_spec, la
 )
 def test_what_takes_longer_than_a_week_is_told_in_days(seconds, words):
     assert duration(seconds) == words
+
+
+def test_what_a_run_takes_is_known_whatever_its_seed_and_a_damaged_number_is_not():
+    first, second, *_, other = load_recipe("rum_recall").runs("cpu", ["lstm", "gru"])
+    assert known_costs()(first) is None
+    keep_cost(first, 12.5)
+    assert [known_costs()(one) for one in (first, second, other)] == [12.5, 12.5, None]
+    with closing(sqlite3.connect(rates_file())) as connection, connection:
+        connection.execute("UPDATE rates SET numbers = 'x'")
+    assert known_costs()(first) is None
+    rates_file().write_bytes(b"no database")
+    assert known_costs()(first) is None

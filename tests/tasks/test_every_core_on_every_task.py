@@ -25,10 +25,19 @@ SMALL_TASKS = {
     "copy": {"length": 3},
     "reverse": {"length": 4},
     "associative_retrieval": {},
+    "key_value_retrieval": {"pairs": 3},
     "quadratic_equations": {},
     "memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "detect_and_memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "reasoning": {"dataset": "ptb", "form": "word", "segments": 1, "segment_length": 24},
+    "babilong": {
+        "babi_task": 1,
+        "dataset": "ptb",
+        "form": "word",
+        "tokens": 40,
+        "segment_length": 16,
+        "shortest_sentence": 3,
+    },
 }
 BATCH = 3
 

@@ -44,7 +44,7 @@ def build(write_made_up):
 def texts_of(task, batch):
     """The words of each row."""
     found = {}
-    for sentence, symbols in task._encoded.items():
+    for sentence, symbols in task.questions.sentences().items():
         found |= dict(zip(symbols.tolist(), words(sentence), strict=True))
     found |= dict(enumerate(task.corpus.vocabulary))
     return [[found[symbol] for symbol in row] for row in batch.inputs.tolist()]
@@ -67,14 +67,14 @@ def places_of(row, sentence):
 def test_facts_and_question_stand_where_the_form_says_and_the_answer_is_theirs(build, form, segments):
     task = build(form, segments)
     batch = task.training_batch(0, 20, seed=1)
-    stories = [each for split in task._splits.values() for each in split]
+    stories = [each for split in task.questions.splits.values() for each in split]
     for row, target in zip(texts_of(task, batch), batch.targets[:, -1], strict=True):
         asked = next(
             each
             for each in stories
             if places_of(row, each.question)
             and all(places_of(row, each.story[place]) for place in each.support)
-            and task.answers.index(each.answer) == target
+            and task.questions.answer(each) == target
         )
         facts = asked.story if form == "reasoning" else [asked.story[place] for place in asked.support]
         starts = [places_of(row, fact)[0] for fact in facts]
@@ -183,7 +183,7 @@ def test_the_last_of_many_segments_has_the_question(build):
 
 def test_no_question_is_both_for_training_and_for_validation(build):
     task = build("memorize", 1)
-    trained, held_out = task._splits["train"], task._splits["valid"]
+    trained, held_out = task.questions.splits["train"], task.questions.splits["valid"]
     assert len(held_out) == 1
     assert len(trained) + len(held_out) == 4
 
@@ -201,11 +201,11 @@ def test_text_of_characters_takes_facts_of_characters(write_made_up):
     for name, form in task_settings.data_sets():
         write_made_up(name, form)
     task = import_object(task_settings.implementation)(task_settings)
-    new = sorted(set("".join(task._encoded)) - set("_abcdefg"))
+    new = sorted(set("".join(task.questions.sentences())) - set("_abcdefg"))
     assert task.symbols == 8 + len(new)
     spelled = {
         symbol: character
-        for text, line in task._encoded.items()
+        for text, line in task.questions.sentences().items()
         for symbol, character in zip(line.tolist(), text, strict=True)
     }
     row = task.training_batch(0, 1, seed=1).inputs[0].tolist()

@@ -20,10 +20,19 @@ GENERATED = {
     "copy": {"length": 3},
     "reverse": {"length": 4},
     "associative_retrieval": {},
+    "key_value_retrieval": {"pairs": 3, "rewrite": True},
     "quadratic_equations": {},
     "memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "detect_and_memorize": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 12},
     "reasoning": {"dataset": "ptb", "form": "word", "segments": 2, "segment_length": 24},
+    "babilong": {
+        "babi_task": 1,
+        "dataset": "ptb",
+        "form": "word",
+        "tokens": 40,
+        "segment_length": 16,
+        "shortest_sentence": 3,
+    },
 }
 
 
@@ -50,10 +59,12 @@ BY_BATCH = {
     "copy": ("e8ef6baaa57f", "810dede5b8fb"),
     "reverse": ("ae4eafd29621", "2f779c3f4df7"),
     "associative_retrieval": ("2b6fd06b0962", "d66362e479fd"),
+    "key_value_retrieval": ("3ecd5dddad0e", "1707c0022ff1"),
     "quadratic_equations": ("dabb5c1a0f77", "c20b1c59bfc0"),
     "memorize": ("7f7c3a33ee7c", "492048e24988"),
     "detect_and_memorize": ("893f886bc4a2", "a6e6462f36d6"),
     "reasoning": ("b3f052ed0273", "8420281d60dd"),
+    "babilong": ("0901e944f6aa", "938da4427a8c"),
 }
 
 

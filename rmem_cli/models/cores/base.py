@@ -92,6 +92,10 @@ class Core(nn.Module, ABC):
         """
         return nullcontext()
 
+    def turning_parameters(self) -> list[nn.Parameter]:
+        """The parameters that decide how the state is turned; of a core of cells, the cells have them."""
+        return []
+
     def op_paths(self) -> dict[str, str]:
         """Each op that has several forms, with the form that runs; see `joined_forms` for several."""
         return {}

@@ -62,6 +62,11 @@ class RUM(StackedCore):
             outputs = torch.cat([cosines.unsqueeze(-1), outputs], dim=-1)
         return outputs, {"hidden": hidden} if memory is None else {"hidden": hidden, "memory": memory}
 
+    def turning_parameters(self) -> list[nn.Parameter]:
+        """Those of target and embedded input of each layer; see `Core.turning_parameters`."""
+        layers = [layer for layer in self.layers if isinstance(layer, _RUMLayer)]
+        return [parameter for layer in layers for parameter in layer.turning_parameters()]
+
     def op_paths(self) -> dict[str, str]:
         """In which form the rotation runs."""
         return {"rotation": dispatch.form(next(self.parameters()))}
@@ -105,6 +110,10 @@ class _RUMLayer(nn.Module):
         KERNEL_INITIALIZERS[settings.input_initializer](self.input_kernel)
         if self.input_bias is not None:
             nn.init.zeros_(self.input_bias)
+
+    def turning_parameters(self) -> list[nn.Parameter]:
+        found = [self.target_kernel, self.target_bias, self.input_kernel, self.input_bias]
+        return [parameter for parameter in found if parameter is not None]
 
     def weights(self) -> RUMWeights:
         gate = None if self.gate_kernel is None else Affine(self.gate_kernel, self.gate_bias)

@@ -48,6 +48,12 @@ class EUNN(StackedCore):
         outputs = self.layers[index](x, before["hidden"])
         return outputs, {"hidden": last_states(outputs, before["hidden"], lengths)}
 
+    def turning_parameters(self) -> list[nn.Parameter]:
+        """Angles and phases of each layer's matrix; see `Core.turning_parameters`."""
+        return [
+            parameter for layer in self.layers for parameter in layer.get_submodule("matrix").parameters()
+        ]
+
     def op_paths(self) -> dict[str, str]:
         """In which form the matrix turns the state."""
         return {"unitary": dispatch.form(next(self.parameters()))}
@@ -89,6 +95,12 @@ class GORU(StackedCore):
         keep = share_let_through(self.zoneout, x, self.hidden_size, self.training)
         outputs = self.layers[index](x, before["hidden"], keep)
         return outputs, {"hidden": last_states(outputs, before["hidden"], lengths)}
+
+    def turning_parameters(self) -> list[nn.Parameter]:
+        """Angles and phases of each layer's matrix; see `Core.turning_parameters`."""
+        return [
+            parameter for layer in self.layers for parameter in layer.get_submodule("matrix").parameters()
+        ]
 
     def op_paths(self) -> dict[str, str]:
         """In which form the matrix turns the state."""

@@ -72,10 +72,12 @@ class Cell:
         flat = torch.addmm(self._weights.bias, x.transpose(0, 1).flatten(0, 1), self._weights.input)
         return flat.view(x.shape[1], x.shape[0], flat.shape[1]).transpose(0, 1)  # [batch, time, 4 hidden]
 
+    @autocast.in_single_precision
     def of_input(self, x: Tensor) -> Tensor:
         """What the input `[batch, input]` of one step contributes, `[batch, 4 hidden]`."""
         return self._input.add_to(self._weights.bias, x)
 
+    @autocast.in_single_precision
     def step(
         self,
         of_input: Tensor,

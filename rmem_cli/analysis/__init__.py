@@ -1,0 +1,1 @@
+"""Looking inside of models: how they turn their states, and how their loss depends on what turns them."""
