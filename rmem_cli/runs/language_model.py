@@ -37,8 +37,8 @@ def open_summarizer(
     kind = spec.settings.task.kind
     if not spec.settings.task.has_source:
         raise UsageError(
-            f"{name_of(spec)} learns the task {kind!r}, which says nothing about articles; leave out --source "
-            "and --article"
+            f"{name_of(spec)} learns the task {kind!r}, which says nothing about articles; leave out "
+            "--source and --article"
         )
     model, run = open_trained(spec, machine, checkpoint)
     assert isinstance(run.task, Summarization)  # noqa: S101  no other has a source
