@@ -18,6 +18,7 @@ from rmem_cli.commands.results import results
 from rmem_cli.commands.runs import runs
 from rmem_cli.commands.sample import sample
 from rmem_cli.commands.show import show
+from rmem_cli.commands.status import status
 from rmem_cli.commands.train import train
 from rmem_cli.commands.validate import validate
 from rmem_cli.errors import RmemError
@@ -38,6 +39,7 @@ app.command("eval")(evaluate)
 app.command("report")(report)
 app.add_typer(plot, name="plot")
 app.command("sample")(sample)
+app.command("status")(status)
 app.add_typer(runs, name="runs")
 app.add_typer(results, name="results")
 app.command("list")(list_recipes)

@@ -19,12 +19,13 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
 
 
-def seed_dropout(seed: int, step: int, segment: int) -> None:
+def seed_dropout(seed: int, step: int, segment: int, rank: int = 0) -> None:
     """Seed torch's global generators, which dropout and zoneout draw from.
 
-    Called before each segment of each step, so that a resumed or replayed segment drops the same units.
+    Called before each segment of each step, so that a resumed or replayed segment drops the same units. Of
+    processes that share the rows of a batch out, each drops others: other ones, all in all, than one process.
     """
-    derived = derive_seed(seed, "dropout", step, segment)
+    derived = derive_seed(seed, "dropout", step, segment, *([rank] if rank else []))
     # Not torch.manual_seed: where a GPU has not been used yet, that notes the whole call stack for later.
     torch.default_generator.manual_seed(derived)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

@@ -1,5 +1,6 @@
 """`rmem train`: bring the runs of experiments up to date."""
 
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -55,9 +56,21 @@ def train(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Runs at a time, each in its process.")
     ] = 1,
+    nproc: Annotated[
+        int,
+        typer.Option(
+            "--nproc",
+            min=1,
+            help="Processes that train each run together, each on its share of a batch, like torchrun's.",
+        ),
+    ] = 1,
     compile_core: Annotated[
         bool, typer.Option("--compile", help="Let torch.compile translate the core; for GPUs.")
     ] = False,
+    deterministic: Annotated[
+        Literal["off", "warn", "error"],
+        typer.Option(help="Operations whose bits vary: allowed, told of on GPUs, or an error."),
+    ] = "warn",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the plan, or the tables, on stdout as JSON.")
     ] = False,
@@ -67,6 +80,9 @@ def train(
 
     Stop it at any time and give the same command again: it goes on from the last checkpoints. As long as some
     of the runs have failed, now or before, the exit code says so.
+
+    With --nproc N, or started by torchrun, N processes train each run together: on the batches that one would
+    train on, each on some of the rows.
 
     With --dry-run, data that is not here is planned for in its known size. Runs that cannot be planned,
     because a pretrained model is not here, are named with the reason, and the others are planned; if there
@@ -83,6 +99,13 @@ def train(
     from rmem_cli.errors import RunsFailedError, UsageError
     from rmem_cli.recipe import load_recipe
 
+    if os.environ.get("RANK", "0") != "0":
+        from rmem_cli.runs.together import follow
+
+        follow(device, compile=compile_core, deterministic=deterministic)
+        return
+    if jobs > 1 and (nproc > 1 or "WORLD_SIZE" in os.environ):
+        raise UsageError("--jobs is for runs side by side, --nproc and torchrun for one run; leave one out")
     if measure and not dry_run:
         raise UsageError("--measure times steps for a plan; give --dry-run, too")
     console = Console(stderr=True)
@@ -104,8 +127,11 @@ def train(
     from rmem_cli.commands.report import readings_of
     from rmem_cli.runs.experiment import failed_runs, missing_runs, taken_over, train_runs
     from rmem_cli.runs.machine import choose_machine
+    from rmem_cli.runs.together import local_processes, own_device, together
 
-    machine = choose_machine(device, jobs, compile=compile_core)
+    processes = max(nproc, local_processes())
+    own = own_device(device, 0) if processes > 1 else device
+    machine = choose_machine(own, jobs * processes, compile=compile_core, deterministic=deterministic)
     if dry_run:
         _print_plan(specs, rerun, machine, measure=measure, as_json=as_json)
         return
@@ -120,7 +146,8 @@ def train(
     if failed_before:
         console.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
     readings = readings_of(None)  # before, as a wrong one is refused
-    failures = train_runs(todo, machine, console, jobs=jobs, repeat=rerun != "missing")
+    with together(machine, nproc) as machine:
+        failures = train_runs(todo, machine, console, jobs=jobs, repeat=rerun != "missing")
     failed = [failure.spec for failure in failures]
     _print_tables(loaded, specs, failed, readings, "json" if as_json else "terminal")
     _raise_for(failures, len(todo))

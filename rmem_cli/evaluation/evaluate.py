@@ -13,8 +13,9 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.recipe.schema import Drawn
-from rmem_cli.results.metrics import METRICS, Sums, metric
+from rmem_cli.results.metrics import METRICS, Sums, metric, sum_of
 from rmem_cli.tasks.base import Task
+from rmem_cli.world import ALONE, World
 
 
 @torch.no_grad()
@@ -28,6 +29,7 @@ def evaluate(
     feed: Feed = "truth",
     metrics: Collection[str] = tuple(METRICS),
     drawn: Drawn = "by_batch",
+    world: World = ALONE,
 ) -> Sums:
     """Run a model over a split, the state going on from batch to batch.
 
@@ -41,6 +43,7 @@ def evaluate(
         feed: What the model reads after an answer; see `EvalProtocol`.
         metrics: What will be asked of the sums; see `Metric.asks_for_answers`.
         drawn: How examples are made; see `EvalProtocol.examples_drawn`.
+        world: The processes that share the rows of each batch out; all of them get the sums.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -53,7 +56,10 @@ def evaluate(
     exact_positions = task.exact_positions(feed == "published") if counts_answers else 0
     state: State | None = None
     with model.constant_weights():
-        for batch in task.evaluation_batches(split, examples, batch_size, seed, drawn):
+        for whole in task.evaluation_batches(split, examples, batch_size, seed, drawn):
+            batch = whole.rows(world.rows(len(whole.fresh)))
+            if not len(batch.fresh):
+                continue
             groups = _groups(totals, batch)
             for sums, rows in groups:
                 sums.examples += task.examples_in(batch.rows(rows))
@@ -62,7 +68,7 @@ def evaluate(
                 state = None
             on_device = batch.to(parameter.device, parameter.dtype)
             right: list[Tensor] = []  # of each segment, also where nothing is asked
-            for segment, result in walk(model, on_device, state, own_answers(model, on_device, feed)):
+            for segment, result in walk(model, on_device, state, own_answers(model, whole, feed)):
                 state = result.state
                 for sums, rows in groups:
                     sums.nll += float(result.losses[rows].double().sum())
@@ -80,6 +86,7 @@ def evaluate(
                 for sums, rows in groups:
                     sums.exact += int(exact[rows].sum())
     model.train(was_training)
+    totals = sum_of(world.all(totals))
     if not math.isfinite(totals.nll):
         raise DivergedError(f"the loss on the {split} split is {totals.nll}; a smaller optimizer.lr may help")
     return totals

@@ -68,7 +68,7 @@ def own_answers(model: Model, batch: Batch, feed: Feed) -> OwnAnswers | None:
 
     Args:
         model: In evaluation mode.
-        batch: Whole rows, not segments.
+        batch: Whole rows, not segments; of those of a process that has a share, all.
         feed: What the model reads after an answer.
     """
     if feed == "truth":

@@ -282,7 +282,7 @@ class PointerGenerator(Model):
         """
         rows, times = batch.weight.nonzero(as_tuple=True)  # each [n]
         size = max(1, _SCORES_AT_ONCE // self.symbols)
-        pieces = list(zip(rows.split(size), times.split(size), strict=True))
+        pieces = list(zip(torch.split(rows, size), torch.split(times, size), strict=True))
 
         def of_piece(*at: Tensor) -> Tensor:
             scores = self.vocabulary(said.outputs[at])  # [piece, symbols]

@@ -180,6 +180,9 @@ class TrainSettings(Settings):
         diverged_above: Loss (nats per position) at which the run counts as diverged; one that is not finite
             always does.
         dtype: Numbers of weights and activations.
+        precision: Of products and attention in training: `float32`; `bf16` by torch's autocast, where
+            weights, states and recurrences stay in float32; or `tf32`, as NVIDIA's GPUs round. Evaluation
+            is in `dtype`, but for `tf32`.
         log_every: Steps between two lines of the training curve.
         checkpoint_every: Steps between two checkpoints; None writes one every half minute.
     """
@@ -199,8 +202,18 @@ class TrainSettings(Settings):
     early_stopping: EarlyStoppingSettings | None = None
     diverged_above: PositiveFloat | None = None
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "bf16", "tf32"] = "float32"
     log_every: PositiveInt = 100
     checkpoint_every: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _lower_precision_is_of_single(self) -> Self:
+        if self.precision != "float32" and self.dtype != "float32":
+            raise ValueError(
+                f"precision {self.precision} is of numbers of dtype float32, and dtype is {self.dtype}; "
+                "leave one of them out"
+            )
+        return self
 
 
 class SearchSettings(Settings):
@@ -239,10 +252,12 @@ class SummariesSettings(SearchSettings):
     Attributes:
         lead: Sentences at the beginning of the article that are taken for its summary; no model is read then.
             None: what the model says is looked for.
+        joined: Whether what is said about the sections of a paper, one after the other, is one summary.
         stemming: Whether ROUGE takes words for equal whose Porter stems are.
     """
 
     lead: PositiveInt | None = None
+    joined: bool = False
     stemming: bool = True
 
     @model_validator(mode="after")

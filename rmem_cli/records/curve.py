@@ -87,6 +87,16 @@ class LearningCurve:
             yield row
 
 
+class UnwrittenCurve(LearningCurve):
+    """A learning curve that another process writes."""
+
+    def append(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def truncate_after(self, step: int) -> None:
+        """Nothing."""
+
+
 def thinned(curve: str) -> str:
     """A learning curve with about a hundred evenly spaced points of each metric, the last one included.
 

@@ -15,9 +15,10 @@ from filelock import FileLock, Timeout
 
 from rmem_cli.errors import RmemError, RunsFailedError, UsageError
 from rmem_cli.files import write_atomically
-from rmem_cli.records.curve import LearningCurve
+from rmem_cli.records.curve import LearningCurve, UnwrittenCurve
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.files import write_json, written
+from rmem_cli.records.pulse import FILE as PULSE
 from rmem_cli.records.status import RunStatus, Status, read_status
 
 if TYPE_CHECKING:
@@ -142,6 +143,13 @@ class RunFolder:
             raise _unwritable(path, error) from error
         return cls(path, lock)
 
+    @classmethod
+    def followed(cls, path: Path) -> Self:
+        """A folder that another process of the same run holds and writes."""
+        folder = cls(path, FileLock(path / "lock", blocking=False))
+        folder.curve = UnwrittenCurve(path / "metrics.csv")
+        return folder
+
     def close(self) -> None:
         """Let other processes have the run."""
         self._lock.release()
@@ -156,7 +164,7 @@ class RunFolder:
         """Forget the run's checkpoints, environment and status, so that it starts all over again."""
         # The status goes last: as long as it is there, a run killed in between is known to need clearing.
         decoded = sorted(path.name for path in self.path.glob("summaries-*.jsonl"))
-        names = ("checkpoints", _TRACEBACK, "metrics.csv", *decoded, "environment.json", "status.json")
+        names = ("checkpoints", _TRACEBACK, "metrics.csv", *decoded, PULSE, "environment.json", "status.json")
         for name in names:
             path = self.path / name
             with written(path):

@@ -25,8 +25,9 @@ _ARTICLES = 5  # with what was said about each
 _MORE = "see Everything, at the end"
 _STATIC = ("style.css", "script.js")
 _ENVIRONMENT = (
-    "device", "threads", "op_paths", "dtype", "torch_version", "rmem_version", "git_commit", "git_dirty",
-    "checkpoint", "step", "wall_seconds", "peak_memory_mb", "train_hash", "data_hash", "time",
+    "device", "threads", "processes", "compiled", "op_paths", "dtype", "torch_version", "rmem_version",
+    "git_commit", "git_dirty", "checkpoint", "step", "wall_seconds", "peak_memory_mb", "train_hash",
+    "data_hash", "time",
 )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """The metrics a result row may carry: what each is made of, and how it is read and printed."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import chain
 
 from rmem_cli.errors import UsageError, closest
 from rmem_cli.results.bootstrap import bootstrap_interval
@@ -45,6 +46,19 @@ class Sums:
             UsageError: There is none of this name.
         """
         return metric(name).of(self)
+
+
+def sum_of(several: Sequence[Sums]) -> Sums:
+    """The sums over all that several are over, of parts as well; scores follow one another."""
+    if len(several) == 1:
+        return several[0]
+    counts = {each.name for each in fields(Sums)} - {"scores", "parts"}
+    total = Sums(**{name: sum(getattr(each, name) for each in several) for name in counts})
+    for name in dict.fromkeys(chain.from_iterable(each.scores for each in several)):
+        total.scores[name] = [score for each in several for score in each.scores.get(name, [])]
+    for part in sorted({*chain.from_iterable(each.parts for each in several)}):
+        total.parts[part] = sum_of([each.parts[part] for each in several if part in each.parts])
+    return total
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ class ResultRow:
         low: Lower end of the 95 % interval of the value over examples; None where none was found.
         high: Its upper end.
         settings: What measured it, where that has options, such as "rouge-score 0.1.2, Porter stems".
+        processes: How many evaluated it together; in a row of a training, they trained it, too.
+        compiled: "true" if `torch.compile` had translated the model, "false" if not.
     """
 
     experiment: str
@@ -95,6 +97,8 @@ class ResultRow:
     low: float | None = None
     high: float | None = None
     settings: str = ""
+    processes: int | None = None
+    compiled: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -135,8 +139,8 @@ class ResultRow:
 
 _KINDS: dict[str, Any] = {field.name: field.type for field in fields(ResultRow)}
 COLUMNS: tuple[str, ...] = tuple(_KINDS)
-COLUMNS_BEFORE = COLUMNS[: COLUMNS.index("low")]
-"""Those of older versions: their rows stay as they are below the header that names all columns."""
+OLDER = [COLUMNS[: COLUMNS.index(first)] for first in ("low", "processes")]
+"""The columns of older versions: their rows stay as they are below the header that names all columns."""
 _NUMERIC = [index for index, kind in enumerate(_KINDS.values()) if kind is not str]
 _REPEATED = 10_000
 """Texts of cells that are kept with their values: most columns hold the same few over and over."""
@@ -193,7 +197,7 @@ _FORMATS = {
     **dict.fromkeys(("train_hash", "eval_hash"), (re.compile(r"([0-9a-f]{12})?"), "12 hex digits")),
     **dict.fromkeys(_PLAIN, (re.compile("[ -~]*"), "plain ASCII")),
     "data_hash": (re.compile(r"[\w-]*"), "a hash"),
-    "git_dirty": (re.compile(r"(true|false)?"), "true or false"),
+    **dict.fromkeys(("git_dirty", "compiled"), (re.compile(r"(true|false)?"), "true or false")),
     "metric": (re.compile("|".join(METRICS)), f"one of {', '.join(METRICS)}"),
     "checkpoint": (re.compile("best|last"), "best or last"),
     "time": (re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?"), "a time like 2026-01-02T03:04:05Z"),
@@ -225,7 +229,7 @@ def _from_text(column: str, text: str) -> Any:
 
 
 def _formatted(column: str, text: str) -> str:
-    if column == "git_dirty":
+    if column in ("git_dirty", "compiled"):
         text = _TRUTHS.get(text.lower(), text.lower())  # spreadsheets write TRUE
     form, description = _FORMATS.get(column, (None, ""))
     if form is not None and not form.fullmatch(text):

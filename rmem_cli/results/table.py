@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmem_cli.results.row import COLUMNS, COLUMNS_BEFORE, REQUIRED, ResultRow, with_decimal_points
+from rmem_cli.results.row import COLUMNS, OLDER, REQUIRED, ResultRow, with_decimal_points
 from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
 from rmem_cli.results.union import with_all_columns
 
@@ -53,7 +53,7 @@ def read_records(table: Path) -> list[Record]:
     """All rows of a table with their text; repeated header lines and empty lines are passed over.
 
     A table may have more than one header: an older version's, and this one's after a union merge by git. A
-    row is of the one that has as many columns, and columns that it lacks are blank; rows of the version
+    row is of the one that has as many columns, and columns that it lacks are blank; rows of versions
     before need no header of their own.
 
     Raises:
@@ -150,7 +150,7 @@ def _fitting(cells: Sequence[str], headers: dict[int, Header]) -> Header | None:
     """The header of a row: the longest with a column for each cell but blank ones at the end."""
     known = headers or {len(COLUMNS): COLUMNS}
     if len(COLUMNS) in known:
-        known = {len(COLUMNS_BEFORE): COLUMNS_BEFORE, **known}
+        known = {**{len(older): older for older in OLDER}, **known}
     for width in sorted(known, reverse=True):
         if len(cells) >= width and not any(cells[width:]):
             return known[width]

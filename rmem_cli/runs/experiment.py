@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from rich.console import Console
 
-from rmem_cli.errors import InterruptedRunError, RmemError, RunsFailedError
+from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, RunsFailedError
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.own_core import allow_modules, allowed_modules
 from rmem_cli.recipe.resolve import RunSpec
@@ -129,6 +129,8 @@ def train_runs(
     Raises:
         InterruptedRunError: Ctrl-C, SIGTERM or SIGHUP came; every run has saved a checkpoint.
         UsageError: The folder of results or of runs cannot be written.
+        RunsFailedError: One of several processes that train a run together could not go on, so that none of
+            them knows where the others are.
     """
     ResultStore(results_root()).check_writable()
     check_runs_root(runs_root())
@@ -138,12 +140,19 @@ def train_runs(
         def train(some: Sequence[RunSpec]) -> list[Failure]:
             if jobs > 1:
                 return _side_by_side(some, machine, jobs, repeat, stop)
-            failures = (_train_one(spec, machine, console, repeat, stop) for spec in some)
-            return [failure for failure in failures if failure is not None]
+            failures = []
+            for spec in some:
+                failure = _train_one(spec, machine, console, repeat, stop)
+                failures += [failure] if failure else []
+                if failure and machine.world.size > 1 and failure.exit_code != DivergedError.exit_code:
+                    raise _end_of_all(failure)
+            return failures
 
         failures = train(first)
         done = taken_over(equal)
-        return failures + train([spec for spec in equal if spec not in done])
+        failures += train([spec for spec in equal if spec not in done])
+        machine.world.told(None)
+        return failures
 
 
 def progress_of(spec: RunSpec, console: Console) -> MakeProgress:
@@ -165,6 +174,13 @@ def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, 
     if ended.status == "ok":
         return None
     return Failure(spec, _EXIT_CODES[ended.status], f"{ended.status.replace('_', ' ')}: {ended.message}")
+
+
+def _end_of_all(failure: Failure) -> RunsFailedError:
+    """What ends all runs of several processes: one could not go on, and none knows where the others are."""
+    error = RunsFailedError(f"{label(failure.spec)}: {failure.message}")
+    error.exit_code = failure.exit_code
+    return error
 
 
 def _side_by_side(

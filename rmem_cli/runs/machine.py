@@ -2,10 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from rmem_cli.errors import UsageError
+from rmem_cli.world import ALONE, World
+
+Deterministic = Literal["off", "warn", "error"]
 
 
 @dataclass(frozen=True)
@@ -16,14 +20,26 @@ class Machine:
         device: Such as "cpu" or "cuda:0".
         threads: CPU threads of one run.
         compile: Whether `torch.compile` translates the model.
+        world: The processes that train each run together.
+        deterministic: What becomes of operations whose bits vary from time to time: on a GPU, others are
+            taken, and torch warns where there are none (`warn`); they are an `error` on any device; or
+            nothing (`off`).
     """
 
     device: str
     threads: int
     compile: bool = False
+    world: World = ALONE
+    deterministic: Deterministic = "warn"
 
 
-def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:  # noqa: A002 - torch's name
+def choose_machine(
+    device: str,
+    jobs: int,
+    *,
+    compile: bool = False,  # noqa: A002 - torch's name
+    deterministic: Deterministic = "warn",
+) -> Machine:
     """The machine for runs on a device, `jobs` of them side by side.
 
     The threads are shared out evenly; `OMP_NUM_THREADS` bounds them as it does for torch itself.
@@ -37,7 +53,7 @@ def choose_machine(device: str, jobs: int, *, compile: bool = False) -> Machine:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # There is one CPU, whatever number it is given.
     name = "cpu" if chosen.type == "cpu" else str(chosen)
-    return Machine(name, max(1, torch.get_num_threads() // jobs), compile)
+    return Machine(name, max(1, torch.get_num_threads() // jobs), compile, deterministic=deterministic)
 
 
 def devices_here() -> list[str]:

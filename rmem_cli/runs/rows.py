@@ -24,6 +24,7 @@ from rmem_cli.runs.opened import Measurement, Run
 from rmem_cli.runs.peak_memory import peak_memory_mb
 from rmem_cli.training.loop import saved_counters
 from rmem_cli.training.progress import MakeProgress
+from rmem_cli.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Trained:
         step: Where it ended.
         wall_seconds: How long it took.
         environment: What evaluates it, and the commits of the code that trained it too.
+        world: The processes that evaluate it together.
     """
 
     run: Run
@@ -47,6 +49,7 @@ class Trained:
     step: int
     wall_seconds: float
     environment: Environment
+    world: World = ALONE
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def make_rows(trained: Trained, progress: MakeProgress, stop: Callable[[], bool]
     Args:
         trained: The run.
         progress: Makes the display, where summaries are decoded.
-        stop: Asked before each protocol, and before each batch that is decoded.
+        stop: Asked before each protocol, and before each batch that is decoded. Of a run that did not fail,
+            it is true as soon as it is in one of the processes.
 
     Raises:
         InterruptedRunError: `stop` was true.
@@ -80,9 +84,12 @@ def make_rows(trained: Trained, progress: MakeProgress, stop: Callable[[], bool]
         UsageError: A protocol wants the best checkpoint of a run that never validated.
     """
     rows = []
+    leave = trained.world.agreed(stop) if trained.outcome == "ok" else stop
     for measurement in trained.run.measurements:
-        if stop():
+        if leave():
             raise InterruptedRunError("stopped before the evaluation; the same command goes on from there")
+        if measurement.protocol.summaries is not None and not trained.world.writes:
+            continue  # the first process decodes alone
         measured = _Measured(None, trained.step, trained.environment)
         if trained.outcome == "ok":
             measured = _evaluate(trained, measurement, progress, stop)
@@ -160,6 +167,7 @@ def _evaluate(
         protocol.feed,
         protocol.metrics,
         protocol.examples_drawn,
+        trained.world,
     )
     return _Measured(totals, step, trained.environment)
 
@@ -202,4 +210,6 @@ def _row(trained: Trained, measurement: Measurement, part: str, name: str, measu
         low=low,
         high=high,
         settings=measured.scorer if name in ROUGE else "",
+        processes=trained.world.size,
+        compiled=str(trained.model.compiled).lower(),
     )

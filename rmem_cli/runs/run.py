@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -10,7 +10,7 @@ from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, Usage
 from rmem_cli.models.model import Model
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.recipe.schema import RunSettings
+from rmem_cli.recipe.schema import RunSettings, TrainSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint
 from rmem_cli.records.curve import thinned
 from rmem_cli.records.environment import Environment, read_environment
@@ -25,7 +25,8 @@ from rmem_cli.runs.peak_memory import OutOfMemoryError, one_out_of_memory_error,
 from rmem_cli.runs.plan import keep_rate
 from rmem_cli.runs.rows import Trained, make_rows, write_samples
 from rmem_cli.training.loop import Counters, Training, saved_counters
-from rmem_cli.training.progress import MakeProgress
+from rmem_cli.training.progress import MakeProgress, Progress
+from rmem_cli.world import LostProcessError
 
 Stop = Callable[[], bool]
 # What ends a run as a failure, and what that is called.
@@ -75,6 +76,7 @@ def train_run(
         DataError: Its data or its checkpoint is missing or damaged.
         OutOfMemoryError: Not even the model fits into memory.
         UnforeseenError: Not even the model could be built; the folder has the traceback.
+        LostProcessError: Another of the processes that train the run has ended.
     """
     store = ResultStore(results_root())
     store.check_writable()
@@ -82,13 +84,15 @@ def train_run(
     device = torch.device(machine.device)
     reset_peak_memory(device)
     run = open_run(spec)
+    _check_machine(spec.settings.train, machine)
     with RunFolder.open(spec, run.identity.train_hash, runs_root()) as folder, _one_error(folder):
         status = folder.status()
         if repeat and status is not None and status.status in OUTCOMES:
             folder.clear()
-        _set_up(folder, machine)
-        training = Training(spec.settings, spec.seed, run.stages, run.seeded_model(device), folder)
+        _set_up(folder, machine, spec.settings.train)
+        training = _training(run, folder, machine)
         environment = _record_environment(folder, training, machine)
+        machine.world.told(spec)
         if machine.compile:
             training.model.compile()
         training.resume()
@@ -98,9 +102,54 @@ def train_run(
         write_samples(store, folder.path, rows)
         folder.write_status(ended.status, ended.step, ended.message)
         store.write(rows)
-        if not machine.compile:
+        if not machine.compile and machine.world.size == 1:
             keep_rate(run, training.model, device, training.step_seconds)
     return ended
+
+
+@_small_numbers_are_zero()
+def follow_run(spec: RunSpec, machine: Machine, stop: Stop) -> None:
+    """Train and evaluate a run together with the process in which `train_run` does.
+
+    Raises:
+        InterruptedRunError: `stop` was true, in whichever process.
+        LostProcessError: Another process has ended.
+        RmemError: As `train_run`; the other processes learn that this one has ended.
+    """
+    run = open_run(spec)
+    folder = RunFolder.followed(run.identity.folder)
+    with _one_error(folder):
+        _set_up(folder, machine, spec.settings.train)
+        training = _training(run, folder, machine)
+        if machine.compile:
+            training.model.compile()
+        training.resume()
+        with suppress(DivergedError):  # the others have found the same loss, and say it
+            training.run(stop, _unseen(training.total, 0))
+            _rows(training, run, "ok", _environment(training.model, run.settings, machine), _unseen, stop)
+
+
+def _unseen(total: int, done: int, noun: str = "step") -> Progress:
+    return Progress(total, "", None, done, noun)
+
+
+def _check_machine(train: TrainSettings, machine: Machine) -> None:
+    """Every process has a row of a batch, and the device the precision that is asked for."""
+    if machine.world.size > train.batch_size:
+        raise UsageError(
+            f"{machine.world.size} processes are more than the {train.batch_size} rows of a batch "
+            "(train.batch_size), and some would have nothing to do; start fewer"
+        )
+    if train.precision == "tf32" and torch.device(machine.device).type != "cuda":
+        raise UsageError(
+            f"train.precision is tf32, which NVIDIA's GPUs have, and --device is {machine.device}; "
+            "give --device cuda, or leave the precision out"
+        )
+
+
+def _training(run: Run, folder: RunFolder, machine: Machine) -> Training:
+    model = run.seeded_model(torch.device(machine.device))
+    return Training(run.settings, run.spec.seed, run.stages, model, folder, machine.world)
 
 
 @contextmanager
@@ -143,7 +192,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, progress: MakeProgress, stop: 
         )
     with RunFolder.hold(path) as folder, _one_error(folder):
         counters = _finished_counters(folder, run.steps)
-        _set_up(folder, machine)
+        _set_up(folder, machine, spec.settings.train)
         model = run.seeded_model(device)
         current = _environment(model, spec.settings, machine)
         environment = current.after(folder.record_environment(current))
@@ -172,13 +221,18 @@ def _finished_counters(folder: RunFolder, total: int) -> Counters:
         return saved_counters(checkpoint[1], total)
 
 
-def _set_up(folder: RunFolder, machine: Machine) -> None:
+def _set_up(folder: RunFolder, machine: Machine, train: TrainSettings) -> None:
     """Compute with the threads that the run started with, from its first weights on, to the same bits."""
     stored = read_environment(folder.path)
-    torch.set_num_threads(machine.threads if stored is None else stored.threads)
-    if torch.device(machine.device).type == "cuda":
-        # Kernels are chosen for equal bits, not for the last few per cent of speed.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    alone = machine.world.size == 1  # other threads are other bits, and so are other processes
+    torch.set_num_threads(stored.threads if stored is not None and alone else machine.threads)
+    mode, on_gpu = machine.deterministic, torch.device(machine.device).type == "cuda"
+    # Kernels are chosen for equal bits, not for the last few per cent of speed.
+    torch.use_deterministic_algorithms(
+        mode == "error" or (mode == "warn" and on_gpu), warn_only=mode == "warn"
+    )
+    rounded = train.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = rounded
 
 
 def _environment(model: Model, settings: RunSettings, machine: Machine) -> Environment:
@@ -226,20 +280,29 @@ def _train_and_evaluate(
     folder, counters = training.folder, training.counters
     folder.write_status("running", counters.step)
 
-    def rows(outcome: Outcome) -> list[ResultRow]:
-        trained = Trained(
-            run, folder, training.model, outcome, counters.step, counters.wall_seconds, environment
-        )
-        return make_rows(trained, progress, stop)
-
     try:
         with _one_error(folder):
             with progress(training.total, counters.step) as shown:
                 training.run(stop, shown)
-            return RunStatus("ok", counters.step), rows("ok")
-    except InterruptedRunError as error:
+            return RunStatus("ok", counters.step), _rows(training, run, "ok", environment, progress, stop)
+    except (InterruptedRunError, LostProcessError) as error:
         folder.write_status("interrupted", counters.step, str(error))
         raise
     except tuple(FAILURES_BY_ERROR) as error:
         outcome = FAILURES_BY_ERROR[type(error)]
-        return RunStatus(outcome, counters.step, str(error)), rows(outcome)
+        rows = _rows(training, run, outcome, environment, progress, stop)
+        return RunStatus(outcome, counters.step, str(error)), rows
+
+
+def _rows(
+    training: Training,
+    run: Run,
+    outcome: Outcome,
+    environment: Environment,
+    progress: MakeProgress,
+    stop: Stop,
+) -> list[ResultRow]:
+    """Those of a run whose training has ended."""
+    folder, model, counters, world = training.folder, training.model, training.counters, training.world
+    trained = Trained(run, folder, model, outcome, counters.step, counters.wall_seconds, environment, world)
+    return make_rows(trained, progress, stop)

@@ -178,7 +178,7 @@ class Summarization(Task):
         return said
 
     def exact_positions(self, published: bool) -> int:
-        """All that is learned of a summary: if each word is right after those before it, greedy search says it."""
+        """All that is learned: a summary each of whose words is right is what greedy search says."""
         del published
         return self.settings.target_length
 

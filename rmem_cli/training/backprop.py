@@ -1,6 +1,7 @@
 """Gradients through time: the only place that calls backward."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -22,10 +23,11 @@ Reduction = Literal["mean", "sum_over_time"]
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """Which step of which run this is: all that dropout depends on."""
+    """Which step of which run this is, and in which of its processes: all that dropout depends on."""
 
     seed: int
     step: int
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,33 @@ class Gradient:
     """What is known once the gradients of a batch are in the parameters.
 
     Attributes:
-        loss: The number whose gradient was taken.
-        nll_sum: Weighted negative log-likelihood of the batch, in nats.
+        losses: What was differentiated piece by piece, on the model's device, each a number.
+        nll_sums: Weighted negative log-likelihood of each segment, in nats, likewise.
+        divisor: What the sum of the losses is divided by.
         weight_sum: Sum of the weights.
         state: State after the batch, without its graph.
     """
 
-    loss: float
-    nll_sum: float
+    losses: list[Tensor]
+    nll_sums: list[Tensor]
+    divisor: float
     weight_sum: float
     state: State
+
+    @property
+    def loss(self) -> float:
+        """The number whose gradient was taken; an accelerator is waited for."""
+        return _total(self.losses) / self.divisor
+
+    @property
+    def nll_sum(self) -> float:
+        """Negative log-likelihood of the batch; an accelerator is waited for."""
+        return _total(self.nll_sums)
+
+
+def _total(values: list[Tensor]) -> float:
+    total: float = sum(torch.stack(values).tolist(), start=0.0)
+    return total
 
 
 @dataclass(frozen=True)
@@ -54,19 +73,47 @@ class _Wanted:
     state: State | None
     reduction: Reduction
     at: TrainingStep
+    whole: Batch
+    lower: torch.dtype | None
 
     @cached_property
     def weight_sum(self) -> float:
-        return float(self.batch.weight.sum())
+        return float(self.whole.weight.sum())
 
     @property
     def divisor(self) -> float:
         """What the sum of all losses is divided by."""
-        return self.weight_sum if self.reduction == "mean" else self.batch.inputs.shape[0]
+        return self.weight_sum if self.reduction == "mean" else self.whole.inputs.shape[0]
 
     def seed_dropout(self, index: int) -> None:
         """Before the segment of this number is run."""
-        seed_dropout(self.at.seed, self.at.step, index)
+        seed_dropout(self.at.seed, self.at.step, index, self.at.rank)
+
+    def step(self, segment: Batch, state: State | None) -> StepResult:
+        """That of the model, in the lower precision where one is wanted; states are carried in their own."""
+        with self._autocast():
+            result = self.model.step(segment, state)
+        return replace(result, state=self._carried(result.state))
+
+    def state_after(self, segment: Batch, state: State | None) -> State:
+        """What `step` leaves, without a loss."""
+        with self._autocast():
+            return self._carried(self.model.outputs(segment, state)[1])
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.lower is None:
+            return nullcontext()
+        return torch.autocast(self.batch.inputs.device.type, self.lower)
+
+    def _carried(self, state: State) -> State:
+        return {
+            name: value.to(self.batch.weight.dtype) if value.dtype == self.lower else value
+            for name, value in state.items()
+        }
+
+    def gradient(self, losses: list[Tensor], nll_sums: list[Tensor], state: State) -> Gradient:
+        """What was found."""
+        return Gradient(losses, nll_sums, self.divisor, self.weight_sum, state)
 
 
 class Effort(NamedTuple):
@@ -91,6 +138,8 @@ class BackPropagation(ABC):
         state: State | None,
         reduction: Reduction,
         at: TrainingStep,
+        whole: Batch | None = None,
+        lower: torch.dtype | None = None,
     ) -> Gradient:
         """Add the gradient of the batch's loss to the parameters.
 
@@ -100,9 +149,12 @@ class BackPropagation(ABC):
             state: State before the batch; None starts afresh.
             reduction: `mean` over all weights, or `sum_over_time` (mean over the rows).
             at: Which step of which run.
+            whole: What the batch is some rows of, whose weights and rows the mean is over; on the CPU, no
+                accelerator is waited for. None: the batch itself.
+            lower: Type to which `torch.autocast` lowers products and attention; None: they stay as they are.
         """
         with model.constant_weights():
-            return self._gradient(_Wanted(model, batch, state, reduction, at))
+            return self._gradient(_Wanted(model, batch, state, reduction, at, whole or batch, lower))
 
     @abstractmethod
     def _gradient(self, wanted: _Wanted) -> Gradient:
@@ -213,7 +265,9 @@ class Sliding(BackPropagation):
         model, state = wanted.model, wanted.state
         if state is None:
             self._past = []
-        nll_sum, loss_sum, runs = 0.0, 0.0, 0
+        nll_sums: list[Tensor] = []
+        trained: list[Tensor] = []
+        runs = 0
         for segment in self.segments(model, wanted.batch):
             losses = []
             again = [past.like(segment.weight) for past in self._past]
@@ -223,21 +277,21 @@ class Sliding(BackPropagation):
                 if self.published_restart:
                     past = _with_memory_of(current, past, model)
                     current = past.state
-                result = model.step(past.segment, current)
+                result = wanted.step(past.segment, current)
                 current, runs = result.state, runs + 1
                 losses.append(result.loss)
             wanted.seed_dropout(runs)
-            result = model.step(segment, current)
+            result = wanted.step(segment, current)
             runs += 1
             losses.append(result.loss)
             self._past.append(_Past(segment, state))
-            nll_sum += float(result.nll_sum.detach())
+            nll_sums.append(result.nll_sum.detach())
             loss = torch.stack(losses if self.all_losses else losses[-1:]).sum()
-            loss_sum += float(loss.detach())
+            trained.append(loss.detach())
             torch.autograd.backward(loss / wanted.divisor)
             state = detach(result.state)
             self._past = self._past[-self.depth :] if self.depth else []
-        return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, state or {})
+        return wanted.gradient(trained, nll_sums, state or {})
 
     def effort(self, segments: int) -> Effort:
         """Those that are run again and the newest are held, and all of them gone through for each."""
@@ -287,22 +341,23 @@ class Replay(BackPropagation):
         before = self._states_before(wanted, segments)
         final: State = {}
         incoming: State = {}
-        nll_sum = loss_sum = 0.0
+        losses: list[Tensor] = []
+        nll_sums: list[Tensor] = []
         for index in reversed(range(len(segments))):
             given, leaves = before.pop(), State()
             if given is not None and not self._cut_before(index):
                 leaves = _leaves(given, _with_graph(final))
             wanted.seed_dropout(index)
-            result = model.step(segments[index], None if given is None else {**given, **leaves})
-            nll_sum += float(result.nll_sum.detach())
+            result = wanted.step(segments[index], None if given is None else {**given, **leaves})
+            nll_sums.append(result.nll_sum.detach())
+            losses.append(result.loss.detach())
             loss = result.loss / wanted.divisor
-            loss_sum += float(loss.detach())
             handed_on = {name: incoming[name] for name in _with_graph(result.state) if name in incoming}
             outputs = [loss, *(result.state[name] for name in handed_on)]
             torch.autograd.backward(outputs, [torch.ones_like(loss), *handed_on.values()])
             incoming = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
             final = final or result.state
-        return Gradient(loss_sum, nll_sum, wanted.weight_sum, detach(final))
+        return wanted.gradient(losses, nll_sums, detach(final))
 
     def _cut_before(self, index: int) -> bool:
         return index % (self.piece or index + 1) == 0
@@ -323,7 +378,7 @@ class Replay(BackPropagation):
         for index, segment in enumerate(segments[:-1]):
             wanted.seed_dropout(index)
             seen = _without_caches(wanted.model, state) if self.published_caches else state
-            _, state = wanted.model.outputs(segment, seen)
+            state = wanted.state_after(segment, seen)
             states.append(state)
         return states
 
@@ -342,20 +397,21 @@ def _trained(segment: Batch) -> dict[str, Tensor | None]:
 def _piecewise(wanted: _Wanted, segments: list[Batch], piece_length: int) -> Gradient:
     """One backward pass for every `piece_length` segments; all of them together make the batch's loss."""
     state = wanted.state
-    nll_sum = loss_sum = 0.0
+    losses: list[Tensor] = []
+    nll_sums: list[Tensor] = []
     for first in range(0, len(segments), piece_length):
         if first and state is not None:
             state = detach(state)
         piece = wanted.batch.weight.new_zeros(())
         for index in range(first, min(first + piece_length, len(segments))):
             wanted.seed_dropout(index)
-            result: StepResult = wanted.model.step(segments[index], state)
+            result = wanted.step(segments[index], state)
             state = result.state
             piece = piece + result.loss
-            nll_sum += float(result.nll_sum.detach())
-        loss_sum += float(piece.detach())
+            nll_sums.append(result.nll_sum.detach())
+        losses.append(piece.detach())
         torch.autograd.backward(piece / wanted.divisor)
-    return Gradient(loss_sum / wanted.divisor, nll_sum, wanted.weight_sum, detach(state or {}))
+    return wanted.gradient(losses, nll_sums, detach(state or {}))
 
 
 def _without_caches(model: Model, state: State | None) -> State | None:

@@ -7,7 +7,8 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import FiniteFloat, NonNegativeFloat, NonNegativeInt, TypeAdapter
@@ -17,12 +18,14 @@ from torch.nn.utils import clip_grad_norm_
 from rmem_cli.clock import clock
 from rmem_cli.errors import DivergedError, InterruptedRunError
 from rmem_cli.evaluation.evaluate import evaluate
+from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State, on_device
 from rmem_cli.ops.forms import forms_in, noted_forms
 from rmem_cli.recipe.schema import RunSettings, ValidationSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
 from rmem_cli.records.folder import RunFolder
+from rmem_cli.records.pulse import Pulse, write_pulse
 from rmem_cli.records.restoring import (
     check_numbers,
     check_segment,
@@ -31,13 +34,16 @@ from rmem_cli.records.restoring import (
     load_weights,
 )
 from rmem_cli.results.metrics import metric
-from rmem_cli.training.backprop import TrainingStep, build_backprop
+from rmem_cli.training.backprop import Gradient, TrainingStep, build_backprop
 from rmem_cli.training.optimizers import build_optimizer
+from rmem_cli.training.parallel import add_gradients, joined, parted
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.schedules import build_schedule
 from rmem_cli.training.stages import Stage, stage_at
+from rmem_cli.world import ALONE, World
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
+_SECONDS_BETWEEN_PULSES = 5.0
 
 
 @dataclass
@@ -78,6 +84,14 @@ def saved_counters(saved: Mapping[str, Any], total_steps: int) -> Counters:
     return counters
 
 
+class _Unread(NamedTuple):
+    """The loss of a step that has not been fetched from the device: its segments' sums `[n]`, and weights."""
+
+    step: int
+    nll_sums: Tensor
+    weight_sum: float
+
+
 @dataclass
 class Training:
     """One run, from its first step or its last checkpoint to its end.
@@ -88,6 +102,7 @@ class Training:
         stages: What is learned, the data open; the last one is on the run's own task.
         model: With its first weights, on the device where to compute.
         folder: The run folder, locked.
+        world: The processes that train it together, each on rows of its own of every batch.
     """
 
     settings: RunSettings
@@ -95,6 +110,7 @@ class Training:
     stages: list[Stage]
     model: Model
     folder: RunFolder
+    world: World = ALONE
     counters: Counters = field(default_factory=Counters, init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +127,9 @@ class Training:
         self._started = self._saved = time.monotonic()
         self._recent_loss = 0.0
         self._recent_steps = 0
+        self._shown: dict[str, float] = {}
+        self._unread: list[_Unread] = []
+        self._pulse_time, self._pulse_step, self._measured = self._started, 0, ""
         self.step_seconds = array("d")  # of each step of this session, by `clock`
 
     def _start_optimizer(self, stage: Stage) -> None:
@@ -134,6 +153,10 @@ class Training:
             InterruptedRunError: `stop` was true.
         """
         self.model.train()
+        self._pulse_step = self.counters.step
+        self._tell()
+        stop = self.world.agreed(stop)
+        spent = 0.0
         try:
             while not self._finished():
                 if stop():
@@ -142,13 +165,20 @@ class Training:
                         f"stopped after step {self.counters.step}; the same command goes on from there"
                     )
                 started = clock(self.device)
+                steps = len(self._unread) + 1
                 self._step(progress)
-                self.step_seconds.append(clock(self.device) - started)
+                spent += clock(self.device) - started
+                if not self._unread:  # only then is it known that the device has done them
+                    self.step_seconds.extend([spent / steps] * steps)
+                    spent = 0.0
                 if self._validation_due():
                     self._validate(progress)
                 if self._checkpoint_due():
                     self.save("last")
+                if time.monotonic() - self._pulse_time > _SECONDS_BETWEEN_PULSES:
+                    self._tell()
             self.save("last")
+            self._tell()
         finally:
             self._count_time()
 
@@ -188,7 +218,9 @@ class Training:
         self.schedule.load_state_dict(saved["schedule"])
         self.backprop.load_state_dict(saved["backprop"])
         self._check_carried(saved["state"])
-        state = saved["state"]
+        rows = self.world.rows(self.train.batch_size)
+        self.backprop.load_state_dict(parted(saved["backprop"], rows))
+        state = parted(saved["state"], rows)
         self.state = None if state is None else on_device(state, self.device)
         recent = {"loss": saved["recent_loss"], "steps": saved["recent_steps"]}
         check_numbers("recent", recent, {"loss": 0.0, "steps": 0}, self.train.log_every - 1)
@@ -218,18 +250,31 @@ class Training:
         Raises:
             UsageError: The run folder cannot be written.
         """
+        self._read_losses()
         self._count_time()
         self._saved = self._started
+        of_rows = self.world.all({"backprop": self.backprop.state_dict(), "state": self.state})
+        if not self.world.writes:
+            return
         state = {
+            **joined(of_rows),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "backprop": self.backprop.state_dict(),
-            "state": self.state,
             "counters": {each.name: getattr(self.counters, each.name) for each in fields(Counters)},
             "recent_loss": self._recent_loss,
             "recent_steps": self._recent_steps,
         }
         save_checkpoint(self.folder.path, name, self.model.state_dict(), state)
+
+    def _tell(self) -> None:
+        """Say how far the run is, and how fast."""
+        now, step = time.monotonic(), self.counters.step
+        steps, seconds = step - self._pulse_step, now - self._pulse_time
+        self._pulse_time, self._pulse_step = now, step
+        if self.world.writes:
+            told = self._measured or ", ".join(f"{name} {value:.4g}" for name, value in self._shown.items())
+            pulse = Pulse(step, self.total, seconds / steps if steps else None, told)
+            write_pulse(self.folder.path, pulse)
 
     def _count_time(self) -> None:
         now = time.monotonic()
@@ -249,22 +294,48 @@ class Training:
         lr = self.schedule.lr(step - self._first_step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        batch = stage.task.training_batch(step, self.train.batch_size, self.seed)
+        batch = stage.task.training_batch(step, self.train.batch_size, self.seed).of_type(self.dtype)
         if not self.task.carries_state or bool(batch.fresh.all()):
             self.state = None
-        batch = batch.to(self.device, self.dtype)
-        self.optimizer.zero_grad()
-        with self._forms_checked():
-            gradient = self.backprop.gradient(
-                self.model, batch, self.state, self.train.loss, TrainingStep(self.seed, step)
-            )
-        self._check_loss(gradient.nll_sum / gradient.weight_sum, step + 1)
+        gradient = self._gradient(batch, TrainingStep(self.seed, step, self.world.rank))
+        if self.device.type == "cpu" or self._line_due(step + 1):
+            self._read_losses()
         if self.train.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.train.clip_norm)
         self.optimizer.step()
         self.state = gradient.state if self.task.carries_state else None
         self.counters.step += 1
-        self._log(gradient.nll_sum / gradient.weight_sum, lr, progress)
+        self._log(lr, progress)
+
+    def _gradient(self, batch: Batch, at: TrainingStep) -> Gradient:
+        """Put that of a whole batch, of which this process reads its rows, into the parameters."""
+        rows = batch.rows(self.world.rows(self.train.batch_size)).to(self.device, self.dtype)
+        self.optimizer.zero_grad()
+        with self._forms_checked():
+            lower = torch.bfloat16 if self.train.precision == "bf16" else None
+            gradient = self.backprop.gradient(
+                self.model, rows, self.state, self.train.loss, at, whole=batch, lower=lower
+            )
+        nll_sums = add_gradients(self.world, [*self.model.parameters()], torch.stack(gradient.nll_sums))
+        self._unread.append(_Unread(at.step + 1, nll_sums, gradient.weight_sum))
+        return gradient
+
+    def _read_losses(self) -> None:
+        """Fetch the losses that are still on the device.
+
+        Raises:
+            DivergedError: One is not finite, or above `train.diverged_above`.
+        """
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        values = iter(torch.cat([each.nll_sums for each in unread]).tolist())
+        for step, nll_sums, weight_sum in unread:
+            loss = sum(islice(values, len(nll_sums))) / weight_sum
+            self._check_loss(loss, step)
+            self._recent_loss += loss
+            self._recent_steps += 1
+            self._shown = {"loss": loss}
 
     @contextmanager
     def _forms_checked(self) -> Iterator[None]:
@@ -297,12 +368,14 @@ class Training:
                 "train.clip_norm may help"
             )
 
-    def _log(self, loss: float, lr: float, progress: Progress) -> None:
-        self._recent_loss += loss
-        self._recent_steps += 1
+    def _line_due(self, step: int) -> bool:
+        """Whether the learning curve has a line of a step."""
+        return step % self.train.log_every == 0 or step == self.total
+
+    def _log(self, lr: float, progress: Progress) -> None:
         step = self.counters.step
-        progress.step(step, {"loss": loss})
-        if step % self.train.log_every == 0 or step == self.total:
+        progress.step(step, self._shown)
+        if self._line_due(step):
             average = self._recent_loss / self._recent_steps
             self.folder.curve.append(step, "train", {"loss": average, "lr": lr})
             self._recent_loss, self._recent_steps = 0.0, 0
@@ -322,6 +395,7 @@ class Training:
         self.folder.curve.append(step, validation.split, values)
         progress.validation(step, values)
         value = values[validation.metric]
+        self._measured = f"{validation.metric} {value:.4g} at step {step}"
         self.schedule.observe(value, metric(validation.metric).higher_is_better)
         if self._improved(value, validation.metric):
             self.counters.best, self.counters.best_step = value, step
@@ -343,6 +417,7 @@ class Training:
             self.seed,
             metrics=names,
             drawn=validation.examples_drawn,
+            world=self.world,
         )
         return {name: totals.metric(name) for name in names}
 
@@ -358,4 +433,4 @@ class Training:
         every = self.train.checkpoint_every
         if every is not None:
             return self.counters.step % every == 0
-        return time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS
+        return self.world.any([time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS])[0]

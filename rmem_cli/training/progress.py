@@ -40,17 +40,23 @@ class Progress:
     Args:
         total_steps: Steps of the whole run.
         title: What the run is called.
-        console: Where people read, which is stderr.
+        console: Where people read, which is stderr; None: nothing is shown.
         first_step: Steps done before, in a run that goes on.
         noun: What is counted; "step" of training.
     """
 
     def __init__(
-        self, total_steps: int, title: str, console: Console, first_step: int = 0, noun: str = "step"
+        self,
+        total_steps: int,
+        title: str,
+        console: Console | None,
+        first_step: int = 0,
+        noun: str = "step",
     ) -> None:
-        self._display: _Bar | _Lines | None
-        display = _Bar if console.is_terminal else _Lines
-        self._display = display(total_steps, title, console, first_step, noun)
+        self._display: _Bar | _Lines | None = None
+        if console is not None:
+            form = _Bar if console.is_terminal else _Lines
+            self._display = form(total_steps, title, console, first_step, noun)
         self._next_time = 0.0
         self._latest: tuple[int, Mapping[str, float]] | None = None
 

@@ -13,7 +13,7 @@ import pytest
 from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe import load_recipe
-from rmem_cli.runs.kept import known_cost
+from rmem_cli.runs.kept import known_costs
 
 
 @pytest.fixture
@@ -101,10 +101,10 @@ def test_a_finished_run_and_a_few_timed_steps_make_a_plan_a_measured_one(rmem, r
 
 def test_what_a_row_was_planned_to_take_is_kept_for_reports(rmem, recipe):
     (spec,) = load_recipe(str(recipe)).runs(rows=["gru"])
-    assert known_cost(spec) is None
+    assert known_costs()(spec) is None
     ended = rmem("train", recipe, "--row", "gru", "--dry-run", "--json")
     (planned,) = json.loads(ended.out)["rows"]
-    assert known_cost(spec) == pytest.approx(planned["seconds"])  # of its one seed
+    assert known_costs()(spec) == pytest.approx(planned["seconds"])  # of its one seed
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,9 @@ def test_a_gzip_file_in_an_archive_is_its_content(tmp_path, name):
     assert read_all(tmp_path / name) == {"data/one.txt": b"one"}
 
 
-@pytest.mark.parametrize("content", [gzip.compress(bytes(2 * LIMIT)), gzip.compress(b"cut")[:-5]])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(bytes(2 * LIMIT)), gzip.compress(b"cut")[:-5]], ids=["too large", "cut"]
+)
 def test_a_bad_gzip_file_in_an_archive_is_refused(tmp_path, content):
     with pytest.raises(DataError):
         read_all(zip_file(tmp_path / "a.zip", [("one.txt.gz", content)]))
@@ -297,6 +299,7 @@ def test_all_that_archives_in_an_archive_unpack_to_is_bounded_together(tmp_path,
         (zip_bytes(FILES.items())[:-30], r"inner in .*a\.tgz cannot be read"),
         (gzip.compress(bytes(range(256)) * 99)[:-30], r"inner in .*a\.tgz cannot be read"),
     ],
+    ids=["climbs", "cut zip", "cut gzip"],
 )
 def test_a_bad_archive_in_an_archive_says_so_and_the_others_are_read(tmp_path, inner, message):
     (tmp_path / "a.tgz").write_bytes(gzip.compress(tar_bytes([("inner", inner), ("one", b"1")])))

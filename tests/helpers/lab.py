@@ -3,20 +3,24 @@
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from rmem_cli.errors import RmemError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.store import ResultStore
 from rmem_cli.runs.identity import identity_of
 from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.run import evaluate_run, train_run
+from rmem_cli.runs.together import follow, together
 from rmem_cli.training.loop import Training
 from rmem_cli.training.progress import Progress
 
@@ -103,6 +107,27 @@ def _progress(total, done, noun="step"):
     return Progress(total, "test", Console(file=io.StringIO()), first_step=done, noun=noun)
 
 
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def _fork(rank):
+    pid = os.fork()
+    if pid == 0:
+        os.environ["RANK"] = str(rank)
+        code = 1
+        try:
+            follow("cpu", compile=False)
+            code = 0
+        except RmemError as error:
+            code = error.exit_code
+        finally:
+            os._exit(code)
+    return pid
+
+
 @dataclass
 class Lab:
     """Trains and evaluates runs in this process."""
@@ -114,6 +139,24 @@ class Lab:
 
     def evaluate(self, spec, stop=lambda: False):
         return evaluate_run(spec, self.machine, _progress, stop)
+
+    @contextmanager
+    def together(self, count):
+        """Meanwhile, runs are trained by so many processes, as torchrun starts them: forks of this one."""
+        here = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
+        alone = self.machine
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in here.items():
+                patch.setenv(name, value)
+            others = [_fork(rank) for rank in range(1, count)]
+            patch.setenv("RANK", "0")
+            try:
+                with together(alone, 1) as self.machine:
+                    yield
+                    self.machine.world.told(None)
+            finally:
+                self.machine = alone
+                self.ended = [os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) for other in others]
 
     def folder(self, spec):
         return identity_of(spec).folder

@@ -22,7 +22,7 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 @dataclass(frozen=True)
 class Number:
-    """A verified cell of a published table: a number, or all numbers of a curve, in the unit of our metric."""
+    """A verified cell of a published table: its number, or those of its curve, in the unit of our metric."""
 
     id: str
     column: int | None

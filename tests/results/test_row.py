@@ -21,7 +21,7 @@ def test_the_header_names_the_columns_in_the_agreed_order():
     assert ",".join(COLUMNS) == (
         "experiment,row,cell,scale,seed,protocol,split,part,metric,value,unit,examples,step,checkpoint,parameters,"
         "wall_seconds,peak_memory_mb,device,threads,op_paths,dtype,torch_version,rmem_version,git_commit,"
-        "git_dirty,train_hash,eval_hash,data_hash,status,time,low,high,settings"
+        "git_dirty,train_hash,eval_hash,data_hash,status,time,low,high,settings,processes,compiled"
     )
 
 

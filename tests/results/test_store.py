@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rmem_cli.errors import UsageError
-from rmem_cli.results.row import COLUMNS, ResultRow
+from rmem_cli.results.row import COLUMNS, OLDER, ResultRow
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.table import to_line
 
 ROW = ResultRow(
     experiment="recall", row="lstm", cell="", scale="cpu", seed=1, protocol="test", split="test", part="",
@@ -31,6 +32,7 @@ from pathlib import Path
 from pathlib import Path
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.table import to_line
 folder, name, count, cells = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 row = ResultRow.from_text(cells)
 for seed in range(count):
@@ -329,7 +331,7 @@ def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
 @pytest.mark.parametrize(
     ("damage", "line", "what"),
     [
-        (lambda text: text + "<<<<<<< HEAD\n", 4, "the row has 1 cells, not 33"),
+        (lambda text: text + "<<<<<<< HEAD\n", 4, f"the row has 1 cells, not {len(COLUMNS)}"),
         (lambda text: text.replace(",0.5,", ",half,", 1), 2, "column 'value' holds 'half', not a number"),
         (lambda text: text.replace(",ok,", ",good,", 1), 2, "status is 'good'"),
         (
@@ -396,7 +398,8 @@ COMMITTED = sorted((Path(__file__).parents[2] / "results").glob("*.csv"))
 @pytest.mark.parametrize("table", COMMITTED, ids=lambda path: path.stem)
 def test_rows_of_a_version_without_intervals_keep_their_text_and_new_ones_follow(tmp_path, table):
     before = table.read_text()
-    lines = [before.splitlines()[0].removesuffix(",low,high,settings"), *before.splitlines()[1:]]
+    header = before.splitlines()[0].removesuffix(",processes,compiled").removesuffix(",low,high,settings")
+    lines = [header, *before.splitlines()[1:]]
     (tmp_path / table.name).write_text("".join(f"{line}\n" for line in lines))
     store = ResultStore(tmp_path)
     rows = store.read_all(table.stem)
@@ -411,3 +414,15 @@ def test_rows_of_a_version_without_intervals_keep_their_text_and_new_ones_follow
     assert after[:-2] == lines[1:]
     assert store.read_all(table.stem) == [*rows, *added]
     assert pandas.read_csv(tmp_path / table.name)["low"].dropna().tolist() == [0.25, 0.25]
+
+
+def test_rows_of_three_versions_stand_below_one_header(tmp_path):
+    rows = [
+        ROW,
+        replace(ROW, seed=8, low=0.25, high=0.75, settings="as read"),
+        replace(ROW, seed=9, low=0.25, high=0.75, settings="as read", processes=2, compiled="true"),
+    ]
+    widths = (*map(len, OLDER), len(COLUMNS))
+    lines = [to_line(row.to_text()[:width]) for row, width in zip(rows, widths, strict=True)]
+    (tmp_path / f"{ROW.experiment}.csv").write_text("".join([to_line(COLUMNS), *lines]))
+    assert ResultStore(tmp_path).read_all(ROW.experiment) == rows

@@ -150,9 +150,9 @@ def test_the_state_is_carried_from_batch_to_batch_and_forgotten_with_each_pass(
         form = original(settings)
         gradient = form.gradient
 
-        def watched(model, batch, state, *rest):
+        def watched(model, batch, state, *rest, **named):
             given.append(None if state is None else {name: value.clone() for name, value in state.items()})
-            result = gradient(model, batch, state, *rest)
+            result = gradient(model, batch, state, *rest, **named)
             last.append(result.state)
             return result
 
