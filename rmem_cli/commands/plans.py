@@ -31,7 +31,7 @@ class PlannedRow:
     @property
     def seconds(self) -> float:
         """Time of all seeds, one after the other."""
-        return len(self.seeds) * self.plan.seconds
+        return len(self.seeds) * (self.plan.seconds + self.plan.decoding_seconds)
 
 
 Refused = dict[str, dict[str, None]]  # why some rows cannot be planned, to their names
@@ -71,7 +71,7 @@ def planned_rows(
             if measure:
                 _measure(run, device)
             plan = plan_of(run, device)
-            keep_cost(run.spec, plan.seconds)
+            keep_cost(run.spec, plan.seconds + plan.decoding_seconds)
             planned.append(PlannedRow(run.spec, [each.seed for each in runs], plan))
         except (DataError, OutOfMemoryError) as error:
             kind = type(error)
@@ -119,12 +119,12 @@ def print_rows(rows: Sequence[PlannedRow], machine: "Machine") -> None:
         typer.echo(
             f"{_name(row.spec)}: {seeds} seed{'s' * (seeds > 1)}, {plan.parameters:,} parameters, "
             f"{plan.steps:,} steps of {plan.batch_size}, about {plan.memory_mb:,.0f} MB, "
-            f"{duration(plan.seconds)}{each} ({_basis(plan)})"
+            f"{duration(plan.seconds)}{_decoding(plan)}{each} ({_basis(plan)})"
         )
     typer.echo(
         "estimated: from the operations of a step, at the pace of small steps of its kind of core here; "
-        "measured: steps like these were timed here (--measure times a few). Evaluations come on top; memory "
-        "is that of the model's numbers, beside some 400 MB of any process",
+        "measured: steps like these were timed here (--measure times a few). Other evaluations come on top; "
+        "memory is that of the model's numbers, beside some 400 MB of any process",
         err=True,
     )
 
@@ -146,6 +146,7 @@ def print_json(rows: Sequence[PlannedRow], refused: Refused, machine: "Machine")
             "memory_mb": row.plan.memory_mb,
             "seconds_per_step": row.plan.seconds_per_step,
             "seconds": row.plan.seconds,
+            "decoding_seconds": row.plan.decoding_seconds,
             "basis": _basis(row.plan),
         }
         for row in rows
@@ -158,6 +159,12 @@ def print_json(rows: Sequence[PlannedRow], refused: Refused, machine: "Machine")
         "refused": [{"rows": list(names), "reason": reason} for reason, names in refused.items()],
     }
     typer.echo(json_text(document))
+
+
+def _decoding(plan: "Plan") -> str:
+    from rmem_cli.report.wording import duration
+
+    return f" and up to {duration(plan.decoding_seconds)} of decoding" if plan.decoding_seconds else ""
 
 
 def _basis(plan: "Plan") -> str:

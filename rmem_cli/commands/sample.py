@@ -1,16 +1,20 @@
-"""`rmem sample`: text from a trained language model."""
+"""`rmem sample`: text from a trained model."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Scale
+from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Scale, named_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rmem_cli.evaluation.reader import Reader
     from rmem_cli.recipe import RunSpec
+    from rmem_cli.recipe.schema import SearchSettings
+
+_SYMBOLS = 200  # that are added to a text
 
 
 def sample(
@@ -29,7 +33,31 @@ def sample(
     device: Device = "cpu",
     overrides: Overrides = None,
     prompt: Annotated[str, typer.Option("--prompt", help="What the text begins with.")] = "",
-    tokens: Annotated[int, typer.Option("--tokens", min=1, help="How many symbols to add.")] = 200,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--source",
+            metavar="FILE",
+            parser=named_path,
+            help="Summarize the article in this file of text.",
+            show_default=False,
+        ),
+    ] = None,
+    article: Annotated[
+        str | None,
+        typer.Option(
+            "--article", metavar="ID", help="Summarize this article of the data.", show_default=False
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--tokens",
+            min=1,
+            help="How many symbols to add, or a summary has at most.",
+            show_default="200; of a summary, as the recipe says",
+        ),
+    ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(
@@ -62,17 +90,29 @@ def sample(
     ] = None,
     allow_module: AllowedModules = None,  # noqa: ARG001  its callback takes note of it
 ) -> None:
-    """Let a trained language model go on with a text, its memory carried from segment to segment.
+    """Let a trained model go on with a text, its memory carried from segment to segment, or summarize one.
 
     For example: rmem sample rum_ptb_char --row rum_1000 --scale cpu --prompt "the_market_" --tokens 300
+    or: rmem sample rum_cnn_dailymail --row lstm --scale cpu --source article.txt --beam 4
     """
     from rmem_cli.recipe import load_recipe
 
-    if beam is not None:
-        _refuse_draws({"--temperature": temperature, "--top-k": top_k, "--number": number})
+    draws: dict[str, object] = {"--temperature": temperature, "--top-k": top_k, "--number": number}
+    summarizes = source is not None or article is not None
+    if summarizes:
+        both = None if source is None else article
+        given = {**draws, "--prompt": prompt or None, "--article beside --source": both}
+        _refuse("a summary is the likeliest that is found about one article", given)
+    elif beam is not None:
+        _refuse("--beam looks for the likeliest text and draws nothing", draws)
     rows = None if row is None else [row]
     seeds = None if seed is None else [seed]
     spec = _the_run(load_recipe(recipe).runs(scale, rows, seeds, overrides or [], cell or []))
+
+    if summarizes:
+        text = None if source is None else _text_of(source)
+        typer.echo(_summary(spec, device, checkpoint, text, article or "", beam, tokens))
+        return
 
     import numpy as np
 
@@ -86,22 +126,88 @@ def sample(
     beginning = encode(task.text, prompt).tolist()
     reader, read = Reader(model, task.segment_length, carried=task.carried), [task.first_symbol, *beginning]
     if beam is None:
-        added = _drawn(reader, read, tokens, temperature, top_k, number)
+        added = _drawn(reader, read, tokens or _SYMBOLS, temperature, top_k, number)
     else:
-        added = _likeliest(reader, read, tokens, beam)
+        added = _likeliest(reader, read, tokens or _SYMBOLS, beam)
     symbols = (np.array([symbol]) for part in (beginning, added) for symbol in part)
     for piece in decode(task.text, symbols):
         typer.echo(piece, nl=False)
     typer.echo()
 
 
-def _refuse_draws(options: "dict[str, float | None]") -> None:
-    """A search has no use for what says how to draw."""
+def _refuse(why: str, options: "dict[str, object]") -> None:
+    """What is asked for has no use for some options."""
     from rmem_cli.errors import UsageError
 
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise UsageError(f"--beam looks for the likeliest text and draws nothing; leave out {given[0]}")
+        raise UsageError(f"{why}; leave out {given[0]}")
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        UsageError: It cannot be read, or is no text.
+    """
+    from rmem_cli.errors import UsageError
+    from rmem_cli.files import encoding_of
+
+    try:
+        content = path.read_bytes()
+        return content.decode(encoding_of(content))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--source {path} is not text in UTF-8; save it as that") from error
+    except OSError as error:
+        raise UsageError(
+            f"--source {path} cannot be read ({error.strerror or error}); name a file with an article's text"
+        ) from error
+
+
+def _summary(
+    spec: "RunSpec",
+    device: str,
+    checkpoint: str | None,
+    text: str | None,
+    article_id: str,
+    beam: int | None,
+    longest: int | None,
+) -> str:
+    """The likeliest that a search finds to be said about an article, a sentence on each line.
+
+    Args:
+        spec: The run of the model.
+        device: Where to compute.
+        checkpoint: Which; None takes the best one if there is one.
+        text: Of an article of one's own; None: it is one of the data.
+        article_id: Its id there.
+        beam: Size of the beam; None: that of the recipe.
+        longest: Words at most, likewise.
+    """
+    from rmem_cli.evaluation.rouge import sentences
+    from rmem_cli.evaluation.summaries import said_about
+    from rmem_cli.runs.language_model import open_summarizer
+    from rmem_cli.runs.machine import choose_machine
+    from rmem_cli.visible import visible
+
+    settings = _search_settings(spec, beam, longest)
+    model, task = open_summarizer(spec, choose_machine(device, jobs=1), checkpoint)
+    article = task.article_named(article_id) if text is None else task.article_of(text)
+    (words,) = said_about(model, task, [article], settings)
+    return visible("\n".join(" ".join(sentence) for sentence in sentences(words)))
+
+
+def _search_settings(spec: "RunSpec", beam: int | None, longest: int | None) -> "SearchSettings":
+    """Those of the recipe's first search, with what was asked for."""
+    from rmem_cli.recipe.schema import SearchSettings
+
+    given = [each.summaries for each in spec.settings.eval if each.summaries and each.summaries.lead is None]
+    own = given[0] if given else SearchSettings()
+    fields = {name: getattr(own, name) for name in SearchSettings.model_fields}
+    fields |= {} if beam is None else {"beam": beam}
+    if longest is not None:
+        fields |= {"longest": longest, "shortest": min(own.shortest, longest - 1)}
+    return SearchSettings(**fields)
 
 
 def _drawn(

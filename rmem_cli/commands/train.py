@@ -91,8 +91,8 @@ def train(
 
     With --json, the tables as `rmem report --format json` has them. With --dry-run and --json, an object of
     device, threads, seconds (of all runs), rows, a list of objects with experiment, row, cell, scale, seeds,
-    parameters, steps, batch_size, memory_mb, seconds_per_step, seconds (of a run) and basis (measured or
-    estimated), and refused, a list of objects with rows and reason.
+    parameters, steps, batch_size, memory_mb, seconds_per_step, seconds (of a run), decoding_seconds and
+    basis (measured or estimated), and refused, a list of objects with rows and reason.
     """
     from rich.console import Console
 

@@ -83,6 +83,21 @@ def cost_of_step(walks: "Walks", batch: Batch, task: Task, settings: RunSettings
     )
 
 
+@torch.no_grad()
+def cost_of_outputs(model: Model, batch: Batch) -> Cost:
+    """What it costs to say what comes after each step of a batch that starts afresh, without gradients."""
+    batch = batch.to(torch.device("meta"), next(model.parameters()).dtype)
+    with (
+        KnownShapes(),
+        FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as flops,
+        _Calls() as calls,
+    ):
+        outputs, _ = model.outputs(batch, None)
+        logits = model.logits(outputs)
+    size = logits.numel() * logits.element_size()
+    return Cost(float(flops.get_total_flops()), calls.count, size, size)
+
+
 def carries(batch: Batch, task: Task) -> bool:
     """Whether a batch goes on from the state that an earlier one has left."""
     return task.carries_state and not bool(batch.fresh.all())

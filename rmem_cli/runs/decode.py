@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from torch import Tensor
 
@@ -72,7 +73,7 @@ def decode(
             if stop():
                 raise InterruptedRunError("stopped while decoding; the same command goes on from there")
             decoding.append(summarizer(protocol.split, batch))
-            shown.step(decoding.done, {_SHOWN: _sums(decoding.summaries).metric(_SHOWN)})
+            shown.step(decoding.done, {_SHOWN: fmean(one.scores[_SHOWN] for one in decoding.summaries)})
     summaries = summarizer.joined(decoding.summaries) if settings.joined else decoding.summaries
     return _sums(summaries), decoding.origin
 

@@ -13,6 +13,7 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.recipe.schema import ModelSettings, RunSettings
 from rmem_cli.runs.cost import Cost, Walks, carries, cost_of_step, kind, weight_bytes
+from rmem_cli.runs.decoding_cost import decoding_seconds
 from rmem_cli.runs.kept import keep, known
 from rmem_cli.runs.meta import KnownShapes
 from rmem_cli.runs.opened import Run
@@ -43,6 +44,7 @@ class Plan:
         memory_mb: Weights, gradients, the optimizer's numbers and what back-propagation keeps, in megabytes.
         seconds_per_step: Of training, on average, without validations.
         is_measured: Whether steps of this run were timed on this machine; else it is an estimate.
+        decoding_seconds: What its evaluations take at most, roughly, to decode summaries.
     """
 
     parameters: int
@@ -51,6 +53,7 @@ class Plan:
     memory_mb: float
     seconds_per_step: float
     is_measured: bool
+    decoding_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -81,10 +84,12 @@ def plan_of(run: Run, device: torch.device) -> Plan:
     op_paths = model.op_paths()
     key = step_key(settings, run.identity.data_hash, op_paths, device)
     timed = None if train.stages else known(key)
+    decodes = any(each.protocol.summaries is not None for each in run.measurements)
+    if decodes or not timed:
+        pace = pace_of(settings.model.core, op_paths, run.dtype, device)
     if timed:
         per_step = timed[0]
     else:
-        pace = pace_of(settings.model.core, op_paths, run.dtype, device)
         seconds = [draw + pace.seconds(cost) for draw, cost in zip(drawing, costs, strict=True)]
         per_step = sum(stage.steps * each for stage, each in zip(stages, seconds, strict=True)) / run.steps
     return Plan(
@@ -94,6 +99,7 @@ def plan_of(run: Run, device: torch.device) -> Plan:
         memory_mb=(max(cost.bytes for cost in costs) + weight_bytes(model, settings.optimizer)) / 1e6,
         seconds_per_step=per_step,
         is_measured=bool(timed),
+        decoding_seconds=decoding_seconds(run, model, pace) if decodes else 0.0,
     )
 
 

@@ -68,6 +68,15 @@ class Summarization(Task):
         """The articles of a split, each with all of its words."""
         return self._splits[split]
 
+    def count(self, split: str) -> int:
+        """How many articles a split has; of a set that is not here, as many as are known to be in it."""
+        counts = self._words.prepared.meta["counts"]
+        if self.settings.split == "published":
+            return int(counts[split])
+        total = sum(counts[each] for each in self._words.splits)
+        held_out = total // _HELD_OUT
+        return int(total - 2 * held_out if split == "train" else held_out)
+
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the articles.
 

@@ -1,5 +1,9 @@
 """`rmem sample`."""
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 
 TEXT_RECIPE = """\
@@ -103,3 +107,65 @@ def test_a_run_whose_results_were_taken_over_goes_on_from_the_checkpoint_of_the_
 
 def test_it_is_listed(rmem):
     assert "sample" in rmem("--help").out
+
+
+ARTICLES = """\
+name: articles
+title: Summaries
+task: {kind: summarization, dataset: cnn_dailymail, vocabulary: 20, source_length: 8, target_length: 6}
+model:
+  architecture: pointer_generator
+  core: {kind: lstm, hidden_size: 6}
+  pointer_generator: {size: 4}
+optimizer: {kind: adam, lr: 0.02}
+train: {steps: 15, batch_size: 4}
+eval:
+  - {name: test, split: test, metrics: [loss]}
+  - name: summaries
+    split: test
+    metrics: [rouge_1, repeated_trigrams]
+    summaries: {beam: 2, shortest: 2, longest: 7}
+seeds: [1]
+rows: [{id: lstm, title: LSTM}]
+scales: {smoke: {train.steps: 2}}
+"""
+
+
+def test_an_article_is_summarized_by_its_text_or_its_id(rmem, tmp_path, monkeypatch, write_summaries):
+    monkeypatch.chdir(tmp_path)
+    write_summaries()
+    (tmp_path / "articles.yaml").write_text(ARTICLES)
+    assert rmem("train", "articles.yaml").code == 0
+    (line,) = (Path(os.environ["RMEM_RESULTS"]) / "summaries").iterdir()
+    first = json.loads(line.read_text().splitlines()[0])
+    by_id = rmem("sample", "articles.yaml", "--article", first["id"])
+    assert (by_id.code, by_id.err, by_id.out) == (0, "", first["summary"] + "\n")
+    # The text of the first article of the test, as `write_summaries` makes it, in capitals.
+    (tmp_path / "article.txt").write_text("W0 W1 TEST0\nW3 W4\n")
+    by_text = rmem("sample", "articles.yaml", "--source", "article.txt")
+    assert (by_text.code, by_text.out) == (0, by_id.out)
+    short = rmem("sample", "articles.yaml", "--source", "article.txt", "--tokens", 2, "--beam", 1)
+    assert len(short.out.split()) <= 2
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
+    refused = {
+        ("--article", "none"): "cnn_dailymail has no article of id 'none'",
+        ("--source", "empty.txt"): "the article has no word",
+        ("--source", "latin.txt"): "--source latin.txt is not text in UTF-8",
+        ("--source", "missing.txt"): r"--source missing.txt cannot be read (No such file or directory)",
+        ("--source", "."): "--source . cannot be read (Is a directory)",
+        ("--source", "article.txt", "--article", "1"): "leave out --article beside --source",
+        ("--source", "article.txt", "--top-k", 3): "leave out --top-k",
+        ("--source", "article.txt", "--prompt", "a"): "leave out --prompt",
+        (): "give it an article to say something about, by --source or --article",
+    }
+    for arguments, said in refused.items():
+        ended = rmem("sample", "articles.yaml", *arguments)
+        assert ended.code == 2, arguments
+        assert said in " ".join(ended.err.split()), arguments
+
+
+def test_a_language_model_says_nothing_about_articles(rmem, trained):
+    ended = rmem("sample", trained, "--row", "lstm", "--article", "1")
+    assert ended.code == 2
+    assert "says nothing about articles; leave out --source and --article" in " ".join(ended.err.split())

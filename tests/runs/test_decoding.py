@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,26 @@ def test_decoding_that_is_stopped_goes_on_and_ends_with_the_same_text(lab, spec,
         assert decoded(run) == undisturbed
         assert same(lab.rows("articles")) == rows
         assert shown(run, lab.rows("articles")[0]) == kept
+
+
+def test_decoding_that_is_killed_ends_with_the_same_text(
+    lab, spec, decoded, same, start_rmem, wait_until, tmp_path
+):
+    run = spec()
+    lab.train(run)
+    undisturbed, rows = decoded(run), same(lab.rows("articles"))
+    kept = shown(run, lab.rows("articles")[0])
+    file = lab.folder(run) / "summaries-summaries.jsonl"
+    for lines in (2, 9):
+        file.unlink(missing_ok=True)
+        command = start_rmem("eval", str(tmp_path / "articles.yaml"))
+        wait_until(lambda lines=lines: file.exists() and file.read_text().count("\n") >= lines, command)
+        command.kill(signal.SIGKILL)
+        command.wait()
+    assert start_rmem("eval", str(tmp_path / "articles.yaml")).wait() == 0
+    assert decoded(run) == undisturbed
+    assert same(lab.rows("articles")) == rows
+    assert shown(run, lab.rows("articles")[0]) == kept
 
 
 DAMAGES = {

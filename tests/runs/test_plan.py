@@ -252,6 +252,23 @@ def test_what_is_said_about_longer_sources_costs_more():
     assert long.memory_mb > 2 * short.memory_mb
 
 
+def test_decoding_takes_the_time_of_reading_once_and_of_a_step_for_each_word():
+    def seconds(*sets):
+        small = ["task.vocabulary=50", "task.source_length=20", "model.pointer_generator.size=4"]
+        sizes = ["model.core.hidden_size=4", "model.source_core.hidden_size=4"]
+        sets = [f"eval.summaries.{each}" for each in sets]
+        return planned("rum_cnn_dailymail", "lstm", *small, *sizes, *sets).decoding_seconds
+
+    whole = seconds()  # all 11,490 articles of the test, though what stands for them has fewer
+    assert seconds("examples=1149") == pytest.approx(whole / 10)
+    shorter, longer = (seconds(f"summaries.longest={longest}") for longest in (60, 180))
+    assert longer - shorter == pytest.approx(whole - (2 * shorter - whole))
+    assert 0 < 2 * shorter - whole < 0.3 * whole  # reading
+    assert seconds("summaries.beam=16") > 1.5 * whole
+    assert planned("rum_cnn_dailymail", "lead_3").decoding_seconds == 0
+    assert planned("ur_copy", "ur_lstm").decoding_seconds == 0
+
+
 def test_stages_take_the_time_of_their_own_tasks():
     easy, hard = planned("ur_copy", "ur_lstm", "task.length=50"), planned("ur_copy", "ur_lstm")
     both = planned("ur_copy", "ur_lstm", "train.stages=[{steps: 2500, task: {length: 50}}]")
