@@ -29,6 +29,8 @@ _DATASETS = {
     "cnn_dailymail": ".cnn_dailymail:CNN_DAILYMAIL",
     "pubmed": ".scientific_papers:PUBMED",
     "arxiv": ".scientific_papers:ARXIV",
+    "pubmed_sections": ".scientific_papers:PUBMED_SECTIONS",
+    "arxiv_sections": ".scientific_papers:ARXIV_SECTIONS",
     "science_daily": ".science_daily:SCIENCE_DAILY",
     "own_articles": ".own_articles:OWN_ARTICLES",
     "unknown_words": ".unknown_words:UNKNOWN_WORDS",

@@ -46,7 +46,7 @@ def read_pairs(path: Path) -> Iterator[Pair]:
         DataError: It is neither, or lacks the fields.
     """
     for place, record in read_records(path, (*_ARTICLE, *_SUMMARY, *_ID)):
-        yield _pair(place, record)
+        yield pair(place, record)
 
 
 def read_text_pairs(articles: Path, summaries: Path) -> Iterator[Pair]:
@@ -66,10 +66,22 @@ def read_text_pairs(articles: Path, summaries: Path) -> Iterator[Pair]:
         yield Pair("", article, summary)
 
 
-def _pair(place: str, record: Record) -> Pair:
+def pair(place: str, record: Record) -> Pair:
+    """The pair of a record.
+
+    Args:
+        place: Of the record, for messages.
+        record: It, its fields named as in any of the usual copies.
+
+    Raises:
+        DataError: It lacks a field, or one is no text.
+    """
     article, summary = (_field(place, record, names) for names in (_ARTICLE, _SUMMARY))
     if article is None or summary is None:
-        raise DataError(f"{place}: there is no article with a summary here, but {', '.join(record)}.")
+        raise DataError(
+            f"{place}: there is no article with a summary here, but {', '.join(record)}. Call "
+            "these fields article and summary."
+        )
     return Pair(_field(place, record, _ID) or "", article, summary)
 
 
@@ -85,9 +97,11 @@ def _field(place: str, record: Record, names: Iterable[str]) -> str | None:
         sentences = (sentence.removeprefix("<S>").removesuffix("</S>") for sentence in value)
         value = "\n".join(" ".join(sentence.split()) for sentence in sentences)
     if not isinstance(value, str):
-        raise DataError(f"{place}: {name} is not text, nor a list of sentences.")
+        raise DataError(f"{place}: {name} is not text, nor a list of sentences. Write it as one of them.")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise DataError(f"{place}: {name} holds half of a character (a lone surrogate).")
+        raise DataError(
+            f"{place}: {name} holds half of a character (a lone surrogate). Write all of it, or leave it out."
+        )
     return value
 
 

@@ -15,6 +15,7 @@ from rmem_cli.files import encoding_of
 
 _LONGEST_FIELD = 1 << 27
 _SEPARATORS = ",;\t"
+_MEND = "Mend it, or leave the record out, and fetch again."
 
 Record = Mapping[str, Any]
 
@@ -79,7 +80,7 @@ def _array(path: Path, handle: TextIO) -> Iterator[tuple[str, Record]]:
         records = json.load(handle)
     except (json.JSONDecodeError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
-        raise DataError(f"{path}:{line}: this is not JSON: {error}.") from error
+        raise DataError(f"{path}:{line}: this is not JSON: {error}. {_MEND}") from error
     for number, record in enumerate(records, start=1):
         yield _object(f"{path}:1, record {number}", record)
 
@@ -91,13 +92,13 @@ def _lines(path: Path, handle: TextIO) -> Iterator[tuple[str, Record]]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}:{number}: this is not a line of JSON: {error}.") from error
+            raise DataError(f"{path}:{number}: this is not a line of JSON: {error}. {_MEND}") from error
         yield _object(f"{path}:{number}", record)
 
 
 def _object(place: str, record: object) -> tuple[str, Record]:
     if not isinstance(record, dict):
-        raise DataError(f"{place}: this is not a record with named fields.")
+        raise DataError(f"{place}: this is not a record with named fields, such as {{...}}. {_MEND}")
     return place, record
 
 
@@ -114,12 +115,12 @@ def _table(path: Path, handle: TextIO, columns: Collection[str]) -> Iterator[tup
                 header = _header(place, cells)
             elif len(cells) != len(header):
                 raise DataError(
-                    f"{place}: this row has {len(cells)} cells, and the header has {len(header)}."
+                    f"{place}: this row has {len(cells)} cells, and the header has {len(header)}. {_MEND}"
                 )
             else:
                 yield place, dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: this is not a line of CSV: {error}.") from error
+        raise DataError(f"{path}:{reader.line_num}: this is not a line of CSV: {error}. {_MEND}") from error
 
 
 def _separator(handle: TextIO, columns: Collection[str]) -> str:
@@ -137,7 +138,10 @@ def _header(place: str, cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise DataError(f"{place}: the header names {', '.join(map(repr, sorted(twice)))} more than once.")
+        raise DataError(
+            f"{place}: the header names {', '.join(map(repr, sorted(twice)))} more than once. "
+            "Give each column a name of its own."
+        )
     return names
 
 

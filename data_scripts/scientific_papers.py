@@ -1,6 +1,10 @@
-"""PubMed and arXiv papers with their abstracts (Cohan et al. 2018): one JSON object a line."""
+"""PubMed and arXiv papers with their abstracts (Cohan et al. 2018): one JSON object a line.
+
+Of each set there is another one, of the sections of its papers (`data_scripts.sections`).
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rmem_cli.data.pairs import FORM
@@ -8,6 +12,7 @@ from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form, Source, SourceFile
 from .pairs import pair_content, read_pairs
+from .sections import published
 from .words import SPLIT_ALREADY, words_form
 
 _FILES = {"train": "train.txt", "valid": "val.txt", "test": "test.txt"}
@@ -17,6 +22,13 @@ _OTHER_NAMES = {"train": (), "valid": ("validation.txt", "valid.txt"), "test": (
 def prepare_pairs(files: Mapping[str, Path]) -> Content:
     """Papers, a sentence a line, and abstracts, a sentence a line, without the tags around them."""
     return pair_content({split: read_pairs(files[name]) for split, name in _FILES.items() if name in files})
+
+
+def prepare_sections(files: Mapping[str, Path]) -> Content:
+    """Sections of papers, and the parts of abstracts that belong to them."""
+    return pair_content(
+        {split: published(files[name], split) for split, name in _FILES.items() if name in files}
+    )
 
 
 def _papers(name: str, title: str, archive: SourceFile, most: int, counts: Mapping[str, int]) -> Dataset:
@@ -68,3 +80,17 @@ ARXIV = _papers(
     16 << 30,
     {"train": 203_037, "valid": 6_436, "test": 6_440},
 )
+
+
+def _sections(papers: Dataset) -> Dataset:
+    """The sections of some papers."""
+    return replace(
+        papers,
+        name=f"{papers.name}_sections",
+        title=f"{papers.title}, section by section",
+        forms=(Form(FORM, prepare_sections, unit="sections"),),
+        derived=(words_form(SPLIT_ALREADY),),
+    )
+
+
+PUBMED_SECTIONS, ARXIV_SECTIONS = map(_sections, (PUBMED, ARXIV))

@@ -38,7 +38,8 @@ from rmem_cli.training.progress import Progress
 
 # What is there on this machine alone, or takes data that no test makes.
 ELSEWHERE = {"pretrained_rmt", "pretrained", "image_sequence", "document_classification"}
-ELSEWHERE |= {"memorize", "detect_and_memorize", "reasoning", "quadratic_equations", "babi", "summarization"}
+ELSEWHERE |= {"memorize", "detect_and_memorize", "reasoning", "babilong", "quadratic_equations", "babi"}
+ELSEWHERE |= {"summarization"}
 WHOLE = [1, 1, 2, 2, 3, 4, 5, 6, 8, 9, 12]
 NUMBERS = [0.0, 1e-30, 1e-5, 0.1, 0.5, 0.9, 1.0, 2.0, 1e39, 1e300]
 # Fields whose range says little of what is odd in them.

@@ -1,6 +1,7 @@
 """What a model says about articles, and what that is worth."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 
@@ -45,6 +46,22 @@ class Summarizer:
         articles = [self._task.articles(split)[place] for place in places]
         pairs = zip(places, articles, self._said(articles), strict=True)
         return [self._scored(place, article, words) for place, article, words in pairs]
+
+    def joined(self, summaries: Sequence[Summary]) -> list[Summary]:
+        """What is said about the sections of each paper as one summary, in the order of its sections.
+
+        Args:
+            summaries: Those of its sections, whose id and reference are those of the paper, in any order.
+        """
+        ordered = sorted(summaries, key=lambda one: one.place)
+        papers = [list(group) for _, group in groupby(ordered, key=lambda one: one.id or one.place)]
+        return [self._joined(paper) for paper in papers]
+
+    def _joined(self, paper: Sequence[Summary]) -> Summary:
+        first = paper[0]
+        words = [word for section in paper for word in section.summary.split()]
+        reference = [sentence.split() for sentence in first.reference.split("\n")]
+        return self._scored(first.place, Article(first.id, [], reference), words)
 
     def _said(self, articles: Sequence[Article]) -> list[list[str]]:
         if self._settings.lead is not None:

@@ -8,6 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from rmem_cli.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -21,6 +23,8 @@ class Batch:
         fresh: `[batch]`, whether the state of a row starts afresh before this batch.
         answer: `[batch, time]`, the positions that accuracy counts; None: those with a weight.
         lengths: `[batch]`, steps of each row that count; None: all.
+        present: `[batch, time]`, the steps that count where others stand between them: in each segment that
+            is read at once those that count come first. None: `lengths` says it.
         reset: `[batch, time]`, whether the state of a row starts afresh before a step, besides what `fresh`
             says; None: nowhere. It stays on the CPU, as it decides what is computed.
         question: `[batch]`, the step of each row with which its question begins, after all that the question
@@ -34,6 +38,7 @@ class Batch:
     fresh: Tensor
     answer: Tensor | None = None
     lengths: Tensor | None = None
+    present: Tensor | None = None
     reset: Tensor | None = None
     question: Tensor | None = None
     part: Tensor | None = None
@@ -75,10 +80,14 @@ class Batch:
         return self.map(lambda values: values[rows.to(values.device) if isinstance(rows, Tensor) else rows])
 
     def split(self, segment_length: int | None) -> list[Self]:
-        """Segments of the given length along time (the last one may be shorter); None: one segment."""
+        """Segments of the given length along time (the last one may be shorter); None: one segment.
+
+        Raises:
+            UsageError: In one of them, a step that counts stands behind one that does not.
+        """
         time = self.inputs.shape[1]
         if segment_length is None or segment_length >= time:
-            return [self]
+            return [self] if self.present is None else [self._segment(0, time)]
         return [self._segment(start, segment_length) for start in range(0, time, segment_length)]
 
     def beginning(self, steps: int) -> Self:
@@ -120,7 +129,23 @@ class Batch:
             None if steps_of_rows is None else (steps_of_rows - start).clamp(0, length)
             for steps_of_rows in (self.lengths, self.question)
         )
-        return replace(part, fresh=self.fresh & (start == 0), lengths=lengths, question=question)
+        if part.present is not None:
+            lengths = _first_steps(part.present)
+        return replace(
+            part, fresh=self.fresh & (start == 0), lengths=lengths, present=None, question=question
+        )
+
+
+def _first_steps(present: Tensor) -> Tensor:
+    """How many steps of each row count, `[batch]`, which are the first ones."""
+    lengths = present.sum(1)
+    steps = torch.arange(present.shape[1], device=present.device)
+    if present.device.type != "meta" and not torch.equal(present, steps < lengths[:, None]):
+        raise UsageError(
+            "steps that do not count stand in the middle of what the model reads at once; set "
+            "model.core.segment_length to task.segment_length, or task.alignment to overlapping or left"
+        )
+    return lengths
 
 
 @dataclass(frozen=True, kw_only=True)

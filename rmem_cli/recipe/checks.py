@@ -93,6 +93,13 @@ def check_evaluated(
                 )
         if sections.task is not None:
             yield from _check_causal(type(sections.task), core, ("core",))
+    drawn = getattr(task, "split", None) == "drawn"
+    if protocol.summaries is not None and protocol.summaries.joined and drawn:
+        yield (
+            ("summaries", "joined"),
+            "joins sections of a paper, which task.split drawn divides; set that to published, or leave "
+            "it out",
+        )
     if isinstance(task, TaskSettings) and protocol.split in task.empty_splits():
         yield ("split",), _EMPTY.format(split=protocol.split)
 

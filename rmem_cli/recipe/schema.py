@@ -252,10 +252,12 @@ class SummariesSettings(SearchSettings):
     Attributes:
         lead: Sentences at the beginning of the article that are taken for its summary; no model is read then.
             None: what the model says is looked for.
+        joined: Whether what is said about the sections of a paper, one after the other, is one summary.
         stemming: Whether ROUGE takes words for equal whose Porter stems are.
     """
 
     lead: PositiveInt | None = None
+    joined: bool = False
     stemming: bool = True
 
     @model_validator(mode="after")

@@ -213,9 +213,13 @@ def _round_steps(low: float, high: float) -> list[float]:
 
 
 def _powers(low: float, high: float) -> list[float]:
+    """Powers of ten that enclose two values; where there are few, their doubles and fives that do, too."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    every = max(1, (last - first) // 6)
-    return [10.0**power for power in range(first, last + 1, every)]
+    if last - first > 2:
+        return [10.0**power for power in range(first, last + 1, (last - first) // 6 or 1)]
+    found = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
+    below, above = max(one for one in found if one <= low), min(one for one in found if one >= high)
+    return [one for one in found if below <= one <= above]
 
 
 def short(value: float) -> str:

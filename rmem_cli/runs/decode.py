@@ -73,7 +73,8 @@ def decode(
                 raise InterruptedRunError("stopped while decoding; the same command goes on from there")
             decoding.append(summarizer(protocol.split, batch))
             shown.step(decoding.done, {_SHOWN: _sums(decoding.summaries).metric(_SHOWN)})
-    return _sums(decoding.summaries), decoding.origin
+    summaries = summarizer.joined(decoding.summaries) if settings.joined else decoding.summaries
+    return _sums(summaries), decoding.origin
 
 
 def _sums(summaries: Sequence[Summary]) -> Sums:

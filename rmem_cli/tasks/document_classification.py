@@ -12,22 +12,24 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
-from rmem_cli.tasks.text_config import DocumentClassificationSettings
+from rmem_cli.tasks.text_config import Alignment, DocumentClassificationSettings
 
 
 class DocumentClassification(Task):
     """Read a document segment by segment, and name its class at the last step of its last segment.
 
-    All segments are full, but the one of a document that is shorter. To that end, the last one begins in the
-    one before it where the document is not a whole number of segments long. The last symbol ends the
-    document. With segments of 4, a document of 6 symbols and its end (`.`) is read in two, and `x` beyond the
-    end of a shorter one in the same batch counts for nothing:
+    With segments of 4, a document of 6 symbols and its end (`.`) is read in two, and `x` counts for nothing,
+    as the whole second segment of a shorter document in the same batch:
 
-        inputs    5 2 8 1 | 1 3 6 .        7 9 .  x | x x x x
-        target                    1            0
+        overlapping   inputs   5 2 8 1 | 1 3 6 .        7 9 . x | x x x x
+                      target                   1            0
+        left                   5 2 8 1 | 3 6 . x        7 9 . x | x x x x
+        right                  5 2 8 x | 1 3 6 .        7 9 . x | x x x x
+        center                 5 2 8 1 | 3 6 . x        7 9 . x | x x x x
 
-    Documents of more segments are cut off. Each pass over the training documents is in an order of its own, a
-    function of the seed and the number of the pass; those that do not fill a batch are left out of it.
+    A core has segments of the same length. Documents of more segments are cut off. Each pass over the
+    training documents is in an order of its own, a function of the seed and the number of the pass; those
+    that do not fill a batch are left out of it.
 
     Args:
         settings: All options.
@@ -46,7 +48,8 @@ class DocumentClassification(Task):
         else:
             tokenizer = open_tokenizer(settings.backbone)
             self.symbols, documents = tokenizer.size, _encoded(articles, tokenizer)
-        self.documents = [in_segments(each, settings.segment_length, settings.segments) for each in documents]
+        self.settings = settings
+        self.documents = documents
         self.labels = torch.from_numpy(articles.labels.astype(np.int64))
         self.rows = _rows(articles, settings)
 
@@ -69,7 +72,8 @@ class DocumentClassification(Task):
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch(batch_size))
         rows = self.rows["train"]
         order = torch.randperm(len(rows), generator=generator(seed, "documents", "order", epoch))
-        return self._batch(rows[order[step_of_epoch * batch_size :][:batch_size].numpy()])
+        rows = rows[order[step_of_epoch * batch_size :][:batch_size].numpy()]
+        return self._batch(rows, self._most_segments(step, seed))
 
     def evaluation_batches(
         self, split: str, examples: int | None, batch_size: int, seed: int, drawn: Drawn = "by_batch"
@@ -84,23 +88,48 @@ class DocumentClassification(Task):
         if not len(rows):
             raise UsageError(f"there are no documents in the split {split!r}; task.whole_fold leaves none")
         for start in range(0, len(rows), batch_size):
-            yield self._batch(rows[start : start + batch_size])
+            yield self._batch(rows[start : start + batch_size], self.settings.segments)
 
-    def _batch(self, rows: np.ndarray) -> Batch:
-        documents = [self.documents[row] for row in rows]
-        lengths = torch.tensor([len(document) for document in documents])
-        inputs = torch.nn.utils.rnn.pad_sequence(documents, batch_first=True)
-        last = torch.arange(inputs.shape[1]) == lengths[:, None] - 1
+    def _most_segments(self, step: int, seed: int) -> int:
+        """How many segments of a document are read in a training step."""
+        most = self.settings.segments
+        if not self.settings.vary_segments:
+            return most
+        return int(torch.randint(1, most + 1, (), generator=generator(seed, "number of segments", step)))
+
+    def _batch(self, rows: np.ndarray, segments: int) -> Batch:
+        length, alignment = self.settings.segment_length, self.settings.alignment
+        read = [in_segments(self.documents[row], length, segments, alignment) for row in rows]
+        ends = torch.tensor([(len(each) - 1) * length + len(each[-1]) for each in read])
+        steps = torch.arange(int(ends.max()))
+        inputs = torch.zeros(len(read), len(steps), dtype=torch.long)
+        present = torch.zeros(inputs.shape, dtype=torch.bool)
+        for row, each in enumerate(read):
+            for segment, symbols in enumerate(each):
+                places = slice(segment * length, segment * length + len(symbols))
+                inputs[row, places], present[row, places] = torch.from_numpy(symbols), True
+        last = steps == ends[:, None] - 1
         targets = last * self.labels[torch.from_numpy(rows)][:, None]
-        return Batch(inputs, targets, last.float(), torch.ones(len(rows), dtype=torch.bool), lengths=lengths)
+        fresh = torch.ones(len(rows), dtype=torch.bool)
+        if bool((present == (steps < ends[:, None])).all()):
+            return Batch(inputs, targets, last.float(), fresh, lengths=ends)
+        return Batch(inputs, targets, last.float(), fresh, present=present)
 
 
-def in_segments(document: np.ndarray, segment_length: int, segments: int) -> torch.Tensor:
-    """The symbols of a document as they are read: full segments, and its end at the end of the last one."""
+def in_segments(
+    document: np.ndarray, segment_length: int, segments: int, alignment: Alignment = "overlapping"
+) -> list[np.ndarray]:
+    """The segments of a document as they are read; its last symbol ends the last of them."""
     read = np.array(document[: segments * segment_length], dtype=np.int64)
     read[-1] = document[-1]
-    before = (len(read) - 1) // segment_length * segment_length
-    return torch.from_numpy(np.concatenate([read[:before], read[-segment_length:]]))
+    count = -(-len(read) // segment_length)
+    if alignment == "center":
+        return np.array_split(read, count)
+    first = len(read) - (count - 1) * segment_length if alignment == "right" else segment_length
+    parts = np.split(read, range(first, len(read), segment_length))
+    if alignment == "overlapping":
+        parts[-1] = read[-segment_length:]
+    return parts
 
 
 def _encoded(articles: Hyperpartisan, tokenizer: PretrainedTokenizer) -> list[np.ndarray]:

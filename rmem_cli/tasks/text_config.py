@@ -11,6 +11,7 @@ from rmem_cli.tasks.baselines import unigrams
 
 # Texts whose documents `rmem_cli.data.documents` finds, word by word.
 WITH_DOCUMENTS = ("wikitext2", "wikitext103")
+Alignment = Literal["overlapping", "left", "right", "center"]
 
 
 def _no_path(text: str) -> str:
@@ -86,6 +87,11 @@ class DocumentClassificationSettings(TaskSettings):
         fold: Which fold is held out, 0 to 4; the tokenizer has not seen it either.
         segment_length: Symbols of a segment; that of the core, if it has one.
         segments: Most segments of an article that are read.
+        alignment: Where segments that are not full stand: `overlapping` fills the last one from the one
+            before it, `left` leaves it short, `right` leaves the first one short, `center` makes all of an
+            article about as long.
+        vary_segments: Whether in each training batch another number of segments, up to `segments`, is read at
+            most of each article.
         whole_fold: Whether all held-out articles are the test split, so that the folds together test every
             article; there is no validation then. Without, half of them are for validation.
         twins_together: Whether articles that begin with the same 200 letters are held out together, of which
@@ -105,6 +111,8 @@ class DocumentClassificationSettings(TaskSettings):
     fold: int = Field(default=0, ge=0, le=4)
     segment_length: PositiveInt
     segments: PositiveInt
+    alignment: Alignment = "overlapping"
+    vary_segments: bool = False
     whole_fold: bool = False
     twins_together: bool = False
     backbone: str | None = None

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import re
 import tarfile
 from dataclasses import replace
 
@@ -197,8 +198,9 @@ def test_records_are_read_in_whatever_they_are_wrapped(text, encoding, tmp_path)
 )
 def test_what_would_lose_text_is_refused_with_its_line(content, line, why, tmp_path):
     (tmp_path / "file").write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(DataError, match=rf"file:{line}\b.*: {why}"):
+    with pytest.raises(DataError, match=rf"file:{line}\b.*: {why}") as refused:
         list(read_pairs(tmp_path / "file"))
+    assert re.search(r"Mend it|Give each|Call these|Write|save it", str(refused.value))
 
 
 @pytest.mark.data

@@ -213,6 +213,18 @@ def test_the_forget_bias_of_an_lstm_is_what_was_asked_for():
         torch.testing.assert_close(both[5:10], torch.full((5,), 1.5))
 
 
+def test_first_weights_of_an_lstm_are_within_the_bound_asked_for_and_biases_zero():
+    core = LSTM(3, LSTMSettings(hidden_size=50, layers=2, initial_bound=0.02, forget_bias=1.0))
+    for name, parameter in core.module.named_parameters():
+        if name.startswith("weight"):
+            assert parameter.abs().max() <= 0.02
+            assert 0.01 < parameter.std() < 0.013  # 0.02 / sqrt(3)
+        else:
+            forget = torch.arange(200) // 50 == 1
+            expected = torch.where(forget & torch.tensor(name.startswith("bias_ih")), 1.0, 0.0)
+            assert torch.equal(parameter, expected)
+
+
 def test_eta_is_the_norm_of_every_hidden_state():
     core = RUM(3, 5, eta=0.7, activation="tanh")
     y, _ = core(inputs().float())

@@ -1,13 +1,16 @@
-"""RMT on a pretrained encoder: a tiny one made here, where the transformers library is installed."""
+"""RMT on a pretrained model: tiny ones made here, where the transformers library is installed."""
+
+import json
 
 import pytest
 import torch
 
 from rmem_cli.data.pretrained import open_pretrained, open_tokenizer
-from rmem_cli.errors import DataError
+from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.config import PretrainedEmbeddingSettings
 from rmem_cli.models.cores.transformer_config import PretrainedRMTSettings
 from rmem_cli.models.sequence import build_model
+from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.tasks.document_classification import DocumentClassification
 from rmem_cli.tasks.text_config import DocumentClassificationSettings
@@ -16,36 +19,107 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "calm", "report", "outrag
 SIZE, SEGMENT, MEMORY = 16, 6, 3
 
 
-@pytest.fixture
-def backbone(tmp_path):
-    """The folder of a BERT that knows a few words and nothing else."""
+RECIPE = """\
+name: toy
+title: A toy
+paper: null
+task: {{kind: document_classification, segment_length: 6, segments: 3, backbone: {folder}{task}}}
+model:
+  encoder: {{kind: pretrained, backbone: {folder}}}
+  core:
+    {{kind: pretrained_rmt, backbone: {folder}, hidden_size: 16, memory_tokens: 3, segment_length: 6{core}}}
+optimizer: {{kind: adamw, lr: 1.0e-2}}
+train: {{steps: 6, batch_size: 4, eval_every: 3, log_every: 1, validation: {{metric: accuracy, examples: 4}}}}
+eval: [{{name: test, split: test, batch_size: 4, checkpoint: best, metrics: [f1, accuracy]}}]
+seeds: [1]
+rows: [{{id: one, title: One}}]
+scales: {{smoke: {{train.steps: 2}}}}
+"""
+
+
+def save_tokenizer(folder, words=WORDS, **marks):
+    """Words, and marks at both ends, as a tokenizer of any model."""
+    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    model = tokenizers.models.WordLevel({word: number for number, word in enumerate(words)}, "[UNK]")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.normalizer = tokenizers.normalizers.Lowercase()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", **marks
+    ).save_pretrained(folder)
+
+
+def save_model(folder, kind):
+    """A model that knows a few words, with random weights."""
     transformers = pytest.importorskip("transformers")
-    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
     torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=SIZE,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=SEGMENT + MEMORY + 3,
-    )
-    transformers.BertModel(config).save_pretrained(tmp_path)
-    return str(tmp_path)
+    positions = SEGMENT + 2 * MEMORY
+    if kind == "bert":
+        config = transformers.BertConfig(
+            vocab_size=len(WORDS),
+            hidden_size=SIZE,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=positions,
+        )
+    else:
+        config = transformers.GPT2Config(
+            vocab_size=len(WORDS), n_embd=SIZE, n_layer=2, n_head=2, n_positions=positions
+        )
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+
+
+MARKS = {
+    "bert": {"cls_token": "[CLS]", "sep_token": "[SEP]"},
+    "gpt2": {"eos_token": "[SEP]"},
+}
+
+
+@pytest.fixture(params=["bert", "gpt2"])
+def kind(request):
+    return request.param
 
 
 @pytest.fixture
-def model(backbone):
-    core = PretrainedRMTSettings(
-        backbone=backbone, hidden_size=SIZE, memory_tokens=MEMORY, segment_length=SEGMENT
-    )
+def make_backbone(tmp_path):
+    """Makes the folder of a model of a kind."""
+
+    def make(kind):
+        folder = tmp_path / kind
+        save_model(folder, kind)
+        save_tokenizer(folder, **MARKS[kind])
+        return str(folder)
+
+    return make
+
+
+@pytest.fixture
+def backbone(make_backbone, kind):
+    return make_backbone(kind)
+
+
+def core_of(backbone, **fields):
+    fields = {"hidden_size": SIZE, "memory_tokens": MEMORY, "segment_length": SEGMENT, **fields}
+    return PretrainedRMTSettings(backbone=backbone, **fields)
+
+
+def built(backbone, **fields):
+    torch.manual_seed(1)
+    core = core_of(backbone, **fields)
     settings = ModelSettings(encoder=PretrainedEmbeddingSettings(backbone=backbone), core=core)
     return build_model(settings, len(WORDS), 2).eval()
+
+
+@pytest.fixture
+def model(backbone, kind):
+    return built(backbone, decoder=kind == "gpt2")
 
 
 def test_the_memory_of_one_segment_reaches_the_next_and_takes_a_gradient_back(model):
     first, second = model.encoder(torch.randint(5, 9, (2, 2, SEGMENT)))
     first.retain_grad()
+    assert not torch.equal(model.core(first)[1]["memory"], model.core(second)[1]["memory"])
     y, state = model.core(second, model.core(first)[1])
     assert y.shape == (2, SEGMENT, SIZE)
     assert state["memory"].shape == (2, MEMORY, SIZE)
@@ -75,8 +149,155 @@ def test_articles_are_read_in_the_symbols_of_the_backbone(backbone, write_articl
     assert task.documents[0].tolist() == [*tokenizer.encode("Title 0 calm report said word0"), tokenizer.end]
 
 
+def test_a_decoder_is_read_as_its_equations_say(make_backbone):
+    """Memory in front and, the same vectors, behind; what becomes of the latter is the next memory."""
+    folder = make_backbone("gpt2")
+    model = built(folder, decoder=True).double()
+    x = model.encoder(torch.randint(5, 9, (2, SEGMENT)))
+    y, state = model.core(x)
+    memory = model.core.memory.expand(2, -1, -1)
+    sequence = torch.cat([memory, x, memory], 1)
+    hidden = model.core.backbone(inputs_embeds=sequence).last_hidden_state
+    torch.testing.assert_close(y, hidden[:, MEMORY:-MEMORY])
+    torch.testing.assert_close(state["memory"], hidden[:, -MEMORY:])
+
+
+def test_no_output_of_a_decoder_depends_on_later_inputs_and_of_an_encoder_some_do(model, kind):
+    symbols = torch.randint(5, 9, (1, SEGMENT))
+    others = symbols.clone()
+    others[0, -1] = 5 + (symbols[0, -1] - 4) % 4
+    first, second = (model.core(model.encoder(each))[0][:, :-1] for each in (symbols, others))
+    assert torch.equal(first, second) == model.core.causal == (kind == "gpt2")
+
+
+def test_with_lora_the_backbone_stays_as_it_is_and_what_is_beside_it_learns(backbone, kind):
+    pytest.importorskip("peft")
+    model = built(backbone, decoder=kind == "gpt2", lora_rank=2)
+    learned = [name for name, each in model.core.backbone.named_parameters() if each.requires_grad]
+    assert learned
+    assert all("lora" in name for name in learned)
+    plain = built(backbone, decoder=kind == "gpt2")
+    assert model.core.memory.requires_grad
+    x = model.encoder(torch.randint(5, 9, (2, SEGMENT)))
+    model.core.memory.data, plain.core.memory.data = (torch.ones_like(plain.core.memory) for _ in range(2))
+    torch.testing.assert_close(model.core(x)[0], plain.core(x)[0])  # at first, nothing is added
+    model.core(x)[0].square().sum().backward()
+    assert any(each.grad.abs().sum() > 0 for name, each in model.named_parameters() if "lora_B" in name)
+
+
+def test_a_plan_needs_no_memory_for_numbers_of_the_backbone(model):
+    segment = model.to("meta")
+    x = torch.zeros(2, SEGMENT, SIZE, device="meta")
+    for lengths in (None, torch.tensor([2, SEGMENT], device="meta")):
+        y, state = segment.core(x, None, lengths)
+        assert (y.device.type, state["memory"].shape) == ("meta", (2, MEMORY, SIZE))
+
+
+@pytest.mark.parametrize("fields", ["", "lora"], ids=["all weights", "lora"])
+def test_a_toy_backbone_trains_goes_on_and_is_evaluated(
+    backbone, kind, fields, write_articles, tmp_path, lab, same
+):
+    if fields:
+        pytest.importorskip("peft")
+    write_articles(form="articles")
+    core = f", decoder: {str(kind == 'gpt2').lower()}" + (", lora_rank: 2" if fields else "")
+    task = ", alignment: right, vary_segments: true"
+    path = tmp_path / "toy.yaml"
+    path.write_text(RECIPE.format(folder=backbone, core=core, task=task))
+    (spec,) = load_recipe(str(path)).runs()
+    asked = []
+
+    def stop():
+        asked.append(1)
+        return len(asked) > 4
+
+    with pytest.raises(InterruptedRunError):
+        lab.train(spec, stop)
+    assert lab.train(spec).status == "ok"
+    resumed = same(lab.rows("toy"))
+    assert lab.train(spec, repeat=True).status == "ok"
+    assert same(lab.rows("toy")) == resumed
+    assert {row.metric for row in lab.evaluate(spec)} == {"f1", "accuracy"}
+
+
 @pytest.mark.parametrize("part", ["AutoModel", "AutoTokenizer"])
 def test_a_backbone_that_is_not_here_is_one_sentence(tmp_path, part):
     with pytest.raises(DataError, match=r"transformers library|is not on this machine") as error:
         open_pretrained(str(tmp_path / "nothing"), part)
     assert "\n" not in str(error.value)
+
+
+def refusal(make):
+    """The one sentence of an error."""
+    with pytest.raises((DataError, UsageError)) as error:
+        make()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_backbone_of_the_other_direction_is_refused(make_backbone):
+    bert, gpt2 = make_backbone("bert"), make_backbone("gpt2")
+    assert "bert is an encoder; set model.core.decoder to false" in refusal(lambda: built(bert, decoder=True))
+    assert "gpt2 is a decoder; set model.core.decoder to true" in refusal(lambda: built(gpt2))
+
+
+def test_a_model_that_reads_no_text_is_refused(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=SIZE,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        image_size=8,
+        patch_size=4,
+    )
+    transformers.ViTModel(config).save_pretrained(tmp_path / "vit")
+    save_tokenizer(tmp_path / "vit", **MARKS["bert"])
+    said = refusal(lambda: built(str(tmp_path / "vit")))
+    assert "is a ViTModel, which reads no symbols of a text: name a language model" in said
+
+
+def test_a_folder_without_a_model_or_with_one_that_nobody_knows_is_refused(make_backbone, tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    assert "empty holds no model that transformers" in refusal(lambda: built(str(folder)))
+    unknown = make_backbone("bert")
+    config = json.loads((tmp_path / "bert" / "config.json").read_text())
+    (tmp_path / "bert" / "config.json").write_text(json.dumps(config | {"model_type": "made-up"}))
+    assert "bert holds no model that transformers" in refusal(lambda: built(unknown))
+
+
+def test_weights_of_another_architecture_are_refused(make_backbone, tmp_path):
+    folder = make_backbone("bert")
+    make_backbone("gpt2")
+    for name in ("model.safetensors",):
+        (tmp_path / "bert" / name).write_bytes((tmp_path / "gpt2" / name).read_bytes())
+    assert "bert has no weights of a BertModel" in refusal(lambda: built(folder))
+
+
+def test_damaged_weights_are_refused(make_backbone, tmp_path):
+    folder = make_backbone("bert")
+    (tmp_path / "bert" / "model.safetensors").write_bytes(b"nothing")
+    assert "bert holds no model that transformers" in refusal(lambda: built(folder))
+
+
+def test_a_tokenizer_that_does_not_fit_is_refused(make_backbone, tmp_path, write_articles):
+    write_articles(form="articles")
+    folder = make_backbone("bert")
+    (tmp_path / "bert" / "tokenizer.json").unlink()
+    settings = DocumentClassificationSettings(segment_length=6, segments=1, backbone=folder)
+    said = refusal(lambda: DocumentClassification(settings))
+    assert "bert holds no tokenizer that transformers" in said
+    save_tokenizer(folder, [*WORDS, "more"], **MARKS["bert"])
+    task = DocumentClassification(settings)
+    encoder = PretrainedEmbeddingSettings(backbone=folder)
+    said = refusal(lambda: build_model(ModelSettings(encoder=encoder, core=core_of(folder)), task.symbols, 2))
+    assert said.endswith("bert knows 9 symbols, and the task has 10")
+    save_tokenizer(folder)
+    assert "has no symbol that ends a text" in refusal(lambda: DocumentClassification(settings))
+
+
+def test_more_places_than_the_backbone_knows_are_refused(backbone, kind):
+    said = refusal(lambda: built(backbone, decoder=kind == "gpt2", segment_length=20))
+    assert "knows 12 positions" in said
+    assert "set model.core.segment_length to 6 or less" in said

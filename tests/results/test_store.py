@@ -331,7 +331,7 @@ def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
 @pytest.mark.parametrize(
     ("damage", "line", "what"),
     [
-        (lambda text: text + "<<<<<<< HEAD\n", 4, "the row has 1 cells, not 33"),
+        (lambda text: text + "<<<<<<< HEAD\n", 4, f"the row has 1 cells, not {len(COLUMNS)}"),
         (lambda text: text.replace(",0.5,", ",half,", 1), 2, "column 'value' holds 'half', not a number"),
         (lambda text: text.replace(",ok,", ",good,", 1), 2, "status is 'good'"),
         (

@@ -11,6 +11,7 @@ import pytest
 from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.evaluation.rouge import Rouge, sentences
 from rmem_cli.recipe import load_recipe
+from rmem_cli.recipe.problems import RecipeError
 from rmem_cli.recipe.schema import SummariesSettings
 from rmem_cli.results.bootstrap import bootstrap_interval
 from rmem_cli.results.metrics import REPEATED_TRIGRAMS, ROUGE
@@ -299,3 +300,22 @@ def test_samples_are_taken_over_by_equal_runs_and_merged(lab, spec, tmp_path):
     merged = ResultStore(tmp_path / "merged")
     merge_results(merged, Path(os.environ["RMEM_RESULTS"]))
     assert read_samples(merged.folder, lab.rows("articles")[0]) == shown(run, lab.rows("articles")[0])
+
+
+def test_what_is_said_about_sections_of_a_paper_is_scored_as_one_summary():
+    from rmem_cli.evaluation.summaries import Summarizer
+
+    reference = "the cat sat .\nthe dog ran ."
+    said = [(2, "b", "no"), (0, "a", "the dog ran ."), (1, "a", "the cat sat ."), (3, "", "x"), (4, "", "y")]
+    summarizer = Summarizer(None, None, SummariesSettings(joined=True))
+    found = summarizer.joined([Summary(place, name, reference, text, {}) for place, name, text in said])
+    assert [(one.place, one.id) for one in found] == [(0, "a"), (2, "b"), (3, ""), (4, "")]
+    assert found[0].summary == "the dog ran .\nthe cat sat ."
+    assert found[0].reference == reference
+    assert found[0].scores["rouge_l"] == 1
+    assert found[1].scores["rouge_1"] == 0
+
+
+def test_sections_of_a_paper_that_are_divided_anew_cannot_be_joined(spec):
+    with pytest.raises(RecipeError, match=r"joined.*: joins sections of .* task\.split drawn divides"):
+        spec("task.split=drawn", "eval.summaries.summaries.joined=true")

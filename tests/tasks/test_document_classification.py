@@ -11,7 +11,9 @@ from rmem_cli.errors import DataError, UsageError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.config import EmbeddingSettings, LinearHeadSettings
 from rmem_cli.models.cores.recurrent_config import GRUSettings
+from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.torch_rnn import GRU
+from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
@@ -22,10 +24,8 @@ from rmem_cli.tasks.text_config import DocumentClassificationSettings
 END = 99
 
 
-def make_task(fold=0, *, whole_fold=False, segments=3):
-    settings = DocumentClassificationSettings(
-        fold=fold, whole_fold=whole_fold, segment_length=16, segments=segments
-    )
+def make_task(fold=0, *, segments=3, **fields):
+    settings = DocumentClassificationSettings(fold=fold, segment_length=16, segments=segments, **fields)
     return DocumentClassification(settings)
 
 
@@ -42,7 +42,7 @@ class Certain(LinearHead):
 def test_a_document_is_read_in_full_segments_to_its_end(length, segment, segments):
     document = np.arange(length)
     document[-1] = END
-    read = in_segments(document, segment, segments).tolist()
+    read = np.concatenate(in_segments(document, segment, segments)).tolist()
     assert read[-1] == END
     assert len(read) == length or len(read) % segment == 0
     assert len(read) <= max(segment * segments, segment)
@@ -54,10 +54,96 @@ def test_a_document_is_read_in_full_segments_to_its_end(length, segment, segment
         assert len(parts) == min(segments, -(-length // segment))
 
 
-def test_the_example_of_the_docstring():
-    assert in_segments(np.array([5, 2, 8, 1, 3, 6, END]), 4, 9).tolist() == [5, 2, 8, 1, 1, 3, 6, END]
-    assert in_segments(np.array([7, 9, END]), 4, 9).tolist() == [7, 9, END]
-    assert in_segments(np.array([5, 2, 8, 1, 3, 6, END]), 4, 1).tolist() == [5, 2, 8, END]
+@pytest.mark.parametrize(
+    ("alignment", "expected"),
+    [
+        ("overlapping", [[5, 2, 8, 1], [1, 3, 6, END]]),
+        ("left", [[5, 2, 8, 1], [3, 6, END]]),
+        ("right", [[5, 2, 8], [1, 3, 6, END]]),
+        ("center", [[5, 2, 8, 1], [3, 6, END]]),
+    ],
+)
+def test_the_example_of_the_docstring(alignment, expected):
+    def read(document, segments=9):
+        return [part.tolist() for part in in_segments(np.array(document), 4, segments, alignment)]
+
+    assert read([5, 2, 8, 1, 3, 6, END]) == expected
+    assert read([7, 9, END]) == [[7, 9, END]]
+    assert read([5, 2, 8, 1, 3, 6, END], segments=1) == [[5, 2, 8, END]]
+
+
+@given(
+    length=st.integers(1, 90),
+    segment=st.integers(1, 20),
+    segments=st.integers(1, 5),
+    alignment=st.sampled_from(["left", "right", "center"]),
+)
+def test_without_overlap_each_symbol_is_read_once(length, segment, segments, alignment):
+    document = np.arange(length)
+    document[-1] = END
+    parts = in_segments(document, segment, segments, alignment)
+    read = min(length, segment * segments)
+    assert np.concatenate(parts).tolist() == [*range(read - 1), END]
+    lengths = list(map(len, parts))
+    assert len(parts) == -(-read // segment)
+    if alignment == "center":
+        assert max(lengths) - min(lengths) <= 1
+    else:
+        full = lengths[:-1] if alignment == "left" else lengths[1:]
+        assert full == [segment] * (len(parts) - 1)
+    assert max(lengths) <= segment
+
+
+@pytest.mark.parametrize("alignment", ["left", "right", "center"])
+@pytest.mark.parametrize("kind", ["rmt", "gru"])
+def test_a_document_gives_the_same_alone_and_beside_longer_ones(write_articles, alignment, kind):
+    """Segments that are empty, and places that are, change nothing."""
+    write_articles()
+    task = make_task(alignment=alignment)
+    torch.manual_seed(0)
+    core = {
+        "rmt": lambda: RMT(
+            8, RMTSettings(hidden_size=8, memory_tokens=2, heads=2, segment_length=16, causal=False)
+        ),
+        "gru": lambda: GRU(8, GRUSettings(hidden_size=8)),
+    }[kind]()
+    model = SequenceModel(
+        Embedding(task.symbols, EmbeddingSettings(size=8)), core, LinearHead(8, 2, LinearHeadSettings())
+    )
+    model = model.double().eval()
+    rows = task.rows["train"][:8]
+
+    def losses(batch):
+        total, state = torch.zeros(len(batch.inputs), dtype=torch.float64), None
+        for segment in batch.to(torch.device("cpu"), torch.float64).split(16):
+            result = model.step(segment, state)
+            total, state = total + result.losses.sum(1), result.state
+        return total
+
+    together = losses(task._batch(rows, 3))
+    alone = torch.cat([losses(task._batch(rows[[row]], 3)) for row in range(8)])
+    torch.testing.assert_close(together, alone)
+    assert len({len(in_segments(task.documents[row], 16, 3, alignment)) for row in rows}) > 1
+
+
+def test_a_core_of_other_segments_than_those_that_are_aligned_is_refused(write_articles):
+    write_articles()
+    batch = make_task(alignment="right").training_batch(0, 8, seed=1)
+    assert batch.present is not None
+    for length in (None, 7):
+        with pytest.raises(UsageError, match=r"set model.core.segment_length to task.segment_length"):
+            batch.split(length)
+
+
+def test_training_batches_may_read_fewer_segments_and_evaluations_read_all(write_articles):
+    write_articles()
+    task, fixed = make_task(vary_segments=True), make_task()
+    most = {-(-task.training_batch(step, 12, seed=1).inputs.shape[1] // 16) for step in range(20)}
+    assert most == {1, 2, 3}
+    for one, other in zip(
+        task.evaluation_batches("test", 9, 3, 1), fixed.evaluation_batches("test", 9, 3, 1), strict=True
+    ):
+        assert torch.equal(one.inputs, other.inputs)
 
 
 def test_the_answer_is_due_at_the_last_step_that_counts(write_articles):

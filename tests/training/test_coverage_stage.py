@@ -1,5 +1,7 @@
 """A model trained without coverage becomes one with coverage, in one run."""
 
+import signal
+
 import pytest
 import torch
 
@@ -136,6 +138,37 @@ def test_a_run_stopped_before_at_or_after_the_change_ends_like_one_never_stopped
     resumed, resumed_state = load_checkpoint(lab.folder(spec), "last")
     assert all(torch.equal(resumed[name], value) for name, value in weights.items())
     assert resumed_state["counters"]["best"] == state["counters"]["best"]
+
+
+def test_a_run_killed_on_both_sides_of_the_change_gives_the_rows_and_curve_of_one_never_stopped(
+    make_spec, lab, same, start_rmem, wait_until, tmp_path, monkeypatch
+):
+    def steps_in(folder):
+        curve = folder / "metrics.csv"
+        return curve.read_text().count(",lr,") if curve.exists() else 0
+
+    sets = ["train.steps=120", "train.stages=[{steps: 60, coverage: false}]", "train.checkpoint_every=7"]
+    spec = make_spec(*sets)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("RMEM_RUNS", str(tmp_path / "other-runs"))
+        elsewhere.setenv("RMEM_RESULTS", str(tmp_path / "other-results"))
+        lab.train(spec)
+        rows, curves = same(lab.rows("covered")), lab.curves()
+    arguments = [
+        "train",
+        str(tmp_path / "covered.yaml"),
+        *(word for each in sets for word in ("--set", each)),
+    ]
+    for goal in (20, 80):
+        command = start_rmem(*arguments)
+        wait_until(lambda goal=goal: steps_in(lab.folder(spec)) >= goal, command)
+        command.kill(signal.SIGKILL)
+        assert command.wait() == -signal.SIGKILL
+        assert lab.rows("covered") == []
+    command = start_rmem(*arguments)
+    assert command.wait() == 0, command.text()
+    assert same(lab.rows("covered")) == rows
+    assert lab.curves() == curves
 
 
 def test_a_stage_without_coverage_changes_the_train_hash_and_others_have_none(make_spec):

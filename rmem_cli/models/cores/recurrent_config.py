@@ -29,12 +29,15 @@ class LSTMSettings(LayeredSettings):
     """`torch.nn.LSTM`.
 
     Attributes:
-        forget_bias: First value of the forget gate's bias; None keeps torch's uniform initialisation.
+        initial_bound: First weights are uniform between minus this and this, and biases zero; None keeps
+            torch's initialisation.
+        forget_bias: First value of the forget gate's bias; None leaves it as the other biases are.
     """
 
     implementation: ClassVar[str] = "rmem_cli.models.cores.torch_rnn:LSTM"
 
     kind: Literal["lstm"] = "lstm"
+    initial_bound: PositiveFloat | None = None
     forget_bias: float | None = None
 
 

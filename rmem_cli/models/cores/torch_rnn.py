@@ -116,8 +116,17 @@ class LSTM(_TorchCore):
 
     def __init__(self, input_size: int, settings: LSTMSettings) -> None:
         super().__init__(nn.LSTM(input_size, settings.hidden_size, **_options(settings)))
+        if settings.initial_bound is not None:
+            self._set_first_weights(settings.initial_bound)
         if settings.forget_bias is not None:
             self._set_forget_bias(settings.forget_bias)
+
+    def _set_first_weights(self, bound: float) -> None:
+        for name, parameter in self.module.named_parameters():
+            if name.startswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.uniform_(parameter, -bound, bound)
 
     def _set_forget_bias(self, value: float) -> None:
         # torch adds two biases to each gate, in the order input, forget, candidate, output.

@@ -173,14 +173,18 @@ class RMTSettings(TransformerSettings):
 
 
 class PretrainedRMTSettings(CoreSettings):
-    """The Recurrent Memory Transformer on a pretrained encoder, whose layers and dropout are its own;
+    """The Recurrent Memory Transformer on a pretrained model, whose layers and dropout are its own;
     `rmem_cli.models.cores.pretrained_rmt.PretrainedRMT`.
 
     Attributes:
         backbone: Name of the pretrained model, such as `bert-base-cased`, or the folder that holds it.
+        decoder: Whether it is a decoder, in which no place sees a later one, such as GPT-2, or an encoder.
         hidden_size: Width of its vectors.
         memory_tokens: How many memory tokens there are.
         segment_length: Steps of one segment.
+        lora_rank: Rank of what is learned beside each of the backbone's linear maps, in place of its own
+            weights (Hu et al. 2022, by the library peft); None: its own weights are learned.
+        lora_alpha: Of that, what it is multiplied by, times its rank.
     """
 
     stepwise: ClassVar[bool] = False
@@ -190,9 +194,12 @@ class PretrainedRMTSettings(CoreSettings):
 
     kind: Literal["pretrained_rmt"] = "pretrained_rmt"
     backbone: str
+    decoder: bool = False
     hidden_size: PositiveInt
     memory_tokens: PositiveInt
     segment_length: PositiveInt
+    lora_rank: PositiveInt | None = None
+    lora_alpha: PositiveFloat = 32.0
 
     @property
     def output_size(self) -> int:
@@ -201,8 +208,8 @@ class PretrainedRMTSettings(CoreSettings):
 
     @property
     def reads_ahead(self) -> bool:
-        """See `CoreSettings.reads_ahead`; the encoder sees its whole segment."""
-        return True
+        """See `CoreSettings.reads_ahead`; an encoder sees its whole segment."""
+        return not self.decoder
 
     def free_in_evaluation(self) -> frozenset[str]:
         """See `CoreSettings.free_in_evaluation`."""

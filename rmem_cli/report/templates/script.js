@@ -16,6 +16,7 @@ function compare(a, b) {
 function sortable(table) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, index) => {
+    if (!head.textContent.trim()) return;
     const button = document.createElement("button");
     button.type = "button";
     while (head.firstChild && !(head.firstChild.nodeName === "SUP")) button.append(head.firstChild);
@@ -52,12 +53,17 @@ function filterable(scroll, table) {
     chosen.append(new Option("any", ""), ...verdicts.map((each) => new Option(each, each)));
     box.append(labelled("Verdict", chosen));
   }
+  const told = document.createElement("span");
+  told.setAttribute("role", "status");
+  box.append(told);
   const apply = () => {
     const wanted = words.value.toLowerCase();
     for (const row of rows) {
       const fits = row.textContent.toLowerCase().includes(wanted);
       row.hidden = !fits || (chosen.value !== "" && verdict(row) !== chosen.value);
     }
+    const shown = rows.filter((row) => !row.hidden).length;
+    told.textContent = shown < rows.length ? `${shown} of ${rows.length} rows` : "";
   };
   words.addEventListener("input", apply);
   chosen.addEventListener("change", apply);
@@ -82,5 +88,4 @@ for (const scroll of document.querySelectorAll(".scroll")) {
   filterable(scroll, table);
 }
 addEventListener("hashchange", openTarget);
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => (each.open = true)));
 openTarget();
