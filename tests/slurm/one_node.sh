@@ -14,6 +14,8 @@ rmem=${RMEM:-.venv/bin/rmem}
 export SLURM_CONF=$folder/slurm.conf RMEM_RUNS=$folder/runs RMEM_RESULTS=$folder/results
 
 end() {
+    scancel --quiet --user=root || true
+    sleep 5 # for their last checkpoints
     for file in "$folder"/slurmd.pid "$folder"/slurmctld.pid "$folder"/munged.pid; do
         [ ! -e "$file" ] || kill "$(cat "$file")" || true
     done
