@@ -26,7 +26,7 @@ MAX_NODES = 50_000  # keys and values: thirty times what the longest recipe has
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 # What the parser in C takes and PyYAML's own refuses, or counts among the columns in another way.
-_READ_OTHERWISE = re.compile("[\t\r\x85\u2028\u2029\ufeff?]|[|>][-+0-9]*#")
+_READ_OTHERWISE = re.compile(r"[\t\r\x85\u2028\u2029\ufeff?]|[|>][-+0-9]*#|:\s*[],}]")
 _CONSTANTS: dict[str, Scalar] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -250,7 +250,6 @@ def _composed(text: str) -> yaml.Node | None:
 @cache
 def _quick_loader() -> type[Any]:
     """The same on the parser in C, several times as fast."""
-
     from yaml.cyaml import CParser  # type: ignore[attr-defined]  # it has no types
 
     class QuickLoader(_Composer, CParser, yaml.resolver.Resolver):

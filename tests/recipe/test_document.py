@@ -177,7 +177,9 @@ def test_both_parsers_read_each_recipe_alike(path, monkeypatch):
     assert in_full(read_document(data, path.name)) == quick
 
 
-@pytest.mark.parametrize("text", ["a: {b:\t1}", "n\ufeffame: 1", "a: |# x\n", "a: {? b, c}", "? a : b\nc: 1"])
+@pytest.mark.parametrize(
+    "text", ["a: {b:\t1}", "n\ufeffame: 1", "a: |# x\n", "a: {? b, c}", "? a : b\nc: 1", "a: {b: , c: 1}"]
+)
 def test_what_the_parsers_take_differently_is_read_by_the_stricter(text, monkeypatch):
     def told():
         try:
