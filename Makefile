@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint results clean
+.PHONY: demo test lint check-gpu results clean
 
 demo: .venv/installed
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
@@ -15,6 +15,12 @@ lint: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+# What only a GPU can show: equal numbers, no hidden wait, speed and memory of each form. It has run on none yet.
+check-gpu: .venv/installed
+	$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available() and "there is no NVIDIA GPU here")'
+	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
+	$(BIN)/rmem bench --device cuda
 
 # The tables beside the results, and the README's scoreboard; a commit of rows is made after it, and a test fails when they are stale.
 results: .venv/installed

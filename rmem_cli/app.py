@@ -19,6 +19,7 @@ from rmem_cli.commands.runs import runs
 from rmem_cli.commands.sample import sample
 from rmem_cli.commands.show import show
 from rmem_cli.commands.status import status
+from rmem_cli.commands.submit import submit
 from rmem_cli.commands.train import train
 from rmem_cli.commands.validate import validate
 from rmem_cli.errors import RmemError
@@ -39,6 +40,7 @@ app.command("eval")(evaluate)
 app.command("report")(report)
 app.add_typer(plot, name="plot")
 app.command("sample")(sample)
+app.command("submit")(submit)
 app.command("status")(status)
 app.add_typer(runs, name="runs")
 app.add_typer(results, name="results")

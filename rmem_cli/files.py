@@ -16,6 +16,14 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def remedy(error: OSError) -> str:
+    """What to do about a folder that cannot be written."""
+    lacks = error.errno in _NO_LOCKS
+    return "its file system has no locks, use one that has" if lacks else "make it writable"
+
 
 def read_small(path: Path) -> bytes:
     """Read a file that never has more than a megabyte.

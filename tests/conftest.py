@@ -25,13 +25,26 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """Tests on real data run only where RMEM_TEST_DATA names it."""
-    if os.environ.get("RMEM_TEST_DATA"):
-        return
-    reason = pytest.mark.skip(reason="RMEM_TEST_DATA names no folder of real data sets")
+    """Tests on real data run only where RMEM_TEST_DATA names it, those of marker `cuda` on a GPU."""
+    if not os.environ.get("RMEM_TEST_DATA"):
+        _skip(items, "data", "RMEM_TEST_DATA names no folder of real data sets")
+    if not _has_gpu(items):
+        _skip(items, "cuda", "there is no NVIDIA GPU here")
+
+
+def _skip(items, marker, reason):
     for item in items:
-        if item.get_closest_marker("data"):
-            item.add_marker(reason)
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_gpu(items):
+    """Asked only where a test wants one: torch is slow to import."""
+    if not any(item.get_closest_marker("cuda") for item in items):
+        return True
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @pytest.fixture(autouse=True)

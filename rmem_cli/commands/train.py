@@ -1,6 +1,7 @@
 """`rmem train`: bring the runs of experiments up to date."""
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -71,6 +72,9 @@ def train(
         Literal["off", "warn", "error"],
         typer.Option(help="Operations whose bits vary: allowed, told of on GPUs, or an error."),
     ] = "warn",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Keep learning curves for TensorBoard, too.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the plan, or the tables, on stdout as JSON.")
     ] = False,
@@ -146,7 +150,7 @@ def train(
     if failed_before:
         console.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
     readings = readings_of(None)  # before, as a wrong one is refused
-    with together(machine, nproc) as machine:
+    with together(replace(machine, tensorboard=tensorboard), nproc) as machine:
         failures = train_runs(todo, machine, console, jobs=jobs, repeat=rerun != "missing")
     failed = [failure.spec for failure in failures]
     _print_tables(loaded, specs, failed, readings, "json" if as_json else "terminal")

@@ -4,10 +4,12 @@ Only the plain part of YAML is read: mappings with text keys, lists, and scalars
 number, `on`, `yes` and `1:30` are text, and `010` is ten. Nothing in a recipe builds an object.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, cast
 
 import yaml
@@ -23,6 +25,8 @@ MAX_NODES = 50_000  # keys and values: thirty times what the longest recipe has
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+# What the parser in C takes and PyYAML's own refuses, or counts among the columns in another way.
+_READ_OTHERWISE = re.compile("[\t\r\x85\u2028\u2029\ufeff?]|[|>][-+0-9]*#")
 _CONSTANTS: dict[str, Scalar] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -172,7 +176,7 @@ def _place_after(text: str, source: str) -> Place:
 def _read(text: str, place: Callable[[yaml.Mark | None], Place]) -> Node | None:
     problems: list[Problem] = []
     try:
-        composed = _Loader(text).get_single_node()
+        composed = _composed(text)
         root = None if composed is None else _Converter(place, problems).node(composed)
     except yaml.reader.ReaderError as error:
         at = _place_after(text[: error.position], place(None).source)
@@ -205,8 +209,8 @@ class _RefusedError(yaml.MarkedYAMLError):
     """A part of YAML that recipes leave out; the problem is a sentence of ours."""
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's parser, refusing aliases, tags and deep nesting before a tree is built."""
+class _Composer(yaml.composer.Composer):
+    """Refuses aliases, tags and deep nesting before a tree is built."""
 
     depth = 0
     nodes = 0
@@ -229,6 +233,33 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+class _Loader(_Composer, yaml.SafeLoader):
+    """On PyYAML's own parser, which says best what is wrong."""
+
+
+def _composed(text: str) -> yaml.Node | None:
+    """The tree of a text, by the parser in C where there is one, and the text is right."""
+    if yaml.__with_libyaml__ and not _READ_OTHERWISE.search(text):
+        with contextlib.suppress(yaml.YAMLError, ValueError, OverflowError):
+            return cast("yaml.Node | None", _quick_loader()(text).get_single_node())
+    return _Loader(text).get_single_node()
+
+
+@cache
+def _quick_loader() -> type[Any]:
+    """The same on the parser in C, several times as fast."""
+
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]  # it has no types
+
+    class QuickLoader(_Composer, CParser, yaml.resolver.Resolver):
+        def __init__(self, text: str) -> None:
+            CParser.__init__(self, text)
+            yaml.composer.Composer.__init__(self)
+            yaml.resolver.Resolver.__init__(self)
+
+    return QuickLoader
 
 
 class _Converter:

@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import RmemError, RunsFailedError, UsageError
-from rmem_cli.files import write_atomically
+from rmem_cli.files import remedy, write_atomically
 from rmem_cli.records.curve import LearningCurve, UnwrittenCurve
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.files import write_json, written
@@ -164,7 +164,16 @@ class RunFolder:
         """Forget the run's checkpoints, environment and status, so that it starts all over again."""
         # The status goes last: as long as it is there, a run killed in between is known to need clearing.
         decoded = sorted(path.name for path in self.path.glob("summaries-*.jsonl"))
-        names = ("checkpoints", _TRACEBACK, "metrics.csv", *decoded, PULSE, "environment.json", "status.json")
+        names = (
+            "checkpoints",
+            _TRACEBACK,
+            "metrics.csv",
+            *decoded,
+            PULSE,
+            "tensorboard",
+            "environment.json",
+            "status.json",
+        )
         for name in names:
             path = self.path / name
             with written(path):
@@ -264,7 +273,7 @@ class RunFolder:
 def _unwritable(folder: Path, error: OSError) -> UsageError:
     return UsageError(
         f"the run folder {folder} cannot be written ({error.strerror or error}); "
-        "make it writable, or name another folder for runs in RMEM_RUNS"
+        f"{remedy(error)}, or name another folder for runs in RMEM_RUNS"
     )
 
 

@@ -1,5 +1,9 @@
-"""Which run folders there are, and removing them; never imports torch."""
+"""Which run folders there are, and removing them; never imports torch.
 
+A run in progress replaces its checkpoints: `os.walk`, unlike globs, passes over folders that are gone.
+"""
+
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +40,8 @@ class FoundRun:
 
 def found_runs(root: Path) -> list[FoundRun]:
     """The runs in a folder of all runs, by name."""
-    return [_found(root, file.parent) for file in sorted(root.glob("**/recipe.yaml"))]
+    folders = sorted(Path(where) for where, _, names in os.walk(root) if "recipe.yaml" in names)
+    return [_found(root, folder) for folder in folders]
 
 
 def remove_run(root: Path, run: FoundRun) -> None:
@@ -54,7 +59,8 @@ def remove_run(root: Path, run: FoundRun) -> None:
 
 
 def _found(root: Path, folder: Path) -> FoundRun:
-    files = [stat for stat in map(_stat, folder.rglob("*")) if stat is not None]
+    paths = (Path(where) / name for where, _, names in os.walk(folder) for name in names)
+    files = [stat for stat in map(_stat, paths) if stat is not None]
     size, changed = sum(each[0] for each in files), max((each[1] for each in files), default=0.0)
     return FoundRun(folder.relative_to(root).as_posix(), folder, _status(folder), size, changed)
 
@@ -65,7 +71,7 @@ def _stat(path: Path) -> tuple[int, float] | None:
         stat = path.lstat()
     except OSError:
         return None
-    return None if path.is_dir() else (stat.st_size, stat.st_mtime)
+    return stat.st_size, stat.st_mtime
 
 
 def _status(folder: Path) -> RunStatus | None:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from rmem_cli.records.files import read_json
 from rmem_cli.results.outcomes import Outcome
 
-Status = Literal["running", "interrupted"] | Outcome
+Status = Literal["queued", "running", "interrupted"] | Outcome
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class RunStatus:
     """How far a run is.
 
     Attributes:
-        status: What became of it; "running" stays where a process was killed.
+        status: What became of it; "running" stays where a process was killed, "queued" where a cluster
+            does not start it.
         step: Updates done.
         message: Why, where the status needs a reason.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import UsageError
-from rmem_cli.files import sync_folder, write_durably
+from rmem_cli.files import remedy, sync_folder, write_durably
 from rmem_cli.results.curves import curve_of
 from rmem_cli.results.row import COLUMNS, ResultRow
 from rmem_cli.results.summaries import samples_name
@@ -148,7 +148,7 @@ class ResultStore:
         except OSError as error:
             raise UsageError(
                 f"the results folder {self.folder} cannot be written ({error.strerror or error}); "
-                "make it writable, or name another one in RMEM_RESULTS"
+                f"{remedy(error)}, or name another one in RMEM_RESULTS"
             ) from error
 
     def _replace(self, target: Path, text: str) -> None:

@@ -24,6 +24,7 @@ class Machine:
         deterministic: What becomes of operations whose bits vary from time to time: on a GPU, others are
             taken, and torch warns where there are none (`warn`); they are an `error` on any device; or
             nothing (`off`).
+        tensorboard: Whether learning curves are kept for TensorBoard, too.
     """
 
     device: str
@@ -31,6 +32,7 @@ class Machine:
     compile: bool = False
     world: World = ALONE
     deterministic: Deterministic = "warn"
+    tensorboard: bool = False
 
 
 def choose_machine(

@@ -16,6 +16,7 @@ from rmem_cli.records.curve import thinned
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.folder import HOW_TO_TRAIN, RunFolder, UnforeseenError
 from rmem_cli.records.status import RunStatus, read_status
+from rmem_cli.records.tensorboard import TensorBoardCurve
 from rmem_cli.results.outcomes import FAILURES, OUTCOMES, Outcome
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
@@ -90,6 +91,8 @@ def train_run(
         if repeat and status is not None and status.status in OUTCOMES:
             folder.clear()
         _set_up(folder, machine, spec.settings.train)
+        if machine.tensorboard:
+            folder.curve = TensorBoardCurve(folder.path / "metrics.csv")
         training = _training(run, folder, machine)
         environment = _record_environment(folder, training, machine)
         machine.world.told(spec)

@@ -1,7 +1,9 @@
 """`rmem status` on folders of runs, whoever writes to them."""
 
 import json
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,16 @@ def test_a_pulse_that_is_damaged_or_cannot_be_written_harms_nothing(folder, rmem
 def test_a_name_that_is_none_is_refused(folder, rmem):
     assert "there is no run 'nowhere'" in rmem("status", "nowhere").message
     assert rmem("status", "copying").code == 0
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_passed_over(folder, rmem, monkeypatch):
+    scandir = os.scandir
+
+    def gone(path):
+        if Path(path).name.startswith("last-"):
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert told(rmem)["state"] == "ok"
+    assert rmem("runs", "list").code == 0

@@ -2,8 +2,10 @@
 
 import contextlib
 import math
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -154,3 +156,35 @@ def test_any_file_is_read_or_refused_but_never_fails_otherwise(data: bytes) -> N
     with pytest.raises(RecipeError) as caught:
         read_recipe(data, "f.yaml", "f")
     assert all(problem.place.line and problem.place.column for problem in caught.value.problems)
+
+
+def in_full(node):
+    """Values, and where each of them and its key stands."""
+    value = node.value
+    if isinstance(value, dict):
+        value = {key: (str(node.keys[key]), in_full(each)) for key, each in value.items()}
+    elif isinstance(value, list):
+        value = [in_full(each) for each in value]
+    return value, str(node.place)
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML was built without its parser in C")
+@pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_both_parsers_read_each_recipe_alike(path, monkeypatch):
+    data = path.read_bytes()
+    quick = in_full(read_document(data, path.name))
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    assert in_full(read_document(data, path.name)) == quick
+
+
+@pytest.mark.parametrize("text", ["a: {b:\t1}", "n\ufeffame: 1", "a: |# x\n", "a: {? b, c}", "? a : b\nc: 1"])
+def test_what_the_parsers_take_differently_is_read_by_the_stricter(text, monkeypatch):
+    def told():
+        try:
+            return in_full(read_document(text.encode(), "f.yaml"))
+        except RecipeError as error:
+            return str(error)
+
+    quick = told()
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    assert told() == quick

@@ -1,5 +1,8 @@
 """What becomes of a run that fails: rows that say so, or one sentence, and nothing lost."""
 
+import errno
+import fcntl
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,3 +225,17 @@ def test_a_damaged_checkpoint_is_refused(make_spec, lab):
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     with pytest.raises(DataError, match=r"the checkpoint 'last' in .* is damaged"):
         lab.train(spec)
+
+
+@pytest.mark.parametrize("folder", ["RMEM_RUNS", "RMEM_RESULTS"])
+def test_a_file_system_without_locks_is_one_sentence(lab, make_spec, monkeypatch, folder):
+    def flock(descriptor, *_):
+        if f"/rmem-{folder.removeprefix('RMEM_').lower()}/" in str(
+            Path(f"/proc/self/fd/{descriptor}").readlink()
+        ):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UsageError, match=f"its file system has no locks, use one that has, or.*{folder}"):
+        lab.train(make_spec())
+    assert not (lab.folder(make_spec()) / "checkpoints").exists()

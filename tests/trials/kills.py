@@ -5,8 +5,8 @@
 Of three kinds in turn. A `training` trial trains two runs of a small experiment; an `evaluation` trial
 evaluates them, trained, where the table of results is gone; a `fetch` trial downloads a small data set from
 a slow server of its own, or imports a copy. The command is killed up to three times: after some seconds, or
-as it is about to touch its n-th file, which also meets the moments between two files; with `--jobs 2`, the
-command alone, a run alone, or all at once. Then the same command is left alone.
+as it is about to touch its n-th file, which also meets the moments between two files; with `--jobs 2` and
+`--nproc 2`, the command alone, another process alone, or all at once. Then the same command is left alone.
 
 Held is an end with exit code 0 that leaves what an undisturbed command leaves: result rows and curves in all
 columns but those of time, memory and commit, weights; of a data set, every file, and nothing besides. What
@@ -251,7 +251,7 @@ class Kind:
 
 
 class Training(Kind):
-    variants = ("", "--jobs 2")
+    variants = ("", "--jobs 2", "--nproc 2")
     checks = ("eval",)
 
     def command(self, variant: str) -> list[str]:
