@@ -2,14 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint check-gpu results clean
+.PHONY: demo test lint check-gpu docs pages results clean
 
 demo: .venv/installed
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	RMEM_RUNS=$$folder/runs RMEM_RESULTS=$$folder/results $(BIN)/rmem train quickstart
 
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -m 'not pages' --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/installed
 	$(BIN)/ruff format --check
@@ -22,6 +22,13 @@ check-gpu: .venv/installed
 	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
 	$(BIN)/rmem bench --device cuda
 
+docs: .venv/installed
+	$(BIN)/mkdocs build --strict --quiet
+
+# What each page of the documentation tells to do, done.
+pages: .venv/installed
+	$(BIN)/python -m pytest -m pages --numprocesses auto --maxprocesses 4 --dist worksteal
+
 # The tables beside the results, and the README's scoreboard; a commit of rows is made after it, and a test fails when they are stale.
 results: .venv/installed
 	RMEM_RESULTS=results $(BIN)/rmem report --format markdown --out results
@@ -31,8 +38,8 @@ results: .venv/installed
 .venv/installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist site

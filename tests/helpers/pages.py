@@ -1,0 +1,121 @@
+"""The documentation, followed word for word: run as a program, this fills in what its commands print.
+
+    python tests/helpers/pages.py [PAGE ...]      all pages of docs/ without any
+
+A page is followed in a folder of its own, from top to bottom. A fenced block with a title is a file, which is
+written; a block of `diff` changes the files that are there; a block of `console` has commands behind `$`,
+each with what it prints. A page that writes or changes files of rmem is followed in a copy of the checkout.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+_BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+_OF_RMEM = re.compile(r'^```(diff|\w+ title="(rmem_cli|data_scripts)/)', re.MULTILINE)
+_NUMBER = re.compile(r"-?\d[\d,.]*(e[-+]\d+)?")
+_TAKEN = ("rmem_cli", "recipes", "data_scripts", "tests", "pyproject.toml", "setup.py")
+
+
+def pages() -> list[Path]:
+    """The pages that have something to follow."""
+    return [path for path in sorted(DOCS.rglob("*.md")) if "```console" in path.read_text(encoding="utf-8")]
+
+
+def follow(text: str, folder: Path) -> str:
+    """The text of a page with what its commands print here.
+
+    Args:
+        text: Of the page.
+        folder: Empty; files are written and commands run in it.
+
+    Raises:
+        ValueError: A change of `diff` does not fit the checkout.
+    """
+    if _OF_RMEM.search(text):
+        _copy_checkout(folder)
+    made, end = [], 0
+    for block in _BLOCK.finditer(text):
+        made.append(text[end : block.start(3)])
+        made.append(_followed(block[1], block[2], block[3], folder))
+        end = block.end(3)
+    return "".join(made) + text[end:]
+
+
+def alike(text: str) -> list[str]:
+    """The lines of a page without what differs from one machine to another: numbers, widths, blank lines."""
+    lines = (re.sub(r"[\s─]+", " ", _NUMBER.sub("N", line)).strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+def _followed(language: str, title: str | None, body: str, folder: Path) -> str:
+    if title:
+        (folder / title).parent.mkdir(parents=True, exist_ok=True)
+        (folder / title).write_text(body, encoding="utf-8")
+    elif language == "diff":
+        patch = subprocess.run(["patch", "-p1"], cwd=folder, input=body, text=True, capture_output=True)
+        if patch.returncode:
+            raise ValueError(f"a change does not fit: {patch.stdout}\n{body}")
+    elif language == "console":
+        return "".join(f"$ {command}\n{_printed(command, folder)}" for command in _commands(body))
+    return body
+
+
+def _commands(body: str) -> Iterator[str]:
+    """Commands behind `$`, each as long as its lines end in a backslash."""
+    yield from re.findall(r"^\$ ((?:.*\\\n)*.*)$", body, re.MULTILINE)
+
+
+def _printed(command: str, folder: Path) -> str:
+    """What a command prints, both streams in one, without the name of the folder."""
+    ran = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=_environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    lines = [line.rstrip() for line in ran.stdout.replace(str(folder), "/home/you").splitlines()]
+    lines = [
+        line for line in lines if line.strip() != "dirty tree"
+    ]  # which an edited checkout says of its results
+    if ran.returncode:
+        raise ValueError(f"{command} ended with {ran.returncode}:\n" + "\n".join(lines))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    own = {f"RMEM_{name.upper()}": str(folder / f"rmem-{name}") for name in ("data", "runs", "cache")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RMEM_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    fixed = {"PATH": path, "COLUMNS": "100", "OMP_NUM_THREADS": "1", "RMEM_NATIVE": "off", "PYTHONPATH": "."}
+    return {**kept, **own, **fixed, "HOME": str(folder)}
+
+
+def _copy_checkout(folder: Path) -> None:
+    for name in _TAKEN:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    for name in ("data_scripts", "recipes"):  # which the build maps into the package
+        (folder / "rmem_cli" / name).symlink_to(folder / name)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    for page in [Path(name).resolve() for name in sys.argv[1:]] or pages():
+        with tempfile.TemporaryDirectory() as scratch:
+            page.write_text(
+                follow(page.read_text(encoding="utf-8"), Path(scratch).resolve()), encoding="utf-8"
+            )
