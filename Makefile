@@ -1,8 +1,10 @@
 # `make demo`, `make test` and `make lint` need Python 3.11 or newer and make; each sets up .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
+FAST := tests/test_contracts.py tests/test_errors.py tests/test_imports.py tests/recipe/test_document.py \
+	tests/recipe/test_locked_hashes.py tests/recipe/test_precedence.py tests/results tests/report/test_verdict.py
 
-.PHONY: demo test lint check-gpu docs pages results clean
+.PHONY: demo test fast lint check-gpu docs pages results clean
 
 demo: .venv/installed
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
@@ -11,16 +13,14 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -m 'not pages' --numprocesses auto --maxprocesses 4 --dist worksteal
 
+# Under a minute: what a recipe, a result and a table are, without training.
+fast: .venv/installed
+	$(BIN)/python -m pytest -q -m 'not pages' --numprocesses auto --maxprocesses 4 $(FAST)
+
 lint: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-
-# What only a GPU can show: equal numbers, no hidden wait, speed and memory of each form. It has run on none yet.
-check-gpu: .venv/installed
-	$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available() and "there is no NVIDIA GPU here")'
-	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
-	$(BIN)/rmem bench --device cuda
 
 docs: .venv/installed
 	$(BIN)/mkdocs build --strict --quiet
@@ -28,6 +28,12 @@ docs: .venv/installed
 # What each page of the documentation tells to do, done.
 pages: .venv/installed
 	$(BIN)/python -m pytest -m pages --numprocesses auto --maxprocesses 4 --dist worksteal
+
+# What only a GPU can show: equal numbers, no hidden wait, speed and memory of each form. It has run on none yet.
+check-gpu: .venv/installed
+	$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available() and "there is no NVIDIA GPU here")'
+	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
+	$(BIN)/rmem bench --device cuda
 
 # The tables beside the results, and the README's scoreboard; a commit of rows is made after it, and a test fails when they are stale.
 results: .venv/installed
