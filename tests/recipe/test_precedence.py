@@ -80,6 +80,7 @@ def test_changing_only_the_kind_keeps_what_is_common_and_records_what_is_dropped
         "layers": 1,
         "dropout": 0.0,
         "forget_bias": None,
+        "initial_bound": None,
     }
     assert {lost.path: lost.value for lost in resolved.dropped} == {
         "model.core.lambda": 1,
