@@ -5,6 +5,7 @@ from collections.abc import Collection
 import numpy as np
 
 from rmem_cli.data.prepared import Prepared
+from rmem_cli.data.unwritten import Unwritten
 from rmem_cli.errors import UsageError
 
 _ENDS = frozenset(".!?")
@@ -34,6 +35,8 @@ class Sentences:
     ) -> None:
         self._tokens = tokens = corpus.tokens(split)
         ends = np.unique(np.append(np.flatnonzero(np.isin(tokens, _ends(corpus))) + 1, len(tokens)))
+        if isinstance(corpus, Unwritten):  # nobody knows where its sentences end, nor what they say
+            ends, shortest, without = ends[-1:], 0, ()
         starts = np.append(0, ends)[:-1]
         lengths = ends - starts
         left = lengths >= shortest

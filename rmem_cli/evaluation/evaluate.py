@@ -53,7 +53,6 @@ def evaluate(
     model.eval()
     counts_answers = any(metric(name).asks_for_answers for name in metrics)
     totals = Sums()
-    exact_positions = task.exact_positions(feed == "published") if counts_answers else 0
     state: State | None = None
     with model.constant_weights():
         for whole in task.evaluation_batches(split, examples, batch_size, seed, drawn):
@@ -67,7 +66,7 @@ def evaluate(
             if state is not None and bool(batch.fresh.all()):
                 state = None
             on_device = batch.to(parameter.device, parameter.dtype)
-            right: list[Tensor] = []  # of each segment, also where nothing is asked
+            right: list[Tensor] = []  # of each segment
             for segment, result in walk(model, on_device, state, own_answers(model, whole, feed)):
                 state = result.state
                 for sums, rows in groups:
@@ -80,9 +79,9 @@ def evaluate(
                     found = answers == segment.targets
                     for sums, rows in groups:
                         _count_answers(sums, found[rows], segment.rows(rows))
-                    right.append(found | ~_asked(segment))
-            if right and exact_positions:
-                exact = torch.cat(right, dim=1)[:, -exact_positions:].all(1)
+                    right.append(found)
+            exact = task.exact(torch.cat(right, dim=1), on_device, feed == "published") if right else None
+            if exact is not None:
                 for sums, rows in groups:
                     sums.exact += int(exact[rows].sum())
     model.train(was_training)
@@ -102,13 +101,8 @@ def _groups(totals: Sums, batch: Batch) -> list[tuple[Sums, Tensor | slice]]:
     return groups
 
 
-def _asked(segment: Batch) -> Tensor:
-    """The positions of answers, `[batch, time]`."""
-    return segment.weight > 0 if segment.answer is None else segment.answer
-
-
 def _count_answers(sums: Sums, right: Tensor, segment: Batch) -> None:
-    answer = _asked(segment)
+    answer = segment.weight > 0 if segment.answer is None else segment.answer
     sums.correct += int((right & answer).sum())
     sums.found += int((right & answer & (segment.targets == 1)).sum())
     sums.answers += int(answer.sum())

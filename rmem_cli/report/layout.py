@@ -106,8 +106,15 @@ def _all_grids(table: Table, view: View) -> list[Grid]:
 
 
 def _papers_beside(on_curves: Sequence[Section], table: Table) -> list[PaperTable]:
-    """The published tables, but for those whose numbers stand beside ours in a curve over lengths."""
-    return [paper for paper in table.papers if not any(_same(each, on_curves) for each in paper.columns)]
+    """The published tables, but for those all of whose numbers stand beside ours in a curve over lengths."""
+    told = {line.published.id for section in on_curves for line in section.lines if line.published}
+
+    def stands_there(paper: PaperTable) -> bool:
+        lines = [line for column in paper.columns for line in column.lines]
+        is_measured = any(_same(column, on_curves) for column in paper.columns)
+        return is_measured and all(line.published is None or line.published.id in told for line in lines)
+
+    return [paper for paper in table.papers if not stands_there(paper)]
 
 
 def _curves_and_singles(sections: Sequence[Section]) -> tuple[list[list[Section]], list[Section]]:

@@ -76,7 +76,12 @@ class AlgorithmicTask(GeneratedTask[Tensor]):
         """Which targets accuracy counts where they belong to the answer."""
         return torch.ones_like(targets, dtype=torch.bool)
 
+    def exact(self, right: Tensor, batch: Batch, published: bool) -> Tensor:
+        """See `Task.exact`; an answer is what stands at the end."""
+        del batch
+        return right[:, -self.exact_positions(published) :].all(1)
+
     def exact_positions(self, published: bool) -> int:
-        """See `Task.exact_positions`; the whole answer."""
+        """How many of the last positions of a row make the answer, by the published code or rightly."""
         del published
         return self.answer_length

@@ -64,14 +64,16 @@ class Task(ABC):
         del batch
         return 0
 
-    def exact_positions(self, published: bool) -> int:
-        """How many of the last positions of a row `exact_match` wants to be right; 0 if it has no meaning.
+    def exact(self, right: Tensor, batch: Batch, published: bool) -> Tensor | None:
+        """Which rows have a right answer as a whole, `[batch]`, for `exact_match`; None: that has no meaning.
 
         Args:
+            right: Which positions are right, `[batch, time]`, others than answers among them.
+            batch: What was read.
             published: Whether to count as the published code does, where that is odd.
         """
-        del published
-        return 0
+        del right, batch, published
+        return None
 
 
 class GeneratedTask(Task, Generic[Examples]):

@@ -34,7 +34,7 @@ class QuadraticEquations(AlgorithmicTask):
         return targets != PAD
 
     def exact_positions(self, published: bool) -> int:
-        """See `Task.exact_positions`; the last part, by the published code without its first character."""
+        """The last part; by the published code without its first character."""
         return BLOCK if published else BLOCK + 1
 
 

@@ -139,7 +139,7 @@ def test_a_plan_and_tables_are_one_json_document(rmem, recipe):
     gru, lstm = plan["rows"]
     assert gru.keys() == lstm.keys() == {
         "experiment", "row", "cell", "scale", "seeds", "parameters", "steps", "batch_size", "memory_mb",
-        "seconds_per_step", "seconds", "basis",
+        "seconds_per_step", "seconds", "decoding_seconds", "basis",
     }  # fmt: skip
     assert (gru["row"], gru["seeds"], gru["parameters"]) == ("gru", [1, 2], 152)
     assert plan["seconds"] == pytest.approx(2 * gru["seconds"] + 2 * lstm["seconds"])

@@ -44,8 +44,8 @@ class Counting(Task):
     def evaluation_batches(self, split, examples, batch_size, seed, drawn):
         yield self.batch
 
-    def exact_positions(self, published):
-        return 7
+    def exact(self, right, batch, published):
+        return right[:, -7:].all(1)
 
 
 class PlusOne(Model):

@@ -52,5 +52,5 @@ class TwoParts(GeneratedTask):
         fresh = torch.ones(len(examples), dtype=torch.bool)
         return Batch(inputs, targets, weight, fresh, part=part)
 
-    def exact_positions(self, published):
-        return 1
+    def exact(self, right, batch, published):
+        return right[:, -1:].all(1)

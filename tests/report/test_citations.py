@@ -21,7 +21,8 @@ from rmem_cli.report.places import Place
         ("rum2019.recall.lstm", "accuracy"),
         ("rum2019.ptb_char.lstm_1000", "bpc"),
         ("rmt2022.hyperpartisan.longformer_4096", "f1"),
-        ("armt2024.babilong_qa1.gpt_4", None),
+        ("armt2024.babilong_qa1.gpt_4", "accuracy"),
+        ("urlstm2020.rl.curves", None),
     ],
 )
 def test_a_published_value_meets_the_metric_that_measures_the_same(published, metric):

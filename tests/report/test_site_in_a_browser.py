@@ -150,7 +150,7 @@ def test_enter_sorts_what_has_the_focus_and_typing_filters(show):
                  said: document.querySelector("[role=status]").textContent };
     """)
     assert found["sorted"] == "cells"
-    assert 0 < found["rows"] < 10
+    assert 0 < found["rows"] < found["of"]
     assert found["said"] == f"{found['rows']} of {found['of']} rows"
 
 

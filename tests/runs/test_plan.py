@@ -127,7 +127,18 @@ def test_a_set_that_is_not_here_opens_in_its_size_for_a_plan_alone():
     assert text.data_hash == UNPREPARED
 
 
-@pytest.mark.parametrize("name", NAMES)
+# How many sections papers have is in no text.
+UNKNOWN = ("dancer_arxiv", "dancer_pubmed")
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_recipe_whose_data_is_of_unknown_size_is_not_planned_without_it(name):
+    spec = load_recipe(name).runs("paper", seeds=[1])[-1]
+    with opened_instead(unwritten), pytest.raises(DataError, match=r"_sections \(words\) is not in"):
+        plan_of(open_run(spec), CPU)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNKNOWN])
 def test_every_recipe_is_planned_at_paper_scale_without_any_data(name):
     """Its last row, for the sake of time; the data of the others is looked at below."""
     spec = load_recipe(name).runs("paper", seeds=[1])[-1]
@@ -138,7 +149,7 @@ def test_every_recipe_is_planned_at_paper_scale_without_any_data(name):
     assert planned.memory_mb > 12 * planned.parameters / 1e6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNKNOWN])
 def test_all_data_of_every_recipe_is_of_known_size(name):
     recipe = load_recipe(name)
     specs = [spec for scale in ("paper", "cpu") if scale in recipe.scales for spec in recipe.runs(scale)]
@@ -320,7 +331,7 @@ def test_segments_cost_what_the_first_two_do_and_back_propagation_keeps_and_repe
 
 
 class Backbone(torch.nn.Module):
-    """A pretrained encoder that knows a hundred symbols, and does nothing."""
+    """A pretrained encoder that knows a hundred symbols."""
 
     config = SimpleNamespace(is_encoder_decoder=False)
 
@@ -330,9 +341,9 @@ class Backbone(torch.nn.Module):
         self.layer = torch.nn.Linear(768, 768)
 
     @classmethod
-    def from_pretrained(cls, name, local_files_only):
+    def from_pretrained(cls, name, local_files_only, output_loading_info):
         assert torch.empty(0).device == CPU, "files are not read into a model without memory"
-        return cls()
+        return cls(), {"missing_keys": []}
 
     def get_input_embeddings(self):
         return self.embeddings
@@ -340,8 +351,9 @@ class Backbone(torch.nn.Module):
     def set_input_embeddings(self, embeddings):
         self.embeddings = embeddings
 
-    def forward(self, inputs_embeds, attention_mask):
-        return SimpleNamespace(last_hidden_state=self.layer(inputs_embeds))
+    def forward(self, inputs_embeds, attention_mask=None):
+        read = inputs_embeds + inputs_embeds.mean(1, keepdim=True)
+        return SimpleNamespace(last_hidden_state=self.layer(read))
 
 
 class Tokenizer:
