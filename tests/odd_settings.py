@@ -68,7 +68,7 @@ CHOSEN: dict[str, list[Any]] = {
 REFUSED, TRAINED, DIVERGED = "refused", "trained", "diverged"
 CURE = re.compile(
     r"must|did you mean|there are|is missing|give|set |write|make |change |leave|needs?\b|take |lower|choose|"
-    r"remove|at most|go up to|no multiple of|`rmem "
+    r"remove|at most|go up to|no multiple of|measure it by|`rmem "
 )
 
 

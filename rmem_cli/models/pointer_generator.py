@@ -280,7 +280,7 @@ class PointerGenerator(Model):
         The scores of the vocabulary are there for some steps at a time, and are computed again in the
         backward pass, if those of all steps are many.
         """
-        rows, times = batch.weight.nonzero(as_tuple=True)  # each [n]
+        rows, times = _weighted(batch.weight)
         size = max(1, _SCORES_AT_ONCE // self.symbols)
         pieces = list(zip(torch.split(rows, size), torch.split(times, size), strict=True))
 
@@ -371,6 +371,15 @@ def _of_core(state: State) -> State:
 def _there(batch: SourceBatch) -> Tensor:
     """Whether a row's source has a step, `[batch, source]`."""
     return torch.arange(batch.source.shape[1], device=batch.source.device) < batch.source_lengths[:, None]
+
+
+def _weighted(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows and steps `[n]` that have a weight; of tensors without values, all."""
+    if weight.device.type == "meta":
+        rows, times = torch.ones(weight.shape, device="cpu").nonzero(as_tuple=True)
+        return rows.to("meta"), times.to("meta")
+    rows, times = weight.nonzero(as_tuple=True)
+    return rows, times
 
 
 def _with_source(batch: Batch) -> SourceBatch:

@@ -258,10 +258,10 @@ def test_a_model_that_reads_no_text_is_refused(tmp_path):
 
 
 def test_a_folder_without_a_model_or_with_one_that_nobody_knows_is_refused(make_backbone, tmp_path):
+    unknown = make_backbone("bert")
     folder = tmp_path / "empty"
     folder.mkdir()
     assert "empty holds no model that transformers" in refusal(lambda: built(str(folder)))
-    unknown = make_backbone("bert")
     config = json.loads((tmp_path / "bert" / "config.json").read_text())
     (tmp_path / "bert" / "config.json").write_text(json.dumps(config | {"model_type": "made-up"}))
     assert "bert holds no model that transformers" in refusal(lambda: built(unknown))

@@ -419,7 +419,7 @@ def test_what_sliding_keeps_is_the_same_whether_a_task_has_parts_or_not():
         form = Sliding(SlidingSettings(depth=2))
         gradients(form, model, each, None)
         saved.append([past["segment"] for past in form.state_dict()["past"]])
-    of_all = {"inputs", "targets", "weight", "fresh", "answer", "lengths", "reset", "question"}
+    of_all = {"inputs", "targets", "weight", "fresh", "answer", "lengths", "present", "reset", "question"}
     assert saved[0][0].keys() == of_all
     for one, other in zip(*saved, strict=True):
         assert one.keys() == other.keys()

@@ -150,9 +150,9 @@ def test_a_text_is_read_with_a_fresh_state_where_a_stage_begins(make_spec, lab, 
     states = []
     original = Full.gradient
 
-    def gradient(self, model, batch, state, *others):
+    def gradient(self, model, batch, state, *others, **named):
         states.append(state is None)
-        return original(self, model, batch, state, *others)
+        return original(self, model, batch, state, *others, **named)
 
     monkeypatch.setattr(Full, "gradient", gradient)
     lab.train(make_spec(text=text))
