@@ -27,6 +27,8 @@ NOT_COMPARED = {
     "git_commit",
     "git_dirty",
     "time",
+    # Older programs have no such columns.
+    *("low", "high", "settings", "processes", "compiled"),
 }
 
 Found = dict[str, object]
