@@ -167,7 +167,8 @@ def test_the_skip_link_leads_past_the_navigation(show):
 def test_without_scripts_everything_can_be_read_and_nothing_does_nothing(show, name):
     found = show(name, scripts=False).run("""
         const rows = [...document.querySelectorAll("tbody tr")].filter((row) => !row.closest("details"));
-        return { read: document.querySelector("main").innerText.length > 500, rows: rows.length, hidden: rows.filter((row) => !row.offsetParent).length,
+        return { read: document.querySelector("main").innerText.length > 500,
+                 rows: rows.length, hidden: rows.filter((row) => !row.offsetParent).length,
                  controls: document.querySelectorAll("button, input, select").length };
     """)
     assert found["read"]
