@@ -1,3 +1,4 @@
+import csv
 import os
 import signal
 import subprocess
@@ -392,7 +393,13 @@ def test_a_folder_that_cannot_be_written_is_refused_with_a_cure(tmp_path):
             write()
 
 
-COMMITTED = sorted((Path(__file__).parents[2] / "results").glob("*.csv"))
+def is_older(table):
+    """Whether all rows of a table are of the version without intervals."""
+    _, *rows = csv.reader(table.read_text().splitlines())
+    return {len(row) for row in rows} == {len(OLDER[0])}
+
+
+COMMITTED = [each for each in sorted((Path(__file__).parents[2] / "results").glob("*.csv")) if is_older(each)]
 
 
 @pytest.mark.parametrize("table", COMMITTED, ids=lambda path: path.stem)
