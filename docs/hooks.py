@@ -15,6 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pydantic import BaseModel
+from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import PydanticUndefined
 
 from rmem_cli.app import app
@@ -163,7 +164,7 @@ def kind_of(settings: type[BaseModel], name: str) -> str:
     """What values an option takes, with its bounds, in words of JSON Schema."""
     try:
         described = settings.model_json_schema(by_alias=False)["properties"][name]
-    except Exception:  # a component within: its kinds have a page of their own
+    except PydanticInvalidForJsonSchema:  # a component within: its kinds have a page of their own
         return "a component, by its `kind`"
     return " or ".join(filter(None, (in_words(one) for one in described.get("anyOf", [described]))))
 
