@@ -25,7 +25,9 @@ class MemoryNetwork(Model):
         u^1 = sum_j l_j B q_j                   p_i = softmax_i(u^k . m_i)
         o^k = sum_i p_i c_i                     u^(k+1) = u^k + o^k          logits: W u^(K+1)
 
-    `l_kj = (1 - j/J) - (k/d) (1 - 2j/J)` for word j of J and component k of d. Tables are tied from hop to
+    `l_kj = (1 - j/J) - (k/d) (1 - 2j/J)` for word j of J and component k of d; in the published code
+    `l_kj = 1 + 4 (k - (d+1)/2) (j - (J+1)/2) / (d J)`, J being the longest sentence of the data and one more,
+    the word J that `T` is the vector of. Tables are tied from hop to
     hop: `A^(k+1) = C^k`, `B = A^1`, `W' = C^K`, and `T` likewise. Without the softmax, `p_i = u . m_i`
     ("linear start"): so are the first training steps of a model that starts linearly.
 
@@ -124,8 +126,8 @@ class MemoryNetwork(Model):
         ages = self._ages(there)
         known, state = self._controlled(self._sentences(0, question), None)
         for hop in range(self.settings.hops):
-            memory = self._sentences(hop, story) + self._times(hop, ages)
-            content = self._sentences(hop + 1, story) + self._times(hop + 1, ages)
+            memory = self._sentences(hop, story) + self._times(hop, ages, story.shape[-1])
+            content = self._sentences(hop + 1, story) + self._times(hop + 1, ages, story.shape[-1])
             scores = (memory @ known.unsqueeze(-1)).squeeze(-1)
             attention = self._attention(scores, there)
             seen = (attention.unsqueeze(1) @ content).squeeze(1)
@@ -153,11 +155,24 @@ class MemoryNetwork(Model):
         there = symbols != _NOTHING
         vectors = self.words[table][symbols.clamp(min=0)] * there.unsqueeze(-1)
         if self.settings.position_encoding:
-            vectors = vectors * _weights_by_place(there, vectors)
+            vectors = vectors * self._weights_by_place(there, vectors)
         return torch.sum(vectors, dim=-2)
 
-    def _times(self, table: int, ages: Tensor) -> Tensor | float:
-        return self.times[table][ages] if self.settings.temporal_encoding else 0.0
+    def _weights_by_place(self, there: Tensor, vectors: Tensor) -> Tensor:
+        """What is multiplied with vectors `[..., symbols, size]`."""
+        if self.settings.position_weights == "paper":
+            return _paper_weights(there, vectors)
+        words = vectors.shape[-2]
+        return _published_weights(vectors, words + self.settings.temporal_encoding)[:words]
+
+    def _times(self, table: int, ages: Tensor, width: int) -> Tensor | float:
+        """Vectors of the ages of sentences of so many words, `[batch, sentences, size]`."""
+        if not self.settings.temporal_encoding:
+            return 0.0
+        vectors: Tensor = self.times[table][ages]
+        if self.settings.position_encoding and self.settings.position_weights == "published":
+            vectors = vectors * _published_weights(vectors, width + 1)[-1]
+        return vectors
 
     def _ages(self, there: Tensor) -> Tensor:
         """How many sentences ago each is, `[batch, sentences]`; in training, empty ones may count as well.
@@ -194,13 +209,21 @@ def _story(batch: Batch, capacity: int) -> tuple[Tensor, Tensor]:
     return batch.inputs.gather(1, index), places >= 0
 
 
-def _weights_by_place(there: Tensor, vectors: Tensor) -> Tensor:
+def _paper_weights(there: Tensor, vectors: Tensor) -> Tensor:
     """The weight of each component of each word's vector, by the word's place: `[..., symbols, size]`."""
     size = vectors.shape[-1]
     components = torch.arange(1, size + 1, device=vectors.device, dtype=vectors.dtype) / size
     places = torch.arange(1, there.shape[-1] + 1, device=vectors.device, dtype=vectors.dtype)
     share = (places / there.sum(-1, keepdim=True).clamp(min=1)).unsqueeze(-1)
     return (1 - share) - components * (1 - 2 * share)
+
+
+def _published_weights(like: Tensor, words: int) -> Tensor:
+    """The same of sentences of so many words, the age of the sentence among them: `[words, size]`."""
+    size = like.shape[-1]
+    components = torch.arange(1, size + 1, device=like.device, dtype=like.dtype) - (size + 1) / 2
+    places = torch.arange(1, words + 1, device=like.device, dtype=like.dtype) - (words + 1) / 2
+    return 1 + 4 * components * places.unsqueeze(-1) / (size * words)
 
 
 def _tables(count: int, rows: int, size: int, std: float) -> nn.ParameterList:

@@ -31,6 +31,9 @@ class MemoryNetworkSettings(Settings):
         hops: How often it looks through the story, K.
         capacity: How many sentences it sees, the latest.
         position_encoding: Whether the place of a word in its sentence matters.
+        position_weights: How: the paper's weights, or those of the published code, which are twice as large,
+            count places up to the longest sentence of the data instead of the word's own, and take the vector
+            for a sentence's age for its last word.
         temporal_encoding: Whether it matters how long ago a sentence was.
         time_noise: Up to this share of a story's sentences is added in training, empty, at random places, so
             that the same sentence is not always as long ago.
@@ -42,6 +45,7 @@ class MemoryNetworkSettings(Settings):
     hops: PositiveInt = 3
     capacity: PositiveInt = 50
     position_encoding: bool = True
+    position_weights: Literal["paper", "published"] = "paper"
     temporal_encoding: bool = True
     time_noise: float = Field(default=0.0, ge=0.0, le=1.0)
     linear_start_steps: NonNegativeInt = 0

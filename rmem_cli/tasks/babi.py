@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import zip_longest
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rmem_cli.data.babi import Babi, Question, tokens
+from rmem_cli.data.babi import Babi, Question, tokens, words
 from rmem_cli.errors import DataError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
@@ -49,9 +50,9 @@ class _Encoded:
 class StoryQuestions(Task):
     """Read a story and a question, and name the answer at the last step of the question.
 
-    Symbols are words as they are written, punctuation among them; symbol 0 is a blank. On the level of words
-    each step is one, on that of sentences each step is all words of a sentence at once, and so is the
-    question. With `B` a blank, `x` beyond what counts:
+    Symbols are words as they are written, punctuation among them, or plain ones; symbol 0 is a blank. On the
+    level of words each step is one, on that of sentences each step is all words of a sentence at once, and so
+    is the question. With `B` a blank, `x` beyond what counts:
 
         word       Mary went home . Where is Mary ?  x  x        target at the last ?
         sentence   {Mary went home .} {Where is Mary ?}  x       target at the second step
@@ -84,7 +85,11 @@ class StoryQuestions(Task):
         tasks = [_questions_of(number, settings) for number in settings.numbers]
         every = [each for splits in tasks for questions in splits.values() for each in questions]
         answers = {each.answer for each in every}
-        self.vocabulary = ["", *sorted(answers.union(*(_sentence_words(text) for text in _texts(every))))]
+        written = settings.text
+        self.vocabulary = [
+            "",
+            *sorted(answers.union(*(_sentence_words(text, written) for text in _texts(every)))),
+        ]
         self.answers = self.vocabulary if settings.classes == "vocabulary" else sorted(answers)
         self.symbols, self.classes = len(self.vocabulary), len(self.answers)
         encode = _Encoder(self.vocabulary, self.answers, settings)
@@ -171,7 +176,7 @@ class _Encoder:
     def __init__(self, vocabulary: Sequence[str], answers: Sequence[str], settings: BabiSettings) -> None:
         self._symbols = {word: symbol for symbol, word in enumerate(vocabulary)}
         self._classes = {answer: number for number, answer in enumerate(answers)}
-        self._level = settings.level
+        self._settings = settings
         self._known: dict[str, list[int]] = {}
         self._table = [[_BLANK]]
 
@@ -185,7 +190,7 @@ class _Encoder:
 
     def sentences(self) -> np.ndarray | None:
         """The symbols of each sentence, `[sentences, symbols]`; None on the level of words."""
-        if self._level == "word":
+        if self._settings.level == "word":
             return None
         longest = max(map(len, self._table))
         return np.array([row + [_NOTHING] * (longest - len(row)) for row in self._table])
@@ -193,8 +198,8 @@ class _Encoder:
     def _steps(self, sentence: str) -> list[int]:
         """The steps that a sentence takes: its words, or its number."""
         if sentence not in self._known:
-            symbols = [self._symbols[word] for word in _sentence_words(sentence)]
-            if self._level == "sentence":
+            symbols = [self._symbols[word] for word in _sentence_words(sentence, self._settings.text)]
+            if self._settings.level == "sentence":
                 self._table.append(symbols)
                 symbols = [len(self._table) - 1]
             self._known[sentence] = symbols
@@ -202,8 +207,8 @@ class _Encoder:
 
 
 @lru_cache(maxsize=1 << 16)
-def _sentence_words(sentence: str) -> tuple[str, ...]:
-    return tuple(tokens(sentence))
+def _sentence_words(sentence: str, text: Literal["as_written", "plain"]) -> tuple[str, ...]:
+    return tuple(words(sentence) if text == "plain" else tokens(sentence))
 
 
 def _texts(questions: Iterable[Question]) -> set[str]:
@@ -221,8 +226,14 @@ def _questions_of(number: int, settings: BabiSettings) -> dict[str, list[Questio
     train, test = _training_questions(babi, number, settings), list(babi.questions("test"))
     if not (train and test):
         raise babi.prepared.damaged(f"there is no question in {'test' if train else 'train'}")
+    if settings.text == "plain":
+        train, test = _with_plain_answers(train), _with_plain_answers(test)
     kept = len(train) - math.ceil(len(train) / _HELD_OUT)
     return {"train": train[:kept], "valid": train[kept:], "test": test}
+
+
+def _with_plain_answers(questions: list[Question]) -> list[Question]:
+    return [replace(each, answer=each.answer.lower()) for each in questions]
 
 
 def _training_questions(babi: Babi, number: int, settings: BabiSettings) -> list[Question]:

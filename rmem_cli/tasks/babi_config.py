@@ -23,6 +23,8 @@ class BabiSettings(TaskSettings):
         number: Number of the task, 1 to 20, or a list of those that one model learns together; None: all.
         size: With 1,000 training questions (`en`) or 10,000 (`en-10k`); the test questions are the same.
         level: Whether a step is a word, or all words of a sentence (the question is one, too).
+        text: `as_written` keeps the case of letters, and punctuation is words; `plain` has lower case and no
+            punctuation.
         padding: `masked` reads no further than a question is long; `published` reads blanks before each story
             and behind each question, up to the longest ones.
         order: In which order training questions are read: `like_length` makes batches of questions of about
@@ -42,6 +44,7 @@ class BabiSettings(TaskSettings):
     number: BabiNumber | list[BabiNumber] | None
     size: Literal["en", "en-10k"] = "en-10k"
     level: Literal["word", "sentence"] = "sentence"
+    text: Literal["as_written", "plain"] = "as_written"
     padding: Literal["masked", "published"] = "masked"
     order: Literal["like_length", "file"] = "like_length"
     classes: Literal["vocabulary", "answers"] = "vocabulary"

@@ -54,6 +54,52 @@ def sentence_of(table, symbols, position_encoding):
     return total
 
 
+def published_sentence_of(table, symbols, places):
+    """The published code's: each word weighed by its place among those of the longest sentence."""
+    total = np.zeros(SIZE)
+    for j, symbol in enumerate(symbols, start=1):
+        total += published_weights(j, places) * table[symbol]
+    return total
+
+
+def published_weights(place, places):
+    k = np.arange(1, SIZE + 1)
+    return 1 + 4 * (k - (SIZE + 1) / 2) * (place - (places + 1) / 2) / SIZE / places
+
+
+def published(model, story, longest, *, temporal=True):
+    """The logits of one question, by the weights of the published code."""
+    words = [table.detach().numpy() for table in model.words]
+    times = [table.detach().numpy() for table in model.times]
+    *told, question = story
+    places = longest + temporal
+    known = published_sentence_of(words[0], question, places)
+    for hop in range(3):
+        memory, content = (
+            np.array(
+                [
+                    published_sentence_of(words[table], each, places)
+                    + (published_weights(places, places) * times[table][age] if temporal else 0)
+                    for age, each in enumerate(told[::-1][:3])
+                ]
+            ).reshape(-1, SIZE)
+            for table in (hop, hop + 1)
+        )
+        shares = np.exp(memory @ known) / np.exp(memory @ known).sum()
+        known = known + shares @ content
+    return words[3] @ known
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+def test_published_weights_are_those_of_the_published_code(temporal):
+    model = network(position_weights="published", temporal_encoding=temporal)
+    batch = batch_of()
+    logits = model.logits(model.step(batch, None).outputs)
+    for row, story in enumerate(STORIES):
+        wanted = published(model, story, batch.inputs.shape[-1], temporal=temporal)
+        np.testing.assert_allclose(logits[row, len(story) - 1].detach(), wanted, atol=1e-12)
+
+
 def reference(model, story, *, hops=3, capacity=3, position=True, temporal=True, linear=False):
     """The logits of one question."""
     words = [table.detach().numpy() for table in model.words]

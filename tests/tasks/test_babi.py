@@ -94,6 +94,7 @@ def only(task, split="test"):
     [
         ({"level": "word"}, "John ran . Mary went home . John sat . Where is Mary then ?", 10),
         ({}, "{John ran .} {Mary went home .} {John sat .} {Where is Mary then ?}", 3),
+        ({"text": "plain"}, "{john ran} {mary went home} {john sat} {where is mary then}", 3),
     ],
 )
 def test_a_story_is_read_as_words_or_as_sentences(write, options, expected, question):
@@ -144,6 +145,13 @@ def test_the_vocabulary_is_that_of_both_splits_with_whole_answers_and_a_blank(wr
     answers = task(classes="answers")
     assert answers.answers == ["home", "milk,apple"]
     assert (answers.symbols, answers.classes) == (found.symbols, 2)
+
+
+def test_plain_answers_are_words_in_lower_case(write):
+    write(test="1 Fred ran.\n2 Who ran? \tFred\t1\n")
+    found = task(text="plain")
+    assert found.answers[only(found).targets[0, -1]] == "fred"
+    assert not {".", "?", "Fred"} & set(found.vocabulary)
 
 
 def test_the_last_tenth_of_the_training_questions_is_for_validation(write):
