@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from rmem_cli.data.pair_records import Pair, pair_content, read_pairs
 from rmem_cli.data.pairs import FORM
+from rmem_cli.data.words import WRITTEN
 from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form, Source, SourceFile
-from .pairs import Pair, pair_content, read_pairs
 from .unpack import members
-from .words import WRITTEN, words_form
+from .words import words_form
 
 _LISTS = {"train": "all_train.txt", "valid": "all_val.txt", "test": "all_test.txt"}
 _TABLES = {"train": "train.csv", "valid": "validation.csv", "test": "test.csv"}

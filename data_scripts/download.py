@@ -16,13 +16,13 @@ import urllib3
 from rich.console import Console
 from rich.filesize import decimal
 
+from rmem_cli.data.progress import transfer
 from rmem_cli.errors import DataError
 from rmem_cli.version import VERSION
 from rmem_cli.visible import say
 
 from .checksum import digest_file
 from .dataset import SourceFile
-from .progress import transfer
 
 AGENT = f"rmem/{VERSION}"
 BROWSER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from rmem_cli.data.pair_records import Pair, pair_content, read_pairs, read_text_pairs
 from rmem_cli.data.pairs import FORM
+from rmem_cli.data.words import WRITTEN
 from rmem_cli.data.writer import Content
 
 from .dataset import Dataset, Form, SourceFile
-from .pairs import Pair, pair_content, read_pairs, read_text_pairs
-from .words import WRITTEN, words_form
+from .words import words_form
 
 _SPLITS = ("train", "valid", "test")
 _ALL = "articles"

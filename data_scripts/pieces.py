@@ -5,22 +5,21 @@ more than 4096 characters are cut), and the model itself as the array `model`
 (`rmem_cli.data.tokenizers.open_pieces` reads it back).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from rich.console import Console
 
 from rmem_cli.data.decoded import decoded
 from rmem_cli.data.prepared import SENTENCEPIECE, Prepared, open_prepared
+from rmem_cli.data.symbols import encoded_pieces
 from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, whole_lines
-from rmem_cli.data.writer import Content, smallest_unsigned, write_prepared
+from rmem_cli.data.writer import Content, write_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.visible import say
 
 from .dataset import Dataset
 from .fetch import describe, is_made_from, origin_of
-
-_LINES = 10_000
 
 
 def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
@@ -45,7 +44,7 @@ def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
     say(console, f"{dataset.name} ({form}): training sentencepiece on {len(text.tokens('train')):,} symbols")
     tokenizer = SentencePieceTokenizer.train(whole_lines(decoded(text, "train")), size)
     arrays: dict[str, Iterable[np.ndarray]] = {
-        split: _encode(tokenizer, text, split) for split in text.splits
+        split: encoded_pieces(whole_lines(decoded(text, split)), tokenizer) for split in text.splits
     }
     prepared = write_prepared(
         dataset.name,
@@ -63,15 +62,3 @@ def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
     )
     say(console, describe(prepared, "pieces"))
     return prepared
-
-
-def _encode(tokenizer: SentencePieceTokenizer, text: Prepared, split: str) -> Iterator[np.ndarray]:
-    dtype, end = smallest_unsigned(len(tokenizer.vocabulary)), tokenizer.vocabulary.index(END_OF_LINE)
-    symbols: list[int] = []
-    for number, line in enumerate(whole_lines(decoded(text, split)), start=1):
-        symbols += [*tokenizer.encode(line), end]
-        if number % _LINES == 0:
-            yield np.array(symbols, dtype)
-            symbols = []
-    if symbols:
-        yield np.array(symbols, dtype)

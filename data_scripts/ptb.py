@@ -8,11 +8,11 @@ are spelled out like any other word.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from rmem_cli.data.symbols import character_content, text_batches, word_content
 from rmem_cli.data.writer import Content, Expected
 
 from . import stand_ins
 from .dataset import Dataset, Form, Source, SourceFile
-from .text import character_content, text_batches, word_content
 
 
 def prepare_characters(files: Mapping[str, Path]) -> Content:

@@ -6,12 +6,13 @@ It was not published with the paper, so it can only be imported.
 from collections.abc import Mapping
 from pathlib import Path
 
+from rmem_cli.data.pair_records import pair_content, read_pairs
 from rmem_cli.data.pairs import FORM
+from rmem_cli.data.words import WRITTEN
 from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form, SourceFile
-from .pairs import pair_content, read_pairs
-from .words import WRITTEN, words_form
+from .words import words_form
 
 _SPLITS = ("train", "valid", "test")
 _ABOUT = {"train": 40_246, "valid": 5_031, "test": 5_031}  # assumed for plans: a tenth each is held out

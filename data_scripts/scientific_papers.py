@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from rmem_cli.data.pair_records import pair_content, read_pairs
 from rmem_cli.data.pairs import FORM
+from rmem_cli.data.words import SPLIT_ALREADY
 from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form, Source, SourceFile
-from .pairs import pair_content, read_pairs
 from .sections import published
-from .words import SPLIT_ALREADY, words_form
+from .words import words_form
 
 _FILES = {"train": "train.txt", "valid": "val.txt", "test": "test.txt"}
 _OTHER_NAMES = {"train": (), "valid": ("validation.txt", "valid.txt"), "test": ()}

@@ -18,10 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from rmem_cli.data.pair_records import Pair, pair
+from rmem_cli.data.records import Record, read_records
 from rmem_cli.errors import DataError
-
-from .pairs import Pair, pair
-from .records import Record, read_records
 
 # fmt: off
 _HEADS = frozenset({

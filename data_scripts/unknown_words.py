@@ -8,13 +8,14 @@ The other words are few, and a vocabulary of them and the special symbols knows 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from rmem_cli.data.pair_records import Pair, pair_content
 from rmem_cli.data.pairs import FORM
+from rmem_cli.data.words import SPLIT_ALREADY
 from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form
 from .generated import LICENCE, SEED, generator
-from .pairs import Pair, pair_content
-from .words import SPLIT_ALREADY, words_form
+from .words import words_form
 
 SIZES = {"train": 10_000, "valid": 500, "test": 1_000}
 KNOWN = tuple(f"w{number}" for number in range(20))

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from rmem_cli.data.symbols import word_content
 from rmem_cli.data.writer import Content, Expected
 
 from . import stand_ins
 from .dataset import Dataset, Form, Source, SourceFile
-from .text import word_content
 
 _MEMBERS = {split: f"wiki.{split}.tokens" for split in ("train", "valid", "test")}
 _CITATION = "Merity, Xiong, Bradbury, Socher (2017), Pointer Sentinel Mixture Models, ICLR"

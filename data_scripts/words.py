@@ -1,45 +1,22 @@
-"""The form `words` of articles with summaries (`rmem_cli.data.articles`), made of the form `pairs`.
+"""The form `words` of articles with summaries (`rmem_cli.data.articles`), made of the form `pairs`."""
 
-Words are found in blocks of articles, each of which is kept in a file of its own until all are there: a fetch
-that was stopped goes on behind the last one.
-"""
-
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from rmem_cli.data.articles import FORM, Splitting
 from rmem_cli.data.pairs import FORM as PAIRS
-from rmem_cli.data.pairs import Pairs
 from rmem_cli.data.prepared import Prepared
-from rmem_cli.data.texts import SIZES, text_chunks
+from rmem_cli.data.texts import text_chunks
 from rmem_cli.data.unwritten import zeros
+from rmem_cli.data.words import prepare_words
 from rmem_cli.data.writer import Content, Expected
-from rmem_cli.visible import say
 
 from .dataset import Derived
-from .progress import counted
 
-_BLOCK = 500  # articles
 _SOME, _LONG, _SUMMARY, _MANY = 500, 1000, 200, 200_000  # articles of a plan, their words, all words
-_END_OF_SENTENCE = frozenset({".", "!", "?"})
-_CLOSED = re.compile(r"</[a-z][a-z0-9]*\s*>", re.IGNORECASE)
-_BREAKS = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6"})
-_UNSEEN = frozenset({"script", "style"})
-
-
-WRITTEN = Splitting("basic_english", full_stops=True)
-"""Texts as they were written."""
-SPLIT_ALREADY = Splitting("words", full_stops=False)
-"""Texts with blanks between all words already."""
 
 
 def words_form(splitting: Splitting, expected: Expected | None = None) -> Derived:
@@ -69,176 +46,3 @@ def _long_articles(expected: Expected) -> Content:
     texts += [text_chunks(f"{split}_id", [""] * _SOME) for split in expected.counts]
     counted = {split: f"{split}_source_words" for split in expected.counts}
     return Content(arrays, [], together=chain(*texts), counted=counted)
-
-
-def prepare_words(pairs: Prepared, work: Path, console: Console, splitting: Splitting) -> Content:
-    """All words of articles and summaries; what lacks either is left out and counted.
-
-    Args:
-        pairs: The form `pairs`.
-        work: Folder of the blocks.
-        console: For progress (stderr).
-        splitting: How a text becomes words.
-    """
-    texts = Pairs(pairs)
-    blocks = {split: _blocks(texts, split, work / split, console, splitting) for split in pairs.splits}
-    words, told = set[str](), Counter[str]()
-    for block in (_Block.load(path) for paths in blocks.values() for path in paths):
-        words.update(block.words)
-        told.update(block.told)
-    for what, count in sorted(told.items()):
-        say(console, f"{pairs.meta['name']}: {count:,} {_TOLD[what]}")
-    return Content(
-        {},
-        [],
-        together=_arrays(blocks, sorted(words)),
-        counted={split: f"{split}_source_words" for split in blocks},
-        details={"tokenizer": splitting.tokenizer, "full_stops": splitting.full_stops, **told},
-    )
-
-
-def _blocks(texts: Pairs, split: str, folder: Path, console: Console, splitting: Splitting) -> list[Path]:
-    """The files of all blocks of a split, those that are lacking made now."""
-    ids, (articles, summaries) = texts.ids(split), texts.split(split)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{number:06}.npz" for number in range(-(-len(ids) // _BLOCK))]
-    with counted(console, f"{texts.prepared.meta['name']} ({split}): words", len(ids), "articles") as show:
-        for number, path in enumerate(paths):
-            if not path.exists():
-                part = slice(number * _BLOCK, (number + 1) * _BLOCK)
-                rows = zip(ids[part], articles[part], summaries[part], strict=True)
-                _Block.of(rows, splitting).save(path)
-            show(min(len(ids), (number + 1) * _BLOCK))
-    return paths
-
-
-@dataclass
-class _Block:
-    """Some articles in words, which it numbers by itself.
-
-    Attributes:
-        words: Each of its words once, in the order in which they come.
-        numbers: The arrays of numbers of the form, by their names without the split.
-        ids: Of the articles.
-        told: What was counted on the way.
-    """
-
-    words: list[str]
-    numbers: dict[str, np.ndarray]
-    ids: list[str]
-    told: Counter[str] = field(default_factory=Counter)
-
-    @classmethod
-    def of(cls, rows: Iterator[tuple[str, str, str]], splitting: Splitting) -> "_Block":
-        known: dict[str, int] = {}
-        lists: dict[str, list[int]] = {name: [] for name in _NUMBERS}
-        ids, told = [], Counter[str]()
-
-        def add(name: str, words: Sequence[str]) -> None:
-            lists[name] += [known.setdefault(word, len(known)) for word in words]
-            lists[f"{name}_words"].append(len(words))
-
-        for article_id, article, summary in rows:
-            source = [word for line in splitting.lines(_plain(article, told)) for word in line]
-            reference = in_sentences(splitting.lines(_plain(summary, told)))
-            if not (source and reference):
-                told["without_summary" if source else "without_article"] += 1
-                continue
-            ids.append(article_id)
-            add("source", source)
-            for sentence in reference:
-                add("reference", sentence)
-            lists["reference_sentences"].append(len(reference))
-        numbers = {name: np.array(values, np.uint32) for name, values in lists.items()}
-        return cls(list(known), numbers, ids, told)
-
-    def save(self, path: Path) -> None:
-        """Write a file, which is there as a whole or not at all."""
-        saved: dict[str, Any] = dict((*text_chunks("words", self.words), *text_chunks("ids", self.ids)))
-        saved |= self.numbers | {f"told_{what}": np.array(count) for what, count in self.told.items()}
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("wb") as handle:
-            np.savez(handle, **saved)
-        unfinished.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> "_Block":
-        """Read what `save` wrote."""
-        with np.load(path) as saved:
-            told = {
-                name.removeprefix("told_"): int(saved[name]) for name in saved if name.startswith("told_")
-            }
-            return cls(
-                _texts(saved, "words"),
-                {name: saved[name] for name in _NUMBERS},
-                _texts(saved, "ids"),
-                Counter(told),
-            )
-
-
-_TOLD = {
-    "without_article": "without an article are left out",
-    "without_summary": "without a summary are left out",
-    "with_tags": "texts with tags of HTML, of which what is seen is taken",
-}
-_NUMBERS = ("source", "source_words", "reference", "reference_words", "reference_sentences")
-
-
-def _texts(saved: Mapping[str, Any], name: str) -> list[str]:
-    content, ends = saved[name].tobytes(), np.cumsum(saved[name + SIZES], dtype=np.int64).tolist()
-    return [content[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _arrays(blocks: Mapping[str, Sequence[Path]], words: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-    yield from text_chunks("word", words)
-    numbers = {word: number for number, word in enumerate(words)}
-    for split, paths in blocks.items():
-        for block in map(_Block.load, paths):
-            own = np.array([numbers[word] for word in block.words], np.uint32)
-            for name, values in block.numbers.items():
-                yield f"{split}_{name}", own[values] if name in ("source", "reference") else values
-            yield from text_chunks(f"{split}_id", block.ids)
-
-
-def in_sentences(lines: list[list[str]]) -> list[list[str]]:
-    """The sentences of a summary: its lines, or, if it is a single one, what ends with a full stop or so."""
-    if len(lines) != 1:
-        return lines
-    [line] = lines
-    ends = [place for place, word in enumerate(line, start=1) if word in _END_OF_SENTENCE]
-    begins = [0, *ends]
-    parts = [line[begin:end] for begin, end in zip(begins, [*ends, len(line)], strict=True)]
-    return [part for part in parts if part]
-
-
-def _plain(text: str, told: Counter[str]) -> str:
-    """A text, or, of one with tags of HTML, what is seen of it."""
-    if not _CLOSED.search(text):
-        return text
-    told["with_tags"] += 1
-    page = _Page()
-    page.feed(text)
-    page.close()
-    return "".join(page.seen)
-
-
-class _Page(HTMLParser):
-    """Collects what is seen of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self._unseen = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        del attrs
-        self._unseen += tag in _UNSEEN
-        self.seen.append("\n" if tag in _BREAKS else "")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._unseen = max(0, self._unseen - (tag in _UNSEEN))
-        self.seen.append("\n" if tag in _BREAKS else "")
-
-    def handle_data(self, data: str) -> None:
-        if not self._unseen:
-            self.seen.append(data)

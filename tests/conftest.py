@@ -202,9 +202,9 @@ def write_summaries(tmp_path):
         import io
 
         from rich.console import Console
-        from rmem_cli.data_scripts.pairs import Pair, pair_content
-        from rmem_cli.data_scripts.words import SPLIT_ALREADY, prepare_words
 
+        from rmem_cli.data.pair_records import Pair, pair_content
+        from rmem_cli.data.words import SPLIT_ALREADY, prepare_words
         from rmem_cli.data.writer import write_prepared
 
         def pairs(split, count):

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 from rmem_cli.data_scripts.cnn_dailymail import CNN_DAILYMAIL, parse_story
 from rmem_cli.data_scripts.fetch import fetch
-from rmem_cli.data_scripts.pairs import read_pairs
 from rmem_cli.data_scripts.science_daily import SCIENCE_DAILY
 from rmem_cli.data_scripts.scientific_papers import ARXIV, PUBMED
 
+from rmem_cli.data.pair_records import read_pairs
 from rmem_cli.data.pairs import open_pairs
 from rmem_cli.errors import DataError
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rmem_cli.data_scripts.fetch import fetch
-from rmem_cli.data_scripts.pairs import Pair
 from rmem_cli.data_scripts.scientific_papers import PUBMED_SECTIONS
 from rmem_cli.data_scripts.sections import common_words, published, read_sections
 
 from rmem_cli.data.articles import WordSet
+from rmem_cli.data.pair_records import Pair
 from rmem_cli.errors import DataError
 
 LONG = "word " * 50 + "more"

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from rmem_cli.data_scripts.text import character_content
+
+from rmem_cli.data.symbols import character_content
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 

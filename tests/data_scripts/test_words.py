@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from rmem_cli.data_scripts import words
 from rmem_cli.data_scripts.dataset import dataset
 from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.own_articles import OWN_ARTICLES
-from rmem_cli.data_scripts.words import SPLIT_ALREADY, WRITTEN, in_sentences
 
+from rmem_cli.data import words
 from rmem_cli.data.articles import Article, WordSet
 from rmem_cli.data.prepared import open_prepared
+from rmem_cli.data.words import SPLIT_ALREADY, WRITTEN, in_sentences
 from rmem_cli.errors import DataError
 
 

@@ -254,8 +254,7 @@ def test_long_texts_are_cut_where_they_are_kept_beside_the_results():
 
 
 def test_the_first_sentences_of_an_article_are_taken_and_no_model_is_read(lab, spec, monkeypatch):
-    from rmem_cli.data_scripts.pairs import Pair
-
+    from rmem_cli.data.pair_records import Pair
     from rmem_cli.models.pointer_generator import PointerGenerator
 
     test = [Pair("1", "a b . c d . e f .", "a b x"), Pair("2", "g ? h h h h . i", "i g .")]

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from rmem_cli.data_scripts.pairs import Pair
 
 from rmem_cli.data.articles import PAD, SPECIAL, START, STOP, UNKNOWN, Article, WordSet
+from rmem_cli.data.pair_records import Pair
 from rmem_cli.data.tokenizers import build_vocabulary
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.tasks.build import open_task

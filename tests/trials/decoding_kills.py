@@ -25,10 +25,10 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from rmem_cli.data_scripts.pairs import Pair, pair_content
-from rmem_cli.data_scripts.words import SPLIT_ALREADY, prepare_words
 
 from rmem_cli.__main__ import main as rmem
+from rmem_cli.data.pair_records import Pair, pair_content
+from rmem_cli.data.words import SPLIT_ALREADY, prepare_words
 from rmem_cli.data.writer import write_prepared
 
 RECIPE = """\

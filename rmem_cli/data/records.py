@@ -15,7 +15,7 @@ from rmem_cli.files import encoding_of
 
 _LONGEST_FIELD = 1 << 27
 _SEPARATORS = ",;\t"
-_MEND = "Mend it, or leave the record out, and fetch again."
+_MEND = "Mend it, or leave the record out."
 
 Record = Mapping[str, Any]
 
@@ -146,15 +146,22 @@ def _header(place: str, cells: list[str]) -> list[str]:
 
 
 def _not_text(path: Path) -> DataError:
-    """Names the first line that is not UTF-8: the first one, if all of them are in another encoding."""
+    """Names the first line that is not UTF-8, and the byte: those of the beginning, if all of it is none."""
+    line, place = 1, 0
     with path.open("rb") as handle:
-        wrong = (number for number, line in enumerate(handle, start=1) if not _is_text(line))
-        return DataError(f"{path}:{next(wrong, 1)}: this is not text in UTF-8; save it as such.")
+        begin = 0
+        for number, content in enumerate(handle, start=1):
+            wrong = _first_wrong_byte(content)
+            if wrong is not None:
+                line, place = number, begin + wrong
+                break
+            begin += len(content)
+    return DataError(f"{path}:{line}: this is not text in UTF-8 (byte {place:,}); save it as such.")
 
 
-def _is_text(line: bytes) -> bool:
+def _first_wrong_byte(line: bytes) -> int | None:
     try:
         line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+    except UnicodeDecodeError as error:
+        return error.start
+    return None

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rmem_cli.data.records import Record, read_lines, read_records
 from rmem_cli.data.texts import text_chunks
 from rmem_cli.data.writer import Content
 from rmem_cli.errors import DataError
-
-from .records import Record, read_lines, read_records
 
 _ARTICLE = ("article", "article_text", "text", "document")
 _SUMMARY = ("summary", "highlights", "abstract", "abstract_text")
@@ -37,7 +36,7 @@ def pair_content(splits: Mapping[str, Iterable[Pair]]) -> Content:
 
 
 def read_pairs(path: Path) -> Iterator[Pair]:
-    """The pairs of a file of JSON or of a CSV file with a header (see `data_scripts.records`).
+    """The pairs of a file of JSON or of a CSV file with a header (see `rmem_cli.data.records`).
 
     Fields may be named as in any of the usual copies: `article`, `article_text`, `text` or `document`;
     `summary`, `highlights`, `abstract` or `abstract_text`; `id` or `article_id`.
