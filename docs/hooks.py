@@ -23,6 +23,7 @@ from rmem_cli.recipe import schema
 from rmem_cli.recipe.explain import flow
 from rmem_cli.recipe.fields import fields_of
 from rmem_cli.recipe.library import load_recipe
+from rmem_cli.recipe.own_files import OwnDocuments, OwnPairs, OwnText
 from rmem_cli.recipe.registry import (
     BACKPROP,
     CORES,
@@ -51,6 +52,9 @@ SORTS = {
     "backprop": (BACKPROP, "How far gradients go back in time: `train: {backprop: {kind: ...}}`."),
 }
 SECTIONS = {
+    "task.text": OwnText,
+    "task.documents": OwnDocuments,
+    "task.pairs": OwnPairs,
     "model": schema.ModelSettings,
     "model.memory_loss": schema.MemoryLossSettings,
     "model.memory_network": schema.MemoryNetworkSettings,
@@ -107,9 +111,10 @@ def sort_page(registry: Registry, lead: str) -> str:
 
 
 def experiment_page() -> str:
-    """What is no component: model, training, evaluation."""
+    """What is no component: files of one's own, model, training, evaluation."""
     sections = "\n".join(settings_section(name, settings) for name, settings in SECTIONS.items())
-    return f"# Model, training and evaluation: every option\n\nMade of the settings classes.\n\n{sections}"
+    title = "# Own files, model, training, evaluation: every option"
+    return f"{title}\n\nMade of the settings classes.\n\n{sections}"
 
 
 def settings_section(name: str, settings: type[BaseModel]) -> str:

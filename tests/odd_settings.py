@@ -50,6 +50,7 @@ CHOSEN: dict[str, list[Any]] = {
     "examples": [1, 2, 3, 5, None],
     "dataset": ["ptb"],
     "form": ["char"],
+    "text": [None],
     "lr": [*[1e-3, 0.1] * 20, 1e39, 1e300],
     "alphabet": [1, 2, 3, 8, 8, 254, 255, 300],
     "nesting": [1, 2],
@@ -103,6 +104,8 @@ def _make_plausible(tree: dict[str, Any], source: random.Random) -> None:
             protocol["feed"] = source.choice(["truth", "predictions"]) if task.feeds_back else "truth"
         if not task.generated:
             protocol.pop("examples_drawn", None)
+    if tree["task"]["kind"] == "language_model" and source.random() < 0.95:
+        tree["task"] |= {"dataset": "ptb", "form": "char"}
     if model.get("core") is None:
         model["core"] = _component(CORES, source)
     if source.random() < 0.95:

@@ -225,14 +225,11 @@ class WordSet:
     """A prepared set of articles with summaries, word by word.
 
     Args:
-        name: "cnn_dailymail", "pubmed", "arxiv", "science_daily", or one of your own.
-
-    Raises:
-        DataError: It is not there, or damaged; the message names the command that helps.
+        prepared: It.
     """
 
-    def __init__(self, name: str) -> None:
-        self.prepared = open_prepared(name, FORM)
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
         self.words: Sequence[str] = list(Texts(self.prepared, "word"))
         self.splits = {
             split: Split(self.prepared, split, self.words)
@@ -294,6 +291,18 @@ class WordSet:
         counts = articles.occurrences()
         order = np.argsort(-counts, kind="stable")[: max(0, size - len(SPECIAL))]
         return Vocabulary(self.words[number] for number in order[counts[order] > 0].tolist())
+
+
+def open_words(name: str) -> WordSet:
+    """Open a prepared set of articles.
+
+    Args:
+        name: "cnn_dailymail", "pubmed", "arxiv", "science_daily", or one of your own.
+
+    Raises:
+        DataError: It is not there, or damaged; the message names the command that helps.
+    """
+    return WordSet(open_prepared(name, FORM))
 
 
 def _all(splits: Sequence[Split]) -> np.ndarray:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rmem_cli.data.prepared import Prepared
+from rmem_cli.data.prepared import SENTENCEPIECE, Prepared
 
 _BLOCK = 1 << 20
+_SPACE = "\u2581"  # what sentencepiece writes for one
 
 
 def decoded(prepared: Prepared, split: str) -> Iterator[str]:
@@ -24,15 +25,17 @@ def decoded(prepared: Prepared, split: str) -> Iterator[str]:
 def decode(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
     """The text of symbols, piece by piece.
 
-    The form tells how: `word` has spaces between words and an end of line for `<eos>`, `bytes` is UTF-8, and
-    any other form is characters.
+    The form tells how: `word` has spaces between words and an end of line for `<eos>`, `bytes` is UTF-8,
+    pieces of words have their spaces with them, and any other form is characters.
 
     Args:
         prepared: The set that they belong to.
         blocks: Symbols, `[n]` each.
     """
-    form = {"word": _words, "bytes": _utf8}.get(prepared.meta["form"], _characters)
-    return form(prepared, blocks)
+    form = prepared.meta["form"]
+    if form.startswith(SENTENCEPIECE):
+        return _pieces(prepared, blocks)
+    return {"word": _words, "bytes": _utf8}.get(form, _characters)(prepared, blocks)
 
 
 def _characters(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
@@ -45,6 +48,18 @@ def _words(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
     words[prepared.meta["end_of_line"]] = "\n"
     for block in blocks:
         yield "".join(map(words.__getitem__, block.tolist()))
+
+
+def _pieces(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
+    """No space stands at the beginning of a line: the first piece of each has one that the text has not."""
+    texts = [piece.replace(_SPACE, " ") for piece in prepared.vocabulary]
+    texts[prepared.meta["end_of_line"]] = "\n"
+    begins = True
+    for block in blocks:
+        for symbol in block.tolist():
+            text = texts[symbol]
+            yield text.removeprefix(" ") if begins else text
+            begins = text == "\n"
 
 
 def _utf8(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:

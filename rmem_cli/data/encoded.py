@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rmem_cli.data.prepared import Prepared
-from rmem_cli.data.tokenizers import VocabularyTokenizer
+from rmem_cli.data.prepared import SENTENCEPIECE, Prepared
+from rmem_cli.data.tokenizers import VocabularyTokenizer, open_pieces
 from rmem_cli.errors import UsageError
 
 _MOST_SHOWN = 300
@@ -22,11 +22,20 @@ def encode(prepared: Prepared, text: str) -> np.ndarray:
         UsageError: The set does not have all the symbols.
     """
     form = prepared.meta["form"]
+    if form.startswith(SENTENCEPIECE):
+        return _pieces(prepared, text)
     tokenizer = VocabularyTokenizer(prepared.vocabulary, "words" if form == "word" else "characters")
     given = _as_prepared(prepared, text)
     if (missing := tokenizer.without_symbol(given)) is not None:
         raise _not_there(prepared, missing)
     return np.array(tokenizer.encode(given), dtype=np.int64)
+
+
+def _pieces(prepared: Prepared, text: str) -> np.ndarray:
+    """The pieces of each line, and the end of each but the last."""
+    first, *others = map(open_pieces(prepared).encode, text.split("\n"))
+    end = prepared.meta["end_of_line"]
+    return np.array(first + [piece for line in others for piece in (end, *line)], dtype=np.int64)
 
 
 def _as_prepared(prepared: Prepared, text: str) -> str:

@@ -1,19 +1,41 @@
 """The identity of the data that a run reads."""
 
-from collections.abc import Iterable
+from rmem_cli.data.own_documents import open_own_documents
+from rmem_cli.data.own_pairs import open_own_pairs
+from rmem_cli.data.own_text import open_own_text
+from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.recipe.own_files import OwnDocuments, OwnFiles, OwnPairs, OwnText
 
-from rmem_cli.data.prepared import open_prepared
 
-
-def data_hash(data_sets: Iterable[tuple[str, str]]) -> str:
-    """One text for several prepared data sets; empty for none.
+def data_hash(task: TaskSettings) -> str:
+    """One text for all the data that a task reads; empty for none.
 
     Args:
-        data_sets: Their names and forms, as `TaskSettings.data_sets` gives them.
+        task: Its settings.
 
     Raises:
-        DataError: One of them is missing or damaged.
+        DataError: Some of the data is missing or damaged.
     """
-    hashes = [open_prepared(name, form).data_hash for name, form in data_sets]
+    opened = [open_prepared(name, form) for name, form in task.data_sets()]
+    own = task.own_files()
+    if own is not None:
+        opened.append(open_own(own))
     # Those of partial data end in "-partial"; put last, they make the whole end so.
-    return "-".join(sorted(hashes, key=lambda each: each.endswith("-partial")))
+    return "-".join(sorted((each.data_hash for each in opened), key=lambda each: each.endswith("-partial")))
+
+
+def open_own(own: OwnFiles) -> Prepared:
+    """Files of one's own as a prepared data set.
+
+    Raises:
+        DataError: A file is missing, or is not what it should be.
+    """
+    match own:
+        case OwnText():
+            return open_own_text(own)
+        case OwnDocuments():
+            return open_own_documents(own)
+        case OwnPairs():
+            return open_own_pairs(own)
+    raise TypeError(f"nothing is made of {type(own).__name__}")

@@ -75,22 +75,32 @@ def pair(place: str, record: Record) -> Pair:
     Raises:
         DataError: It lacks a field, or one is no text.
     """
-    article, summary = (_field(place, record, names) for names in (_ARTICLE, _SUMMARY))
+    article, summary = (text_field(place, record, names) for names in (_ARTICLE, _SUMMARY))
     if article is None or summary is None:
         raise DataError(
             f"{place}: there is no article with a summary here, but {', '.join(record)}. Call "
             "these fields article and summary."
         )
-    return Pair(_field(place, record, _ID) or "", article, summary)
+    return Pair(text_field(place, record, _ID, numbers=True) or "", article, summary)
 
 
-def _field(place: str, record: Record, names: Iterable[str]) -> str | None:
-    """The first of these fields that is there; a list of sentences as lines, without the tags around them."""
+def text_field(place: str, record: Record, names: Iterable[str], *, numbers: bool = False) -> str | None:
+    """The first of these fields that is there; a list of sentences as lines, without the tags around them.
+
+    Args:
+        place: Of the record, for messages.
+        record: It.
+        names: Of the fields.
+        numbers: Whether a number will do for a text, as it does for an id or a label.
+
+    Raises:
+        DataError: It is no text.
+    """
     name = next((name for name in names if record.get(name) is not None), None)
     if name is None:
         return None
     value = record[name]
-    if isinstance(value, int) and name in _ID:
+    if isinstance(value, int) and numbers:
         value = str(value)
     if isinstance(value, list) and all(isinstance(sentence, str) for sentence in value):
         sentences = (sentence.removeprefix("<S>").removesuffix("</S>") for sentence in value)

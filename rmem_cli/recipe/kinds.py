@@ -7,6 +7,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe.messages import sentence
+from rmem_cli.recipe.own_files import OwnFiles
 from rmem_cli.recipe.registry import (
     BACKPROP,
     CORES,
@@ -34,6 +35,7 @@ class TaskSettings(Component):
         encoder: Kind of encoder where a recipe names none.
         head: Kind of head where a recipe names none.
         numbered: Fields whose numbers are names, such as that of a fold, and measure nothing.
+        own: The field that names files of one's own; empty where a task reads none.
     """
 
     registry: ClassVar[Registry] = TASKS
@@ -46,6 +48,7 @@ class TaskSettings(Component):
     encoder: ClassVar[str] = "one_hot"
     head: ClassVar[str] = "linear"
     numbered: ClassVar[frozenset[str]] = frozenset()
+    own: ClassVar[str] = ""
 
     def chance(self, split: str) -> dict[str, float]:
         """Metric to the value that a model without memory reaches on a split, where it is known exactly."""
@@ -75,7 +78,8 @@ class TaskSettings(Component):
 
     def empty_splits(self) -> frozenset[str]:
         """Splits that these settings leave no example to."""
-        return frozenset()
+        own = self.own_files()
+        return frozenset() if own is None else own.empty_splits
 
     def parts(self) -> tuple[str, ...]:
         """Names of the parts of a split that are measured by themselves, too, such as `qa3`; empty: none.
@@ -88,6 +92,11 @@ class TaskSettings(Component):
     def data_sets(self) -> list[tuple[str, str]]:
         """Prepared data sets that the task reads, as (name, form)."""
         return []
+
+    def own_files(self) -> OwnFiles | None:
+        """Files of one's own that the task reads in place of a data set; None: there are none."""
+        own: OwnFiles | None = getattr(self, self.own) if self.own else None
+        return own
 
 
 class EncoderSettings(Component):

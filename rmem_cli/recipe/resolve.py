@@ -14,6 +14,7 @@ from rmem_cli.recipe.hashing import canonical, digest
 from rmem_cli.recipe.kinds import CoreSettings, TaskSettings
 from rmem_cli.recipe.matrix import Cell, cells
 from rmem_cli.recipe.overrides import Dropped, Override, apply_overrides
+from rmem_cli.recipe.own_files import with_whole_paths
 from rmem_cli.recipe.problems import Problem, closest
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
 from rmem_cli.recipe.settings import Component, Settings
@@ -245,7 +246,7 @@ def _resolve(
     for cell in cells(whole.fields.get("matrix"), problems):
         _refuse_conflicts(cell, above, problems)
         tree, dropped = _apply(base, [row.overrides, cell.overrides, *above], problems)
-        tree = with_default_kinds(tree)
+        tree = with_whole_paths(with_default_kinds(tree))
         settings = build_settings(tree, problems)
         seeds = validate(Seeds, tree.part(["seeds"]), problems)
         if settings is not None and seeds is not None:

@@ -16,6 +16,7 @@ from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, RunSettings, Tra
 from rmem_cli.recipe.settings import Component, Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
+_OTHER_FILES = "reads other files than those that are learned, whose symbols may be others; leave it out"
 
 
 def build_settings(tree: Node, problems: list[Problem]) -> RunSettings | None:
@@ -180,6 +181,9 @@ class _Builder:
         if "kind" in fields:
             where = "an evaluation" if path[0] == "eval" else "a stage"
             self.add((*path, "kind"), f"the kind of the {path[-1]} cannot differ in {where}; remove it")
+            return None
+        if isinstance(component, TaskSettings) and component.own in fields:
+            self.add((*path, component.own), _OTHER_FILES)
             return None
         values = {**component.model_dump(by_alias=True), **fields}
         return self.validate(type(component), values, path)

@@ -6,10 +6,11 @@ Two experiments, or two scales of one, differ in at least one of these. The expe
 other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rmem_cli.recipe import Recipe
+from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.registry import CORES, TASKS
 from rmem_cli.report.joined import Joined, join
 from rmem_cli.report.measured import measure
@@ -149,7 +150,7 @@ def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> G
         experiment=recipe.name,
         title=recipe.title,
         task=task.kind,
-        data=", ".join(" ".join(names) for names in task.data_sets()),
+        data=", ".join(_data(task)),
         scale=scale,
         cell=place.cell,
         protocol=place.protocol,
@@ -164,6 +165,13 @@ def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> G
         best={core: _best(tried, kind) for core, tried in found.items()},
         rows=rows,
     )
+
+
+def _data(task: TaskSettings) -> Iterator[str]:
+    """What a task reads, by its names."""
+    yield from map(" ".join, task.data_sets())
+    own = task.own_files()
+    yield from () if own is None else (path.name for path in own.files.values())
 
 
 def _best(rows: Sequence[Best], kind: Metric) -> Best:

@@ -60,7 +60,7 @@ def decode(
     summarizer = Summarizer(model.eval(), task, settings)
     origin = Origin(
         measurement.eval_hash,
-        data_hash(task.settings.data_sets()),
+        data_hash(task.settings),
         weights_hash(weights),
         summarizer.scorer,
         environment,

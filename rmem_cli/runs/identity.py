@@ -58,5 +58,5 @@ def identity_of(spec: RunSpec) -> Identity:
     Raises:
         DataError: Its data is missing or damaged.
     """
-    hash_of_data = data_hash(spec.settings.task.data_sets())
+    hash_of_data = data_hash(spec.settings.task)
     return Identity(spec, hash_of_data, spec.train_hash(hash_of_data))

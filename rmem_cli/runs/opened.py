@@ -19,6 +19,7 @@ from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.build import open_task
 from rmem_cli.training.stages import Stage, build_stages, total_steps
 
+_CLASSES_OF_F1 = 2
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -164,6 +165,11 @@ def _problems(settings: RunSettings, measurement: Measurement, own: Task) -> Ite
             f"evaluation {protocol.name!r} changes the task to one of {task.symbols} symbols and "
             f"{task.classes} classes, but the model learns {own.symbols} and {own.classes}; "
             f"change eval.{protocol.name}.task"
+        )
+    if "f1" in protocol.metrics and task.classes != _CLASSES_OF_F1:
+        yield (
+            f"evaluation {protocol.name!r} measures f1, which is of two classes, and there are "
+            f"{task.classes}; take accuracy in eval.{protocol.name}.metrics"
         )
     if protocol.core and _shapes(settings, measurement.model, own) != _shapes(settings, None, own):
         yield (

@@ -1,18 +1,24 @@
 """Documents to be classified by reading them segment by segment."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from rmem_cli.data.hyperpartisan import Hyperpartisan, open_hyperpartisan
-from rmem_cli.data.pretrained import PretrainedTokenizer, open_tokenizer
+from rmem_cli.data.own_documents import LabelledDocuments, open_own_documents
+from rmem_cli.data.pretrained import open_tokenizer
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
+from rmem_cli.recipe.own_files import OwnDocuments
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.text_config import Alignment, DocumentClassificationSettings
+
+_CLASSES = 2  # hyperpartisan or not
 
 
 class DocumentClassification(Task):
@@ -38,20 +44,11 @@ class DocumentClassification(Task):
         DataError: The documents, or the tokenizer of the backbone, are missing or damaged.
     """
 
-    classes = 2
-
     def __init__(self, settings: DocumentClassificationSettings) -> None:
-        [(_, form)] = settings.data_sets()
-        articles = open_hyperpartisan(form)
-        if settings.backbone is None:
-            self.symbols, documents = articles.symbols(settings.fold), articles.pieces(settings.fold)
-        else:
-            tokenizer = open_tokenizer(settings.backbone)
-            self.symbols, documents = tokenizer.size, _encoded(articles, tokenizer)
         self.settings = settings
-        self.documents = documents
-        self.labels = torch.from_numpy(articles.labels.astype(np.int64))
-        self.rows = _rows(articles, settings)
+        read = _hyperpartisan(settings) if settings.documents is None else _own(settings.documents, settings)
+        self.symbols, self.classes, self.documents, self.rows = read[:4]
+        self.labels = torch.from_numpy(read.labels.astype(np.int64))
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the documents.
@@ -132,10 +129,45 @@ def in_segments(
     return parts
 
 
-def _encoded(articles: Hyperpartisan, tokenizer: PretrainedTokenizer) -> list[np.ndarray]:
-    """Title and text of each article, with a mark of the end."""
-    texts = zip(articles.titles, articles.texts, strict=True)
-    return [np.array([*tokenizer.encode(f"{title} {text}"), tokenizer.end]) for title, text in texts]
+class _Read(NamedTuple):
+    """What is read: documents, the label of each, and which of them each split has."""
+
+    symbols: int
+    classes: int
+    documents: list[np.ndarray]
+    rows: dict[str, np.ndarray]
+    labels: np.ndarray
+
+
+def _hyperpartisan(settings: DocumentClassificationSettings) -> _Read:
+    [(_, form)] = settings.data_sets()
+    articles = open_hyperpartisan(form)
+    if settings.backbone is None:
+        symbols, documents = articles.symbols(settings.fold), articles.pieces(settings.fold)
+    else:
+        titled = (f"{title} {text}" for title, text in zip(articles.titles, articles.texts, strict=True))
+        symbols, documents = _encoded(titled, settings.backbone)
+    return _Read(symbols, _CLASSES, documents, _rows(articles, settings), articles.labels)
+
+
+def _own(own: OwnDocuments, settings: DocumentClassificationSettings) -> _Read:
+    given = LabelledDocuments(open_own_documents(own))
+    splits = given.prepared.splits
+    if settings.backbone is None:
+        symbols = given.symbols
+        documents = [document for split in splits for document in given.documents(split)]
+    else:
+        symbols, documents = _encoded(chain.from_iterable(map(given.texts, splits)), settings.backbone)
+    labels = np.concatenate([given.labels(split) for split in splits])
+    of = np.repeat(np.arange(len(splits)), [len(given.labels(split)) for split in splits])
+    rows = {split: np.flatnonzero(of == number) for number, split in enumerate(splits)}
+    return _Read(symbols, len(given.classes), documents, rows, labels)
+
+
+def _encoded(texts: Iterable[str], backbone: str) -> tuple[int, list[np.ndarray]]:
+    """How many symbols a backbone has, and those of each text, with a mark of the end."""
+    tokenizer = open_tokenizer(backbone)
+    return tokenizer.size, [np.array([*tokenizer.encode(text), tokenizer.end]) for text in texts]
 
 
 def _rows(articles: Hyperpartisan, settings: DocumentClassificationSettings) -> dict[str, np.ndarray]:

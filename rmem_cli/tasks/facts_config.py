@@ -19,7 +19,7 @@ ANSWERS = {
 def _no_path(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
         raise ValueError(
-            f"must be a name that `rmem fetch --list` shows, not {text!r}; own texts cannot be read yet"
+            f"must be a name that `rmem fetch --list` shows, not {text!r}; no file of your own is read here"
         )
     return text
 

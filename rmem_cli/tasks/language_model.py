@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from rmem_cli.data.documents import document_starts
-from rmem_cli.data.prepared import open_prepared
+from rmem_cli.data.own_text import open_own_text
+from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
@@ -32,6 +33,7 @@ class LanguageModel(Task):
 
     Raises:
         DataError: The text is missing or damaged.
+        UsageError: A part of a text of one's own is shorter than a segment.
 
     Source: Dangovski et al. 2019, section 4.4; the published code evaluates in the same way, but leaves out
     the end of the text that does not fill a segment. Gu et al. 2020, appendix D, reset at articles.
@@ -40,7 +42,7 @@ class LanguageModel(Task):
     carries_state = True
 
     def __init__(self, settings: LanguageModelSettings) -> None:
-        self.text = open_prepared(settings.dataset, settings.form)
+        self.text = _opened(settings)
         self.segment_length = settings.segment_length
         self.carried = settings.carried
         self.reset_at_documents = settings.reset_at_documents
@@ -116,3 +118,19 @@ class LanguageModel(Task):
             self._documents[split] = document_starts(self.text, split)
         begins = np.isin(positions, self._documents[split])
         return torch.from_numpy(begins) if begins.any() else None
+
+
+def _opened(settings: LanguageModelSettings) -> Prepared:
+    if settings.text is None:
+        [(name, form)] = settings.data_sets()
+        return open_prepared(name, form)
+    text = open_own_text(settings.text)
+    for split in text.splits:
+        symbols = len(text.tokens(split))
+        if symbols < settings.segment_length:
+            path = settings.text.files.get(split, settings.text.file)
+            raise UsageError(
+                f"{path} has {symbols:,} symbols for {split}, fewer than a segment of "
+                f"{settings.segment_length:,}; give more text, or lower task.segment_length"
+            )
+    return text

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmem_cli.data.articles import PAD, START, STOP, Article, Articles, Vocabulary, WordSet
+from rmem_cli.data.articles import PAD, START, STOP, Article, Articles, Vocabulary, WordSet, open_words
+from rmem_cli.data.own_pairs import open_own_pairs
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.recipe.schema import Drawn
@@ -50,7 +51,7 @@ class Summarization(Task):
 
     def __init__(self, settings: SummarizationSettings) -> None:
         self.settings = settings
-        self._words = articles = WordSet(settings.dataset)
+        self._words = articles = _opened(settings)
         if settings.split == "published":
             self._splits = articles.published()
         else:
@@ -139,9 +140,10 @@ class Summarization(Task):
             article = self._splits[split].named(article_id) if split in self._splits else None
             if article is not None:
                 return article
+        name = self._words.prepared.meta["name"]
         raise UsageError(
-            f"{self.settings.dataset} has no article of id {article_id!r}; some are in the samples beside "
-            "the results, and in the file of summaries in the run folder"
+            f"{name} has no article of id {article_id!r}; some are in the samples beside the results, and in "
+            "the file of summaries in the run folder"
         )
 
     def source_batch(self, articles: Sequence[Article]) -> SourceBatch:
@@ -213,6 +215,13 @@ class Summarization(Task):
             "source_words": _padded(classes, PAD),
             "source_lengths": torch.tensor([len(source) for source in sources]),
         }
+
+
+def _opened(settings: SummarizationSettings) -> WordSet:
+    if settings.pairs is not None:
+        return WordSet(open_own_pairs(settings.pairs))
+    [(name, _)] = settings.data_sets()
+    return open_words(name)
 
 
 def _padded(rows: Sequence[Tensor], fill: float) -> Tensor:

@@ -2,22 +2,25 @@
 
 import math
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.recipe.own_files import OwnDocuments, OwnText
 from rmem_cli.tasks.baselines import unigrams
 
 # Texts whose documents `rmem_cli.data.documents` finds, word by word.
 WITH_DOCUMENTS = ("wikitext2", "wikitext103")
 Alignment = Literal["overlapping", "left", "right", "center"]
+_OF_FOLDS = ("fold", "whole_fold", "twins_together")
 
 
 def _no_path(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
         raise ValueError(
-            f"must be a name that `rmem fetch --list` shows, not {text!r}; own texts cannot be read yet"
+            f"must be a name that `rmem fetch --list` shows, not {text!r}; a file of your own is named by "
+            "text: {file: ...}"
         )
     return text
 
@@ -31,6 +34,7 @@ class LanguageModelSettings(TaskSettings):
     Attributes:
         dataset: Name of a prepared data set, as `rmem fetch` knows it.
         form: Which of its prepared forms: `char`, `word`, `bytes`, ...
+        text: A text of one's own, in place of a data set.
         segment_length: Symbols of each text column in one training batch; the state's gradient stops there.
         carried: Whether the state goes on from one batch to the next, or every batch starts afresh.
         reset_at_documents: Whether the state starts afresh with each document of the text, in training and in
@@ -44,26 +48,39 @@ class LanguageModelSettings(TaskSettings):
     predicts_future: ClassVar[bool] = True
     answers_in_symbols: ClassVar[bool] = True
     common: ClassVar[frozenset[str]] = frozenset({"segment_length"})
+    own: ClassVar[str] = "text"
+    unhashed: ClassVar[frozenset[str]] = frozenset({"text"})  # its content is part of the data hash
 
     kind: Literal["language_model"] = "language_model"
-    dataset: PreparedName
-    form: PreparedName
+    dataset: PreparedName | None = None
+    form: PreparedName | None = None
+    text: OwnText | None = None
     segment_length: PositiveInt
     carried: bool = True
     reset_at_documents: bool = False
 
     @model_validator(mode="after")
+    def _one_text(self) -> Self:
+        named = (self.dataset, self.form)
+        if self.text is not None and named != (None, None):
+            raise ValueError("dataset and form name another text than text; leave them out, or text")
+        if self.text is None and None in named:
+            raise ValueError("needs dataset and form, such as ptb and char, or a text of your own as text")
+        return self
+
+    @model_validator(mode="after")
     def _documents_are_known(self) -> Self:
         if self.reset_at_documents and (self.dataset not in WITH_DOCUMENTS or self.form != "word"):
+            named = "text" if self.dataset is None else f"{self.dataset} ({self.form})"
             raise ValueError(
-                f"{self.dataset} ({self.form}) does not say where documents begin; set reset_at_documents to "
-                f"false, or read the words of {' or '.join(WITH_DOCUMENTS)}"
+                f"{named} does not say where documents begin; set reset_at_documents to false, or read the "
+                f"words of {' or '.join(WITH_DOCUMENTS)}"
             )
         return self
 
     def chance(self, split: str) -> dict[str, float]:
         """The unigram model of the training text, where it is known."""
-        known = unigrams().get((self.dataset, self.form, split))
+        known = unigrams().get((self.dataset or "", self.form or "", split))
         if known is None:
             return {}
         loss, accuracy = known
@@ -76,14 +93,15 @@ class LanguageModelSettings(TaskSettings):
 
     def data_sets(self) -> list[tuple[str, str]]:
         """The text."""
-        return [(self.dataset, self.form)]
+        return [] if self.dataset is None or self.form is None else [(self.dataset, self.form)]
 
 
 class DocumentClassificationSettings(TaskSettings):
-    """Articles to be classified; `rmem_cli.tasks.document_classification` has an example.
+    """Documents to be classified; `rmem_cli.tasks.document_classification` has an example.
 
     Attributes:
-        dataset: Which articles.
+        dataset: Which articles; null where `documents` are read.
+        documents: Documents of one's own, in place of a data set.
         fold: Which fold is held out, 0 to 4; the tokenizer has not seen it either.
         segment_length: Symbols of a segment; that of the core, if it has one.
         segments: Most segments of an article that are read.
@@ -105,9 +123,12 @@ class DocumentClassificationSettings(TaskSettings):
     generated: ClassVar[bool] = False
     common: ClassVar[frozenset[str]] = frozenset({"segment_length", "segments"})
     numbered: ClassVar[frozenset[str]] = frozenset({"fold"})
+    own: ClassVar[str] = "documents"
+    unhashed: ClassVar[frozenset[str]] = frozenset({"documents"})  # their content is part of the data hash
 
     kind: Literal["document_classification"] = "document_classification"
-    dataset: Literal["hyperpartisan"] = "hyperpartisan"
+    dataset: Literal["hyperpartisan"] | None = "hyperpartisan"
+    documents: OwnDocuments | None = None
     fold: int = Field(default=0, ge=0, le=4)
     segment_length: PositiveInt
     segments: PositiveInt
@@ -117,15 +138,33 @@ class DocumentClassificationSettings(TaskSettings):
     twins_together: bool = False
     backbone: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _documents_are_the_data_set(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("documents") is not None:
+            return {"dataset": None, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _one_set_of_documents(self) -> Self:
+        if (self.dataset is None) == (self.documents is None):
+            raise ValueError("needs either a dataset or documents of your own; leave one of them out")
+        of_folds = [name for name in _OF_FOLDS if getattr(self, name)]
+        if self.documents is not None and of_folds:
+            raise ValueError(f"{', '.join(of_folds)}: documents of your own have no folds; leave it out")
+        return self
+
     def across_folds(self) -> Self | None:
         """Those of any fold, where all of it is tested."""
         return self.model_copy(update={"fold": 0}) if self.whole_fold else None
 
     def empty_splits(self) -> frozenset[str]:
         """See `TaskSettings.empty_splits`."""
-        return frozenset({"valid"}) if self.whole_fold else frozenset()
+        return frozenset({"valid"}) if self.whole_fold else super().empty_splits()
 
     def data_sets(self) -> list[tuple[str, str]]:
         """The articles, as pieces or as they are."""
+        if self.dataset is None:
+            return []
         form = "pieces" if self.backbone is None else "articles"
         return [(self.dataset, f"{form}-twins" if self.twins_together else form)]

@@ -11,7 +11,7 @@ from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.scientific_papers import PUBMED_SECTIONS
 from rmem_cli.data_scripts.sections import common_words, published, read_sections
 
-from rmem_cli.data.articles import WordSet
+from rmem_cli.data.articles import open_words
 from rmem_cli.data.pair_records import Pair
 from rmem_cli.errors import DataError
 
@@ -90,7 +90,7 @@ def test_papers_without_sections_have_none_and_what_is_broken_is_told_with_its_l
 @pytest.mark.data
 def test_sections_of_the_real_sample_can_be_read_word_by_word(real_data):
     fetch(PUBMED_SECTIONS, Console(file=io.StringIO()), path=real_data / "pubmed", allow_missing=True)
-    splits = WordSet("pubmed_sections").published()
+    splits = open_words("pubmed_sections").published()
     assert {name for name, articles in splits.items() if len(articles) > 5} == {"train", "valid", "test"}
     test = list(splits["test"])
     assert len({article.id for article in test}) <= 10

@@ -9,7 +9,7 @@ from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.own_articles import OWN_ARTICLES
 
 from rmem_cli.data import words
-from rmem_cli.data.articles import Article, WordSet
+from rmem_cli.data.articles import Article, open_words
 from rmem_cli.data.prepared import open_prepared
 from rmem_cli.data.words import SPLIT_ALREADY, WRITTEN, in_sentences
 from rmem_cli.errors import DataError
@@ -26,7 +26,7 @@ def write(folder, **splits):
 
 def imported(tmp_path, console, **splits):
     fetch(OWN_ARTICLES, console, path=write(tmp_path / "own", **splits))
-    return WordSet("own_articles")
+    return open_words("own_articles")
 
 
 ONE = [("An article.", "A summary.")]
@@ -123,7 +123,7 @@ def test_work_that_was_stopped_goes_on_behind_the_last_block(tmp_path, console, 
     monkeypatch.setattr(words._Block, "of", classmethod(lambda cls, *a: made.append(1) or original(cls, *a)))
     assert fetch(OWN_ARTICLES, console)
     assert len(made) == 3 + (5 - 3) + 2
-    assert len(WordSet("own_articles").published()["train"]) == 10
+    assert len(open_words("own_articles").published()["train"]) == 10
     assert not list(open_prepared("own_articles", "words").folder.parent.glob(".work-*"))
     assert not fetch(OWN_ARTICLES, console)
 
@@ -154,7 +154,7 @@ def test_one_file_with_all_articles_is_the_split_train(tmp_path, console):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "articles.csv").write_text("article,summary\none,first\ntwo,second\n")
     fetch(OWN_ARTICLES, console, path=tmp_path / "own")
-    assert list(WordSet("own_articles").splits) == ["train"]
+    assert list(open_words("own_articles").splits) == ["train"]
 
 
 def test_lines_of_two_text_files_belong_together(tmp_path, console):
@@ -163,7 +163,7 @@ def test_lines_of_two_text_files_belong_together(tmp_path, console):
     (tmp_path / "own" / "articles.target").write_text("1\n2\n3")
     own = dataset("own_articles_numbers")
     fetch(own, console, path=tmp_path / "own")
-    split = WordSet("own_articles_numbers").splits["train"]
+    split = open_words("own_articles_numbers").splits["train"]
     assert [split.article(place).reference for place in range(3)] == [
         [["1", "."]],
         [["2", "."]],
@@ -187,13 +187,13 @@ def test_arrays_that_do_not_belong_together_are_refused(tmp_path, console, write
     arrays["train_source_words"] = [arrays["train_source_words"][0] + np.uint32(1)]
     write_prepared("cnn_dailymail", "words", Content(arrays, []), sources=[], licence="", citation="")
     with pytest.raises(DataError, match="the arrays of train do not belong together"):
-        WordSet("cnn_dailymail")
+        open_words("cnn_dailymail")
 
 
 @pytest.mark.data
 def test_the_real_sample_of_news_is_split_into_words(real_data, console):
     fetch(dataset("cnn_dailymail"), console, path=real_data / "cnn_dailymail", allow_missing=True)
-    found = WordSet("cnn_dailymail")
+    found = open_words("cnn_dailymail")
     assert {name: len(split) for name, split in found.splits.items()} == {"train": 100, "valid": 1000}
     assert 500 < found.splits["valid"].lengths.mean() < 900
     assert all(article.reference for article in map(found.splits["valid"].article, range(1000)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmem_cli.data.articles import PAD, SPECIAL, START, STOP, UNKNOWN, Article, WordSet
+from rmem_cli.data.articles import PAD, SPECIAL, START, STOP, UNKNOWN, Article, open_words
 from rmem_cli.data.pair_records import Pair
 from rmem_cli.data.tokenizers import build_vocabulary
 from rmem_cli.errors import DataError, UsageError
@@ -170,7 +170,7 @@ def test_too_few_articles_to_divide_or_to_train_on_are_refused(write_summaries):
 
 def test_articles_come_back_as_they_were(write_summaries):
     write_summaries(splits=SPLITS)
-    articles = WordSet("cnn_dailymail").published()["train"]
+    articles = open_words("cnn_dailymail").published()["train"]
     assert articles[0] == Article("1", ["the", "cat", "sat", "the", "mat"], [["the", "cat", "sat"]])
     assert articles[-1].reference == [["sat", "the", "sat", "the", "fox"], ["the", "end"]]
     assert [article.id for article in articles[::-1]] == ["2", "1"]

@@ -1,0 +1,169 @@
+"""Texts of one's own, as prepared sets of the forms `char`, `word` and `sentencepiece-<size>`."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from rmem_cli.data.own import prepared_once
+from rmem_cli.data.prepared import SENTENCEPIECE, Prepared
+from rmem_cli.data.symbols import (
+    count_characters,
+    encoded_characters,
+    encoded_pieces,
+    encoded_words,
+    symbol_of,
+    text_batches,
+    word_batches,
+)
+from rmem_cli.data.tokenizers import END_OF_LINE, UNKNOWN, SentencePieceTokenizer, whole_lines
+from rmem_cli.data.writer import Content
+from rmem_cli.errors import DataError
+from rmem_cli.recipe.own_files import SPLITS, OwnText
+
+_END_OF_LINE = "<eos>"  # among words
+_MARK = b"\xef\xbb\xbf"  # some editors put it in front of UTF-8
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some bytes of a file.
+
+    Attributes:
+        path: The file.
+        begin: The first of them.
+        end: The one behind the last of them.
+    """
+
+    path: Path
+    begin: int
+    end: int
+
+    def batches(self) -> Iterator[str]:
+        """Its text in pieces, of whole lines, which a line feed ends.
+
+        Raises:
+            DataError: It is not UTF-8.
+        """
+        return (text.replace("\r\n", "\n") for text in text_batches(self.path, self.begin, self.end))
+
+
+def open_own_text(own: OwnText) -> Prepared:
+    """A text of one's own, prepared the first time.
+
+    Raises:
+        DataError: A file is missing, empty or not UTF-8, or changes while it is read.
+        UsageError: sentencepiece cannot make as many pieces of it.
+    """
+    forms = {"characters": "char", "words": "word", "sentencepiece": f"{SENTENCEPIECE}{own.size}"}
+    return prepared_once(own, forms[own.tokens], lambda: _content(own))
+
+
+def _content(own: OwnText) -> Content:
+    parts = _parts(own)
+    for split, part in parts.items():
+        if not any(text.strip() for text in part.batches()):
+            where = f"the part of {part.path} for {split}" if own.file else str(part.path)
+            raise DataError(f"{where} is empty; it needs a text.")
+    makers = {"characters": _characters, "words": _words, "sentencepiece": _pieces}
+    return makers[own.tokens]({split: part.batches for split, part in parts.items()}, own.size)
+
+
+Texts = Mapping[str, Callable[[], Iterable[str]]]
+"""Each split with what gives its text in pieces."""
+
+
+def _characters(texts: Texts, size: int | None) -> Content:
+    counts = {split: count_characters(batches()) for split, batches in texts.items()}
+    vocabulary = own_vocabulary(counts, size)
+    unknown = symbol_of(vocabulary, UNKNOWN)
+    arrays = {split: encoded_characters(batches(), vocabulary, unknown) for split, batches in texts.items()}
+    return Content(arrays, vocabulary, symbol_of(vocabulary, "\n"))
+
+
+def _words(texts: Texts, size: int | None) -> Content:
+    words = {split: partial(_words_of, batches) for split, batches in texts.items()}
+    counts: dict[str, Counter[str]] = {split: Counter() for split in texts}
+    for split, batches in words.items():
+        for batch in batches():
+            counts[split].update(batch)
+    vocabulary = own_vocabulary(counts, size, (_END_OF_LINE,))
+    unknown = symbol_of(vocabulary, UNKNOWN)
+    arrays = {split: encoded_words(batches(), vocabulary, unknown) for split, batches in words.items()}
+    return Content(arrays, vocabulary, symbol_of(vocabulary, _END_OF_LINE))
+
+
+def _words_of(batches: Callable[[], Iterable[str]]) -> Iterator[list[str]]:
+    return word_batches(batches(), _END_OF_LINE)
+
+
+def _pieces(texts: Texts, size: int | None) -> Content:
+    tokenizer = SentencePieceTokenizer.train(whole_lines(texts["train"]()), size or 0)
+    arrays: dict[str, Iterable[np.ndarray]] = {
+        split: encoded_pieces(whole_lines(batches()), tokenizer) for split, batches in texts.items()
+    }
+    model = [np.frombuffer(tokenizer.model, np.uint8)]
+    end, counted = tokenizer.vocabulary.index(END_OF_LINE), {split: split for split in texts}
+    return Content({**arrays, "model": model}, tokenizer.vocabulary, end, counted=counted)
+
+
+def own_vocabulary(
+    counts: Mapping[str, Counter[str]], size: int | None, first: tuple[str, ...] = ()
+) -> list[str]:
+    """Symbols of what is trained on, the most frequent first, ties in the order of Unicode.
+
+    `<unk>` is the very first where something has no symbol of its own.
+
+    Args:
+        counts: How often what is to have a symbol occurs in each split.
+        size: Most symbols; None: as many as there are.
+        first: What has the first symbols, however frequent it is.
+    """
+    known = counts["train"]
+    order = sorted(known, key=lambda text: (-known[text], text))
+    rest = [text for text in order if text not in (*first, UNKNOWN)]
+    complete = all(known.keys() >= each.keys() - set(first) for each in counts.values())
+    if complete and UNKNOWN not in known and (size is None or len(first) + len(rest) <= size):
+        return [*first, *rest]
+    kept = len(rest) if size is None else size - len(first) - 1
+    return [UNKNOWN, *first, *rest[:kept]]
+
+
+def _parts(own: OwnText) -> dict[str, Part]:
+    """Each split with where its text is."""
+    whole = {field: _whole(path) for field, path in own.files.items()}
+    if own.file is None:
+        return whole
+    return dict(zip(SPLITS, _divided(own, whole["file"]), strict=True))
+
+
+def _whole(path: Path) -> Part:
+    with path.open("rb") as handle:
+        begin = len(_MARK) if handle.read(len(_MARK)) == _MARK else 0
+    return Part(path, begin, path.stat().st_size)
+
+
+def _divided(own: OwnText, whole: Part) -> Iterator[Part]:
+    """Parts by their shares of the bytes, each to the end of the line, if another one follows."""
+    cuts = [whole.begin + cut for cut in own.cuts(whole.end - whole.begin)]
+    begin = whole.begin
+    with whole.path.open("rb") as handle:
+        for cut, limit in zip(cuts, [*cuts[1:], None], strict=True):
+            end = cut if limit is None else _next_line(handle, cut, limit)
+            yield Part(whole.path, begin, max(begin, end))
+            begin = max(begin, end)
+
+
+def _next_line(handle: BinaryIO, place: int, limit: int) -> int:
+    """Where the first line begins at a byte or behind it, but before a limit; else the first character."""
+    handle.seek(max(0, place - 1))
+    line = handle.readline(limit - place)
+    if line.endswith(b"\n"):
+        return max(0, place - 1) + len(line)
+    handle.seek(place)
+    within = handle.read(3)  # bytes of UTF-8 that go on with a character begin with the bits 10
+    return place + next((number for number, byte in enumerate(within) if byte & 0xC0 != 0x80), len(within))

@@ -1,0 +1,107 @@
+"""Documents and pairs of one's own, from CSV and JSON lines."""
+
+import json
+
+import pytest
+
+from rmem_cli.data.articles import WordSet
+from rmem_cli.data.own_documents import LabelledDocuments, open_own_documents
+from rmem_cli.data.own_pairs import open_own_pairs
+from rmem_cli.errors import DataError
+from rmem_cli.recipe.own_files import OwnDocuments, OwnPairs
+
+ROWS = [("good", "what a film"), ("bad", "what a bore"), ("so so", "a film")] * 10
+
+
+def csv(folder, rows=ROWS, name="my.csv", header="label,text"):
+    path = folder / name
+    path.write_text("".join(f"{line}\n" for line in (header, *(",".join(row) for row in rows))))
+    return str(path)
+
+
+def jsonl(folder, records, name="my.jsonl"):
+    path = folder / name
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+def test_documents_have_symbols_a_label_and_their_text(tmp_path):
+    documents = LabelledDocuments(
+        open_own_documents(OwnDocuments(file=csv(tmp_path), shares=[0.8, 0.1, 0.1], tokens="words"))
+    )
+    assert documents.classes == ["bad", "good", "so so"]
+    assert documents.labels("test").tolist() == [1, 0, 2]
+    assert list(documents.texts("valid")) == [text for _, text in ROWS[24:27]]
+    words = documents.prepared.vocabulary
+    read = [" ".join(words[symbol] for symbol in each) for each in documents.documents("test")]
+    assert read == [f"{text} </s>" for _, text in ROWS[27:]]
+
+
+@pytest.mark.parametrize(("tokens", "size"), [("characters", None), ("sentencepiece", 16)])
+def test_every_way_of_making_symbols_ends_a_document(tmp_path, tokens, size):
+    own = OwnDocuments(file=csv(tmp_path), shares=[0.8, 0.1, 0.1], tokens=tokens, size=size)
+    documents = LabelledDocuments(open_own_documents(own))
+    end = documents.prepared.vocabulary.index("</s>")
+    assert all(each[-1] == end and end not in each[:-1] for each in documents.documents("train"))
+
+
+def test_fields_may_have_any_name_and_labels_may_be_numbers(tmp_path):
+    records = [{"stars": number % 2, "review": f"text {number}"} for number in range(8)]
+    own = OwnDocuments(train=jsonl(tmp_path, records), text="review", label="stars")
+    assert LabelledDocuments(open_own_documents(own)).classes == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ('{"text": "a"}\n', r"my\.jsonl:1: there is no 'label' here, but text; name the field by task\."),
+        ('{"text": "a", "label": 1}\n{"text": "a", "lab', r"my\.jsonl:2: this is not a line of JSON: "),
+        ('{"text": "a", "label": 1}\n\n{"text": 1, "label": 1}\n', r"my\.jsonl:3: text is not text"),
+        ('{"text": " ", "label": 1}\n', r"my\.jsonl:1: 'text' is empty; fill it in, or leave"),
+        ("label,words\n1,a\n", r"my\.jsonl:2: there is no 'text' here, but label, words; name the field"),
+        ("label,text\n1,a\n1\n", r"my\.jsonl:3: this row has 1 cells, and the header has 2"),
+        ("label,text\n1,a\n", r"All documents for training have the label '1'; give some of another"),
+        ("label,text\n", r"my\.jsonl has no document for train; give more of them"),
+    ],
+)
+def test_a_file_that_is_wrong_is_told_with_its_line(tmp_path, lines, sentence):
+    path = tmp_path / "my.jsonl"
+    path.write_text(lines)
+    with pytest.raises(DataError, match=sentence):
+        open_own_documents(OwnDocuments(train=str(path)))
+
+
+def test_another_encoding_is_told_with_line_and_byte(tmp_path):
+    path = tmp_path / "my.csv"
+    path.write_bytes("label,text\n1,a\n2,é\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"my\.csv:3: this is not text in UTF-8 \(byte 17\); save it as such"):
+        open_own_documents(OwnDocuments(train=str(path)))
+
+
+def test_a_label_of_the_test_alone_cannot_be_learned(tmp_path):
+    path = csv(tmp_path, [*ROWS[:-1], ("new", "what a film")])
+    with pytest.raises(
+        DataError, match=r"my\.csv:31: the label 'new' is in the test part and in no document for training"
+    ):
+        open_own_documents(OwnDocuments(file=path))
+
+
+def test_too_few_documents_for_their_shares_are_told(tmp_path):
+    with pytest.raises(DataError, match=r"my\.csv has no document for test; give more of them, or other"):
+        open_own_documents(OwnDocuments(file=csv(tmp_path, ROWS[:9])))
+
+
+def test_pairs_are_divided_in_order_and_keep_their_fields(tmp_path):
+    records = [{"id": n, "body": f"Article {n} says a word.", "short": f"Word {n}."} for n in range(20)]
+    own = OwnPairs(file=jsonl(tmp_path, records), shares=[0.8, 0.1, 0.1], article="body", summary="short")
+    splits = WordSet(open_own_pairs(own)).published()
+    assert [len(splits[split]) for split in ("train", "valid", "test")] == [16, 2, 2]
+    assert splits["test"][0].id == "18"
+    assert splits["test"][0].source == ["article", "18", "says", "a", "word", "."]
+    assert splits["test"][0].reference == [["word", "18", "."]]
+
+
+def test_a_pair_without_a_field_is_told_with_its_line(tmp_path):
+    path = jsonl(tmp_path, [{"article": "a", "summary": "b"}, {"article": "a"}])
+    with pytest.raises(DataError, match=r"my\.jsonl:2: there is no 'summary' here, but article; name"):
+        open_own_pairs(OwnPairs(train=path, valid=path, test=path))
