@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 from rich.console import Console
 
-from rmem_cli.data.prepared import DamagedError, Prepared, open_prepared, prepared_folder
+from rmem_cli.data.prepared import OWN, DamagedError, Prepared, open_prepared, prepared_folder
 from rmem_cli.data.writer import TEMPORARY, Content, write_prepared
 from rmem_cli.errors import DataError
 from rmem_cli.files import remedy, sha256_of
@@ -41,6 +41,9 @@ def prepared_once(own: OwnFiles, form: str, make: Callable[[], Content]) -> Prep
     """
     before = _hashes(own)
     name = _name(own, before)
+    here = _here(name, form)
+    if here is not None:
+        return here
     home = prepared_folder(name, form).parent
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,7 @@ def _name(own: OwnFiles, hashes: Mapping[str, str]) -> str:
     how = own.model_dump(exclude=set(hashes))
     key = digest({"version": _VERSION, "as": type(own).__name__, "how": how, "files": dict(hashes)})
     first = next(iter(own.files.values())).stem
-    return f"own-{re.sub(r'[^A-Za-z0-9_]+', '_', first)[:_LONGEST]}-{key}"
+    return f"{OWN}{re.sub(r'[^A-Za-z0-9_]+', '_', first)[:_LONGEST]}-{key}"
 
 
 def _hashes(own: OwnFiles) -> dict[str, str]:

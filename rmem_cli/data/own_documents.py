@@ -73,7 +73,7 @@ def open_own_documents(own: OwnDocuments) -> Prepared:
 
     Raises:
         DataError: A file is missing or is no such file, a document lacks its text or its label, a label is in
-            another part than that for training alone, or a part has no document.
+            another split than that for training alone, or a split has no document.
         UsageError: sentencepiece cannot make as many pieces of them.
     """
     return prepared_once(own, FORM, lambda: _content(own))
@@ -104,8 +104,8 @@ def _splits(own: OwnDocuments) -> dict[str, list[_Document]]:
     read = {field: list(_read(own, path)) for field, path in own.files.items()}
     if own.file is not None:
         documents, cuts = read["file"], own.cuts(len(read["file"]))
-        parts = zip([0, *cuts], cuts, strict=False)
-        read = {split: documents[slice(*part)] for split, part in zip(SPLITS, parts, strict=True)}
+        begins = [0, *cuts]
+        read = {split: documents[begin:end] for split, begin, end in zip(SPLITS, begins, cuts, strict=False)}
     for split, documents in read.items():
         if not documents:
             path = own.files.get(split, own.file)
@@ -151,7 +151,7 @@ def _classes(splits: Mapping[str, list[_Document]]) -> list[str]:
         new = next((document for document in documents if document.label not in classes), None)
         if new is not None:
             raise DataError(
-                f"{new.place}: the label {new.label!r} is in the {split} part and in no document for "
+                f"{new.place}: the label {new.label!r} is in the split {split} and in no document for "
                 "training, so that it cannot be learned; shuffle the file, or give training such a document."
             )
     if len(classes) < _FEWEST:
@@ -171,7 +171,7 @@ def _encoding(own: OwnDocuments, texts: Mapping[str, list[str]]) -> tuple[list[s
             piece for line in text.split("\n") for piece in tokenizer.encode(line)
         ]
     split: Callable[[str], Iterable[str]] = list if own.tokens == "characters" else str.split
-    counts = {part: Counter(chain.from_iterable(map(split, those))) for part, those in texts.items()}
+    counts = {name: Counter(chain.from_iterable(map(split, those))) for name, those in texts.items()}
     vocabulary = own_vocabulary(counts, own.size, (_END,))
     symbols = {text: symbol for symbol, text in enumerate(vocabulary)}
     unknown = symbols.get(UNKNOWN, 0)

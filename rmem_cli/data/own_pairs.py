@@ -24,7 +24,7 @@ def open_own_pairs(own: OwnPairs) -> Prepared:
     """Articles of one's own, word by word, prepared the first time.
 
     Raises:
-        DataError: A file is missing or is no such file, a record lacks its article or its summary, or a part
+        DataError: A file is missing or is no such file, a record lacks its article or its summary, or a split
             has no record.
     """
     pairs = prepared_once(own, PAIRS, lambda: pair_content(_splits(own)))

@@ -30,7 +30,7 @@ _MARK = b"\xef\xbb\xbf"  # some editors put it in front of UTF-8
 
 
 @dataclass(frozen=True)
-class Part:
+class Excerpt:
     """Some bytes of a file.
 
     Attributes:
@@ -64,13 +64,12 @@ def open_own_text(own: OwnText) -> Prepared:
 
 
 def _content(own: OwnText) -> Content:
-    parts = _parts(own)
-    for split, part in parts.items():
-        if not any(text.strip() for text in part.batches()):
-            where = f"the part of {part.path} for {split}" if own.file else str(part.path)
-            raise DataError(f"{where} is empty; it needs a text.")
+    excerpts = _excerpts(own)
+    for split, excerpt in excerpts.items():
+        if not any(text.strip() for text in excerpt.batches()):
+            raise DataError(f"{excerpt.path} has no text for {split}: what is read is empty; give it more.")
     makers = {"characters": _characters, "words": _words, "sentencepiece": _pieces}
-    return makers[own.tokens]({split: part.batches for split, part in parts.items()}, own.size)
+    return makers[own.tokens]({split: excerpt.batches for split, excerpt in excerpts.items()}, own.size)
 
 
 Texts = Mapping[str, Callable[[], Iterable[str]]]
@@ -133,7 +132,7 @@ def own_vocabulary(
     return [UNKNOWN, *first, *rest[:kept]]
 
 
-def _parts(own: OwnText) -> dict[str, Part]:
+def _excerpts(own: OwnText) -> dict[str, Excerpt]:
     """Each split with where its text is."""
     whole = {field: _whole(path) for field, path in own.files.items()}
     if own.file is None:
@@ -141,20 +140,20 @@ def _parts(own: OwnText) -> dict[str, Part]:
     return dict(zip(SPLITS, _divided(own, whole["file"]), strict=True))
 
 
-def _whole(path: Path) -> Part:
+def _whole(path: Path) -> Excerpt:
     with path.open("rb") as handle:
         begin = len(_MARK) if handle.read(len(_MARK)) == _MARK else 0
-    return Part(path, begin, path.stat().st_size)
+    return Excerpt(path, begin, path.stat().st_size)
 
 
-def _divided(own: OwnText, whole: Part) -> Iterator[Part]:
-    """Parts by their shares of the bytes, each to the end of the line, if another one follows."""
+def _divided(own: OwnText, whole: Excerpt) -> Iterator[Excerpt]:
+    """Excerpts by their shares of the bytes, each to the end of a line, if another one follows."""
     cuts = [whole.begin + cut for cut in own.cuts(whole.end - whole.begin)]
     begin = whole.begin
     with whole.path.open("rb") as handle:
         for cut, limit in zip(cuts, [*cuts[1:], None], strict=True):
             end = cut if limit is None else _next_line(handle, cut, limit)
-            yield Part(whole.path, begin, max(begin, end))
+            yield Excerpt(whole.path, begin, max(begin, end))
             begin = max(begin, end)
 
 

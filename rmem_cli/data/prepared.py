@@ -59,6 +59,8 @@ _DTYPES = ("|u1", "<u2", "<u4", "<u8")
 _ARRAY_NAME = re.compile(r"\w+")
 SENTENCEPIECE = "sentencepiece-"
 """What the name of a form made with sentencepiece begins with, before the number of pieces."""
+OWN = "own-"
+"""What the name of a data set made of files of one's own begins with (`rmem_cli.data.own`)."""
 
 
 @dataclass(frozen=True)
@@ -405,6 +407,10 @@ class DamagedError(DataError):
 
 
 def _damaged(folder: Path, name: str, form: str, why: str) -> DamagedError:
+    if name.startswith(OWN):
+        return DamagedError(
+            f"The prepared data in {folder} is damaged ({why}): remove that folder, and it is made anew."
+        )
     anew = f"rmem fetch {name}"
     if form.startswith(SENTENCEPIECE):
         anew += f" --sentencepiece {form.removeprefix(SENTENCEPIECE)}"

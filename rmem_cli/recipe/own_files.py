@@ -20,14 +20,14 @@ FileName = Annotated[str, Field(min_length=1)]
 
 
 class OwnFiles(Settings):
-    """Files of one's own: one that is divided, or one for each part.
+    """Files of one's own: one that is divided, or one for each split.
 
     A name is relative to the folder of the recipe's file, or, in `--set`, to the working folder. What counts
     is the content: the same files in another folder are the same data.
 
     Attributes:
         file: One file, which is divided in its own order.
-        shares: What part of `file` is for training, for validation and for the test; null: 0.9, 0.05, 0.05.
+        shares: How much of `file` is for training, for validation and for the test; null: 0.9, 0.05, 0.05.
         train: A file for training alone, in place of `file`.
         valid: One for validation; null: there is none.
         test: One for the test; null: there is none.
@@ -40,11 +40,11 @@ class OwnFiles(Settings):
     test: FileName | None = None
 
     @model_validator(mode="after")
-    def _one_file_or_one_for_each_part(self) -> Self:
+    def _one_file_or_one_for_each_split(self) -> Self:
         if (self.file is None) == (self.train is None):
             raise ValueError("needs either file, which is divided, or train, with valid and test beside it")
         if self.file is not None and (self.valid or self.test):
-            raise ValueError("file is divided into all parts; leave out valid and test, or call it train")
+            raise ValueError("file is divided into all splits; leave out valid and test, or call it train")
         if self.file is None and self.shares is not None:
             raise ValueError("shares divide one file; call it file, or leave them out")
         return self

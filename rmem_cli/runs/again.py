@@ -42,7 +42,7 @@ def _why(result: ResultRow, here: list[Identity]) -> str:
     if not here:
         changed = f"its row {result.row} has no cell {result.cell!r} now"
     elif here[0].data_hash != result.data_hash:
-        return "its data has changed; import the data of then with `rmem fetch`"
+        return "its data has changed; bring back that of then, with `rmem fetch` or as your own files were"
     else:
         changed = "the settings of the row have changed"
     then = f"commit {result.git_commit.split('+')[0]}" if result.git_commit else f"rmem {result.rmem_version}"

@@ -69,7 +69,7 @@ def test_a_file_that_changes_is_other_data_and_a_new_run(rmem, own):
     assert "runs to do: 1 of 1" in rmem("train", recipe, "--dry-run").err
 
 
-def test_a_part_that_is_shorter_than_a_segment_is_refused(rmem, own):
+def test_a_split_that_is_shorter_than_a_segment_is_refused(rmem, own):
     ended = rmem("train", own(TEXT.replace("segment_length: 8", "segment_length: 50")))
     assert ended.code == 2
     assert (

@@ -81,7 +81,7 @@ def test_another_encoding_is_told_with_line_and_byte(tmp_path):
 def test_a_label_of_the_test_alone_cannot_be_learned(tmp_path):
     path = csv(tmp_path, [*ROWS[:-1], ("new", "what a film")])
     with pytest.raises(
-        DataError, match=r"my\.csv:31: the label 'new' is in the test part and in no document for training"
+        DataError, match=r"my\.csv:31: the label 'new' is in the split test and in no document for training"
     ):
         open_own_documents(OwnDocuments(file=path))
 

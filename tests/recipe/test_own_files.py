@@ -61,7 +61,7 @@ def test_where_a_file_is_and_how_it_is_read_are_no_part_of_the_settings_of_a_run
         ("{file: a.txt, shares: [0.9, 0.1]}", "task.text.shares: "),
         ("{file: a.txt, train: b.txt}", "needs either file, which is divided, or train"),
         ("{valid: b.txt}", "needs either file, which is divided, or train"),
-        ("{file: a.txt, valid: b.txt}", "file is divided into all parts; leave out valid and test"),
+        ("{file: a.txt, valid: b.txt}", "file is divided into all splits; leave out valid and test"),
         ("{train: a.txt, test: b.txt, shares: [0.8, 0.1, 0.1]}", "shares divide one file; call it file"),
         ("{file: a.txt, tokens: sentencepiece}", "size is missing, which sentencepiece needs"),
         ("{file: a.txt, size: 3}", "must be at least 4, not 3"),
