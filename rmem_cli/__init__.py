@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmem_cli.modules.published_weights import convert_lm_rmt, convert_recurrent_memory_transformer
     from rmem_cli.modules.recurrent_memory_transformer import RecurrentMemoryTransformer
     from rmem_cli.modules.rum import RUM
     from rmem_cli.modules.ur_lstm import URLSTM
@@ -16,6 +17,8 @@ __all__ = [
     "URLSTM",
     "RecurrentMemoryTransformer",
     "RecurrentMemoryTransformerWrapper",
+    "convert_lm_rmt",
+    "convert_recurrent_memory_transformer",
     "rotate",
     "rotation_components",
     "rotation_operator",
@@ -26,6 +29,8 @@ _LOCATIONS = {
     "URLSTM": "rmem_cli.modules.ur_lstm",
     "RecurrentMemoryTransformer": "rmem_cli.modules.recurrent_memory_transformer",
     "RecurrentMemoryTransformerWrapper": "rmem_cli.modules.wrapper",
+    "convert_lm_rmt": "rmem_cli.modules.published_weights",
+    "convert_recurrent_memory_transformer": "rmem_cli.modules.published_weights",
     "rotate": "rmem_cli.ops.rotation",
     "rotation_components": "rmem_cli.ops.rotation",
     "rotation_operator": "rmem_cli.ops.rotation",

@@ -25,16 +25,23 @@ class Reader:
         carried: Whether the state goes on from window to window.
         about: On the model's device, what each text is about, such as its source: a row for each, of which
             inputs and all that is said of them count for nothing. None: the texts are all there is.
+        state: Before the first symbol, of a segment that ended there; None starts afresh.
     """
 
     def __init__(
-        self, model: Model, window: int, *, carried: bool = True, about: Batch | None = None
+        self,
+        model: Model,
+        window: int,
+        *,
+        carried: bool = True,
+        about: Batch | None = None,
+        state: State | None = None,
     ) -> None:
         self.model = model
         self.window = window
         self.carried = carried
         self._about = about
-        self._state: State | None = None
+        self._state = state
         self._segment: list[Tensor] = []  # [rows] each
         self._place = 0  # of the segment in its window
 

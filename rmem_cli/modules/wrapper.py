@@ -1,22 +1,27 @@
 """Long sequences through a model of segments, for use outside of recipes."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rmem_cli.evaluation.reader import Reader
-from rmem_cli.evaluation.sampling import draw, generate
+from rmem_cli.evaluation.sampling import Choose, draw, generate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
-from rmem_cli.models.state import State
+from rmem_cli.models.state import State, select
+from rmem_cli.modules.recurrent_memory_transformer import LucidrainsTransformer
 from rmem_cli.training.backprop import BackPropagation, Gradient, Replay, TrainingStep
 from rmem_cli.training.config import ReplaySettings
 
 
 class RecurrentMemoryTransformerWrapper(nn.Module):
     """Walks sequences of any length segment by segment.
+
+    Around a `LucidrainsTransformer` it is a `LucidrainsWrapper`, which is called as in that package.
 
     Args:
         model: A `RecurrentMemoryTransformer`, or any other model of classes.
@@ -31,6 +36,14 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         >>> wrapper.generate(torch.randint(256, (1, 200)), length=50).shape
         torch.Size([1, 50])
     """
+
+    def __new__(cls, *models: Any, **named: Any) -> "RecurrentMemoryTransformerWrapper":
+        """One that is called as its model is."""
+        model = models[0] if models else named.get("transformer", named.get("model"))
+        called_as_there = cls is RecurrentMemoryTransformerWrapper and isinstance(
+            model, LucidrainsTransformer
+        )
+        return super().__new__(LucidrainsWrapper if called_as_there else cls)
 
     def __init__(self, model: Model, backprop: BackPropagation | None = None) -> None:
         super().__init__()
@@ -51,9 +64,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         Returns:
             The loss, and the state after the last segment.
         """
-        batch = self._batch(tokens[:, :-1], tokens[:, 1:], loss_weight, fresh=state is None)
-        at = TrainingStep(int(torch.randint(2**62, ())), 0)
-        return self.backprop.gradient(self.model, batch, state, "sum_over_time", at)
+        return self._gradient(self.backprop, tokens, state, loss_weight)
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read tokens, segment by segment; gradients, if they are recorded, go back through all of them.
@@ -102,27 +113,170 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             ValueError: A row is empty, `length` or `temperature` is below 0, or the model reads what comes
                 later.
         """
+        self._check_beginning(tokens, length, temperature)
+        choose = draw(temperature, None, torch.default_generator if generator is None else generator)
+        return self._generated(tokens, length, choose)
+
+    def _check_beginning(self, tokens: Tensor, new: int, temperature: float) -> None:
         if tokens.dim() != 2 or tokens.shape[1] == 0:
             shape = list(tokens.shape)
             raise ValueError(f"tokens have the shape {shape}; they must be [batch, time], time above 0")
-        if length < 0 or temperature < 0:
-            raise ValueError(f"length is {length} and temperature {temperature}; neither can be below 0")
+        if new < 0 or temperature < 0:
+            raise ValueError(f"{new} new tokens at temperature {temperature}; neither can be below 0")
         if not self.model.causal:
             raise ValueError("the model reads what comes later; it cannot say what comes next")
-        choose = draw(temperature, None, torch.default_generator if generator is None else generator)
+
+    def _generated(self, tokens: Tensor, length: int, choose: Choose, state: State | None = None) -> Tensor:
         window = self.model.segment_length or tokens.shape[1] + length
+        new = []
         with _evaluating(self.model):
-            rows = [
-                list(generate(Reader(self.model, window), row, length, choose)) for row in tokens.tolist()
-            ]
+            for row in range(len(tokens)):
+                before = None if state is None else select(state, torch.tensor([row], device=tokens.device))
+                reader = Reader(self.model, window, state=before)
+                new.append(list(generate(reader, tokens[row].tolist(), length, choose)))
         # [rows, length]
-        return torch.tensor(rows, dtype=tokens.dtype, device=tokens.device).view(len(rows), length)
+        return torch.tensor(new, dtype=tokens.dtype, device=tokens.device).view(len(new), length)
+
+    def _gradient(
+        self, backprop: BackPropagation, tokens: Tensor, state: State | None, loss_weight: float
+    ) -> Gradient:
+        batch = self._batch(tokens[:, :-1], tokens[:, 1:], loss_weight, fresh=state is None)
+        at = TrainingStep(int(torch.randint(2**62, ())), 0)
+        return backprop.gradient(self.model, batch, state, "sum_over_time", at)
 
     def _batch(self, inputs: Tensor, targets: Tensor, loss_weight: float, fresh: bool) -> Batch:
         parameter = next(self.model.parameters())
         rows, time = inputs.shape
         weight = torch.full((rows, time), loss_weight / time, dtype=parameter.dtype, device=inputs.device)
         return Batch(inputs, targets, weight, torch.full((rows,), fresh, device=inputs.device))
+
+
+class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
+    """The same wrapper with the call and the results of recurrent-memory-transformer-pytorch.
+
+    There, keys and values of earlier segments (`xl_memories`) are left out of logits and losses, and taken by
+    the second pass of a replay and by `generate` alone; here, all of them are of the same function.
+
+    Args:
+        transformer: Made with that package's arguments.
+        truncate_at_step: Segments after which no gradient goes back; None: it goes back through all of them.
+
+    Source: lucidrains/recurrent-memory-transformer-pytorch 0.7.0.
+
+    Example:
+        >>> model = RecurrentMemoryTransformer(
+        ...     num_tokens=256, dim=64, depth=2, num_memory_tokens=8, seq_len=128
+        ... )
+        >>> wrapper = RecurrentMemoryTransformerWrapper(model)
+        >>> loss = wrapper(torch.randint(256, (1, 1025)), memory_replay_backprop=True)
+        >>> # then: optimizer.step()
+        >>> logits, memories = wrapper(torch.randint(256, (1, 1024)))
+        >>> wrapper.generate(torch.randint(256, (1, 200)), length=250).shape
+        torch.Size([1, 50])
+    """
+
+    model: LucidrainsTransformer
+
+    def __init__(self, transformer: LucidrainsTransformer, truncate_at_step: int | None = None) -> None:
+        super().__init__(transformer)
+        self.seq_len = transformer.seq_len
+        self.truncate_at_step = truncate_at_step
+
+    def forward(  # type: ignore[override]  # called as the package's, which is what the class is for
+        self,
+        x: Tensor,
+        memories: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        xl_memories: list[Tensor] | None = None,
+        return_loss: bool = False,
+        labels: Tensor | None = None,
+        truncate_at_step: int | None = None,
+        memory_replay_backprop: bool = False,
+        mrbp_loss_weight: float = 1.0,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Read tokens, segment by segment.
+
+        Args:
+            x: `[batch, time]`.
+            memories: Before the first of them; None starts afresh.
+            mask: `[batch, time]`; of each segment, see `LucidrainsTransformer.forward`.
+            xl_memories: Before the first of them.
+            return_loss: Whether the mean loss of each next token is wanted, or logits.
+            labels: None; they are the next tokens. (There, what is given is overwritten.)
+            truncate_at_step: In place of the wrapper's own.
+            memory_replay_backprop: Whether the gradient of the loss is added to the parameters, with the
+                activations of one segment at a time.
+            mrbp_loss_weight: What that loss is multiplied by.
+
+        Returns:
+            Logits `[batch, time, num_tokens]`, or the loss, and the memories after the last segment; or, of
+            `memory_replay_backprop`, the loss alone.
+
+        Raises:
+            ValueError: Labels are given, or a mask to `memory_replay_backprop`, there is no token, or
+                memories or mask are not those of this model and these rows.
+        """
+        if labels is not None:
+            raise ValueError("labels are the next tokens of x; leave them out")
+        piece = self.truncate_at_step if truncate_at_step is None else truncate_at_step
+        if memory_replay_backprop:
+            if mask is not None:
+                raise ValueError("memory_replay_backprop takes no mask here; train on rows of equal length")
+            state = self.model.state(len(x), memories, xl_memories)
+            gradient = self._gradient(Replay(ReplaySettings(segments=piece)), x, state, mrbp_loss_weight)
+            return torch.stack(gradient.losses).sum() / gradient.divisor
+        inputs = x[:, :-1] if return_loss else x
+        outputs = []
+        for number, start in enumerate(range(0, inputs.shape[1], self.seq_len), start=1):
+            here = slice(start, start + self.seq_len)
+            output, memories, xl_memories = self.model(
+                inputs[:, here],
+                memories,
+                mask=None if mask is None else mask[:, here],
+                labels=x[:, 1:][:, here] if return_loss else None,
+                xl_memories=xl_memories,
+            )
+            if piece is not None and number % piece == 0:
+                memories = memories.detach()
+            share = inputs[:, here].shape[1] / inputs.shape[1]
+            outputs.append(output * share if return_loss else output)
+        if memories is None:
+            raise ValueError(f"x is {list(x.shape)}; there is no token to read")
+        return torch.stack(outputs).sum() if return_loss else torch.cat(outputs, dim=1), memories
+
+    def generate(  # type: ignore[override]  # likewise
+        self,
+        prime: Tensor,
+        *,
+        length: int,
+        memories: Tensor | None = None,
+        xl_memories: list[Tensor] | None = None,
+        temperature: float = 1.0,
+        filter_thres: float = 0.9,
+    ) -> Tensor:
+        """Tokens that go on from others, without dropout.
+
+        Args:
+            prime: `[batch, time]`, at least one in each row.
+            length: How many tokens there are in the end, those of `prime` included.
+            memories: Before the first of them; None starts afresh.
+            xl_memories: Likewise.
+            temperature: What logits are divided by; 0 always takes the most likely token.
+            filter_thres: Share of all tokens, the least likely ones, that are never drawn.
+
+        Returns:
+            The new tokens alone, `[batch, length - time]`.
+
+        Raises:
+            ValueError: `prime` is longer than `length` or empty, the temperature is below 0, the model reads
+                what comes later, or memories are not its own.
+        """
+        self._check_beginning(prime, length - prime.shape[-1], temperature)
+        top_k = math.ceil((1 - filter_thres) * self.model.encoder.table.num_embeddings)
+        state = self.model.state(len(prime), memories, xl_memories)
+        choose = draw(temperature, top_k, torch.default_generator)
+        return self._generated(prime, length - prime.shape[1], choose, state)
 
 
 @contextmanager

@@ -1,0 +1,194 @@
+"""The arguments, the call and the results of recurrent-memory-transformer-pytorch, and its numbers."""
+
+import copy
+
+import pytest
+import torch
+from package_vectors import FILES, assert_equal, of, read, untold
+
+from rmem_cli import (
+    RecurrentMemoryTransformer,
+    RecurrentMemoryTransformerWrapper,
+    convert_recurrent_memory_transformer,
+)
+from rmem_cli.modules.recurrent_memory_transformer import LucidrainsTransformer
+from rmem_cli.modules.wrapper import LucidrainsWrapper
+
+BY_NAME = {path.stem.removeprefix("rmt_pytorch_"): path for path in FILES}
+SIZES = {"num_tokens": 11, "dim": 12, "depth": 2, "num_memory_tokens": 3, "seq_len": 5, "heads": 2}
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return RecurrentMemoryTransformer(**{**SIZES, "dim_head": 4, **options}).double()
+
+
+def converted(name):
+    options, weights, golden = read(BY_NAME[name])
+    return convert_recurrent_memory_transformer(weights, **untold(options)), golden
+
+
+def tokens(time=17, rows=2):
+    return torch.randint(11, (rows, time), generator=torch.Generator().manual_seed(1))
+
+
+def test_the_names_of_the_arguments_say_which_call_is_meant():
+    there = make()
+    here = RecurrentMemoryTransformer(11, 12, memory_tokens=3, segment_length=5, layers=2)
+    assert type(there) is LucidrainsTransformer
+    assert type(here) is RecurrentMemoryTransformer
+    assert type(RecurrentMemoryTransformer(12, **{k: v for k, v in SIZES.items() if k != "dim"})) is type(
+        there
+    )
+    assert type(RecurrentMemoryTransformerWrapper(there)) is LucidrainsWrapper
+    assert type(RecurrentMemoryTransformerWrapper(transformer=there)) is LucidrainsWrapper
+    assert type(RecurrentMemoryTransformerWrapper(here)) is RecurrentMemoryTransformerWrapper
+    assert type(copy.deepcopy(there)) is LucidrainsTransformer
+    assert len(there(tokens(5))) == 3
+    assert len(here(tokens(5))) == 2
+
+
+def test_the_defaults_are_those_of_the_package():
+    settings = make().core.settings
+    assert settings.residual_streams == 4
+    assert settings.cache_length == 5
+    assert settings.inner_size == 32
+    assert RecurrentMemoryTransformer(**SIZES).core.settings.head_size == 64
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_labels_give_the_loss_of_the_package(name):
+    model, golden = converted(name)
+    assert_equal(model(golden["tokens"][:, :6], labels=golden["labels"])[0], golden["labelled.loss"])
+
+
+@pytest.mark.parametrize("name", ["plain", "both_ways"])
+def test_a_mask_of_rows_that_are_filled_up_gives_its_numbers(name):
+    model, golden = converted(name)
+    memories = torch.full((2, 12), 0.3, dtype=torch.float64)
+    logits, memories, _ = model(golden["tokens"][:, :6], memories, mask=golden["mask"])
+    assert_equal(logits[golden["mask"]], golden["masked.logits"][golden["mask"]])
+    assert_equal(memories, golden["masked.memories"])
+
+
+def test_a_short_segment_leaves_caches_as_short_as_there():
+    model, golden = converted("default")
+    _, memories, caches = model(golden["tokens"][:, :2])
+    for layer, cache in enumerate(caches):
+        assert_equal(cache, golden[f"short.xl_memories.{layer}"])
+    logits, _, _ = model(golden["tokens"][:, 2:8], memories, xl_memories=caches)
+    assert_equal(logits, golden["short.next_logits"])
+
+
+@pytest.mark.parametrize("name", ["plain", "both_ways"])
+def test_the_wrapper_gives_the_logits_and_memories_of_the_package(name):
+    model, golden = converted(name)
+    logits, memories = RecurrentMemoryTransformerWrapper(model)(golden["tokens"])
+    assert_equal(logits, golden["wrapper.logits"])
+    assert_equal(memories, golden["wrapper.memories"])
+
+
+@pytest.mark.parametrize("step", [None, 2])
+def test_the_wrapper_replays_to_the_loss_and_the_gradients_of_the_package(step):
+    model, golden = converted("plain")
+    options = untold(read(BY_NAME["plain"])[0])
+    wrapper = RecurrentMemoryTransformerWrapper(model)
+    assert_equal(wrapper(golden["tokens"], return_loss=True)[0], golden["wrapper.loss"])
+    loss = wrapper(golden["tokens"], memory_replay_backprop=True, mrbp_loss_weight=0.5, truncate_at_step=step)
+    prefix = f"replay{step or ''}."
+    assert float(loss) == pytest.approx(float(golden[f"{prefix}loss"]), abs=1e-10)
+    # A model whose weights are the gradients: converting is linear.
+    gradients = convert_recurrent_memory_transformer(of(golden, f"{prefix}grad."), **options)
+    for parameter, gradient in zip(model.parameters(), gradients.parameters(), strict=True):
+        assert_equal(parameter.grad, gradient.data)
+
+
+@pytest.mark.parametrize("options", [{}, {"truncate_at_step": 2}], ids=str)
+def test_replay_has_the_gradients_of_the_loss_that_is_returned_caches_included(options):
+    found = []
+    for replay in (True, False):
+        model = make()
+        wrapper = RecurrentMemoryTransformerWrapper(model, **options)
+        if replay:
+            loss = wrapper(tokens(), memory_replay_backprop=True)
+        else:
+            loss, _ = wrapper(tokens(), return_loss=True)
+            loss.backward()
+        found.append((float(loss.detach()), [parameter.grad for parameter in model.parameters()]))
+    assert found[0][0] == pytest.approx(found[1][0])
+    for one, other in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["default", "plain", "rotary"])
+def test_generated_tokens_are_those_of_the_package(name):
+    model, golden = converted(name)
+    wrapper = RecurrentMemoryTransformerWrapper(model)
+    prime = golden["tokens"][:, :8]
+    assert torch.equal(wrapper.generate(prime, length=15, temperature=0.0), golden["generated"])
+    _, memories, caches = model(prime[:, :6])
+    later = wrapper.generate(prime[:, 6:], length=9, memories=memories, xl_memories=caches, temperature=0.0)
+    assert torch.equal(later, golden["generated"])
+    torch.manual_seed(0)
+    drawn = wrapper.generate(prime, length=30, filter_thres=0.99)  # one token is left to draw from
+    assert torch.equal(drawn[:, :7], golden["generated"])
+
+
+def segment(**call):
+    return lambda model: model(tokens(5), **call)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda model: model(tokens(6)), "seq_len is 5"),
+        (segment(mask_out_read_memories=True), "always_have_read_memories=False"),
+        (segment(mask=torch.arange(5) > 1), "true for the first tokens"),
+        (segment(mask=torch.zeros(2, 5, dtype=torch.bool)), "at least one"),
+        (segment(mask=(torch.arange(5) < 3).expand(2, 5)), "use_xl_memories=False"),
+        (segment(read_memories=torch.zeros(2, 4, 12).double()), r"must have memory \[2, 3, 12\]"),
+        (segment(xl_memories=[torch.zeros(2, 2, 2, 5, 4).double()]), "1 layers of 5 places"),
+        (segment(xl_memories=[torch.zeros(2, 2, 2, 6, 4).double()] * 2), "xl_mem_len is 5"),
+        (lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(), labels=tokens()), "next tokens"),
+        (lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(0)), "no token"),
+        (
+            lambda model: RecurrentMemoryTransformerWrapper(model)(
+                tokens(), mask=tokens() > 0, memory_replay_backprop=True
+            ),
+            "no mask",
+        ),
+        (lambda model: RecurrentMemoryTransformerWrapper(model).generate(tokens(4), length=3), "below 0"),
+    ],
+)
+def test_a_call_whose_behaviour_is_not_here_is_a_sentence(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(make())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"enhanced_xl_recurrence": True}, "cache_from_above"),
+        ({"num_memory_tokens": 0}, "one or more"),
+        ({"abs_pos_emb": False}, "rotary_pos_emb"),
+        ({"xl_mem_len": 6}, "no more than seq_len"),
+        ({"depth": 0}, "greater than 0"),
+    ],
+    ids=str,
+)
+def test_an_argument_whose_behaviour_is_not_here_is_a_sentence(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(**options)
+
+
+def test_a_first_segment_too_short_for_its_caches_is_a_sentence():
+    model = make(always_have_read_memories=False, seq_len=9)
+    with pytest.raises(ValueError, match="must have 6 or more"):
+        model(tokens(5))
+    model(tokens(6))
+
+
+def test_options_of_ours_are_taken_beside_those_of_the_package_and_unknown_ones_named():
+    assert make(cache_from_above=True).core.settings.cache_from_above
+    with pytest.raises(TypeError, match="resi_dual"):
+        make(resi_dual=True)
