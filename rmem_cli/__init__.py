@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmem_cli.modules.published_weights import convert_lm_rmt, convert_recurrent_memory_transformer
     from rmem_cli.modules.recurrent_memory_transformer import RecurrentMemoryTransformer
-    from rmem_cli.modules.rum import RUM
+    from rmem_cli.modules.rum import RUM, RUMCell
     from rmem_cli.modules.ur_lstm import URLSTM
     from rmem_cli.modules.wrapper import RecurrentMemoryTransformerWrapper
     from rmem_cli.ops.rotation import rotate, rotation_components, rotation_operator
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RUM",
     "URLSTM",
+    "RUMCell",
     "RecurrentMemoryTransformer",
     "RecurrentMemoryTransformerWrapper",
     "convert_lm_rmt",
@@ -26,6 +27,7 @@ __all__ = [
 
 _LOCATIONS = {
     "RUM": "rmem_cli.modules.rum",
+    "RUMCell": "rmem_cli.modules.rum",
     "URLSTM": "rmem_cli.modules.ur_lstm",
     "RecurrentMemoryTransformer": "rmem_cli.modules.recurrent_memory_transformer",
     "RecurrentMemoryTransformerWrapper": "rmem_cli.modules.wrapper",
