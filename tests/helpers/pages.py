@@ -5,6 +5,7 @@
 A page is followed in a folder of its own, from top to bottom. A fenced block with a title is a file, which is
 written; a block of `diff` changes the files that are there; a block of `console` has commands behind `$`,
 each with what it prints. A page that writes or changes files of rmem is followed in a copy of the checkout.
+Weights of the published code that a page reads (`WEIGHTS`) lie in its folder.
 """
 
 import os
@@ -20,6 +21,12 @@ DOCS = ROOT / "docs"
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 _OF_RMEM = re.compile(r'^```(diff|\w+ title="(rmem_cli|data_scripts)/)', re.MULTILINE)
 _NUMBER = re.compile(r"-?\d[\d,.]*(e[-+]\d+)?")
+# File to what of `tests/golden` it holds, and what stands in front of the names of weights there.
+WEIGHTS = {
+    "ur_lstm.pt": ("ur_seq2.npz", "param."),
+    "lm_rmt.pt": ("lmrmt_mem8.npz", "param."),
+    "package.pt": ("rmt_pytorch_default.npz", "state."),
+}
 _TAKEN = ("rmem_cli", "recipes", "data_scripts", "tests", "pyproject.toml", "setup.py")
 
 
@@ -40,12 +47,43 @@ def follow(text: str, folder: Path) -> str:
     """
     if _OF_RMEM.search(text):
         _copy_checkout(folder)
+    give_weights(text, folder)
     made, end = [], 0
     for block in _BLOCK.finditer(text):
         made.append(text[end : block.start(3)])
         made.append(_followed(block[1], block[2], block[3], folder))
         end = block.end(3)
     return "".join(made) + text[end:]
+
+
+def give_weights(text: str, folder: Path) -> None:
+    """Write the weights that the text of a page reads."""
+    for name in (name for name in WEIGHTS if f'("{name}"' in text):
+        import numpy as np
+        import torch
+
+        source, prefix = WEIGHTS[name]
+        with np.load(ROOT / "tests" / "golden" / source) as file:
+            weights = {
+                key.removeprefix(prefix): torch.from_numpy(np.array(file[key]))
+                for key in file
+                if key.startswith(prefix)
+            }
+        torch.save(weights, folder / name)
+
+
+def scripts(text: str) -> dict[str, tuple[str, str]]:
+    """Programs of a page, by the names of their files, each with what the page shows that it prints."""
+    blocks = [(block[1], block[2], block[3]) for block in _BLOCK.finditer(text)]
+    files = {title: body for language, title, body in blocks if language == "python" and title}
+    shown = {}
+    for language, _, body in blocks:
+        for part in body.split("$ ")[1:] if language == "console" else []:
+            command, _, printed = part.partition("\n")
+            shown[command] = printed
+    return {
+        name: (body, shown[f"python {name}"]) for name, body in files.items() if f"python {name}" in shown
+    }
 
 
 def alike(text: str) -> list[str]:
