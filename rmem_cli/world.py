@@ -29,7 +29,7 @@ class LostProcessError(RunsFailedError):
 class World:
     """This process among those that train a run together.
 
-    Every method but `rows` is a collective: it returns when all processes have called it.
+    Every method but `rows` and `as_several` is a collective: it returns when all processes have called it.
 
     Attributes:
         rank: Number of this process; the first one, 0, writes.
@@ -47,6 +47,10 @@ class World:
     def rows(self, count: int) -> slice:
         """Which of so many rows are this process's: as many as every other's, or one more."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def as_several(self, count: int) -> "list[World]":
+        """This process as so many of a larger world, in which every process is as many."""
+        return [World(self.rank * count + one, self.size * count) for one in range(count)]
 
     def add(self, values: Tensor) -> None:
         """Replace a tensor by its sum over all processes."""

@@ -9,7 +9,6 @@ from rmem_cli.errors import InterruptedRunError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import open_run
-from rmem_cli.training.backprop import TrainingStep
 from rmem_cli.training.loop import Training
 
 pytestmark = pytest.mark.cuda
@@ -53,9 +52,10 @@ def test_a_gpu_finds_the_loss_and_gradient_of_the_cpu(name, row, form):
     for device in ("cpu", "cuda:0"):
         training = Training(run.settings, 1, run.stages, run.seeded_model(torch.device(device)), None)
         batch = run.task.training_batch(0, run.settings.train.batch_size, 1).of_type(torch.float64)
-        gradient = training._gradient(batch, TrainingStep(1, 0))
+        gradients = training._gradient(batch, 0)
         grads = [each.grad.cpu() for each in training.model.parameters() if each.grad is not None]
-        found.append((gradient.loss, torch.cat([each.flatten() for each in grads])))
+        loss = sum(gradient.loss for gradient in gradients)
+        found.append((loss, torch.cat([each.flatten() for each in grads])))
     (loss, grads), (near, others) = found
     assert near == pytest.approx(loss, rel=1e-9)
     torch.testing.assert_close(grads, others, rtol=1e-7, atol=1e-10)

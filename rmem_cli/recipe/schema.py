@@ -170,6 +170,8 @@ class TrainSettings(Settings):
         steps: Optimizer steps, those of the stages included; either this or `epochs`.
         epochs: Passes over the training split, for tasks that read data.
         batch_size: Examples (or text columns) of one step.
+        accumulate: Shares of a batch's rows that are read one after the other, their gradients added up, to
+            hold less at once. Apart from rounding, and from what dropout and zoneout draw, nothing differs.
         eval_every: Steps between two validations; None validates at the end only.
         validation: How to validate; None never does, and then there is no best checkpoint.
         loss: `mean` over all weighted positions, or `sum_over_time` (mean over the batch only), which
@@ -196,6 +198,7 @@ class TrainSettings(Settings):
     steps: Steps | None = None
     epochs: PositiveFloat | None = None
     batch_size: Annotated[int, Field(gt=0, le=1_000_000)]
+    accumulate: PositiveInt = 1
     eval_every: PositiveInt | None = None
     validation: ValidationSettings | None = None
     loss: Literal["mean", "sum_over_time"] = "mean"
@@ -209,6 +212,15 @@ class TrainSettings(Settings):
     precision: Literal["float32", "bf16", "tf32"] = "float32"
     log_every: PositiveInt = 100
     checkpoint_every: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _every_share_has_rows(self) -> Self:
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate is {self.accumulate}, and a batch has {self.batch_size} rows (batch_size); "
+                "every share needs one, so take fewer"
+            )
+        return self
 
     @model_validator(mode="after")
     def _lower_precision_is_of_single(self) -> Self:

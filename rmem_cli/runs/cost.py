@@ -20,6 +20,7 @@ from rmem_cli.runs.meta import KnownShapes
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import build_backprop
 from rmem_cli.training.optimizers import build_optimizer
+from rmem_cli.world import ALONE
 
 
 def _flops_of_product(added: Any, left: torch.Size, right: torch.Size, *_: Any, **__: Any) -> int:
@@ -65,6 +66,8 @@ class Cost:
 def cost_of_step(walks: "Walks", batch: Batch, task: Task, settings: RunSettings) -> Cost:
     """What a training step on a batch costs; of the weights, only their update."""
     carried = carries(batch, task)
+    shares = settings.train.accumulate
+    batch = batch.rows(ALONE.as_several(shares)[-1].rows(len(batch.fresh)))  # of all shares, a largest one
     # Where documents begin differs from batch to batch, and costs little.
     dtype = next(walks.model.parameters()).dtype
     batch = replace(batch.to(torch.device("meta"), dtype), reset=None)
@@ -76,10 +79,10 @@ def cost_of_step(walks: "Walks", batch: Batch, task: Task, settings: RunSettings
     count = len(segments) - 1
     update = update_cost(walks.model, settings.optimizer)
     return Cost(
-        flops=passes * (first.flops + count * rest.flops),
-        calls=passes * (first.calls + count * rest.calls) + update.calls,
+        flops=shares * passes * (first.flops + count * rest.flops),
+        calls=shares * passes * (first.calls + count * rest.calls) + update.calls,
         bytes=first.bytes + (kept - 1) * rest.bytes,
-        traffic=passes * (first.traffic + count * rest.traffic) + update.traffic,
+        traffic=shares * passes * (first.traffic + count * rest.traffic) + update.traffic,
     )
 
 

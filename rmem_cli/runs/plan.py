@@ -21,8 +21,9 @@ from rmem_cli.runs.pace import pace_of
 from rmem_cli.runs.peak_memory import one_out_of_memory_error
 from rmem_cli.runs.rates import step_key
 from rmem_cli.tasks.base import Task
-from rmem_cli.training.backprop import TrainingStep, build_backprop
 from rmem_cli.training.optimizers import build_optimizer
+from rmem_cli.training.parallel import Share
+from rmem_cli.world import ALONE
 
 _MOST_SECONDS = 5.0
 _LEAST_STEPS = 3
@@ -118,23 +119,16 @@ def measure_steps(run: Run, device: torch.device) -> bool:
     optimizer = build_optimizer(
         settings.optimizer, [each for each in model.parameters() if each.requires_grad]
     )
-    backprop, state = build_backprop(settings.train.backprop), None
+    train = settings.train
+    shares = [Share(each, train, task.carries_state) for each in ALONE.as_several(train.accumulate)]
     spent: list[float] = []
     for step in itertools.count():
         started = clock(device)
-        batch = task.training_batch(step, settings.train.batch_size, seed)
-        if not task.carries_state or bool(batch.fresh.all()):
-            state = None
+        batch = task.training_batch(step, train.batch_size, seed).of_type(run.dtype)
         optimizer.zero_grad()
-        gradient = backprop.gradient(
-            model,
-            batch.to(device, run.dtype),
-            state,
-            settings.train.loss,
-            TrainingStep(seed, step),
-        )
+        for share in shares:
+            share.gradient(model, batch, seed, step)
         optimizer.step()
-        state = gradient.state if task.carries_state else None
         spent.append(clock(device) - started)
         if len(spent) > _LEAST_STEPS and sum(spent) > _MOST_SECONDS:
             break

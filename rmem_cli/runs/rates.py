@@ -18,7 +18,8 @@ def step_key(settings: RunSettings, data_hash: str, op_paths: Mapping[str, str],
     """What the rate of a run's steps is kept under: all that their cost depends on."""
     train = settings.train
     of_step = {name: getattr(train, name) for name in ("batch_size", "backprop", "dtype", "clip_norm")}
-    about = {"task": settings.task, "model": settings.model, "optimizer": settings.optimizer.kind}
+    shares = {"accumulate": train.accumulate} if train.accumulate > 1 else {}
+    about = {"task": settings.task, "model": settings.model, "optimizer": settings.optimizer.kind, **shares}
     return machine_key(
         "step", {**about, **of_step, "data": data_hash}, settings.train.dtype, op_paths, device
     )

@@ -137,10 +137,11 @@ def _unseen(total: int, done: int, noun: str = "step") -> Progress:
 
 
 def _check_machine(train: TrainSettings, machine: Machine) -> None:
-    """Every process has a row of a batch, and the device the precision that is asked for."""
-    if machine.world.size > train.batch_size:
+    """Every process has rows of a batch for all of its shares, and the device the precision asked for."""
+    if machine.world.size * train.accumulate > train.batch_size:
+        each = f" with {train.accumulate} shares each (train.accumulate)" if train.accumulate > 1 else ""
         raise UsageError(
-            f"{machine.world.size} processes are more than the {train.batch_size} rows of a batch "
+            f"{machine.world.size} processes{each} are more than the {train.batch_size} rows of a batch "
             "(train.batch_size), and some would have nothing to do; start fewer"
         )
     if train.precision == "tf32" and torch.device(machine.device).type != "cuda":

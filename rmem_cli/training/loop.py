@@ -20,7 +20,7 @@ from rmem_cli.errors import DivergedError, InterruptedRunError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
-from rmem_cli.models.state import State, on_device
+from rmem_cli.models.state import State
 from rmem_cli.ops.forms import forms_in, noted_forms
 from rmem_cli.recipe.schema import RunSettings, ValidationSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
@@ -34,9 +34,9 @@ from rmem_cli.records.restoring import (
     load_weights,
 )
 from rmem_cli.results.metrics import metric
-from rmem_cli.training.backprop import Gradient, TrainingStep, build_backprop
+from rmem_cli.training.backprop import Gradient, build_backprop
 from rmem_cli.training.optimizers import build_optimizer
-from rmem_cli.training.parallel import add_gradients, joined, parted
+from rmem_cli.training.parallel import Share, add_gradients, joined
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.schedules import build_schedule
 from rmem_cli.training.stages import Stage, stage_at
@@ -122,8 +122,8 @@ class Training:
         self.device, self.dtype = parameter.device, parameter.dtype
         self.model.cover(self.stages[0].coverage)
         self._start_optimizer(self.stages[0])
-        self.backprop = build_backprop(train.backprop)
-        self.state: State | None = None
+        several = self.world.as_several(train.accumulate)
+        self.shares = [Share(each, train, self.task.carries_state) for each in several]
         self._started = self._saved = time.monotonic()
         self._recent_loss = 0.0
         self._recent_steps = 0
@@ -216,19 +216,18 @@ class Training:
         )
         check_numbers("schedule", saved["schedule"], self.schedule.state_dict(), self.counters.step)
         self.schedule.load_state_dict(saved["schedule"])
-        self.backprop.load_state_dict(saved["backprop"])
-        self._check_carried(saved["state"])
-        rows = self.world.rows(self.train.batch_size)
-        self.backprop.load_state_dict(parted(saved["backprop"], rows))
-        state = parted(saved["state"], rows)
-        self.state = None if state is None else on_device(state, self.device)
+        self._check_carried(saved["backprop"], saved["state"])
+        for share in self.shares:
+            share.load_state_dict({name: saved[name] for name in ("backprop", "state")}, self.device)
         recent = {"loss": saved["recent_loss"], "steps": saved["recent_steps"]}
         check_numbers("recent", recent, {"loss": 0.0, "steps": 0}, self.train.log_every - 1)
         self._recent_loss, self._recent_steps = recent["loss"], recent["steps"]
 
-    def _check_carried(self, state: State | None) -> None:
-        """The state between two batches, and what back-propagation keeps of the last segments."""
-        kept = self.backprop.kept()
+    def _check_carried(self, remembered: dict[str, Any], state: State | None) -> None:
+        """What is carried between two batches, of all rows: the state, and what back-propagation keeps."""
+        backprop = build_backprop(self.train.backprop)
+        backprop.load_state_dict(remembered)
+        kept = backprop.kept()
         carries = self.task.carries_state and self.counters.step > 0
         if (state is not None) != carries or (kept and not carries):
             raise ValueError("it carries a state where none is carried, or none where one is")
@@ -253,7 +252,7 @@ class Training:
         self._read_losses()
         self._count_time()
         self._saved = self._started
-        of_rows = self.world.all({"backprop": self.backprop.state_dict(), "state": self.state})
+        of_rows = self.world.all(joined([share.state_dict() for share in self.shares]))
         if not self.world.writes:
             return
         state = {
@@ -295,30 +294,24 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         batch = stage.task.training_batch(step, self.train.batch_size, self.seed).of_type(self.dtype)
-        if not self.task.carries_state or bool(batch.fresh.all()):
-            self.state = None
-        gradient = self._gradient(batch, TrainingStep(self.seed, step, self.world.rank))
+        self._gradient(batch, step)
         if self.device.type == "cpu" or self._line_due(step + 1):
             self._read_losses()
         if self.train.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.train.clip_norm)
         self.optimizer.step()
-        self.state = gradient.state if self.task.carries_state else None
         self.counters.step += 1
         self._log(lr, progress)
 
-    def _gradient(self, batch: Batch, at: TrainingStep) -> Gradient:
+    def _gradient(self, batch: Batch, step: int) -> list[Gradient]:
         """Put that of a whole batch, of which this process reads its rows, into the parameters."""
-        rows = batch.rows(self.world.rows(self.train.batch_size)).to(self.device, self.dtype)
         self.optimizer.zero_grad()
         with self._forms_checked():
-            lower = torch.bfloat16 if self.train.precision == "bf16" else None
-            gradient = self.backprop.gradient(
-                self.model, rows, self.state, self.train.loss, at, whole=batch, lower=lower
-            )
-        nll_sums = add_gradients(self.world, [*self.model.parameters()], torch.stack(gradient.nll_sums))
-        self._unread.append(_Unread(at.step + 1, nll_sums, gradient.weight_sum))
-        return gradient
+            gradients = [share.gradient(self.model, batch, self.seed, step) for share in self.shares]
+        nll_sums = torch.stack([each for gradient in gradients for each in gradient.nll_sums])
+        nll_sums = add_gradients(self.world, [*self.model.parameters()], nll_sums)
+        self._unread.append(_Unread(step + 1, nll_sums, gradients[0].weight_sum))
+        return gradients
 
     def _read_losses(self) -> None:
         """Fetch the losses that are still on the device.
@@ -351,7 +344,8 @@ class Training:
 
     def _enter(self, stage: Stage) -> None:
         """Leave behind what belongs to the task before, and to the model that knew less."""
-        self.state = None
+        for share in self.shares:
+            share.forget()
         if stage.coverage != stage_at(self.stages, stage.first - 1).coverage:
             self.model.cover(stage.coverage)
             self.counters.best = self.counters.best_step = None

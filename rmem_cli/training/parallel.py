@@ -1,4 +1,4 @@
-"""What processes that train a run together tell one another: gradients, and the rows of states."""
+"""Batches in shares of their rows: by several processes, and by each of them one after the other."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -7,7 +7,72 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rmem_cli.models.batch import Batch
+from rmem_cli.models.model import Model
+from rmem_cli.models.state import State, on_device
+from rmem_cli.recipe.schema import TrainSettings
+from rmem_cli.training.backprop import Gradient, TrainingStep, build_backprop
 from rmem_cli.world import World
+
+
+class Share:
+    """Some rows of every batch, with what goes on from batch to batch.
+
+    Args:
+        world: Which rows, as if a process had them for itself.
+        train: Settings of the training.
+        carries: Whether the state goes on from one batch to the next, where this does not start afresh.
+
+    Attributes:
+        state: State before the next batch; None: it starts afresh.
+    """
+
+    def __init__(self, world: World, train: TrainSettings, carries: bool) -> None:
+        self._world, self._train, self._carries = world, train, carries
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the next batch start afresh."""
+        self.state: State | None = None
+        self._backprop = build_backprop(self._train.backprop)
+
+    def gradient(self, model: Model, batch: Batch, seed: int, step: int) -> Gradient:
+        """Add what these rows have in the gradient of a whole batch to the parameters.
+
+        Args:
+            model: In training mode.
+            batch: All rows, on the CPU.
+            seed: Of the run.
+            step: Number of the batch.
+        """
+        if bool(batch.fresh.all()):
+            self.forget()
+        weight = next(model.parameters())
+        rows = batch.rows(self._world.rows(len(batch.fresh))).to(weight.device, weight.dtype)
+        at = TrainingStep(seed, step, self._world.rank)
+        lower = torch.bfloat16 if self._train.precision == "bf16" else None
+        gradient = self._backprop.gradient(
+            model, rows, self.state, self._train.loss, at, whole=batch, lower=lower
+        )
+        self.state = gradient.state
+        if not self._carries:
+            self.forget()
+        return gradient
+
+    def state_dict(self) -> dict[str, Any]:
+        """What goes on, of these rows."""
+        return {"backprop": self._backprop.state_dict(), "state": self.state}
+
+    def load_state_dict(self, whole: dict[str, Any], device: torch.device) -> None:
+        """Go on from what `state_dict` says of all rows.
+
+        Raises:
+            ValueError: It is not of this form of back-propagation.
+        """
+        rows = self._world.rows(self._train.batch_size)
+        self._backprop.load_state_dict(parted(whole["backprop"], rows))
+        state = parted(whole["state"], rows)
+        self.state = None if state is None else on_device(state, device)
 
 
 def parted(value: Any, rows: slice) -> Any:

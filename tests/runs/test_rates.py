@@ -197,7 +197,7 @@ def test_neither_long_steps_nor_those_of_stages_are_timed(run, make_spec, monkey
     planned = plan.plan_of(run, CPU)
     assert not plan.measure_steps(open_run(make_spec(STAGES)), CPU)
     monkeypatch.setattr(plan, "plan_of", lambda *_: replace(planned, seconds_per_step=5.1))
-    monkeypatch.setattr(plan, "build_backprop", pytest.fail)
+    monkeypatch.setattr(plan, "Share", pytest.fail)
     assert not plan.measure_steps(run, CPU)
 
 

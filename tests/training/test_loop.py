@@ -9,7 +9,7 @@ from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
 from rmem_cli.records.checkpoint import load_checkpoint
 from rmem_cli.runs.opened import open_run
 from rmem_cli.tasks.build import open_task
-from rmem_cli.training import loop
+from rmem_cli.training import loop, parallel
 from rmem_cli.training.loop import Training
 from rmem_cli.training.stages import total_steps
 
@@ -144,7 +144,7 @@ def test_the_state_is_carried_from_batch_to_batch_and_forgotten_with_each_pass(
 ):
     write_text(train=96)  # 4 columns of 24: 4 steps
     given = []
-    original = loop.build_backprop
+    original = parallel.build_backprop
 
     def spy(settings):
         form = original(settings)
@@ -160,7 +160,7 @@ def test_the_state_is_carried_from_batch_to_batch_and_forgotten_with_each_pass(
         return form
 
     last = []
-    monkeypatch.setattr(loop, "build_backprop", spy)
+    monkeypatch.setattr(parallel, "build_backprop", spy)
     lab.train(make_spec("train.steps=9", "train.early_stopping=null", name="text"))
     assert [state is None for state in given] == [True, False, False, False] * 2 + [True]
     for before, state in zip(last, given[1:], strict=False):

@@ -30,7 +30,8 @@ def steps_on_meta(spec, core=None):
     for _ in range(3):
         training._step(Progress(9, "", None))
     assert len(training._unread) == training.counters.step == 3
-    assert all(value.device == META for value in (training.state or {}).values())
+    states = [share.state or {} for share in training.shares]
+    assert all(value.device == META for state in states for value in state.values())
 
 
 @pytest.mark.parametrize("form", FORMS)
