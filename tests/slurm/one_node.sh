@@ -17,7 +17,10 @@ end() {
     scancel --quiet --user=root || true
     sleep 5 # for their last checkpoints
     for file in "$folder"/slurmd.pid "$folder"/slurmctld.pid "$folder"/munged.pid; do
-        [ ! -e "$file" ] || kill "$(cat "$file")" || true
+        [ -e "$file" ] || continue
+        process=$(cat "$file")
+        kill "$process" || true
+        while kill -0 "$process" 2> /dev/null; do sleep 0.2; done # it writes a last file
     done
     [ -n "${KEEP:-}" ] && echo "kept: $folder" || rm -rf "$folder"
 }
@@ -68,15 +71,15 @@ memory_gb: 4" > "$folder/profile.yaml"
 
 requeued=
 while [ -n "$(squeue --noheader)" ]; do
-    "$rmem" status
+    "$rmem" status | tee "$folder/status"
     squeue --noheader --format="%i %T %r"
-    running=$("$rmem" status | awk -F '\t' '$2 == "running" && $3 + 0 > 1 {print $1; exit}')
+    running=$(awk -F '\t' '$2 == "running" && $3 + 0 > 1 {print $1; exit}' "$folder/status")
     if [ -z "$requeued" ] && [ -n "$running" ]; then
         requeued=$(squeue --noheader --states=running --format=%i | head -1)
         echo "back into the queue: $requeued"
         scontrol requeue "$requeued"
     fi
-    sleep 2
+    sleep 5
 done
 [ -n "$requeued" ]
 "$rmem" status

@@ -1,12 +1,15 @@
 """SIGKILL at random moments: what goes on afterwards ends as what was never stopped, to the bit.
 
     python tests/trials/kills.py --seed 1 --count 150
+    python tests/trials/kills.py --kinds training --kills 5 --forked
 
-Of three kinds in turn. A `training` trial trains two runs of a small experiment; an `evaluation` trial
-evaluates them, trained, where the table of results is gone; a `fetch` trial downloads a small data set from
-a slow server of its own, or imports a copy. The command is killed up to three times: after some seconds, or
-as it is about to touch its n-th file, which also meets the moments between two files; with `--jobs 2` and
-`--nproc 2`, the command alone, another process alone, or all at once. Then the same command is left alone.
+Of three kinds in turn. A `training` trial trains two runs of one of four small experiments; an `evaluation`
+trial evaluates them, trained, where the table of results is gone; a `fetch` trial downloads a small data set
+from a slow server of its own, or imports a copy. The command is killed up to three times, or `--kills`: after
+some seconds, or as it is about to touch its n-th file, which also meets the moments between two files; or it
+is asked to stop. With `--jobs 2`, `--nproc 2` and `--nproc 3` that is the command alone, another process
+alone, or all at once. Then the same command is left alone. `--forked` saves the imports of the processes that
+commands start, most of the trial's time: they are forks, otherwise what they are.
 
 Held is an end with exit code 0 that leaves what an undisturbed command leaves: result rows and curves in all
 columns but those of time, memory and commit, weights; of a data set, every file, and nothing besides. What
@@ -33,32 +36,65 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import typer
 
 from rmem_cli.data.prepared import check_prepared, prepared_folder
+from rmem_cli.data.writer import Content, write_prepared
 from rmem_cli.errors import DataError
 
 RECIPE = """\
-name: killed
-title: Copying memory
+name: {name}
+title: Killed
 paper: rum2019
-task: {kind: copying_memory, length: 3, symbols: 2, alphabet: 3}
-model: {core: {kind: rum, hidden_size: 8, zoneout: 0.2}}
-optimizer: {kind: adam, lr: 0.01}
+task: {task}
+model: {model}
+optimizer: {{kind: adam, lr: 0.01}}
 train:
-  steps: 80
+  steps: 40
   batch_size: 4
   eval_every: 10
   log_every: 3
   checkpoint_every: 7
-  validation: {examples: 16}
+  backprop: {backprop}
+  validation: {{{some}}}
 eval:
-  - {name: last, split: test, examples: 400, metrics: [loss, accuracy]}
-  - {name: best, split: test, examples: 400, checkpoint: best, metrics: [loss]}
+  - {{name: last, split: test, {many}, metrics: [loss, accuracy]}}
+  - {{name: best, split: test, {many}, checkpoint: best, metrics: [loss]}}
 seeds: [1, 2]
-rows: [{id: rum, title: RUM}]
-scales: {smoke: {train.steps: 2}}
+rows: [{{id: model, title: Model}}]
+scales: {{smoke: {{train.steps: 2}}}}
 """
+RMT = "{kind: rmt, hidden_size: 8, heads: 2, layers: 1, inner_size: 8, memory_tokens: 2, segment_length: 4}"
+DRAWN = {"some": "examples: 16", "many": "examples: 100"}
+READ = {"some": "metric: bpc", "many": "batch_size: 2"}
+RECIPES = {
+    "rum": DRAWN
+    | {
+        "task": "{kind: copying_memory, length: 3, symbols: 2, alphabet: 3}",
+        "model": "{core: {kind: rum, hidden_size: 8, zoneout: 0.2}}",
+        "backprop": "{kind: full}",
+    },
+    "ur_lstm": DRAWN
+    | {
+        "task": "{kind: associative_recall, length: 6}",
+        "model": "{core: {kind: gated_lstm, hidden_size: 8, gate: UR}}",
+        "backprop": "{kind: truncated, segment_length: 4}",
+    },
+    "replay": DRAWN
+    | {
+        "task": "{kind: copy, length: 4}",
+        "model": f"{{core: {RMT}}}",
+        "backprop": "{kind: replay}",
+    },
+    "text": READ
+    | {
+        "task": "{kind: language_model, dataset: ptb, form: char, segment_length: 8}",
+        "model": f"{{core: {RMT}}}",
+        "backprop": "{kind: sliding, depth: 1}",
+    },
+}
+"""A mixture of cores and ways of back-propagation; the text has a state that goes from step to step."""
 VARYING = {"wall_seconds", "peak_memory_mb", "time", "git_commit", "git_dirty"}
 """Of result rows; a commit may be made while the trials run."""
 SPLITS = ("train", "valid", "test")
@@ -143,6 +179,13 @@ class Command:
         self.process.kill()
         return self.end()[0]
 
+    def stop(self, source: random.Random, seconds: float) -> int:
+        """Ask it to stop after some seconds, by Ctrl-C or as systems do."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            os.kill(self.process.pid, source.choice([signal.SIGINT, signal.SIGTERM]))
+        return self.end()[0]
+
 
 def run(arguments: list[str], environment: dict[str, str], said: Path) -> None:
     """The process of a command."""
@@ -153,6 +196,8 @@ def run(arguments: list[str], environment: dict[str, str], said: Path) -> None:
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     os.environ |= environment
     exec(TOUCHES, {})
+    if "TRIAL_FORKED" in os.environ:
+        multiprocessing.get_context = lambda _=None: multiprocessing.context.ForkContext()  # type: ignore[assignment]
     if arguments[0] == "fetch":
         sys.path.insert(0, environment["PYTHONPATH"])
         importlib.import_module("made_up")
@@ -167,38 +212,47 @@ class Kind:
 
     Args:
         root: Folder of all trials of this kind.
-        recipe: The recipe.
-        copy: A local copy of the data set.
+        laid_out: Folder of the recipes, the prepared text, and a local copy of the data set.
+        kills: Of a trial, at most.
     """
 
     variants: tuple[str, ...] = ("",)
-    checks: tuple[str, ...] = ()
 
-    def __init__(self, root: Path, recipe: Path, copy: Path) -> None:
-        self.root, self.recipe, self.copy = root, recipe, copy
-        self.expected, self.seconds, self.touches = {}, {}, {}
-        for variant in self.variants:
-            folder = self.root / f"undisturbed{variant}"
-            self.prepare(folder, random.Random(1))
-            wrong = finish(folder, self.command(variant))
-            if wrong:
-                raise SystemExit(wrong)
-            self.expected[variant] = self.left_behind(folder)
-            counted = self.root / f"counted{variant}"
-            self.prepare(counted, random.Random(1))
-            counts = self.root / f"touches{variant}"
-            counts.mkdir()
-            started = time.monotonic()  # of a second one: nothing has to be built any more
-            Command(counted, self.command(variant), count=str(counts)).end()
-            self.seconds[variant] = time.monotonic() - started
-            self.touches[variant] = max(path.stat().st_size for path in counts.iterdir())
+    def __init__(self, root: Path, laid_out: Path, kills: int) -> None:
+        self.root, self.laid_out, self.kills = root, laid_out, kills
+        self.expected: dict[str, dict[str, object]] = {}
+        self.seconds: dict[str, float] = {}
+        self.touches: dict[str, int] = {}
+
+    def leave_alone(self, variant: str) -> None:
+        """Find out what an undisturbed command leaves, how long it takes, and how many files it touches."""
+        if variant in self.expected:
+            return
+        folder, counts = self.undisturbed(variant), self.root / f"touches {variant}"
+        self.prepare(folder, random.Random(1))
+        counts.mkdir()
+        started = time.monotonic()
+        code, said = Command(folder, self.command(variant), count=str(counts)).end()
+        if code:
+            raise SystemExit(f"{variant}: {said[-300:]}")
+        self.seconds[variant] = time.monotonic() - started
+        self.touches[variant] = max(path.stat().st_size for path in counts.iterdir())
+        self.expected[variant] = self.left_behind(folder)
+
+    def undisturbed(self, variant: str) -> Path:
+        """The folder of the command that was left alone."""
+        return self.root / f"undisturbed {variant}"
 
     def command(self, variant: str) -> list[str]:
         raise NotImplementedError
 
+    def checks(self, variant: str) -> list[list[str]]:
+        """Commands that leave all as it is."""
+        return []
+
     def drawn(self, source: random.Random) -> str:
-        """A variant; what starts processes takes long."""
-        return self.variants[-1] if source.random() < 0.25 else self.variants[0]
+        """A variant."""
+        return source.choice(self.variants)
 
     def prepare(self, folder: Path, source: random.Random) -> None:
         """What is there before."""
@@ -207,8 +261,8 @@ class Kind:
     def left_behind(self, folder: Path) -> dict[str, object]:
         """All that the command leaves, without what differs from one time to the next."""
         rows = []
-        with (folder / "results" / "killed.csv").open(newline="") as file:
-            for row in csv.DictReader(file):
+        for table in (folder / "results").glob("*.csv"):
+            for row in csv.DictReader(table.read_text().splitlines()):
                 rows.append(sorted((name, cell) for name, cell in row.items() if name not in VARYING))
         texts = [*folder.glob("results/curves/*"), *folder.rglob("runs/**/metrics.csv")]
         found: dict[str, object] = {path.name + path.parent.name: path.read_bytes() for path in texts}
@@ -230,9 +284,10 @@ class Kind:
     def trial(self, source: random.Random, kills: Counter[str]) -> str:
         """One trial; returns what went wrong, if anything."""
         folder, variant = self.root / f"trial-{source.randrange(10**9)}", self.drawn(source)
+        self.leave_alone(variant)
         self.prepare(folder, source)
         command, wrong = self.command(variant), ""
-        for _ in range(source.randrange(1, 4)):
+        for _ in range(source.randint(1, self.kills)):
             if source.random() < 0.5:
                 touches = self.touches[variant]
                 first = source.choice([1, max(touches - 60, 1)])  # the results come at the end
@@ -240,9 +295,13 @@ class Kind:
                 kills["at a file"] += code != 0
             else:
                 seconds = source.uniform(0, self.seconds[variant])
-                kills["after some seconds"] += Command(folder, command).kill(source, seconds) < 0
+                end = Command(folder, command)
+                if source.random() < 0.3:
+                    kills["asked to stop"] += end.stop(source, seconds) != 0
+                else:
+                    kills["after some seconds"] += end.kill(source, seconds) < 0
             wrong = wrong or self.wrong_now(folder)
-        for one in (command, *([*check.split(), str(self.recipe)] for check in self.checks)):
+        for one in (command, *self.checks(variant)):
             wrong = wrong or finish(folder, one)
             wrong = wrong or self.other_content(folder, variant)
         shutil.rmtree(folder)
@@ -251,24 +310,37 @@ class Kind:
 
 
 class Training(Kind):
-    variants = ("", "--jobs 2", "--nproc 2")
-    checks = ("eval",)
+    options = ("", "--jobs 2", "--nproc 2", "--nproc 3")
 
     def command(self, variant: str) -> list[str]:
-        return ["train", str(self.recipe), *variant.split()]
+        name, *options = variant.split()
+        return ["train", str(self.laid_out / f"{name}.yaml"), *options]
+
+    def checks(self, variant: str) -> list[list[str]]:
+        """One process evaluates what one has trained; of several, the sums are added up in another order."""
+        name = variant.split()[0]
+        return [] if "--nproc" in variant else [["eval", str(self.laid_out / f"{name}.yaml")]]
+
+    def drawn(self, source: random.Random) -> str:
+        """Any experiment; what starts processes takes long, and is every other one."""
+        name = source.choice(list(RECIPES))
+        return f"{name} {source.choices(self.options, [3, 1, 1, 1])[0]}".strip()
+
+    def prepare(self, folder: Path, source: random.Random) -> None:
+        shutil.copytree(self.laid_out / "text", folder / "data")
 
 
 class Evaluation(Kind):
     def command(self, variant: str) -> list[str]:
-        return ["eval", str(self.recipe)]
+        return ["eval", str(self.laid_out / "rum.yaml")]
 
     def prepare(self, folder: Path, source: random.Random) -> None:
         trained = self.root / "trained"
         if not trained.exists():
-            wrong = finish(trained, ["train", str(self.recipe)])
+            wrong = finish(trained, ["train", str(self.laid_out / "rum.yaml")])
             if wrong:
                 raise SystemExit(wrong)
-            (trained / "results" / "killed.csv").unlink()
+            (trained / "results" / "rum.csv").unlink()
         shutil.copytree(trained, folder)
 
 
@@ -276,13 +348,13 @@ class Fetch(Kind):
     variants = ("", "--from")
 
     def command(self, variant: str) -> list[str]:
-        return ["fetch", "small", *([variant, str(self.copy)] if variant else [])]
+        return ["fetch", "small", *([variant, str(self.laid_out / "copy")] if variant else [])]
 
     def prepare(self, folder: Path, source: random.Random) -> None:
         """Nothing, or a set of which a form is damaged and has to be replaced."""
         folder.mkdir()
         if self.expected and source.random() < 0.4:
-            shutil.copytree(self.root / "undisturbed" / "data", folder / "data")
+            shutil.copytree(self.undisturbed(next(iter(self.expected))) / "data", folder / "data")
             damaged = source.choice(sorted((folder / "data" / "small" / "word").iterdir()))
             damaged.write_bytes(damaged.read_bytes()[:-1])
             if source.random() < 0.5:
@@ -299,7 +371,7 @@ class Fetch(Kind):
     def wrong_now(self, folder: Path) -> str:
         for form in ("char", "word"):
             found = self.data_hash(folder, form)
-            if self.expected and found not in ("none", "damaged", self.expected[""][form]):
+            if found not in ("none", "damaged", next(iter(self.expected.values()))[form]):
                 return f"another data hash while it lay killed: {found}"
         return ""
 
@@ -357,10 +429,11 @@ def serve(folder: Path) -> str:
     return f"http://127.0.0.1:{server.server_address[1]}"
 
 
-def lay_out(root: Path) -> tuple[Path, Path]:
-    """The recipe, the copy of the data set, and what each Python finds; returns the first two."""
-    recipe, copy, served = root / "killed.yaml", root / "copy", root / "served"
-    recipe.write_text(RECIPE)
+def lay_out(root: Path) -> None:
+    """The recipes, the text, the copy of the data set, and what each Python finds."""
+    for name, fields in RECIPES.items():
+        (root / f"{name}.yaml").write_text(RECIPE.format(name=name, **fields))
+    copy, served = root / "copy", root / "served"
     copy.mkdir()
     served.mkdir()
     source = random.Random(1)
@@ -383,7 +456,14 @@ def lay_out(root: Path) -> tuple[Path, Path]:
         path.mkdir(parents=True)
         (path / "sitecustomize.py").write_text(TOUCHES)
         (path / "made_up.py").write_text(made_up)
-    return recipe, copy
+    os.environ["RMEM_DATA"] = str(root / "text")
+    made = np.random.default_rng(1)
+    arrays = {
+        split: [made.integers(8, size=count, dtype=np.uint8)]
+        for split, count in zip(SPLITS, (400, 60, 60), strict=True)
+    }
+    content = Content(arrays, list("_abcdefg"), end_of_line=0)
+    write_prepared("ptb", "char", content, sources=[], licence="none", citation="none")
 
 
 KINDS: dict[str, type[Kind]] = {"training": Training, "evaluation": Evaluation, "fetch": Fetch}
@@ -394,14 +474,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=150, help="Trials, of the kinds in turn.")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--kills", type=int, default=3, help="Of a trial, at most.")
+    parser.add_argument("--forked", action="store_true")
     options = parser.parse_args()
+    if options.forked:
+        os.environ["TRIAL_FORKED"] = "1"
     os.environ |= {"OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        recipe, copy = lay_out(root)
-        kinds = {kind: KINDS[kind](root / kind, recipe, copy) for kind in options.kinds}
+        lay_out(root)
+        kinds = {kind: KINDS[kind](root / kind, root, options.kills) for kind in options.kinds}
         for number in range(options.count):
             kind = options.kinds[number % len(kinds)]
             kills: Counter[str] = Counter()
@@ -410,6 +494,8 @@ def main() -> None:
             outcomes.update({f"{kind}: kills {how}": count for how, count in kills.items()})
             if wrong:
                 typer.echo(f"trial {number}, {kind}: {wrong}")
+            if number % 10 == 9:
+                typer.echo(f"after {number + 1}: {dict(sorted(outcomes.items()))}", err=True)
     for outcome, count in sorted(outcomes.items()):
         typer.echo(f"{count:5} {outcome}")
 
