@@ -7,6 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from filelock import FileLock
+
 _SMALL = 1 << 20  # bytes
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -17,6 +19,18 @@ _BYTE_ORDER_MARKS = {
 }
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def lock_of(path: Path, timeout: float = 0.0) -> FileLock:
+    """A lock by a file, which ends with the process that holds it, on whatever machine.
+
+    Where the file system has none, taking it fails: a file that is there or not would outlive the process.
+
+    Args:
+        path: The file.
+        timeout: Seconds for which a lock is waited for.
+    """
+    return FileLock(path, timeout=timeout, fallback_to_soft=False)
 
 
 def remedy(error: OSError) -> str:

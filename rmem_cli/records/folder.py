@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import RmemError, RunsFailedError, UsageError
-from rmem_cli.files import remedy, write_atomically
+from rmem_cli.files import lock_of, remedy, write_atomically
 from rmem_cli.records.curve import LearningCurve, UnwrittenCurve
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.files import write_json, written
@@ -132,7 +132,7 @@ class RunFolder:
             RunBusyError: Another process is working on the run.
             UsageError: The folder cannot be written.
         """
-        lock = FileLock(path / "lock", blocking=False)
+        lock = lock_of(path / "lock")
         try:
             lock.acquire()
         except Timeout as error:
@@ -146,7 +146,7 @@ class RunFolder:
     @classmethod
     def followed(cls, path: Path) -> Self:
         """A folder that another process of the same run holds and writes."""
-        folder = cls(path, FileLock(path / "lock", blocking=False))
+        folder = cls(path, lock_of(path / "lock"))
         folder.curve = UnwrittenCurve(path / "metrics.csv")
         return folder
 

@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from rmem_cli.errors import UsageError
-from rmem_cli.files import remedy, sync_folder, write_durably
+from rmem_cli.files import lock_of, remedy, sync_folder, write_durably
 from rmem_cli.results.curves import curve_of
 from rmem_cli.results.row import COLUMNS, ResultRow
 from rmem_cli.results.summaries import samples_name
@@ -133,13 +133,19 @@ class ResultStore:
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
+        """Inside, no other process writes; of those that wait, one is next, and goes before who was here."""
         locks = self.folder / _LOCKS
         path = locks / f"{name}.lock"
+        lock = lock_of(path, _LOCK_TIMEOUT_SECONDS)
         try:
             locks.mkdir(parents=True, exist_ok=True)
             _hide_from_git(locks)
-            with FileLock(path, timeout=_LOCK_TIMEOUT_SECONDS):
+            with lock_of(locks / f"{name}.next", _LOCK_TIMEOUT_SECONDS):
+                lock.acquire()
+            try:
                 yield
+            finally:
+                lock.release()
         except Timeout as error:
             raise UsageError(
                 f"another process has held {path} for {_LOCK_TIMEOUT_SECONDS} seconds; "

@@ -3,16 +3,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pandas
 import pytest
+from filelock import Timeout
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rmem_cli.errors import UsageError
+from rmem_cli.files import lock_of
 from rmem_cli.results.row import COLUMNS, OLDER, ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.results.table import to_line
@@ -281,6 +284,29 @@ def test_four_processes_writing_at_once_lose_no_row_and_double_none(tmp_path, pr
     written = [(row.row, row.seed) for row in ResultStore(tmp_path).read("recall")]
     assert sorted(written) == [(name, seed) for name in "abcd" for seed in range(25)]
     assert len((tmp_path / "recall.csv").read_text().splitlines()) == 101
+
+
+def test_who_writes_all_the_time_lets_the_others_in(tmp_path):
+    store, order = ResultStore(tmp_path), []
+
+    def other():
+        with ResultStore(tmp_path)._lock("recall"):
+            order.append("other")
+
+    waiting = threading.Thread(target=other)
+    with store._lock("recall"):
+        waiting.start()
+        end = time.monotonic() + 5
+        while time.monotonic() < end:  # until the other one is next
+            try:
+                with lock_of(tmp_path / ".locks" / "recall.next"):
+                    time.sleep(0.001)
+            except Timeout:
+                break
+    with store._lock("recall"):
+        order.append("again")
+    waiting.join()
+    assert order == ["other", "again"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX matter")

@@ -52,6 +52,16 @@ def test_weights_are_counted_as_the_model_has_them():
     assert planned("ur_copy", "ur_lstm").parameters == model.parameter_count()
 
 
+def test_shares_of_a_batch_hold_less_at_once_and_cost_what_the_batch_does():
+    whole, split = (
+        planned("ur_copy", "ur_lstm", "train.batch_size=64", f"train.accumulate={shares}")
+        for shares in (1, 4)
+    )
+    weights = planned("ur_copy", "ur_lstm", "train.batch_size=1").memory_mb
+    assert (split.memory_mb - weights) * 3.5 < whole.memory_mb - weights
+    assert split.seconds == pytest.approx(whole.seconds, rel=0.3)
+
+
 @pytest.mark.parametrize("form", ["native", "fast"])
 def test_time_is_that_of_the_products_of_a_step_at_half_the_rate(form, monkeypatch):
     if form == "fast":

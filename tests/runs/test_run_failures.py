@@ -227,13 +227,14 @@ def test_a_damaged_checkpoint_is_refused(make_spec, lab):
         lab.train(spec)
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 @pytest.mark.parametrize("folder", ["RMEM_RUNS", "RMEM_RESULTS"])
-def test_a_file_system_without_locks_is_one_sentence(lab, make_spec, monkeypatch, folder):
+def test_a_file_system_without_locks_is_one_sentence(lab, make_spec, monkeypatch, folder, number):
     def flock(descriptor, *_):
         if f"/rmem-{folder.removeprefix('RMEM_').lower()}/" in str(
             Path(f"/proc/self/fd/{descriptor}").readlink()
         ):
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+            raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(UsageError, match=f"its file system has no locks, use one that has, or.*{folder}"):

@@ -3,7 +3,9 @@
 import io
 import os
 import signal
+import time
 from contextlib import nullcontext
+from datetime import timedelta
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.ptb import PTB
 
+from rmem_cli import world
 from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.problems import RecipeError
@@ -184,6 +187,31 @@ def test_a_process_that_dies_ends_all_with_a_sentence_and_the_run_goes_on(
     assert (lab.ended[0], lab.ended[1]) == (9, LostProcessError.exit_code)
     assert read_status(lab.folder(spec)).status == "interrupted"
     monkeypatch.setattr(Training, "_step", step)
+    assert_close(trained(lab, spec, 2), expected)
+
+
+def test_a_process_that_lags_loses_nothing_and_one_that_does_not_answer_ends_all(
+    lab, make_spec, monkeypatch, tmp_path
+):
+    spec = make_spec("train.checkpoint_every=3", "train.dtype=float64")
+    expected = of_one(lab, spec, tmp_path)
+    step = Training._step
+
+    def sleepy(seconds):
+        def lagging(training, progress):
+            if training.world.rank == 1 and training.counters.step == 7:
+                time.sleep(seconds)
+            step(training, progress)
+
+        return lagging
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "_TIMEOUT", timedelta(seconds=4))
+        patch.setattr(Training, "_step", sleepy(8))
+        with pytest.raises(LostProcessError, match="has ended or does not answer"), lab.together(2):
+            lab.train(spec)
+    assert read_status(lab.folder(spec)).status == "interrupted"
+    monkeypatch.setattr(Training, "_step", sleepy(1))
     assert_close(trained(lab, spec, 2), expected)
 
 

@@ -5,6 +5,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from small_cores import KINDS, small_core
+from torch.fx.experimental import _config as meta_config
 
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe import load_recipe
@@ -53,6 +54,28 @@ def test_no_papers_model_reads_a_value_back_on_its_task(name, row):
 def test_no_text_with_a_carried_state_reads_a_value_back(make_spec, write_text):
     write_text()
     steps_on_meta(make_spec(*SETS, name="text"))
+
+
+def test_shares_of_a_batch_read_no_value_back(make_spec, write_text):
+    write_text()
+    steps_on_meta(make_spec(*SETS, "train.accumulate=2", name="text"))
+
+
+def test_adaptive_input_and_softmax_ask_how_many_symbols_a_cluster_has_and_nothing_else(
+    make_spec, write_text
+):
+    write_text()
+    clusters = "cutoffs: [2, 4], divisor: 2"
+    spec = make_spec(
+        *SETS,
+        f"model.encoder={{kind: adaptive, size: 8, {clusters}}}",
+        f"model.head={{kind: adaptive, tied: false, {clusters}}}",
+        name="text",
+    )
+    with pytest.raises(NotImplementedError, match="nonzero"):
+        steps_on_meta(spec)
+    with meta_config.patch(meta_nonzero_assume_all_nonzero=True):
+        steps_on_meta(spec)
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
