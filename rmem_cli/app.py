@@ -2,10 +2,12 @@
 
 import os
 import sys
-from typing import Annotated, NoReturn
+from functools import partial
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from rmem_cli.commands import completion
 from rmem_cli.commands.bench import bench
 from rmem_cli.commands.doctor import doctor
 from rmem_cli.commands.evaluate import evaluate
@@ -58,7 +60,7 @@ def main() -> None:
     with guarded_streams():
         try:
             try:
-                raise SystemExit(app(standalone_mode=False) or 0)
+                raise SystemExit(_run() or 0)
             finally:
                 sys.stdout.flush()
         except RmemError as error:
@@ -72,6 +74,11 @@ def main() -> None:
             if ended.code == EXIT_CODE:  # typer's silent end of a KeyboardInterrupt
                 _end_interrupted()
             raise
+
+
+def _run() -> Any:
+    run = partial(app, prog_name="rmem", standalone_mode=False)
+    return completion.answer_bash(run) if completion.asks_bash() else run()
 
 
 def _end_wrong_usage(error: typer.TyperException) -> NoReturn:
@@ -100,8 +107,8 @@ def _bound_spinning() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
         from rmem_cli.version import VERSION
 
         typer.echo(f"rmem {VERSION}")

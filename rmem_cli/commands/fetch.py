@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmem_cli.commands import completion
 from rmem_cli.commands.options import named_path
 from rmem_cli.errors import DataError, UsageError
 
@@ -20,7 +21,12 @@ _MOST_LISTED = 8
 def fetch(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Data sets, as --list names them.", show_default=False),
+        typer.Argument(
+            metavar="NAME...",
+            help="Data sets, as --list names them.",
+            show_default=False,
+            autocompletion=completion.data_sets,
+        ),
     ] = None,
     source: Annotated[
         Path | None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from rmem_cli.commands import completion
+
 
 def named_path(text: str) -> Path:
     """The path that an option names.
@@ -27,11 +29,21 @@ def _allow_modules(names: list[str] | None) -> list[str] | None:
 
 
 Recipes = Annotated[
-    list[str], typer.Argument(metavar="RECIPE...", help="Recipes: names as in `rmem list`, or YAML files.")
+    list[str],
+    typer.Argument(
+        metavar="RECIPE...",
+        help="Recipes: names as in `rmem list`, or YAML files.",
+        autocompletion=completion.recipe_names,
+    ),
 ]
 Rows = Annotated[
     list[str] | None,
-    typer.Option("--row", help="Only this row; may be given several times.", show_default=False),
+    typer.Option(
+        "--row",
+        help="Only this row; may be given several times.",
+        show_default=False,
+        autocompletion=completion.row_ids,
+    ),
 ]
 Cells = Annotated[
     list[str] | None,
@@ -40,6 +52,7 @@ Cells = Annotated[
         metavar="NAME=VALUE",
         help="Only this value of a matrix, as the tables name it; may be given several times.",
         show_default=False,
+        autocompletion=completion.cell_labels,
     ),
 ]
 Seeds = Annotated[
@@ -48,9 +61,17 @@ Seeds = Annotated[
         "--seed",
         help="Only this seed, also one that the recipe does not have; may be given several times.",
         show_default=False,
+        autocompletion=completion.seeds,
     ),
 ]
-Scale = Annotated[str, typer.Option("--scale", help="Size of the experiment: paper, cpu, smoke.")]
+Scale = Annotated[
+    str,
+    typer.Option(
+        "--scale",
+        help="Size of the experiment: paper, cpu, smoke.",
+        autocompletion=completion.scale_names,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -58,6 +79,7 @@ Overrides = Annotated[
         metavar="PATH=VALUE",
         help="Change one field, as in --set train.steps=2000.",
         show_default=False,
+        autocompletion=completion.settings,
     ),
 ]
 AllowedModules = Annotated[

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Scale, named_path
+from rmem_cli.commands import completion
+from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Rows, Scale, named_path
 from rmem_cli.commands.outputs import is_folder, unwritable
 from rmem_cli.errors import UsageError
 
@@ -32,15 +33,29 @@ class FormName(StrEnum):
     PDF = "pdf"
 
 
-Names = Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes, by name or path.")]
-Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or the path of its file.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RECIPE...", help="Recipes, by name or path.", autocompletion=completion.recipe_names
+    ),
+]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe's name, or the path of its file.",
+        autocompletion=completion.recipe_names,
+    ),
+]
 OneScale = Annotated[
     str | None,
-    typer.Option("--scale", metavar="NAME", help="This scale only.", show_default="all with results"),
-]
-Rows = Annotated[
-    list[str] | None,
-    typer.Option("--row", help="Only this row; may be given several times.", show_default=False),
+    typer.Option(
+        "--scale",
+        metavar="NAME",
+        help="This scale only.",
+        show_default="all with results",
+        autocompletion=completion.scale_names,
+    ),
 ]
 Out = Annotated[
     Path | None,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmem_cli.commands import completion
+
 if TYPE_CHECKING:
     from rmem_cli.published.schema import PublishedRow, PublishedTable
     from rmem_cli.published.selection import Tables
@@ -22,7 +24,9 @@ def published(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="Papers, tables or rows, such as rum2017 or rum2017.recall."
+            metavar="[NAME]...",
+            help="Papers, tables or rows, such as rum2017 or rum2017.recall.",
+            autocompletion=completion.published_names,
         ),
     ] = None,
     missing: Annotated[

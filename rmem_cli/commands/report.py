@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmem_cli.commands import completion
 from rmem_cli.commands.options import named_path
 from rmem_cli.commands.outputs import is_folder, unwritable
 from rmem_cli.errors import OutOfToleranceError, UsageError
@@ -53,7 +54,9 @@ def report(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME...]", help="Recipes, by name or path; all with results if none is named."
+            metavar="[NAME...]",
+            help="Recipes, by name or path; all with results if none is named.",
+            autocompletion=completion.recipe_names,
         ),
     ] = None,
     format_name: Annotated[
@@ -70,7 +73,13 @@ def report(
         ),
     ] = None,
     scale: Annotated[
-        str | None, typer.Option("--scale", metavar="NAME", help="Show this scale only.")
+        str | None,
+        typer.Option(
+            "--scale",
+            metavar="NAME",
+            help="Show this scale only.",
+            autocompletion=completion.scale_names,
+        ),
     ] = None,
     everything: Annotated[
         bool,

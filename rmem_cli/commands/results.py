@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rmem_cli.commands import completion
 from rmem_cli.commands.options import named_path
 
 results = typer.Typer(help="Withdraw results, or merge those of others into one's own.", no_args_is_help=True)
@@ -15,7 +16,9 @@ def drop_results(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...", help="Runs, as `rmem runs list` names them, or their beginning up to a slash."
+            metavar="RUN...",
+            help="Runs, as `rmem runs list` names them, or their beginning up to a slash.",
+            autocompletion=completion.result_names,
         ),
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why they count no more.", show_default=False)],

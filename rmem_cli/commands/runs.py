@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmem_cli.commands import completion
+
 if TYPE_CHECKING:
     from rmem_cli.records.listing import FoundRun
 
@@ -42,7 +44,9 @@ def remove_runs(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...", help="Names as in `rmem runs list`, or their beginning up to a slash."
+            metavar="RUN...",
+            help="Names as in `rmem runs list`, or their beginning up to a slash.",
+            autocompletion=completion.run_names,
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

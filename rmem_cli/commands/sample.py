@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rmem_cli.commands import completion
 from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Scale, named_path
 
 if TYPE_CHECKING:
@@ -19,15 +20,31 @@ _SYMBOLS = 200  # that are added to a text
 
 def sample(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe's name, or the path of its file.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe's name, or the path of its file.",
+            autocompletion=completion.recipe_names,
+        ),
     ],
     row: Annotated[
         str | None,
-        typer.Option("--row", help="The row; not needed where there is one only.", show_default=False),
+        typer.Option(
+            "--row",
+            help="The row; not needed where there is one only.",
+            show_default=False,
+            autocompletion=completion.row_ids,
+        ),
     ] = None,
     cell: Cells = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="The run's seed.", show_default="the first of the recipe")
+        int | None,
+        typer.Option(
+            "--seed",
+            help="The run's seed.",
+            show_default="the first of the recipe",
+            autocompletion=completion.seeds,
+        ),
     ] = None,
     scale: Scale = "paper",
     device: Device = "cpu",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmem_cli.commands import completion
 from rmem_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,16 +19,37 @@ _RUN = re.compile(r"[^/]+/[^/]+(/[^/]+)?/[^/]+-seed\d+-[0-9a-f]{12}")
 def show(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="A recipe's name, or its file; or a run, as reports name it."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe's name, or its file; or a run, as reports name it.",
+            autocompletion=completion.recipes_and_results,
+        ),
     ],
     row: Annotated[
         list[str] | None,
-        typer.Option("--row", help="A row of the recipe; can be repeated.", show_default="all"),
+        typer.Option(
+            "--row",
+            help="A row of the recipe; can be repeated.",
+            show_default="all",
+            autocompletion=completion.row_ids,
+        ),
     ] = None,
-    scale: Annotated[str, typer.Option("--scale", help="paper, or another scale of the recipe.")] = "paper",
+    scale: Annotated[
+        str,
+        typer.Option(
+            "--scale",
+            help="paper, or another scale of the recipe.",
+            autocompletion=completion.scale_names,
+        ),
+    ] = "paper",
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change one field; can be repeated."),
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Change one field; can be repeated.",
+            autocompletion=completion.settings,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

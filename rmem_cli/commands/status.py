@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmem_cli.commands import completion
+
 if TYPE_CHECKING:
     from rmem_cli.records.listing import FoundRun
 
@@ -14,6 +16,7 @@ def status(
         typer.Argument(
             metavar="[RUN]...",
             help="Only these, named as in `rmem runs list`, or by their beginning up to a slash.",
+            autocompletion=completion.run_names,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

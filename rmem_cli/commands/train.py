@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rmem_cli.commands import completion
 from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Rows, Scale, Seeds
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ def train(
     context: typer.Context,
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RECIPE...", help="Recipes: names as in `rmem list`, or YAML files."),
+        typer.Argument(
+            metavar="RECIPE...",
+            help="Recipes: names as in `rmem list`, or YAML files.",
+            autocompletion=completion.recipe_names,
+        ),
     ] = None,
     row: Rows = None,
     cell: Cells = None,
@@ -52,6 +57,7 @@ def train(
             metavar="RUN",
             help="The run behind results once more, named as by `rmem show`: its row, cell, scale and seed. "
             "RECIPE is its recipe's file, if that is not found by its name.",
+            autocompletion=completion.result_names,
         ),
     ] = None,
     jobs: Annotated[

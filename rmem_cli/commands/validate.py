@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmem_cli.commands import completion
 from rmem_cli.commands.options import AllowedModules
 
 if TYPE_CHECKING:
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 def validate(
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE]...", help="Names or paths; without any, every recipe there is."),
+        typer.Argument(
+            metavar="[RECIPE]...",
+            help="Names or paths; without any, every recipe there is.",
+            autocompletion=completion.recipe_names,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome on stdout as JSON.")] = False,
     allow_module: AllowedModules = None,

@@ -28,7 +28,7 @@ def registry_at(path: Path) -> Registry | None:
     if above is None:
         return None
     fields = (above.settings(kind).model_fields.get(str(path[-1])) for kind in above.kinds())
-    sorts = (_sort(field.annotation) for field in fields if field is not None)
+    sorts = (sort_in(field.annotation) for field in fields if field is not None)
     found = next((sort for sort in sorts if sort is not None and issubclass(sort, Component)), None)
     return None if found is None else found.registry
 
@@ -36,7 +36,7 @@ def registry_at(path: Path) -> Registry | None:
 def _below(settings: type[Settings], path: Path) -> list[tuple[Path, type[Component]]]:
     found: list[tuple[Path, type[Component]]] = []
     for name, field in settings.model_fields.items():
-        sort = _sort(field.annotation)
+        sort = sort_in(field.annotation)
         if sort is None:
             continue
         here = (*path, name)
@@ -44,10 +44,10 @@ def _below(settings: type[Settings], path: Path) -> list[tuple[Path, type[Compon
     return found
 
 
-def _sort(annotation: Any) -> type[Settings] | None:
+def sort_in(annotation: Any) -> type[Settings] | None:
     """The settings class that a field's type names, by itself or as one of several types; not in a list."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return annotation
     if getattr(annotation, "__origin__", None) is list:
         return None
-    return next((sort for each in get_args(annotation) if (sort := _sort(each)) is not None), None)
+    return next((sort for each in get_args(annotation) if (sort := sort_in(each)) is not None), None)

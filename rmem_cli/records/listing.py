@@ -40,8 +40,12 @@ class FoundRun:
 
 def found_runs(root: Path) -> list[FoundRun]:
     """The runs in a folder of all runs, by name."""
-    folders = sorted(Path(where) for where, _, names in os.walk(root) if "recipe.yaml" in names)
-    return [_found(root, folder) for folder in folders]
+    return [_found(root, folder) for folder in run_folders(root)]
+
+
+def run_folders(root: Path) -> list[Path]:
+    """The folders of the runs in a folder of all runs, by name."""
+    return sorted(Path(where) for where, _, names in os.walk(root) if "recipe.yaml" in names)
 
 
 def remove_run(root: Path, run: FoundRun) -> None:
