@@ -6,6 +6,7 @@ A page is followed in a folder of its own, from top to bottom. A fenced block wi
 written; a block of `diff` changes the files that are there; a block of `console` has commands behind `$`,
 each with what it prints. A page that writes or changes files of rmem is followed in a copy of the checkout.
 Weights of the published code that a page reads (`WEIGHTS`) lie in its folder.
+A block of `sh` has commands that take long or need data: `tests/trials/fresh.py` runs them, too.
 """
 
 import os
@@ -13,7 +14,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -35,12 +37,24 @@ def pages() -> list[Path]:
     return [path for path in sorted(DOCS.rglob("*.md")) if "```console" in path.read_text(encoding="utf-8")]
 
 
-def follow(text: str, folder: Path) -> str:
+def blocks(text: str, *languages: str) -> Iterator[str]:
+    """The fenced blocks of some languages that are no files, in their order."""
+    return (block[3] for block in _BLOCK.finditer(text) if block[1] in languages and not block[2])
+
+
+def follow(
+    text: str,
+    folder: Path,
+    binaries: Path = Path(sys.executable).parent,
+    told: Callable[[str, float], None] = lambda command, seconds: None,
+) -> str:
     """The text of a page with what its commands print here.
 
     Args:
         text: Of the page.
         folder: Empty; files are written and commands run in it.
+        binaries: Where `rmem` and `python` are.
+        told: Gets each command that was run, and how long it took in seconds.
 
     Raises:
         ValueError: A change of `diff` does not fit the checkout.
@@ -51,7 +65,9 @@ def follow(text: str, folder: Path) -> str:
     made, end = [], 0
     for block in _BLOCK.finditer(text):
         made.append(text[end : block.start(3)])
-        made.append(_followed(block[1], block[2], block[3], folder))
+        made.append(_written(block[1], block[2], block[3], folder))
+        if block[1] == "console":
+            made[-1] = "".join(_run(command, folder, binaries, told) for command in _commands(block[3]))
         end = block.end(3)
     return "".join(made) + text[end:]
 
@@ -92,7 +108,8 @@ def alike(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _followed(language: str, title: str | None, body: str, folder: Path) -> str:
+def _written(language: str, title: str | None, body: str, folder: Path) -> str:
+    """A block whose file is written now, or whose change is made, if it is such a block."""
     if title:
         (folder / title).parent.mkdir(parents=True, exist_ok=True)
         (folder / title).write_text(body, encoding="utf-8")
@@ -100,8 +117,6 @@ def _followed(language: str, title: str | None, body: str, folder: Path) -> str:
         patch = subprocess.run(["patch", "-p1"], cwd=folder, input=body, text=True, capture_output=True)
         if patch.returncode:
             raise ValueError(f"a change does not fit: {patch.stdout}\n{body}")
-    elif language == "console":
-        return "".join(f"$ {command}\n{_printed(command, folder)}" for command in _commands(body))
     return body
 
 
@@ -110,30 +125,32 @@ def _commands(body: str) -> Iterator[str]:
     yield from re.findall(r"^\$ ((?:.*\\\n)*.*)$", body, re.MULTILINE)
 
 
-def _printed(command: str, folder: Path) -> str:
-    """What a command prints, both streams in one, without the name of the folder."""
+def _run(command: str, folder: Path, binaries: Path, told: Callable[[str, float], None]) -> str:
+    """A command with what it prints, both streams in one, without the name of the folder."""
+    begun = time.perf_counter()
     ran = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env=_environment(folder),
+        env=_environment(folder, binaries),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=600,
     )
+    told(command, time.perf_counter() - begun)
     lines = [line.rstrip() for line in ran.stdout.replace(str(folder), "/home/you").splitlines()]
     lines = [
         line for line in lines if line.strip() != "dirty tree"
     ]  # which an edited checkout says of its results
     if ran.returncode:
         raise ValueError(f"{command} ended with {ran.returncode}:\n" + "\n".join(lines))
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in (f"$ {command}", *lines))
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, binaries: Path) -> dict[str, str]:
     own = {f"RMEM_{name.upper()}": str(folder / f"rmem-{name}") for name in ("data", "runs", "cache")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RMEM_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    path = f"{binaries}{os.pathsep}{kept.get('PATH', '')}"
     fixed = {"PATH": path, "COLUMNS": "100", "OMP_NUM_THREADS": "1", "RMEM_NATIVE": "off", "PYTHONPATH": "."}
     return {**kept, **own, **fixed, "HOME": str(folder)}
 
