@@ -1,8 +1,9 @@
-"""The wheel holds the program, all of it and nothing else."""
+"""The source archive and the wheel that is built of it hold the program, all of it and nothing else."""
 
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -14,20 +15,36 @@ SHIPPED = {"rmem_cli": "rmem_cli", "data_scripts": "rmem_cli/data_scripts", "rec
 NOT_SHIPPED = ("tests", "results")
 
 
+def build(what, folder, built):
+    """The archive that setuptools builds of a folder, as pip has it do."""
+    program = f"import sys; from setuptools import build_meta; build_meta.build_{what}(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, built], cwd=folder, capture_output=True, check=True)
+    (archive,) = built.iterdir()
+    return archive
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """What is built of a copy of this checkout, unpacked."""
-    copy, built = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("built")
+def source(tmp_path_factory):
+    """What the source archive of a copy of this checkout holds, unpacked."""
+    copy = tmp_path_factory.mktemp("checkout")
     for name in (*SHIPPED, *NOT_SHIPPED):
         shutil.copytree(CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, copy)
-    program = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", program, built], cwd=copy, capture_output=True, check=True)
-    (packed,) = built.glob("*.whl")
-    with zipfile.ZipFile(packed) as archive:
-        archive.extractall(built / "unpacked")
-    return built / "unpacked"
+    unpacked = tmp_path_factory.mktemp("source")
+    with tarfile.open(build("sdist", copy, tmp_path_factory.mktemp("sdist"))) as archive:
+        archive.extractall(unpacked, filter="data")
+    (folder,) = unpacked.iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source, tmp_path_factory):
+    """What the wheel of the source archive holds, unpacked."""
+    unpacked = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(build("wheel", source, tmp_path_factory.mktemp("wheel"))) as archive:
+        archive.extractall(unpacked)
+    return unpacked
 
 
 def files_in(folder):
@@ -44,6 +61,11 @@ def test_a_wheel_has_every_file_of_the_program_and_no_other(wheel):
     }
     assert expected
     assert {file for file in files_in(wheel) if not file.parts[0].endswith(".dist-info")} == expected
+
+
+def test_a_source_archive_has_neither_tests_nor_results(source):
+    assert not any((source / name).exists() for name in NOT_SHIPPED)
+    assert (source / "LICENSE").is_file()
 
 
 def test_a_wheel_reads_its_data_files(wheel, tmp_path):

@@ -1,6 +1,5 @@
 """`rmem show`: a resolved recipe, with the origin of each value."""
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,9 +10,6 @@ from rmem_cli.errors import DataError
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
     from rmem_cli.recipe.resolve import Resolved
-
-
-_RUN = re.compile(r"[^/]+/[^/]+(/[^/]+)?/[^/]+-seed\d+-[0-9a-f]{12}")
 
 
 def show(
@@ -54,7 +50,9 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every setting of a recipe's rows, and where each value comes from; or a run and its results."""
-    if _RUN.fullmatch(recipe):
+    from rmem_cli.results.named import is_run_name
+
+    if is_run_name(recipe):
         from rmem_cli.commands.shown_run import show_run
 
         show_run(recipe, as_json=as_json)

@@ -121,6 +121,7 @@ def train(
     console = Console(stderr=True)
     if from_run is not None:
         _refuse_choices(context)
+        _refuse_no_run(from_run)
         recipes, rerun = recipes or [from_run.split("/")[0]], "all"
     elif not recipes:
         context.fail("Missing argument: name a recipe (`rmem list` shows them), or a run with --from-run")
@@ -177,6 +178,22 @@ def _refuse_choices(context: typer.Context) -> None:
     given = [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]
     if given:
         raise UsageError(f"--from-run is one run, the same again; leave out {', '.join(given)}")
+
+
+def _refuse_no_run(name: str) -> None:
+    """What names no run is refused before a recipe is looked for by it.
+
+    Raises:
+        UsageError: It does not.
+    """
+    from rmem_cli.errors import UsageError
+    from rmem_cli.results.named import is_run_name
+
+    if not is_run_name(name):
+        raise UsageError(
+            f"--from-run {name}: this names no run; `rmem runs list` and reports have names such as "
+            "rum_recall/lstm/length=50/paper-seed1-8d1f2c4af9c5"
+        )
 
 
 def _print_plan(

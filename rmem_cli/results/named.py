@@ -1,9 +1,18 @@
 """The results of a run, by its name."""
 
+import re
+
 from rmem_cli.errors import UsageError, closest
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.results.withdrawn import run_name
+
+_NAME = re.compile(r"[^/]+/[^/]+(/[^/]+)?/[^/]+-seed\d+-[0-9a-f]{12}")
+
+
+def is_run_name(text: str) -> bool:
+    """Whether a text names a run: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH."""
+    return _NAME.fullmatch(text) is not None
 
 
 def results_of(name: str, store: ResultStore) -> list[ResultRow]:

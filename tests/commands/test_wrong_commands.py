@@ -95,6 +95,11 @@ COMMANDS = {
         ["train", "small.yaml", "--scale", "smokey"],
         "small has no scale 'smokey'; did you mean 'smoke'?",
     ),
+    "what names no run": (
+        ["train", "--from-run", "small"],
+        "--from-run small: this names no run; `rmem runs",
+    ),
+    "no run at all": (["train", "--from-run", ""], "--from-run : this names no run"),
     "negative seed": (["train", "small.yaml", "--seed", "-1"], "a seed must be at least 0, not -1"),
     "set without a value": (
         ["train", "small.yaml", "--set", "train.steps"],

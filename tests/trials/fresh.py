@@ -4,9 +4,9 @@
 
 Clones the last commit, runs the README's commands there, which make the environment, then those of each page,
 and prints each with its seconds. It ends at the first that fails, or that prints something else than its page
-shows. Unless `--as-written`, data sets are imported from RMEM_TEST_DATA instead of downloaded, runs of scale
-cpu are of scale smoke, and `make test` is left to `.ci/run`; each such change is printed. `--only` follows
-the pages whose names have this in them, behind the installation alone.
+shows. Unless `--as-written`, data sets are imported from RMEM_TEST_DATA instead of downloaded, runs are of
+scale smoke and without native operations, and `make test` is left to `.ci/run`; each such change is printed.
+`--only` follows the pages whose names have this in them, behind the installation alone.
 """
 
 import argparse
@@ -21,6 +21,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 INSTALL = "pip install"
+SHORTER = {
+    "make demo": "make .venv/installed && .venv/bin/rmem train quickstart --scale smoke",
+    "make test": "",
+}
 
 
 class Newcomer:
@@ -38,7 +42,7 @@ class Newcomer:
         left = {
             name: value for name, value in os.environ.items() if not name.startswith(("RMEM_", "VIRTUAL_ENV"))
         }
-        self.environment = {**left, **own}
+        self.environment = {**left, **own} | ({} if data is None else {"RMEM_NATIVE": "off"})
         self.kept.touch()
 
     def follow(self, command: str) -> None:
@@ -61,8 +65,8 @@ class Newcomer:
 
     def shorter(self, command: str) -> str:
         """The same without network and within minutes; empty for what is left out."""
-        if command == "make test":
-            return ""
+        if command in SHORTER:
+            return SHORTER[command]
         imported = re.sub(r"^rmem fetch (\w+)$", rf"rmem fetch \1 --from {self.data}/\1", command)
         return imported.replace("--scale cpu", "--scale smoke")
 
@@ -89,6 +93,8 @@ def main() -> None:
     data = os.environ.get("RMEM_TEST_DATA")
     if not (data or chosen.as_written):
         sys.exit("name a folder with one folder for each data set in RMEM_TEST_DATA, or give --as-written")
+    if not chosen.as_written:
+        print("data is imported, runs are of scale smoke and without native operations (RMEM_NATIVE=off)")
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch).resolve() / "rmem"
