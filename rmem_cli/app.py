@@ -83,7 +83,8 @@ def _run() -> Any:
 
 def _end_wrong_usage(error: typer.TyperException) -> NoReturn:
     """What typer finds wrong, and where the right options are told; nothing where it has printed the help."""
-    message, context = one_line(error.format_message()), getattr(error, "ctx", None)
+    told = error.format_message().replace("Value error, ", "").replace("Input should be ", "it must be ")
+    message, context = one_line(told), getattr(error, "ctx", None)  # without pydantic's beginnings
     if message:
         sys.stderr.write(f"rmem: {message}\n")
     if message and context is not None:

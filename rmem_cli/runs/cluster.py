@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rmem_cli.errors import RunsFailedError, UsageError
 from rmem_cli.paths import results_root, runs_root
+from rmem_cli.recipe.messages import sentence
 from rmem_cli.recipe.own_core import allow_modules, allowed_modules
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.settings import Settings
@@ -74,7 +75,8 @@ def read_profile(path: Path | None) -> Profile:
         raise UsageError(f"the profile {path} cannot be read ({error.strerror or error})") from error
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()
+            f"{'.'.join(map(str, each['loc'])) or 'the file'}: {sentence(each, Profile)}"
+            for each in error.errors()
         )
         raise UsageError(
             f"the profile {path} is wrong: {wrong}; it may have {', '.join(Profile.model_fields)}"

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from rmem_cli.errors import UsageError
+from rmem_cli.ops.native.build import mode_asked_for
 from rmem_cli.world import ALONE, World
 
 Deterministic = Literal["off", "warn", "error"]
@@ -47,8 +48,9 @@ def choose_machine(
     The threads are shared out evenly; `OMP_NUM_THREADS` bounds them as it does for torch itself.
 
     Raises:
-        UsageError: There is no such device here.
+        UsageError: There is no such device here, or `RMEM_NATIVE` is none of its values.
     """
+    mode_asked_for()
     chosen = _device(device)
     if chosen.type == "cuda":
         # cuBLAS reads it once, before its first product; processes that are started inherit it.

@@ -36,9 +36,9 @@ def test_submitted_runs_come_to_their_ends_and_are_seen_all_along(rmem, recipe, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gpu: 2", "gpu: Extra inputs are not permitted"),
-        ("minutes: soon", "minutes: Input should be a valid integer"),
-        ("- 1", "the file: Input should be"),
+        ("gpu: 2", "gpu: unknown key; did you mean 'gpus'"),
+        ("minutes: soon", "minutes: must be a whole number, not the text 'soon'"),
+        ("- 1", "the file: must be a mapping, like .*, not a list"),
         ("a: [", "is no YAML"),
         ("\tminutes: 1", "is no YAML"),
     ],

@@ -172,7 +172,8 @@ def test_a_wrong_command_is_refused_in_a_sentence(rmem, recipe, mistake):
         (["train", "small.yaml", "--rerun", "some"], "--rerun"),
         (["train", "small.yaml", "--sed", "1"], "No such option"),
         (["report", "small.yaml", "--format", "pdf"], "--format"),
-        (["eval", "small.yaml", "--checkpoint", "first"], "--checkpoint"),
+        (["eval", "small.yaml", "--checkpoint", "first"], "'--checkpoint': 'first' is not one of"),
+        (["sample", "small.yaml", "--beam", "0"], "'--beam': it must be greater than or equal to 1"),
     ],
 )
 def test_wrong_options_are_named_with_the_help_that_lists_the_right_ones(rmem, recipe, arguments, message):
@@ -181,6 +182,13 @@ def test_wrong_options_are_named_with_the_help_that_lists_the_right_ones(rmem, r
     assert message in ended.err
     assert "-h' for help" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_a_wrong_variable_is_refused_before_anything_is_run(rmem, recipe, monkeypatch, command):
+    monkeypatch.setenv("RMEM_NATIVE", "maybe")
+    ended = rmem(command, "small.yaml")
+    assert (ended.code, ended.message) == (2, "rmem: RMEM_NATIVE is 'maybe'; it must be one of auto, on, off")
 
 
 @pytest.mark.parametrize("command", [["train"], ["eval"]])

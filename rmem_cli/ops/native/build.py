@@ -68,7 +68,7 @@ def status(family: str) -> Status:
     Raises:
         UsageError: `RMEM_NATIVE` is `on` and it cannot be had, or is none of auto, on and off.
     """
-    mode = _mode()
+    mode = mode_asked_for()
     if mode == "off":
         return Status(False, "RMEM_NATIVE=off")
     try:
@@ -105,7 +105,12 @@ class _CannotBuildError(Exception):
     """A reason why a source cannot be compiled here: a phrase."""
 
 
-def _mode() -> str:
+def mode_asked_for() -> str:
+    """What `RMEM_NATIVE` asks for: auto, on or off.
+
+    Raises:
+        UsageError: Something else.
+    """
     mode = os.environ.get("RMEM_NATIVE", "") or "auto"
     if mode not in _MODES:
         raise UsageError(f"RMEM_NATIVE is {mode!r}; it must be one of {', '.join(_MODES)}")
