@@ -1,5 +1,7 @@
 """The form `words` of articles with summaries (`rmem_cli.data.articles`), made of the form `pairs`."""
 
+from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -30,10 +32,11 @@ def words_form(splitting: Splitting, expected: Expected | None = None) -> Derive
     def prepare(pairs: Prepared, work: Path, console: Console) -> Content:
         return prepare_words(pairs, work, console, splitting)
 
-    return Derived(FORM, PAIRS, prepare, unit="articles", stand_in=_long_articles, expected=expected)
+    stand_in = partial(_long_articles, splitting)
+    return Derived(FORM, PAIRS, prepare, unit="articles", stand_in=stand_in, expected=expected)
 
 
-def _long_articles(expected: Expected) -> Content:
+def _long_articles(splitting: Splitting, expected: Expected) -> Content:
     """Some articles that fill what is read of them, of more words than a vocabulary has."""
     arrays: dict[str, list[np.ndarray]] = {}
     for split in expected.counts:
@@ -45,4 +48,4 @@ def _long_articles(expected: Expected) -> Content:
     texts = [text_chunks("word", map(str, range(_MANY)))]
     texts += [text_chunks(f"{split}_id", [""] * _SOME) for split in expected.counts]
     counted = {split: f"{split}_source_words" for split in expected.counts}
-    return Content(arrays, [], together=chain(*texts), counted=counted)
+    return Content(arrays, [], together=chain(*texts), counted=counted, details=asdict(splitting))

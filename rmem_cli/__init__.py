@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmem_cli.modules.load import load
     from rmem_cli.modules.published_weights import convert_lm_rmt, convert_recurrent_memory_transformer
     from rmem_cli.modules.recurrent_memory_transformer import RecurrentMemoryTransformer
     from rmem_cli.modules.rum import RUM, RUMCell
@@ -20,6 +21,7 @@ __all__ = [
     "RecurrentMemoryTransformerWrapper",
     "convert_lm_rmt",
     "convert_recurrent_memory_transformer",
+    "load",
     "rotate",
     "rotation_components",
     "rotation_operator",
@@ -33,6 +35,7 @@ _LOCATIONS = {
     "RecurrentMemoryTransformerWrapper": "rmem_cli.modules.wrapper",
     "convert_lm_rmt": "rmem_cli.modules.published_weights",
     "convert_recurrent_memory_transformer": "rmem_cli.modules.published_weights",
+    "load": "rmem_cli.modules.load",
     "rotate": "rmem_cli.ops.rotation",
     "rotation_components": "rmem_cli.ops.rotation",
     "rotation_operator": "rmem_cli.ops.rotation",

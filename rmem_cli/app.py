@@ -11,6 +11,7 @@ from rmem_cli.commands import completion
 from rmem_cli.commands.bench import bench
 from rmem_cli.commands.doctor import doctor
 from rmem_cli.commands.evaluate import evaluate
+from rmem_cli.commands.export import export
 from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
 from rmem_cli.commands.plot import plot
@@ -42,6 +43,7 @@ app.command("eval")(evaluate)
 app.command("report")(report)
 app.add_typer(plot, name="plot")
 app.command("sample")(sample)
+app.command("export")(export)
 app.command("submit")(submit)
 app.command("status")(status)
 app.add_typer(runs, name="runs")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+EXPORT = "export.json"
+"""The file that tells an exported model from other folders; see `rmem_cli.records.exported`."""
+
 _SMALL = 1 << 20  # bytes
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",

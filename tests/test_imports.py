@@ -27,7 +27,7 @@ ALLOWED = {
     "evaluation": {"results", "published", "recipe", "data", "ops", "models", "tasks"},
     "records": {"results", "published", "recipe", "data", "ops", "models"},
     "training": {"results", "published", "recipe", "data", "ops", "models", "tasks", "evaluation", "records"},
-    "modules": {"recipe", "ops", "models", "evaluation", "training"},
+    "modules": {"recipe", "ops", "models", "evaluation", "records", "training"},
     "runs": {"results", "published", "recipe", "data", "ops", "models", "tasks", *LEARNING},
     "bench": {"recipe", "ops", "models", "training", "runs"},
     "report": {"recipe", "results", "published"},

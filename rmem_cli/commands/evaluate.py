@@ -1,14 +1,35 @@
 """`rmem eval`: evaluate trained runs again, or by another protocol."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Recipes, Rows, Scale, Seeds
+from rmem_cli.commands import completion
+from rmem_cli.commands.options import (
+    CHOICES,
+    AllowedModules,
+    Cells,
+    Device,
+    Overrides,
+    Rows,
+    Scale,
+    Seeds,
+    is_exported,
+    refuse_choices,
+)
 
 
 def evaluate(
-    recipes: Recipes,
+    context: typer.Context,
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE...",
+            help="Recipes: names as in `rmem list`, or YAML files; or folders that `rmem export` wrote.",
+            autocompletion=completion.recipe_names,
+        ),
+    ],
     row: Rows = None,
     cell: Cells = None,
     seed: Seeds = None,
@@ -26,21 +47,29 @@ def evaluate(
 
     Evaluations can be changed: --set eval.test.examples=100000, --set eval.test.task.length=400.
 
+    Results of exported models are printed and not written: tables have what was trained here.
+
     With --json: an object of results, a list of objects with the columns of the result files by their names,
     and failures, a list of objects with run and message. If the only run fails, there is no output.
     """
     import dataclasses
+    from functools import partial
 
     from rich.console import Console
 
     from rmem_cli.errors import RmemError, RunsFailedError
     from rmem_cli.json_text import json_text
     from rmem_cli.recipe import load_recipe
-    from rmem_cli.visible import say
+    from rmem_cli.visible import one_line, say
 
     console = Console(stderr=True)
+    exported = [name for name in recipes if is_exported(name)]
+    if exported:
+        refuse_choices(context, CHOICES, f"{exported[0]} is one trained model")
     specs = []
     for name in recipes:
+        if name in exported:
+            continue
         recipe = load_recipe(name)
         chosen = list(overrides or [])
         if checkpoint is not None:
@@ -48,19 +77,28 @@ def evaluate(
             chosen += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
         specs += recipe.runs(scale, row, seed, chosen, cell or [])
 
+    from rmem_cli.records.exported import read_exported
     from rmem_cli.runs.experiment import label, progress_of
+    from rmem_cli.runs.exported import evaluate_exported
     from rmem_cli.runs.machine import choose_machine
     from rmem_cli.runs.run import evaluate_run
     from rmem_cli.runs.signals import stop_requested
 
     machine = choose_machine(device, jobs=1)
+    models = [read_exported(Path(name), overrides or []) for name in exported]
+    for model in models:
+        model.check_checkpoint(checkpoint)
+    asked = [
+        *((model.spec, partial(evaluate_exported, model)) for model in models),
+        *((spec, partial(evaluate_run, spec)) for spec in specs),
+    ]
     failures, results = [], []
     with stop_requested() as stop:
-        for spec in specs:
+        for spec, evaluate_it in asked:
             try:
-                rows = evaluate_run(spec, machine, progress_of(spec, console), stop)
+                rows = evaluate_it(machine, progress_of(spec, console), stop)
             except RmemError as error:
-                if len(specs) == 1 or stop():
+                if len(asked) == 1 or stop():
                     raise
                 failures.append({"run": label(spec), "message": str(error)})
                 continue
@@ -68,10 +106,10 @@ def evaluate(
             for each in [] if as_json else rows:
                 value = "none" if each.value is None else f"{each.value:.6g}"
                 what = " ".join(filter(None, (each.protocol, each.part, each.metric)))
-                typer.echo(f"{label(spec)}: {what} {value} {each.unit}")
+                typer.echo(one_line(f"{label(spec)}: {what} {value} {each.unit}"))
     if as_json:
         typer.echo(json_text({"results": results, "failures": failures}))
     for failure in failures:
         say(console, "{run}: {message}".format(**failure))
     if failures:
-        raise RunsFailedError(f"{len(failures)} of {len(specs)} evaluations failed")
+        raise RunsFailedError(f"{len(failures)} of {len(asked)} evaluations failed")

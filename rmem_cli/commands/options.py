@@ -1,5 +1,7 @@
 """Options that several subcommands share."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +28,40 @@ def _allow_modules(names: list[str] | None) -> list[str] | None:
 
         allow_modules(names)
     return names
+
+
+CHOICES = {name: f"--{name}" for name in ("row", "cell", "seed", "scale")}
+"""Parameters that choose among the runs of a recipe, and their options."""
+
+
+def refuse_choices(context: typer.Context, choices: Mapping[str, str], why: str) -> None:
+    """Of what is named as a whole, nothing can be chosen.
+
+    Args:
+        context: Of the command.
+        choices: Parameters that choose, and their options.
+        why: What is named.
+
+    Raises:
+        UsageError: One of the options was given.
+    """
+    from rmem_cli.errors import UsageError
+
+    sources = {option: context.get_parameter_source(name) for name, option in choices.items()}
+    given = [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if given:
+        raise UsageError(f"{why}; leave out {', '.join(given)}")
+
+
+def is_exported(name: str) -> bool:
+    """Whether a name is that of a folder with an exported model, and not of a recipe."""
+    from rmem_cli.files import EXPORT
+
+    with suppress(
+        OSError, ValueError
+    ):  # a name too long for the system, or with a character it does not take
+        return Path(name, EXPORT).is_file()
+    return False
 
 
 Recipes = Annotated[

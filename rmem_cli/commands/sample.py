@@ -1,29 +1,43 @@
 """`rmem sample`: text from a trained model."""
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from rmem_cli.commands import completion
-from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Scale, named_path
+from rmem_cli.commands.options import (
+    CHOICES,
+    AllowedModules,
+    Cells,
+    Device,
+    Overrides,
+    Scale,
+    is_exported,
+    named_path,
+    refuse_choices,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rmem_cli.evaluation.loaded import LoadedModel
     from rmem_cli.evaluation.reader import Reader
     from rmem_cli.recipe import RunSpec
     from rmem_cli.recipe.schema import SearchSettings
+    from rmem_cli.runs.machine import Machine
 
 _SYMBOLS = 200  # that are added to a text
 
 
 def sample(
+    context: typer.Context,
     recipe: Annotated[
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="A recipe's name, or the path of its file.",
+            help="A recipe's name, or its file; or a folder that `rmem export` wrote.",
             autocompletion=completion.recipe_names,
         ),
     ],
@@ -111,9 +125,8 @@ def sample(
 
     For example: rmem sample rum_ptb_char --row rum_1000 --scale cpu --prompt "the_market_" --tokens 300
     or: rmem sample rum_cnn_dailymail --row lstm --scale cpu --source article.txt --beam 4
+    An exported model needs no data: rmem sample FOLDER --prompt "the_market_"
     """
-    from rmem_cli.recipe import load_recipe
-
     draws: dict[str, object] = {"--temperature": temperature, "--top-k": top_k, "--number": number}
     summarizes = source is not None or article is not None
     if summarizes:
@@ -122,34 +135,55 @@ def sample(
         _refuse("a summary is the likeliest that is found about one article", given)
     elif beam is not None:
         _refuse("--beam looks for the likeliest text and draws nothing", draws)
-    rows = None if row is None else [row]
-    seeds = None if seed is None else [seed]
-    spec = _the_run(load_recipe(recipe).runs(scale, rows, seeds, overrides or [], cell or []))
+
+    from rmem_cli.runs.machine import choose_machine
+
+    if is_exported(recipe):
+        refuse_choices(context, {**CHOICES, "overrides": "--set"}, f"{recipe} is one trained model")
+        model = _exported(recipe, choose_machine(device, jobs=1), checkpoint)
+    else:
+        from rmem_cli.evaluation.loaded import check_continues, check_summarizes
+        from rmem_cli.recipe import load_recipe
+        from rmem_cli.runs.trained import name_of, open_loaded
+
+        rows, seeds = None if row is None else [row], None if seed is None else [seed]
+        spec = _the_run(load_recipe(recipe).runs(scale, rows, seeds, overrides or [], cell or []))
+        check = check_summarizes if summarizes else check_continues
+        check(name_of(spec), spec.settings.task)
+        model = open_loaded(spec, choose_machine(device, jobs=1), checkpoint)
 
     if summarizes:
         text = None if source is None else _text_of(source)
-        typer.echo(_summary(spec, device, checkpoint, text, article or "", beam, tokens))
+        typer.echo(_summary(model, text, article or "", beam, tokens))
         return
 
-    import numpy as np
+    from rmem_cli.visible import visible
 
-    from rmem_cli.data.decoded import decode
-    from rmem_cli.data.encoded import encode
-    from rmem_cli.evaluation.reader import Reader
-    from rmem_cli.runs.language_model import open_language_model
-    from rmem_cli.runs.machine import choose_machine
-
-    model, task = open_language_model(spec, choose_machine(device, jobs=1), checkpoint)
-    beginning = encode(task.text, prompt).tolist()
-    reader, read = Reader(model, task.segment_length, carried=task.carried), [task.first_symbol, *beginning]
+    reader, read = model.reader(), model.beginning(prompt)
     if beam is None:
         added = _drawn(reader, read, tokens or _SYMBOLS, temperature, top_k, number)
     else:
         added = _likeliest(reader, read, tokens or _SYMBOLS, beam)
-    symbols = (np.array([symbol]) for part in (beginning, added) for symbol in part)
-    for piece in decode(task.text, symbols):
-        typer.echo(piece, nl=False)
+    for piece in model.tokenizer.decode(chain(read[1:], added)):
+        typer.echo(visible(piece), nl=False)
     typer.echo()
+
+
+def _exported(folder: str, machine: "Machine", checkpoint: str | None) -> "LoadedModel":
+    """The model of an exported folder.
+
+    Raises:
+        UsageError: It has another checkpoint than is asked for.
+    """
+    import torch
+
+    from rmem_cli.modules.load import ready_model
+    from rmem_cli.records.exported import read_exported
+
+    exported = read_exported(Path(folder))
+    exported.check_checkpoint(checkpoint)
+    torch.set_num_threads(machine.threads)
+    return ready_model(exported, machine.device)
 
 
 def _refuse(why: str, options: "dict[str, object]") -> None:
@@ -182,20 +216,12 @@ def _text_of(path: Path) -> str:
 
 
 def _summary(
-    spec: "RunSpec",
-    device: str,
-    checkpoint: str | None,
-    text: str | None,
-    article_id: str,
-    beam: int | None,
-    longest: int | None,
+    model: "LoadedModel", text: str | None, article_id: str, beam: int | None, longest: int | None
 ) -> str:
     """The likeliest that a search finds to be said about an article, a sentence on each line.
 
     Args:
-        spec: The run of the model.
-        device: Where to compute.
-        checkpoint: Which; None takes the best one if there is one.
+        model: It.
         text: Of an article of one's own; None: it is one of the data.
         article_id: Its id there.
         beam: Size of the beam; None: that of the recipe.
@@ -203,28 +229,28 @@ def _summary(
     """
     from rmem_cli.evaluation.rouge import sentences
     from rmem_cli.evaluation.summaries import said_about
-    from rmem_cli.runs.language_model import open_summarizer
-    from rmem_cli.runs.machine import choose_machine
+    from rmem_cli.tasks.build import open_task
+    from rmem_cli.tasks.summarization import Summarization
     from rmem_cli.visible import visible
 
-    settings = _search_settings(spec, beam, longest)
-    model, task = open_summarizer(spec, choose_machine(device, jobs=1), checkpoint)
-    article = task.article_named(article_id) if text is None else task.article_of(text)
-    (words,) = said_about(model, task, [article], settings)
+    sources = model.sources()
+    if text is None:
+        task = open_task(model.settings.task)
+        assert isinstance(task, Summarization)  # noqa: S101  no other has a source
+        article = task.article_named(article_id)
+    else:
+        article = sources.article_of(text)
+    (words,) = said_about(model.model, sources, [article], _search_settings(model, beam, longest))
     return visible("\n".join(" ".join(sentence) for sentence in sentences(words)))
 
 
-def _search_settings(spec: "RunSpec", beam: int | None, longest: int | None) -> "SearchSettings":
+def _search_settings(model: "LoadedModel", beam: int | None, longest: int | None) -> "SearchSettings":
     """Those of the recipe's first search, with what was asked for."""
-    from rmem_cli.recipe.schema import SearchSettings
-
-    given = [each.summaries for each in spec.settings.eval if each.summaries and each.summaries.lead is None]
-    own = given[0] if given else SearchSettings()
-    fields = {name: getattr(own, name) for name in SearchSettings.model_fields}
-    fields |= {} if beam is None else {"beam": beam}
+    own = model.search_settings()
+    fields = own.model_dump() | ({} if beam is None else {"beam": beam})
     if longest is not None:
         fields |= {"longest": longest, "shortest": min(own.shortest, longest - 1)}
-    return SearchSettings(**fields)
+    return type(own)(**fields)
 
 
 def _drawn(

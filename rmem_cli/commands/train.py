@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rmem_cli.commands import completion
-from rmem_cli.commands.options import AllowedModules, Cells, Device, Overrides, Rows, Scale, Seeds
+from rmem_cli.commands.options import (
+    CHOICES,
+    AllowedModules,
+    Cells,
+    Device,
+    Overrides,
+    Rows,
+    Scale,
+    Seeds,
+    refuse_choices,
+)
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
@@ -16,11 +26,7 @@ if TYPE_CHECKING:
     from rmem_cli.runs.machine import Machine
 
 
-_CHOICES = {
-    **{name: f"--{name}" for name in ("row", "cell", "seed", "scale", "rerun")},
-    "overrides": "--set",
-}
-"""Parameters that choose among runs, and their options."""
+_CHOICES = {**CHOICES, "rerun": "--rerun", "overrides": "--set"}
 
 
 def train(
@@ -120,7 +126,7 @@ def train(
         raise UsageError("--measure times steps for a plan; give --dry-run, too")
     console = Console(stderr=True)
     if from_run is not None:
-        _refuse_choices(context)
+        refuse_choices(context, _CHOICES, "--from-run is one run, the same again")
         _refuse_no_run(from_run)
         recipes, rerun = recipes or [from_run.split("/")[0]], "all"
     elif not recipes:
@@ -164,20 +170,6 @@ def train(
     _raise_for(failures, len(todo))
     if failed_before:
         raise typer.Exit(RunsFailedError.exit_code)
-
-
-def _refuse_choices(context: typer.Context) -> None:
-    """Of a run that is named, nothing can be chosen.
-
-    Raises:
-        UsageError: Something was.
-    """
-    from rmem_cli.errors import UsageError
-
-    sources = {option: context.get_parameter_source(name) for name, option in _CHOICES.items()}
-    given = [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]
-    if given:
-        raise UsageError(f"--from-run is one run, the same again; leave out {', '.join(given)}")
 
 
 def _refuse_no_run(name: str) -> None:

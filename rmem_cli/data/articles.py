@@ -83,6 +83,11 @@ class Vocabulary:
         self.symbols = [*SPECIAL, *words]
         self._numbers = {word: symbol for symbol, word in enumerate(self.symbols)}
 
+    @classmethod
+    def of_symbols(cls, symbols: Sequence[str]) -> "Vocabulary":
+        """The vocabulary whose `symbols` these are."""
+        return cls(symbols[len(SPECIAL) :])
+
     def __len__(self) -> int:
         return len(self.symbols)
 

@@ -12,6 +12,7 @@ from rmem_cli.evaluation.search import search
 from rmem_cli.models.model import Model
 from rmem_cli.recipe.schema import SearchSettings, SummariesSettings
 from rmem_cli.results.summaries import Summary
+from rmem_cli.tasks.sources import Sources
 from rmem_cli.tasks.summarization import Summarization
 
 _NEVER_SAID = (PAD, START)
@@ -66,7 +67,7 @@ class Summarizer:
     def _said(self, articles: Sequence[Article]) -> list[list[str]]:
         if self._settings.lead is not None:
             return [lead(article.source, self._settings.lead) for article in articles]
-        return said_about(self._model, self._task, articles, self._settings)
+        return said_about(self._model, self._task.sources, articles, self._settings)
 
     def _scored(self, place: int, article: Article, words: Sequence[str]) -> Summary:
         said = sentences(words)
@@ -81,13 +82,13 @@ def lead(words: Sequence[str], count: int) -> list[str]:
 
 @torch.no_grad()
 def said_about(
-    model: Model, task: Summarization, articles: Sequence[Article], settings: SearchSettings
+    model: Model, sources: Sources, articles: Sequence[Article], settings: SearchSettings
 ) -> list[list[str]]:
     """The words of the best that a search finds to be said about each of some articles.
 
     Args:
         model: In evaluation mode.
-        task: Of the model.
+        sources: How the model reads articles.
         articles: At least one, each with a word.
         settings: How it is looked for.
 
@@ -95,11 +96,11 @@ def said_about(
         DivergedError: The model predicts what is no number.
     """
     parameter = next(model.parameters())
-    batch = task.source_batch(articles).to(parameter.device, parameter.dtype)
+    batch = sources.source_batch(articles).to(parameter.device, parameter.dtype)
     reader = Reader(model, settings.longest, about=batch)
     with model.constant_weights():
         best = search(reader, batch.inputs, settings, STOP, _NEVER_SAID)
-    return [task.words(article, one.symbols) for article, one in zip(articles, best, strict=True)]
+    return [sources.words(article, one.symbols) for article, one in zip(articles, best, strict=True)]
 
 
 def _text(text: Sequence[Sequence[str]]) -> str:

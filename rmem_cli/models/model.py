@@ -112,6 +112,10 @@ class Model(nn.Module, ABC):
             TypeError: The model predicts numbers.
         """
 
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """`logits`, or the numbers that the model predicts, `[...]`."""
+        return self.logits(outputs)
+
     def answers(self, outputs: Tensor) -> Tensor | None:
         """The most probable class of each position; None: the model predicts numbers."""
         return self.logits(outputs).argmax(-1)

@@ -12,6 +12,7 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import EveryStepSettings
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.encoders import Encoder, encoded
+from rmem_cli.models.heads import Regression
 from rmem_cli.models.memory_loss import MemoryLoss
 from rmem_cli.models.memory_network import MemoryNetwork
 from rmem_cli.models.model import Model, StepResult, compile_part
@@ -114,6 +115,10 @@ class SequenceModel(Model):
     def logits(self, outputs: Tensor) -> Tensor:
         """See `Model.logits`."""
         return self.head.logits(outputs)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """See `Model.predictions`."""
+        return self.head.prediction(outputs) if isinstance(self.head, Regression) else self.logits(outputs)
 
     def answers(self, outputs: Tensor) -> Tensor | None:
         """See `Model.answers`."""

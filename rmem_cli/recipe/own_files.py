@@ -123,6 +123,11 @@ class OwnPairs(OwnFiles):
     id: FileName = "id"
 
 
+def with_bare_names(own: OwnFiles) -> OwnFiles:
+    """The same files, wherever they are: named without their folders."""
+    return own.model_copy(update={name: path.name for name, path in own.files.items()})
+
+
 def with_whole_paths(tree: Node) -> Node:
     """The sections of a recipe in which files of one's own are named from the root, wherever they stand.
 

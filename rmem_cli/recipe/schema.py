@@ -151,7 +151,7 @@ class StageSettings(Settings):
     """
 
     steps: Steps
-    task: dict[str, Any] = Field(default_factory=dict, min_length=1)
+    task: dict[str, Any] = Field(default_factory=dict)
     coverage: bool = True
 
     @model_validator(mode="after")

@@ -47,7 +47,7 @@ def save_checkpoint(folder: Path, name: str, weights: Mapping[str, Tensor], stat
         UsageError: The folder cannot be written; the previous checkpoint is as it was.
     """
     files: dict[str, bytes | memoryview]
-    files = {_WEIGHTS: _weights_to_bytes(weights), _STATE: _state_to_bytes(state)}
+    files = {_WEIGHTS: weights_to_bytes(weights), _STATE: _state_to_bytes(state)}
     checkpoints = folder / "checkpoints"
     content = checkpoints / f"{name}-{uuid4().hex[:8]}"
     try:
@@ -82,12 +82,12 @@ def load_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
         return None
     weights, state = files
     with _damage(folder, name, "it holds something else than tensors and plain values"):
-        return _weights_from_bytes(weights), _state_from_bytes(state)
+        return weights_from_bytes(weights), _state_from_bytes(state)
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:
     """A hash of weights, as they are written."""
-    return _sha256(_weights_to_bytes(weights))
+    return _sha256(weights_to_bytes(weights))
 
 
 @contextmanager
@@ -117,7 +117,8 @@ def _damage(folder: Path, name: str, reason: str) -> Iterator[None]:
         raise _damaged(folder, name, f"{reason}{detail}") from error
 
 
-def _weights_to_bytes(weights: Mapping[str, Tensor]) -> bytes:
+def weights_to_bytes(weights: Mapping[str, Tensor]) -> bytes:
+    """Weights as safetensors has them; they may share memory and be on any device."""
     # Tied weights share memory, which the format refuses: each name gets a copy.
     return safetensors.save(
         {
@@ -127,7 +128,8 @@ def _weights_to_bytes(weights: Mapping[str, Tensor]) -> bytes:
     )
 
 
-def _weights_from_bytes(data: bytes) -> dict[str, Tensor]:
+def weights_from_bytes(data: bytes) -> dict[str, Tensor]:
+    """What `weights_to_bytes` made of weights, on the CPU."""
     return safetensors.load(data)
 
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import yaml
 from filelock import FileLock, Timeout
 
 from rmem_cli.errors import RmemError, RunsFailedError, UsageError
 from rmem_cli.files import lock_of, remedy, write_atomically
+from rmem_cli.recipe.settings_file import settings_text
 from rmem_cli.records.curve import LearningCurve, UnwrittenCurve
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.files import write_json, written
@@ -29,8 +29,10 @@ HOW_TO_TRAIN = (
 )
 """What to do where a run is not."""
 
+RECIPE = "recipe.yaml"
+"""The file with the settings of the run."""
+
 _UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
-_RECIPE = "recipe.yaml"
 _TRACEBACK = "traceback.txt"
 _LONGEST_PART = 120
 
@@ -116,9 +118,8 @@ class RunFolder:
             raise _unwritable(path, error) from error
         folder = cls.hold(path)
         try:
-            if not (path / _RECIPE).exists():
-                settings = spec.settings.model_dump(mode="json", by_alias=True)
-                write_atomically(path / _RECIPE, yaml.safe_dump(settings, sort_keys=False).encode())
+            if not (path / RECIPE).exists():
+                write_atomically(path / RECIPE, settings_text(spec.settings))
         except OSError as error:
             folder.close()
             raise _unwritable(path, error) from error

@@ -22,10 +22,10 @@ def write(pages: Sequence[Page], file: IO[str]) -> None:
 
 
 def _document(page: Page) -> str:
-    blocks = [f"## {_escaped(page.title)}", *map(_escaped, filter(None, [page.status, *page.lines]))]
+    blocks = [f"## {escaped(page.title)}", *map(escaped, filter(None, [page.status, *page.lines]))]
     for grid in page.grids:
-        blocks += [f"**{_escaped(grid.caption)}**", _grid(grid), *filter(None, [_escaped(grid.below)])]
-    notes = [f"- {_escaped(note)}" for note in [*numbered(page.footnotes), *page.remarks]]
+        blocks += [f"**{escaped(grid.caption)}**", _grid(grid), *filter(None, [escaped(grid.below)])]
+    notes = [f"- {escaped(note)}" for note in [*numbered(page.footnotes), *page.remarks]]
     return "\n\n".join(blocks + (["\n".join(notes)] if notes else [])) + "\n"
 
 
@@ -37,9 +37,10 @@ def _grid(grid: Grid) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = _escaped(" ".join(marked(cell).split()))
-    return " ".join([f"**{text}**" if cell.is_best else text, *map(_escaped, cell.more)])
+    text = escaped(" ".join(marked(cell).split()))
+    return " ".join([f"**{text}**" if cell.is_best else text, *map(escaped, cell.more)])
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """A text that means itself in Markdown."""
     return _SPECIAL.sub(r"\\\1", text)

@@ -44,7 +44,7 @@ def _seconds(
     places = task.order(protocol.split, protocol.examples)
     articles = min(protocol.examples or task.count(protocol.split), task.count(protocol.split))
     middle = task.articles(protocol.split)[places[len(places) // 2]]
-    sources = task.source_batch([middle] * min(batch_size, articles))
+    sources = task.sources.source_batch([middle] * min(batch_size, articles))
     hypotheses = sources.rows(torch.arange(len(sources.inputs)).repeat(settings.beam))
     read = cost_of_outputs(model, sources)
     two, three = (cost_of_outputs(model, _said(hypotheses, steps)) for steps in (2, 3))

@@ -1,10 +1,11 @@
 """Result rows from the checkpoints of a trained run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.evaluation.evaluate import evaluate
@@ -12,7 +13,6 @@ from rmem_cli.models.model import Model
 from rmem_cli.records.checkpoint import fitting, load_checkpoint
 from rmem_cli.records.decoding import read_summaries
 from rmem_cli.records.environment import Environment
-from rmem_cli.records.folder import RunFolder
 from rmem_cli.records.restoring import load_weights
 from rmem_cli.results.metrics import ROUGE, Sums, metric
 from rmem_cli.results.outcomes import Outcome
@@ -26,6 +26,9 @@ from rmem_cli.training.loop import saved_counters
 from rmem_cli.training.progress import MakeProgress
 from rmem_cli.world import ALONE, World
 
+LoadCheckpoint = Callable[[Model, str], tuple[Mapping[str, Tensor], int]]
+"""Puts the weights of the checkpoint `last` or `best` into a model, and gives them, and their step."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -33,7 +36,8 @@ class Trained:
 
     Attributes:
         run: The run.
-        folder: Its folder, locked.
+        folder: Where what is said about articles is kept while it is decoded.
+        load: Puts the weights of a checkpoint into a model.
         model: A model of its form; evaluation overwrites the weights.
         outcome: How the training ended.
         step: Where it ended.
@@ -43,7 +47,8 @@ class Trained:
     """
 
     run: Run
-    folder: RunFolder
+    folder: Path
+    load: LoadCheckpoint
     model: Model
     outcome: Outcome
     step: int
@@ -67,6 +72,29 @@ class _Measured:
     step: int
     environment: Environment
     scorer: str = ""
+
+
+def checkpoints_of(run: Run, folder: Path) -> LoadCheckpoint:
+    """The checkpoints of a run folder.
+
+    Loading one raises:
+        UsageError: There is no such checkpoint.
+        DataError: It is damaged.
+    """
+
+    def load(model: Model, name: str) -> tuple[Mapping[str, Tensor], int]:
+        checkpoint = load_checkpoint(folder, name)
+        if checkpoint is None:
+            raise UsageError(
+                f"{folder} has no checkpoint {name!r}; evaluate the last one with `--checkpoint last`, or "
+                "set train.validation and train again"
+            )
+        weights, saved = checkpoint
+        with fitting(folder, name):
+            load_weights(model, weights)
+            return weights, saved_counters(saved, run.steps).step
+
+    return load
 
 
 def make_rows(trained: Trained, progress: MakeProgress, stop: Callable[[], bool]) -> list[ResultRow]:
@@ -130,19 +158,10 @@ def _evaluate(
 ) -> _Measured:
     """What one protocol measures."""
     run, protocol = trained.run, measurement.protocol
-    checkpoint = load_checkpoint(trained.folder.path, protocol.checkpoint)
-    if checkpoint is None:
-        raise UsageError(
-            f"{trained.folder.path} has no checkpoint {protocol.checkpoint!r}; evaluate the last one "
-            f"with `--checkpoint last`, or set train.validation and train again"
-        )
-    weights, saved = checkpoint
     model = trained.model
     if protocol.core:
         model = run.seeded_model(next(model.parameters()).device, measurement.model)
-    with fitting(trained.folder.path, protocol.checkpoint):
-        load_weights(model, weights)
-        step = saved_counters(saved, run.steps).step
+    weights, step = trained.load(model, protocol.checkpoint)
     batch_size = protocol.batch_size or run.settings.train.batch_size
     if protocol.summaries is not None:
         sums, origin = decode(
@@ -150,7 +169,7 @@ def _evaluate(
             weights,
             measurement,
             protocol.summaries,
-            trained.folder.path,
+            trained.folder,
             trained.environment,
             batch_size,
             progress,

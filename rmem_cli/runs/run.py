@@ -24,7 +24,7 @@ from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import Run, open_run
 from rmem_cli.runs.peak_memory import OutOfMemoryError, one_out_of_memory_error, reset_peak_memory
 from rmem_cli.runs.plan import keep_rate
-from rmem_cli.runs.rows import Trained, make_rows, write_samples
+from rmem_cli.runs.rows import Trained, checkpoints_of, make_rows, write_samples
 from rmem_cli.training.loop import Counters, Training, saved_counters
 from rmem_cli.training.progress import MakeProgress, Progress
 from rmem_cli.world import LostProcessError
@@ -39,7 +39,7 @@ FAILURES_BY_ERROR: dict[type[RmemError], Outcome] = {
 
 
 @contextmanager
-def _small_numbers_are_zero() -> Iterator[None]:
+def small_numbers_are_zero() -> Iterator[None]:
     """Gradients that vanish end in numbers that a processor takes a hundred times as long over."""
     before = sys.float_info.min / 2 == 0.0
     torch.set_flush_denormal(True)
@@ -49,7 +49,7 @@ def _small_numbers_are_zero() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-@_small_numbers_are_zero()
+@small_numbers_are_zero()
 def train_run(
     spec: RunSpec,
     machine: Machine,
@@ -90,7 +90,7 @@ def train_run(
         status = folder.status()
         if repeat and status is not None and status.status in OUTCOMES:
             folder.clear()
-        _set_up(folder, machine, spec.settings.train)
+        set_up(read_environment(folder.path), machine, spec.settings.train)
         if machine.tensorboard:
             folder.curve = TensorBoardCurve(folder.path / "metrics.csv")
         training = _training(run, folder, machine)
@@ -110,7 +110,7 @@ def train_run(
     return ended
 
 
-@_small_numbers_are_zero()
+@small_numbers_are_zero()
 def follow_run(spec: RunSpec, machine: Machine, stop: Stop) -> None:
     """Train and evaluate a run together with the process in which `train_run` does.
 
@@ -122,14 +122,14 @@ def follow_run(spec: RunSpec, machine: Machine, stop: Stop) -> None:
     run = open_run(spec)
     folder = RunFolder.followed(run.identity.folder)
     with _one_error(folder):
-        _set_up(folder, machine, spec.settings.train)
+        set_up(read_environment(folder.path), machine, spec.settings.train)
         training = _training(run, folder, machine)
         if machine.compile:
             training.model.compile()
         training.resume()
         with suppress(DivergedError):  # the others have found the same loss, and say it
             training.run(stop, _unseen(training.total, 0))
-            _rows(training, run, "ok", _environment(training.model, run.settings, machine), _unseen, stop)
+            _rows(training, run, "ok", environment_of(training.model, run.settings, machine), _unseen, stop)
 
 
 def _unseen(total: int, done: int, noun: str = "step") -> Progress:
@@ -163,7 +163,7 @@ def _one_error(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-@_small_numbers_are_zero()
+@small_numbers_are_zero()
 def evaluate_run(spec: RunSpec, machine: Machine, progress: MakeProgress, stop: Stop) -> list[ResultRow]:
     """Evaluate the checkpoints of a trained run by the protocols of its settings, and write the rows.
 
@@ -196,11 +196,12 @@ def evaluate_run(spec: RunSpec, machine: Machine, progress: MakeProgress, stop: 
         )
     with RunFolder.hold(path) as folder, _one_error(folder):
         counters = _finished_counters(folder, run.steps)
-        _set_up(folder, machine, spec.settings.train)
+        set_up(read_environment(path), machine, spec.settings.train)
         model = run.seeded_model(device)
-        current = _environment(model, spec.settings, machine)
+        current = environment_of(model, spec.settings, machine)
         environment = current.after(folder.record_environment(current))
-        trained = Trained(run, folder, model, "ok", counters.step, counters.wall_seconds, environment)
+        load = checkpoints_of(run, path)
+        trained = Trained(run, path, load, model, "ok", counters.step, counters.wall_seconds, environment)
         rows = make_rows(trained, progress, stop)
         write_samples(store, folder.path, rows)
     store.write(rows)
@@ -225,9 +226,14 @@ def _finished_counters(folder: RunFolder, total: int) -> Counters:
         return saved_counters(checkpoint[1], total)
 
 
-def _set_up(folder: RunFolder, machine: Machine, train: TrainSettings) -> None:
-    """Compute with the threads that the run started with, from its first weights on, to the same bits."""
-    stored = read_environment(folder.path)
+def set_up(stored: Environment | None, machine: Machine, train: TrainSettings) -> None:
+    """Compute with the threads that a run started with, from its first weights on, to the same bits.
+
+    Args:
+        stored: Where the run started; None: it starts here.
+        machine: Where to compute.
+        train: Of the run.
+    """
     alone = machine.world.size == 1  # other threads are other bits, and so are other processes
     torch.set_num_threads(stored.threads if stored is not None and alone else machine.threads)
     mode, on_gpu = machine.deterministic, torch.device(machine.device).type == "cuda"
@@ -239,7 +245,8 @@ def _set_up(folder: RunFolder, machine: Machine, train: TrainSettings) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = rounded
 
 
-def _environment(model: Model, settings: RunSettings, machine: Machine) -> Environment:
+def environment_of(model: Model, settings: RunSettings, machine: Machine) -> Environment:
+    """What computes a run here."""
     return Environment.current(
         threads=torch.get_num_threads(),
         device=machine.device,
@@ -254,7 +261,7 @@ def _op_paths(model: Model, machine: Machine) -> dict[str, str]:
 
 def _record_environment(folder: RunFolder, training: Training, machine: Machine) -> Environment:
     """Note where the run computes, or make sure that it goes on as it started."""
-    current = _environment(training.model, training.settings, machine)
+    current = environment_of(training.model, training.settings, machine)
     stored = folder.record_environment(current)
     if stored.torch_version != current.torch_version:
         raise UsageError(
@@ -307,6 +314,7 @@ def _rows(
     stop: Stop,
 ) -> list[ResultRow]:
     """Those of a run whose training has ended."""
-    folder, model, counters, world = training.folder, training.model, training.counters, training.world
-    trained = Trained(run, folder, model, outcome, counters.step, counters.wall_seconds, environment, world)
+    path, model, counters, world = training.folder.path, training.model, training.counters, training.world
+    load, seconds = checkpoints_of(run, path), counters.wall_seconds
+    trained = Trained(run, path, load, model, outcome, counters.step, seconds, environment, world)
     return make_rows(trained, progress, stop)

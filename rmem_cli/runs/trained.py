@@ -3,6 +3,7 @@
 import torch
 
 from rmem_cli.errors import UsageError
+from rmem_cli.evaluation.loaded import LoadedModel
 from rmem_cli.models.model import Model
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.records.checkpoint import fitting, load_checkpoint
@@ -43,3 +44,10 @@ def open_trained(spec: RunSpec, machine: Machine, checkpoint: str | None = None)
     with fitting(path, found_name):
         load_weights(model, weights)
     return model.eval(), run
+
+
+def open_loaded(spec: RunSpec, machine: Machine, checkpoint: str | None = None) -> LoadedModel:
+    """The model of a trained run, as one that was exported is loaded; arguments as for `open_trained`."""
+    model, run = open_trained(spec, machine, checkpoint)
+    loaded = LoadedModel(name_of(spec), model, spec.settings, run.task.tokenizer, run.task.class_names)
+    return loaded.eval()

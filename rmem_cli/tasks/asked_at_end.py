@@ -11,6 +11,7 @@ import torch
 
 from rmem_cli.data.babi import Babi, Question, words
 from rmem_cli.data.prepared import Prepared
+from rmem_cli.data.task_tokenizers import TextTokenizer
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.tasks.base import GeneratedTask
@@ -46,6 +47,16 @@ class AskedAtEnd(GeneratedTask[Sequence[Example]]):
         self.symbols, self.classes = questions.symbols, len(questions.answers)
         self.length = length
         self.segment_length = segment_length
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """See `Task.tokenizer`."""
+        return self.questions.tokenizer
+
+    @property
+    def class_names(self) -> list[str]:
+        """The answers."""
+        return self.questions.answers
 
     @abstractmethod
     def read(self, examples: Sequence[Example], start: int, stop: int) -> np.ndarray:
@@ -117,6 +128,7 @@ class EncodedQuestions:
         texts = {text for each in everything for text in (*each.story, each.question)}
         known = _with_new_symbols(corpus, texts)
         self.symbols = len(known)
+        self._corpus, self._new_symbols = corpus, [*known][len(corpus.vocabulary) :]
         self.answers = sorted({each.answer for each in everything})
         self._encoded = {text: np.array([known[part] for part in _parts(corpus, text)]) for text in texts}
         held_out = math.ceil(len(asked["train"]) / _HELD_OUT)
@@ -125,6 +137,11 @@ class EncodedQuestions:
             "valid": asked["train"][:held_out],
             "test": asked["test"],
         }
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """That of the text, with the symbols behind its own."""
+        return TextTokenizer.of(self._corpus, self._new_symbols)
 
     def __getitem__(self, text: str) -> np.ndarray:
         """The symbols of a sentence."""

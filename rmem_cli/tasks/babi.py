@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rmem_cli.data.babi import Babi, Question, tokens, words
+from rmem_cli.data.task_tokenizers import StoryTokenizer
 from rmem_cli.errors import DataError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
@@ -112,6 +113,16 @@ class StoryQuestions(Task):
             lambda seed, epoch: generator(seed, "questions", "order", epoch),
             _POOL,
         )
+
+    @property
+    def tokenizer(self) -> StoryTokenizer:
+        """See `Task.tokenizer`."""
+        return StoryTokenizer(self.vocabulary, plain=self.settings.text == "plain")
+
+    @property
+    def class_names(self) -> list[str]:
+        """The answers."""
+        return self.answers
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the questions.

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch import Tensor
 
+from rmem_cli.data.task_tokenizers import TaskTokenizer
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import derive_seed
@@ -30,6 +31,16 @@ class Task(ABC):
     symbols: int
     classes: int
     carries_state: bool = False
+
+    @property
+    def tokenizer(self) -> TaskTokenizer | None:
+        """How its texts become symbols and back; None: it has no texts."""
+        return None
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """What each class is called; None: classes are symbols, numbers, or have no names."""
+        return None
 
     @abstractmethod
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:

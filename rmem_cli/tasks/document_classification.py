@@ -10,6 +10,8 @@ import torch
 from rmem_cli.data.hyperpartisan import Hyperpartisan, open_hyperpartisan
 from rmem_cli.data.own_documents import LabelledDocuments, open_own_documents
 from rmem_cli.data.pretrained import open_tokenizer
+from rmem_cli.data.task_tokenizers import TextTokenizer
+from rmem_cli.data.tokenizers import END_OF_LINE
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.own_files import OwnDocuments
@@ -18,7 +20,7 @@ from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.text_config import Alignment, DocumentClassificationSettings
 
-_CLASSES = 2  # hyperpartisan or not
+_CLASSES = ["not hyperpartisan", "hyperpartisan"]
 
 
 class DocumentClassification(Task):
@@ -47,8 +49,25 @@ class DocumentClassification(Task):
     def __init__(self, settings: DocumentClassificationSettings) -> None:
         self.settings = settings
         read = _hyperpartisan(settings) if settings.documents is None else _own(settings.documents, settings)
-        self.symbols, self.classes, self.documents, self.rows = read[:4]
+        self.symbols, self._class_names, self.documents, self.rows = read[:4]
+        self.classes = len(self._class_names)
         self.labels = torch.from_numpy(read.labels.astype(np.int64))
+
+    @property
+    def tokenizer(self) -> TextTokenizer | None:
+        """See `Task.tokenizer`; a backbone has its own, and pieces of documents of one's own are not kept."""
+        settings = self.settings
+        if settings.backbone is not None:
+            return None
+        if settings.documents is not None:
+            return _own_tokenizer(settings.documents)
+        [(name, form)] = settings.data_sets()
+        return TextTokenizer.of_pieces(name, open_hyperpartisan(form).tokenizer(settings.fold))
+
+    @property
+    def class_names(self) -> list[str]:
+        """See `Task.class_names`."""
+        return self._class_names
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the documents.
@@ -133,7 +152,7 @@ class _Read(NamedTuple):
     """What is read: documents, the label of each, and which of them each split has."""
 
     symbols: int
-    classes: int
+    classes: list[str]
     documents: list[np.ndarray]
     rows: dict[str, np.ndarray]
     labels: np.ndarray
@@ -161,7 +180,15 @@ def _own(own: OwnDocuments, settings: DocumentClassificationSettings) -> _Read:
     labels = np.concatenate([given.labels(split) for split in splits])
     of = np.repeat(np.arange(len(splits)), [len(given.labels(split)) for split in splits])
     rows = {split: np.flatnonzero(of == number) for number, split in enumerate(splits)}
-    return _Read(symbols, len(given.classes), documents, rows, labels)
+    return _Read(symbols, given.classes, documents, rows, labels)
+
+
+def _own_tokenizer(own: OwnDocuments) -> TextTokenizer | None:
+    """That of characters or words, each document with its end."""
+    form = {"characters": "char", "words": "word"}.get(own.tokens)
+    prepared = open_own_documents(own)
+    end = None if form is None else prepared.vocabulary.index(END_OF_LINE)
+    return None if form is None else TextTokenizer(prepared.meta["name"], form, prepared.vocabulary, end)
 
 
 def _encoded(texts: Iterable[str], backbone: str) -> tuple[int, list[np.ndarray]]:

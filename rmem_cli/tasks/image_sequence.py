@@ -59,6 +59,11 @@ class ImageSequence(Task):
         elif settings.permutation == "bit_reversal":
             self.pixel_order = torch.tensor(bit_reversal(self.pixels))
 
+    @property
+    def class_names(self) -> list[str]:
+        """See `Task.class_names`."""
+        return self.images.classes
+
     def steps_per_epoch(self, batch_size: int) -> int:
         """Training steps of one pass over the images.
 

@@ -8,6 +8,7 @@ import torch
 from rmem_cli.data.documents import document_starts
 from rmem_cli.data.own_text import open_own_text
 from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.data.task_tokenizers import TextTokenizer
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
@@ -48,6 +49,11 @@ class LanguageModel(Task):
         self.reset_at_documents = settings.reset_at_documents
         self._documents: dict[str, np.ndarray] = {}
         self.symbols = self.classes = len(self.text.vocabulary)
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """See `Task.tokenizer`."""
+        return TextTokenizer.of(self.text)
 
     @property
     def first_symbol(self) -> int:

@@ -1,6 +1,6 @@
 """Summaries of articles."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,12 +8,14 @@ from torch import Tensor
 
 from rmem_cli.data.articles import PAD, START, STOP, Article, Articles, Vocabulary, WordSet, open_words
 from rmem_cli.data.own_pairs import open_own_pairs
+from rmem_cli.data.task_tokenizers import ArticleTokenizer
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import derive_seed, generator
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.like_length import LikeLength
+from rmem_cli.tasks.sources import Sources, padded
 from rmem_cli.tasks.summary_config import SummarizationSettings
 
 _POOL = 100  # batches whose articles are sorted by length together, as published
@@ -42,6 +44,7 @@ class Summarization(Task):
 
     Attributes:
         vocabulary: The words with a symbol.
+        sources: How articles are read.
 
     Raises:
         DataError: Articles are missing or damaged.
@@ -57,6 +60,7 @@ class Summarization(Task):
         else:
             self._splits = articles.drawn(_HELD_OUT, derive_seed(0, "articles", "split"))
         self.vocabulary: Vocabulary = articles.vocabulary(self._splits["train"], settings.vocabulary)
+        self.sources = Sources(self.tokenizer, settings.source_length)
         self.symbols = self.classes = len(self.vocabulary)
         self._passes = LikeLength(
             self._read(self._splits["train"]),
@@ -64,6 +68,11 @@ class Summarization(Task):
             lambda seed, epoch: generator(seed, "articles", "order", epoch),
             _POOL,
         )
+
+    @property
+    def tokenizer(self) -> ArticleTokenizer:
+        """See `Task.tokenizer`."""
+        return ArticleTokenizer(self.vocabulary.symbols, self._words.splitting)
 
     def articles(self, split: str) -> Articles:
         """The articles of a split, each with all of its words."""
@@ -112,23 +121,12 @@ class Summarization(Task):
         if self.settings.weight == "summary":
             there = [row / len(row) for row in there]
         return SourceBatch(
-            _padded(inputs, PAD),
-            _padded(targets, PAD),
-            _padded(there, 0.0),
+            padded(inputs, PAD),
+            padded(targets, PAD),
+            padded(there, 0.0),
             torch.ones(len(articles), dtype=torch.bool),
-            **self._sources(articles),
+            **self.sources.tensors(articles),
         )
-
-    def article_of(self, text: str) -> Article:
-        """An article of one's own, which has no summary, its text split into words as the others were.
-
-        Raises:
-            UsageError: It has no word.
-        """
-        source = [word for line in self._words.splitting.lines(text) for word in line]
-        if not source:
-            raise UsageError("the article has no word; give one that has a text")
-        return Article("", source, [])
 
     def article_named(self, article_id: str) -> Article:
         """The article of an id, of the first split that has it: test, validation, training.
@@ -146,39 +144,6 @@ class Summarization(Task):
             "the file of summaries in the run folder"
         )
 
-    def source_batch(self, articles: Sequence[Article]) -> SourceBatch:
-        """Articles alone, about which nothing has been said yet: `inputs [batch, 1]` are `START`.
-
-        Raises:
-            UsageError: An article has no word.
-        """
-        if not all(article.source for article in articles):
-            raise UsageError("an article without a word cannot be summarized; leave it out")
-        begin = torch.full((len(articles), 1), START)
-        return SourceBatch(
-            begin,
-            torch.full_like(begin, PAD),
-            torch.zeros(begin.shape),
-            torch.ones(len(articles), dtype=torch.bool),
-            **self._sources(articles),
-        )
-
-    def words(self, article: Article, classes: Iterable[int]) -> list[str]:
-        """What was said about an article, in words.
-
-        Args:
-            article: It.
-            classes: Symbols, and behind them the words of the article that have none; what follows the first
-                `STOP` was not said.
-        """
-        texts = [*self.vocabulary.symbols, *self._outside(article)]
-        said = []
-        for each in classes:
-            if each == STOP:
-                break
-            said.append(texts[each])
-        return said
-
     def exact(self, right: Tensor, batch: Batch, published: bool) -> Tensor:
         """See `Task.exact`; where all that is learned of a summary is right, greedy search says it."""
         del published
@@ -188,33 +153,13 @@ class Summarization(Task):
         """How many words of each are read, `[articles]`."""
         return np.minimum(articles.lengths, self.settings.source_length)
 
-    def _source(self, article: Article) -> list[str]:
-        return article.source[: self.settings.source_length]
-
-    def _outside(self, article: Article) -> list[str]:
-        """The words that are read of an article and have no symbol, in the order of their classes."""
-        return self.vocabulary.outside(self._source(article))
-
     def _said(self, article: Article) -> tuple[Tensor, Tensor]:
         """What is learned of a summary: the symbols that are read, and the classes that are said."""
         words = [word for sentence in article.reference for word in sentence]
-        classes = self.vocabulary.classes(words, self._outside(article))
+        classes = self.vocabulary.classes(words, self.sources.outside(article))
         most = self.settings.target_length
         inputs = [START, *self.vocabulary.encode(words)]
         return torch.tensor(inputs[:most]), torch.tensor([*classes, STOP][:most])
-
-    def _sources(self, articles: Sequence[Article]) -> dict[str, Tensor]:
-        sources = [self._source(article) for article in articles]
-        symbols = [torch.tensor(self.vocabulary.encode(source)) for source in sources]
-        classes = [
-            torch.tensor(self.vocabulary.classes(source, self.vocabulary.outside(source)))
-            for source in sources
-        ]
-        return {
-            "source": _padded(symbols, PAD),
-            "source_words": _padded(classes, PAD),
-            "source_lengths": torch.tensor([len(source) for source in sources]),
-        }
 
 
 def _opened(settings: SummarizationSettings) -> WordSet:
@@ -222,7 +167,3 @@ def _opened(settings: SummarizationSettings) -> WordSet:
         return WordSet(open_own_pairs(settings.pairs))
     [(name, _)] = settings.data_sets()
     return open_words(name)
-
-
-def _padded(rows: Sequence[Tensor], fill: float) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=fill)

@@ -77,10 +77,10 @@ def test_the_best_checkpoint_is_the_best_and_the_last_one_the_last(write_text, m
 
 
 def test_an_evaluation_with_other_code_names_both_commits(make_spec, lab, monkeypatch):
-    started = run_module._environment
-    monkeypatch.setattr(run_module, "_environment", lambda *of: replace(started(*of), git_commit="a" * 40))
+    started = run_module.environment_of
+    monkeypatch.setattr(run_module, "environment_of", lambda *of: replace(started(*of), git_commit="a" * 40))
     lab.train(make_spec())
-    monkeypatch.setattr(run_module, "_environment", lambda *of: replace(started(*of), git_commit="b" * 40))
+    monkeypatch.setattr(run_module, "environment_of", lambda *of: replace(started(*of), git_commit="b" * 40))
     rows = lab.evaluate(make_spec("eval.test.examples=8"))
     assert {row.git_commit for row in rows} == {"a" * 40 + "+" + "b" * 40}
 
@@ -89,9 +89,9 @@ def test_rows_of_an_evaluation_tell_what_evaluated_and_how_long_training_took(ma
     lab.train(make_spec())
     seconds = load_checkpoint(lab.folder(make_spec()), "last")[1]["counters"]["wall_seconds"]
     before = read_environment(lab.folder(make_spec()))
-    started = run_module._environment
+    started = run_module.environment_of
     other = {"torch_version": "1.2.3", "rmem_version": "9.8.7", "op_paths": "rotation=another"}
-    monkeypatch.setattr(run_module, "_environment", lambda *of: replace(started(*of), **other))
+    monkeypatch.setattr(run_module, "environment_of", lambda *of: replace(started(*of), **other))
     for row in lab.evaluate(make_spec("eval.test.examples=8")):
         assert {name: getattr(row, name) for name in other} == other
         assert row.wall_seconds == round(seconds, 1)

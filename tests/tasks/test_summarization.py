@@ -51,13 +51,13 @@ def test_what_was_said_comes_back_in_words(write_summaries):
     write_summaries(splits=SPLITS)
     task = summarization(vocabulary=len(SPECIAL) + 2)
     first, second = task.articles("train")
-    assert task.words(first, [4, 6, 5, 7, STOP, 4]) == ["the", "cat", "sat", "mat"]
-    assert task.words(second, [6, UNKNOWN]) == ["dog", "<unk>"]
+    assert task.sources.words(first, [4, 6, 5, 7, STOP, 4]) == ["the", "cat", "sat", "mat"]
+    assert task.sources.words(second, [6, UNKNOWN]) == ["dog", "<unk>"]
     for article in (first, second):
         row = task.batch([article]).targets[0].tolist()
         flat = [word for sentence in article.reference for word in sentence]
         known = {*task.vocabulary.symbols, *article.source}
-        assert task.words(article, row) == [word if word in known else "<unk>" for word in flat]
+        assert task.sources.words(article, row) == [word if word in known else "<unk>" for word in flat]
 
 
 def test_each_summary_may_count_equally_whatever_its_length(write_summaries):
@@ -91,12 +91,12 @@ def test_a_source_alone_begins_with_nothing_said(write_summaries):
     write_summaries(splits=SPLITS)
     task = summarization(vocabulary=len(SPECIAL) + 2)
     articles = task.articles("train")[:]
-    alone, whole = task.source_batch(articles), task.batch(articles)
+    alone, whole = task.sources.source_batch(articles), task.batch(articles)
     assert alone.inputs.tolist() == [[START], [START]]
     for name in ("source", "source_words", "source_lengths"):
         assert torch.equal(getattr(alone, name), getattr(whole, name))
     with pytest.raises(UsageError, match="without a word cannot be summarized"):
-        task.source_batch([Article("x", [], [["a"]])])
+        task.sources.source_batch([Article("x", [], [["a"]])])
 
 
 def test_the_vocabulary_is_torchtexts_of_articles_and_summaries_that_are_trained_on(write_summaries):
