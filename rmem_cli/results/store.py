@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from rmem_cli.errors import UsageError
 from rmem_cli.files import lock_of, remedy, sync_folder, write_durably
@@ -140,9 +140,14 @@ class ResultStore:
         try:
             locks.mkdir(parents=True, exist_ok=True)
             _hide_from_git(locks)
-            with lock_of(locks / f"{name}.next", _LOCK_TIMEOUT_SECONDS):
-                lock.acquire()
+            following = lock_of(locks / f"{name}.next", _LOCK_TIMEOUT_SECONDS)
+            _take(following, path)
             try:
+                _take(lock, path)
+            finally:
+                following.release()
+            try:
+                path.touch()
                 yield
             finally:
                 lock.release()
@@ -171,6 +176,28 @@ def _latest(records: Sequence[Record]) -> list[Record]:
     if len({*keys}) == len(keys):
         return list(records)
     return [records[place] for place in latest(keys, [record.row.time for record in records])]
+
+
+def _take(lock: FileLock, turns: Path) -> None:
+    """Take a lock, however long others take turns, of which a file's time tells.
+
+    Raises:
+        Timeout: None of them has let another one in for all of the lock's time.
+    """
+    before = _time(turns)
+    while True:
+        try:
+            lock.acquire()
+            return
+        except Timeout:
+            now = _time(turns)
+            if now == before:
+                raise
+            before = now
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _checked(name: str) -> str:

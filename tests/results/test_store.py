@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rmem_cli.errors import UsageError
 from rmem_cli.files import lock_of
+from rmem_cli.results import store as store_module
 from rmem_cli.results.row import COLUMNS, OLDER, ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.results.table import to_line
@@ -307,6 +308,22 @@ def test_who_writes_all_the_time_lets_the_others_in(tmp_path):
         order.append("again")
     waiting.join()
     assert order == ["other", "again"]
+
+
+def test_a_writer_waits_as_long_as_others_take_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "_LOCK_TIMEOUT_SECONDS", 1)
+    store = ResultStore(tmp_path)
+    store.write([ROW])
+    waiting = threading.Thread(target=store.write, args=[[replace(ROW, seed=2)]])
+    with lock_of(tmp_path / ".locks" / "recall.next"):
+        with pytest.raises(UsageError, match=r"another process has held .* for 1 seconds"):
+            store.write([ROW])
+        waiting.start()
+        for _ in range(15):
+            time.sleep(0.1)
+            (tmp_path / ".locks" / "recall.lock").touch()
+    waiting.join()
+    assert [row.seed for row in store.read("recall")] == [1, 2]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX matter")
