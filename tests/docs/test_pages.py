@@ -1,7 +1,10 @@
 """The documentation says what happens: each page is followed word for word, and prints what it shows."""
 
 import pytest
-from pages import DOCS, alike, follow, pages
+import typer
+from pages import DOCS, alike, blocks, follow, pages
+
+from rmem_cli.app import app
 
 
 @pytest.mark.pages
@@ -9,6 +12,16 @@ from pages import DOCS, alike, follow, pages
 def test_a_page_prints_what_it_shows(page, tmp_path):
     text = page.read_text(encoding="utf-8")
     assert alike(follow(text, tmp_path)) == alike(text)
+
+
+def test_each_command_has_a_section_and_an_example_that_is_run():
+    text = (DOCS / "commands.md").read_text(encoding="utf-8")
+    headings = [line.partition(":")[0] for line in text.splitlines() if line.startswith("## ")]
+    named = {name for heading in headings for name in heading.removeprefix("## ").split(", ")}
+    run = "".join(blocks(text, "console"))
+    for name in typer.main.get_command(app).commands:
+        assert name in named
+        assert f"$ rmem {name} " in run
 
 
 def test_a_command_that_fails_is_no_example(tmp_path):
