@@ -235,9 +235,11 @@ class RUMCell(nn.Module):
             )
         if self.settings.lambda_ == 0:
             return {"hidden.0": state}
-        return {"hidden.0": state[:, -size:], "memory.0": state[:, :-size].reshape(-1, size, size)}
+        memory = state[:, :-size].reshape(-1, size, size)  # [batch, hidden, hidden]
+        return {"hidden.0": state[:, -size:], "memory.0": memory}
 
     def _flat(self, state: State) -> Tensor:
+        # [batch, hidden * hidden]
         parts = [state["memory.0"].flatten(1)] if self.settings.lambda_ == 1 else []
         return torch.cat([*parts, state["hidden.0"]], dim=1)  # [batch, state_size]
 

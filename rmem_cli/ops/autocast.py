@@ -5,6 +5,7 @@ Products and attention are computed in the lower precision. Within an operation,
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,6 +14,16 @@ from torch import Tensor
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+
+def lower_type(precision: str) -> torch.dtype | None:
+    """To what a precision of `train.precision` lowers products and attention; None: it does not."""
+    return torch.bfloat16 if precision == "bf16" else None
+
+
+def lowering(dtype: torch.dtype | None, device: str) -> AbstractContextManager[object]:
+    """Meanwhile, products and attention on a type of device are lowered to this; None: nothing is."""
+    return nullcontext() if dtype is None else torch.autocast(device, dtype)
 
 
 def in_single_precision(operation: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -8,6 +8,7 @@ import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, UsageError
 from rmem_cli.models.model import Model
+from rmem_cli.ops import autocast
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import RunSettings, TrainSettings
@@ -247,11 +248,13 @@ def set_up(stored: Environment | None, machine: Machine, train: TrainSettings) -
 
 def environment_of(model: Model, settings: RunSettings, machine: Machine) -> Environment:
     """What computes a run here."""
+    with autocast.lowering(autocast.lower_type(settings.train.precision), torch.device(machine.device).type):
+        paths = _op_paths(model, machine)
     return Environment.current(
         threads=torch.get_num_threads(),
         device=machine.device,
         dtype=settings.train.dtype,
-        op_paths=";".join(f"{op}={path}" for op, path in sorted(_op_paths(model, machine).items())),
+        op_paths=";".join(f"{op}={path}" for op, path in sorted(paths.items())),
     )
 
 

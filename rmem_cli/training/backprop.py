@@ -1,7 +1,7 @@
 """Gradients through time: the only place that calls backward."""
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -13,6 +13,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.state import State, detach, on_device, reset
+from rmem_cli.ops import autocast
 from rmem_cli.recipe.registry import build
 from rmem_cli.recipe.settings import Component
 from rmem_cli.seeding import seed_dropout
@@ -101,9 +102,7 @@ class _Wanted:
             return self._carried(self.model.outputs(segment, state)[1])
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self.lower is None:
-            return nullcontext()
-        return torch.autocast(self.batch.inputs.device.type, self.lower)
+        return autocast.lowering(self.lower, self.batch.inputs.device.type)
 
     def _carried(self, state: State) -> State:
         return {

@@ -21,6 +21,7 @@ from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
+from rmem_cli.ops import autocast
 from rmem_cli.ops.forms import forms_in, noted_forms
 from rmem_cli.recipe.schema import RunSettings, ValidationSettings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint, save_checkpoint
@@ -338,7 +339,9 @@ class Training:
             return
         with noted_forms() as ran:
             yield
-        stated = {operation: forms_in(form) for operation, form in self.model.op_paths().items()}
+        with autocast.lowering(autocast.lower_type(self.train.precision), self.device.type):
+            paths = self.model.op_paths()
+        stated = {operation: forms_in(form) for operation, form in paths.items()}
         if any(forms != stated.get(operation, forms) for operation, forms in ran.items()):
             raise RuntimeError(f"operations ran as {ran}, and the model says {stated}")
 

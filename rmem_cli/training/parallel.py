@@ -10,6 +10,7 @@ from torch import Tensor
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State, on_device
+from rmem_cli.ops import autocast
 from rmem_cli.recipe.schema import TrainSettings
 from rmem_cli.training.backprop import Gradient, TrainingStep, build_backprop
 from rmem_cli.world import World
@@ -50,7 +51,7 @@ class Share:
         weight = next(model.parameters())
         rows = batch.rows(self._world.rows(len(batch.fresh))).to(weight.device, weight.dtype)
         at = TrainingStep(seed, step, self._world.rank)
-        lower = torch.bfloat16 if self._train.precision == "bf16" else None
+        lower = autocast.lower_type(self._train.precision)
         gradient = self._backprop.gradient(
             model, rows, self.state, self._train.loss, at, whole=batch, lower=lower
         )

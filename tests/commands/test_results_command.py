@@ -126,7 +126,9 @@ def test_of_a_run_made_again_nothing_can_be_chosen(rmem, run, more, says):
 
 
 def test_a_run_that_cannot_be_made_again_is_a_sentence(rmem, recipe, run):
-    assert "there is no result of a run" in rmem("train", "small.yaml", "--from-run", f"{run}0").err
+    another = run[:-1] + ("1" if run[-1] == "0" else "0")
+    assert "there is no result of a run" in rmem("train", "small.yaml", "--from-run", another).err
+    assert "this names no run" in rmem("train", "small.yaml", "--from-run", f"{run}0").err
     assert "no recipe is called 'small'" in rmem("train", "--from-run", run).err
     assert "is of small, not of other" in _of_another(rmem, recipe, run)
     assert rmem("train", "small.yaml", "--row", "gru", "--set", "train.steps=1").code == 0

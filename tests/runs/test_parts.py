@@ -6,6 +6,7 @@ import pytest
 import torch
 from two_parts import PARTS
 
+from rmem_cli.app import main
 from rmem_cli.errors import InterruptedRunError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.paths import results_root
@@ -134,11 +135,11 @@ def test_a_part_without_examples_has_no_row_and_one_of_a_failed_run_has(make, la
     ]
 
 
-def test_eval_prints_a_line_for_the_whole_and_each_part(make, lab, tmp_path, capsys):
-    from rmem_cli.commands.evaluate import evaluate as command
-
+def test_eval_prints_a_line_for_the_whole_and_each_part(make, lab, tmp_path, monkeypatch, capsys):
     lab.train(make())
-    command([str(tmp_path / "parts.yaml")], seed=[1], device="cpu")
+    monkeypatch.setattr("sys.argv", ["rmem", "eval", str(tmp_path / "parts.yaml"), "--seed", "1"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
     lines = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
     assert [line.rsplit(" ", 2)[0] for line in lines if "accuracy" in line] == [
         "test accuracy",

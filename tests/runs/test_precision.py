@@ -53,6 +53,12 @@ def test_a_run_in_bf16_comes_to_its_end_on_a_curve_of_its_own(lab, make_spec, ro
     assert lab.curve(lower) != lab.curve(single)
 
 
+def test_a_run_in_bf16_names_the_form_of_attention_that_has_it(lab, make_spec):
+    core = "model.core={kind: transformer_xl, hidden_size: 8, heads: 2, layers: 1, segment_length: 4}"
+    assert lab.train(spec := make_spec("train.precision=bf16", core)).status == "ok"
+    assert {row.op_paths for row in lab.rows(spec.experiment)} == {"attention=fast"}
+
+
 def test_tf32_is_refused_where_there_is_none_and_lower_precision_of_double(lab, make_spec):
     with pytest.raises(UsageError, match="tf32, which NVIDIA's GPUs have, and --device is cpu"):
         lab.train(make_spec("train.precision=tf32"))

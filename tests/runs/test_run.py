@@ -150,8 +150,8 @@ def test_a_run_does_not_go_on_with_another_device_or_op(make_spec, lab, monkeypa
     calls = iter(range(100))
     with pytest.raises(InterruptedRunError):
         lab.train(spec, stop=lambda: next(calls) == 3)
-    started = run_module._environment
-    monkeypatch.setattr(run_module, "_environment", lambda *of: replace(started(*of), **change))
+    started = run_module.environment_of
+    monkeypatch.setattr(run_module, "environment_of", lambda *of: replace(started(*of), **change))
     with pytest.raises(UsageError, match="cannot go on with"):
         lab.train(spec)
     monkeypatch.undo()
@@ -162,11 +162,11 @@ def test_a_run_does_not_go_on_with_another_torch(make_spec, lab, monkeypatch):
     calls = iter(range(100))
     with pytest.raises(InterruptedRunError):
         lab.train(spec, stop=lambda: next(calls) == 3)
-    started = run_module._environment
+    started = run_module.environment_of
     here = re.escape(torch.__version__)
     sentence = f"started with torch {here} and cannot go on with torch 1.2.3.*install torch {here}"
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "_environment", lambda *of: replace(started(*of), torch_version="1.2.3"))
+        patch.setattr(run_module, "environment_of", lambda *of: replace(started(*of), torch_version="1.2.3"))
         with pytest.raises(UsageError, match=sentence):
             lab.train(spec)
     assert steps_in(lab.folder(spec)) == 3
@@ -203,12 +203,12 @@ def test_a_run_goes_on_with_the_threads_it_started_with(make_spec, lab):
 
 def test_a_run_that_went_on_with_other_code_names_the_commits_of_all_sessions(make_spec, lab, monkeypatch):
     spec = make_spec()
-    started = run_module._environment
+    started = run_module.environment_of
     codes = [("a" * 40, "false", "1"), ("b" * 40, "true", "2"), ("c" * 40, "false", "3")]
     for commit, dirty, version in codes:
         change = {"git_commit": commit, "git_dirty": dirty, "rmem_version": version}
         monkeypatch.setattr(
-            run_module, "_environment", lambda *of, change=change: replace(started(*of), **change)
+            run_module, "environment_of", lambda *of, change=change: replace(started(*of), **change)
         )
         if commit[0] != "c":
             steps = iter(range(100))

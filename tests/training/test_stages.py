@@ -181,7 +181,7 @@ def test_stages_change_the_train_hash_and_leaving_them_out_does_not():
         (["train.stages=[{steps: 1, task: {lenght: 2}}]"], "unknown key; did you mean 'length'"),
         (["train.stages=[{steps: 1, task: {length: 0}}]"], "must be greater than 0, not 0"),
         (["train.stages=[{steps: 1, task: {kind: copy}}]"], "the kind of the task cannot differ in a stage"),
-        (["train.stages=[{steps: 1, task: {}}]"], "must not be empty"),
+        (["train.stages=[{steps: 1, task: {}}]"], "nothing differs in this stage"),
         (["train.stages=[{steps: 0, task: {length: 2}}]"], "must be greater than 0, not 0"),
         (["eval.test.feed=nothing"], "eval.test.feed"),
     ],

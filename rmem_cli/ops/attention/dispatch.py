@@ -8,8 +8,9 @@ from rmem_cli.ops.attention import fast, heads, native
 from rmem_cli.ops.native import build
 
 
+@autocast.in_lower_precision
 def form(*tensors: Tensor) -> str:
-    """`native` where these can be computed with natively, else `fast`."""
+    """`native` where these, lowered under autocast, can be computed with natively, else `fast`."""
     return "native" if build.usable("attention", *tensors) else "fast"
 
 
