@@ -51,6 +51,7 @@ CHOSEN: dict[str, list[Any]] = {
     "dataset": ["ptb"],
     "form": ["char"],
     "text": [None],
+    "accumulate": [*[1] * 8, 2, 3],
     "lr": [*[1e-3, 0.1] * 20, 1e39, 1e300],
     "alphabet": [1, 2, 3, 8, 8, 254, 255, 300],
     "nesting": [1, 2],
@@ -104,6 +105,8 @@ def _make_plausible(tree: dict[str, Any], source: random.Random) -> None:
             protocol["feed"] = source.choice(["truth", "predictions"]) if task.feeds_back else "truth"
         if not task.generated:
             protocol.pop("examples_drawn", None)
+        if source.random() < 0.9:
+            protocol.pop("summaries", None)
     if tree["task"]["kind"] == "language_model" and source.random() < 0.95:
         tree["task"] |= {"dataset": "ptb", "form": "char"}
     if model.get("core") is None:

@@ -112,7 +112,8 @@ class Attention(Readout):
     def _asked(self, y: Tensor, batch: Batch, steps: slice) -> Tensor:
         """`forward` of steps that are asked for."""
         wanted, about = y[:, steps], _about(batch, steps)
-        scores = (wanted @ y.mT).masked_fill(~about, torch.finfo(y.dtype).min)
+        scores = wanted @ y.mT
+        scores = scores.masked_fill(~about, torch.finfo(scores.dtype).min)
         context = (scores.softmax(-1) * about) @ y
         if self.rotation == "question" and self.question_kernel is not None:
             wanted = rotate(self._question(batch, steps) @ self.question_kernel, context, wanted, self.eps)

@@ -217,7 +217,7 @@ class TrainSettings(Settings):
     def _every_share_has_rows(self) -> Self:
         if self.accumulate > self.batch_size:
             raise ValueError(
-                f"accumulate is {self.accumulate}, and a batch has {self.batch_size} rows (batch_size); "
+                f"accumulate is {self.accumulate}, and a batch has batch_size={self.batch_size} rows; "
                 "every share needs one, so take fewer"
             )
         return self

@@ -59,6 +59,11 @@ def test_a_run_in_bf16_names_the_form_of_attention_that_has_it(lab, make_spec):
     assert {row.op_paths for row in lab.rows(spec.experiment)} == {"attention=fast"}
 
 
+def test_a_run_in_bf16_reads_its_answers_out_by_attention(lab, make_spec):
+    spec = make_spec("train.precision=bf16", "model.readout={kind: attention}", row="gru")
+    assert lab.train(spec).status == "ok"
+
+
 def test_tf32_is_refused_where_there_is_none_and_lower_precision_of_double(lab, make_spec):
     with pytest.raises(UsageError, match="tf32, which NVIDIA's GPUs have, and --device is cpu"):
         lab.train(make_spec("train.precision=tf32"))

@@ -165,7 +165,7 @@ def test_more_processes_than_rows_are_refused_before_the_start(lab, make_spec):
         with pytest.raises(UsageError, match=r"3 processes with 2 shares each .* more than the 4 rows"):
             lab.train(make_spec("train.accumulate=2"))
     assert lab.ended == [0, 0]
-    with pytest.raises(RecipeError, match="accumulate is 3, and a batch has 2 rows"):
+    with pytest.raises(RecipeError, match="accumulate is 3, and a batch has batch_size=2 rows"):
         make_spec("train.batch_size=2", "train.accumulate=3")
 
 

@@ -4,8 +4,9 @@
 
 Clones the last commit, runs the README's commands there, which make the environment, then those of each page,
 and prints each with its seconds. It ends at the first that fails, or that prints something else than its page
-shows. Unless `--as-written`, data sets are imported from RMEM_TEST_DATA instead of downloaded, runs are of
-scale smoke and without native operations, and `make test` is left to `.ci/run`; each such change is printed.
+shows. Unless `--as-written`, data sets are imported from RMEM_TEST_DATA instead of downloaded, or listed if
+they are not there, runs are of scale smoke and without native operations, those of a paper's size are only
+planned, and `make test` is left to `.ci/run`; each such change is printed.
 `--only` follows the pages whose names have this in them, behind the installation alone.
 """
 
@@ -67,8 +68,17 @@ class Newcomer:
         """The same without network and within minutes; empty for what is left out."""
         if command in SHORTER:
             return SHORTER[command]
-        imported = re.sub(r"^rmem fetch (\w+)$", rf"rmem fetch \1 --from {self.data}/\1", command)
-        return imported.replace("--scale cpu", "--scale smoke")
+        if fetched := re.fullmatch(r"rmem fetch (\w+)", command):
+            folder = self.folder_of(fetched[1])
+            return f"{command} --from {folder}" if folder else f"{command} --list"
+        if command.startswith("rmem train ") and "--scale" not in command:
+            return f"{command} --scale smoke --dry-run"
+        return command.replace("--scale cpu", "--scale smoke")
+
+    def folder_of(self, name: str) -> Path | None:
+        """Where a data set lies among those that are here."""
+        here = {each.name.replace("-", ""): each for each in self.data.iterdir()} if self.data else {}
+        return here.get(name)
 
 
 def told(command: str, seconds: float) -> None:
