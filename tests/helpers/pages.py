@@ -6,8 +6,8 @@ A page is followed in a folder of its own, from top to bottom. A fenced block wi
 written; a block of `diff` changes the files that are there; a block of `console` has commands behind `$`,
 each with what it prints. A page that writes or changes files of rmem is followed in a copy of the checkout.
 Weights of the published code that a page reads (`WEIGHTS`) lie in its folder.
-A block of `sh` has commands that take long or need data: `tests/trials/fresh.py` runs them, too. One of `bash`
-has those of another program.
+A block of `sh` has commands that take long or need data: `tests/trials/fresh.py` runs them, too. In one of
+`bash` are those of another program.
 """
 
 import os
