@@ -70,7 +70,7 @@ class Newcomer:
             return SHORTER[command]
         if fetched := re.fullmatch(r"rmem fetch (\w+)", command):
             folder = self.folder_of(fetched[1])
-            return f"{command} --from {folder}" if folder else f"{command} --list"
+            return f"{command} --from {folder} --allow-missing" if folder else f"{command} --list"
         if command.startswith("rmem train ") and "--scale" not in command:
             return f"{command} --scale smoke --dry-run"
         return command.replace("--scale cpu", "--scale smoke")
