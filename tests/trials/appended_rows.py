@@ -19,17 +19,9 @@ from pathlib import Path
 
 import typer
 
+from results import ROW
 from rmem_cli.results.row import COLUMNS, ResultRow
 from rmem_cli.results.store import ResultStore
-
-ROW = ResultRow(
-    experiment="recall", row="lstm", cell="length=50", scale="paper", seed=1, protocol="test", split="test",
-    part="", metric="accuracy", value=0.5, unit="fraction", examples=20000, step=1000, checkpoint="best",
-    parameters=12345, wall_seconds=1.25, peak_memory_mb=300.5, device="cpu", threads=2,
-    op_paths="gates=native;rotation=fast", dtype="float32", torch_version="2.13.0", rmem_version="0.1.0",
-    git_commit="0cfef59" * 5 + "0cfef", git_dirty="false", train_hash="0123456789ab",
-    eval_hash="ba9876543210", data_hash="", status="ok", time="2026-01-02T03:04:05Z",
-)  # fmt: skip
 
 
 def batches(writer: int, rows: int, seed: int) -> Iterator[list[ResultRow]]:
