@@ -1,6 +1,6 @@
 """The errors a user can cause or meet, each with the exit code of the command that stops at it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _LONGEST_WORD = 100
@@ -58,10 +58,15 @@ def closest(word: str, words: Iterable[str]) -> str:
     words = list(words)
     near = [each for each in words if len(word) >= _SHORTEST_BEGINNING and each.startswith(word)]
     if len(near) != 1:
-        near = [] if len(word) > _LONGEST_WORD else get_close_matches(word, words, n=1, cutoff=0.5)
+        near = [] if len(word) > _LONGEST_WORD else get_close_matches(word, words, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
     if not words:
         return "there are none"
+    return f"there are: {listed(words)}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """The words, or the first of very many."""
     others = f" and {len(words) - _MOST_NAMED:,} more" if len(words) > _MOST_NAMED else ""
-    return f"there are: {', '.join(words[:_MOST_NAMED])}{others}"
+    return f"{', '.join(words[:_MOST_NAMED])}{others}"

@@ -205,13 +205,19 @@ def _names_with(experiments: "Experiments", names: "Sequence[str] | None", scale
 
 
 def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
-    """All experiments with results; stderr names those that have no recipe or no such scale."""
+    """All experiments with results; stderr names those that have no recipe or no such scale.
+
+    Raises:
+        UsageError: Neither one of them nor a recipe of rmem has the scale.
+    """
     measured, unknown = experiments.with_results()
     for name in unknown:
         _say(f"{name} has results but no recipe of this name; give the path of its recipe.")
     without = [
         name for name in measured if scale is not None and scale not in experiments.recipe(name).scales
     ]
+    if scale is not None and len(without) == len(measured):
+        _refuse_unknown_scale(experiments, scale)
     for name in without:
         _say(f"{name} has no scale {scale}.")
     folder = experiments.store.folder
@@ -221,6 +227,20 @@ def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
             "`rmem report NAME` shows the published numbers of a recipe without them."
         )
     return [name for name in measured if name not in without]
+
+
+def _refuse_unknown_scale(experiments: "Experiments", scale: str) -> None:
+    """A scale that no recipe of rmem has is a slip.
+
+    Raises:
+        UsageError: It is one.
+    """
+    from rmem_cli.errors import closest
+    from rmem_cli.recipe import list_recipes
+
+    known = {each: None for name in list_recipes() for each in experiments.recipe(name).scales}
+    if scale not in known:
+        raise UsageError(f"no recipe has a scale {scale!r}; {closest(scale, known)}")
 
 
 def _unknown_cost(spec: "RunSpec") -> None:

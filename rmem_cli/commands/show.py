@@ -17,7 +17,8 @@ def show(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="A recipe's name, or its file; or a run, as reports name it.",
+            help="A recipe's name, or its file; or a run, as reports name it, or the beginning of its name up to a "
+            "slash.",
             autocompletion=completion.recipes_and_results,
         ),
     ],
@@ -50,9 +51,9 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every setting of a recipe's rows, and where each value comes from; or a run and its results."""
-    from rmem_cli.results.named import is_run_name
+    from rmem_cli.results.named import may_begin_run_name
 
-    if is_run_name(recipe):
+    if may_begin_run_name(recipe):
         from rmem_cli.commands.shown_run import show_run
 
         show_run(recipe, as_json=as_json)

@@ -15,21 +15,22 @@ def show_run(name: str, *, as_json: bool) -> None:
     """Print a run that has results.
 
     Args:
-        name: As `rmem runs list` has it: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH.
+        name: As `rmem runs list` has it: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH; or its beginning up to a slash.
         as_json: Whether to print JSON.
 
     Raises:
-        UsageError: There is no result of such a run.
+        UsageError: There is no result of such a run, or there are several such runs.
     """
     from rmem_cli.json_text import json_text
     from rmem_cli.paths import results_root, runs_root
     from rmem_cli.results.named import results_of
     from rmem_cli.results.store import ResultStore
-    from rmem_cli.results.withdrawn import Withdrawals
+    from rmem_cli.results.withdrawn import Withdrawals, run_name
     from rmem_cli.visible import one_line
 
     store = ResultStore(results_root())
     rows = results_of(name, store)
+    name = run_name(rows[0])
     withdrawn = Withdrawals(store.folder).of(rows[0])
     folder = runs_root() / name
     facts = {

@@ -2,12 +2,13 @@
 
 import re
 
-from rmem_cli.errors import UsageError, closest
+from rmem_cli.errors import UsageError, closest, listed
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.results.withdrawn import run_name
 
 _NAME = re.compile(r"[^/]+/[^/]+(/[^/]+)?/[^/]+-seed\d+-[0-9a-f]{12}")
+_BEGINNING = re.compile(r"[^./~\\][^/\\]*(/[^/\\]+)+/?")
 
 
 def is_run_name(text: str) -> bool:
@@ -15,20 +16,30 @@ def is_run_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def may_begin_run_name(text: str) -> bool:
+    """Whether a text may be the beginning of a run's name, up to a slash, rather than a recipe's file."""
+    return _BEGINNING.fullmatch(text) is not None and not text.endswith((".yaml", ".yml"))
+
+
 def results_of(name: str, store: ResultStore) -> list[ResultRow]:
     """All results of a run, withdrawn ones, too.
 
     Args:
-        name: As `rmem runs list` has it: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH.
+        name: As `rmem runs list` has it: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH; or its beginning up to a slash.
         store: The tables.
 
     Raises:
-        UsageError: There are none.
+        UsageError: There are none, or they are of several runs.
     """
     experiment = name.split("/")[0]
     rows = store.read_all(experiment) if experiment in store.experiments() else []
-    found = [row for row in rows if run_name(row) == name]
-    if not found:
-        names = list(dict.fromkeys(map(run_name, rows)))
+    if not rows:
+        near = closest(experiment, store.experiments())
+        raise UsageError(f"there are no results of {experiment!r} in {store.folder}; {near}")
+    names = list(dict.fromkeys(map(run_name, rows)))
+    chosen = [each for each in names if f"{each}/".startswith(f"{name.rstrip('/')}/")]
+    if not chosen:
         raise UsageError(f"there is no result of a run {name!r} in {store.folder}; {closest(name, names)}")
-    return found
+    if len(chosen) > 1:
+        raise UsageError(f"{name!r} is {len(chosen)} runs with results; name one: {listed(chosen)}")
+    return [row for row in rows if run_name(row) == chosen[0]]

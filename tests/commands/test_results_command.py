@@ -23,6 +23,18 @@ def test_a_run_is_shown_with_its_results_environment_command_and_folder(rmem, ru
     assert json.loads(rmem("show", run, "--json").out)["results"][0]["metric"] in ("loss", "accuracy")
 
 
+def test_a_run_is_shown_by_the_beginning_of_its_name_if_no_other_begins_so(rmem, recipe, run):
+    whole = rmem("show", run).out
+    assert rmem("show", "small/gru").out == rmem("show", "small/gru/").out == whole
+    assert "there is no result of a run 'small/gr'" in rmem("show", "small/gr").err
+    assert "no results of 'smal' in" in rmem("show", "smal/gru").err
+    assert rmem("train", "small.yaml", "--row", "gru").code == 0
+    ended = rmem("show", "small/gru")
+    assert (ended.code, ended.out) == (2, "")
+    assert "'small/gru' is 2 runs with results; name one: " in ended.err
+    assert run in ended.err
+
+
 def test_a_run_whose_folder_is_gone_says_how_to_make_it_again(rmem, run):
     assert rmem("runs", "rm", run, "--yes").code == 0
     ended = rmem("show", run)

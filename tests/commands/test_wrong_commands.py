@@ -95,6 +95,8 @@ COMMANDS = {
         ["train", "small.yaml", "--scale", "smokey"],
         "small has no scale 'smokey'; did you mean 'smoke'?",
     ),
+    "what is like nothing": (["train", "nothing"], "no recipe is called 'nothing'; there are: "),
+    "unknown scale of all reports": (["report", "--scale", "smokey"], "no recipe has a scale 'smokey'; did you"),
     "what names no run": (
         ["train", "--from-run", "small"],
         "--from-run small: this names no run; `rmem runs",

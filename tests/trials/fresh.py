@@ -72,7 +72,7 @@ class Newcomer:
             folder = self.folder_of(fetched[1])
             return f"{command} --from {folder} --allow-missing" if folder else f"{command} --list"
         if command.startswith("rmem train ") and "--scale" not in command:
-            return f"{command} --scale smoke --dry-run"
+            return re.sub(r" --cell \S+", "", command) + " --scale smoke --dry-run"
         return command.replace("--scale cpu", "--scale smoke")
 
     def folder_of(self, name: str) -> Path | None:
