@@ -17,8 +17,8 @@ def show(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="A recipe's name, or its file; or a run, as reports name it, or the beginning of its name up to a "
-            "slash.",
+            help="A recipe's name, or its file; or a run, named as in reports, or its beginning up to a "
+            "slash, if that is one run.",
             autocompletion=completion.recipes_and_results,
         ),
     ],

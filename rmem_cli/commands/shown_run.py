@@ -15,7 +15,8 @@ def show_run(name: str, *, as_json: bool) -> None:
     """Print a run that has results.
 
     Args:
-        name: As `rmem runs list` has it: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH; or its beginning up to a slash.
+        name: As `rmem runs list` has it (EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH), or its beginning up to a
+            slash.
         as_json: Whether to print JSON.
 
     Raises:

@@ -25,7 +25,8 @@ def results_of(name: str, store: ResultStore) -> list[ResultRow]:
     """All results of a run, withdrawn ones, too.
 
     Args:
-        name: As `rmem runs list` has it: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH; or its beginning up to a slash.
+        name: As `rmem runs list` has it (EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH), or its beginning up to a
+            slash.
         store: The tables.
 
     Raises:

@@ -156,12 +156,13 @@ class Training:
         self.model.train()
         self._pulse_step = self.counters.step
         self._tell()
-        stop = self.world.agreed(stop)
         spent = 0.0
         try:
             while not self._finished():
-                if stop():
+                stopped, overdue = self.world.any([stop(), self._overdue()])
+                if stopped or overdue:
                     self.save("last")
+                if stopped:
                     raise InterruptedRunError(
                         f"stopped after step {self.counters.step}; the same command goes on from there"
                     )
@@ -174,7 +175,7 @@ class Training:
                     spent = 0.0
                 if self._validation_due():
                     self._validate(progress)
-                if self._checkpoint_due():
+                if self.train.checkpoint_every and self.counters.step % self.train.checkpoint_every == 0:
                     self.save("last")
                 if time.monotonic() - self._pulse_time > _SECONDS_BETWEEN_PULSES:
                     self._tell()
@@ -426,8 +427,7 @@ class Training:
         gain = value - best if metric(name).higher_is_better else best - value
         return gain > margin
 
-    def _checkpoint_due(self) -> bool:
-        every = self.train.checkpoint_every
-        if every is not None:
-            return self.counters.step % every == 0
-        return self.world.any([time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS])[0]
+    def _overdue(self) -> bool:
+        """Whether it is time to save, where time decides."""
+        by_time = self.train.checkpoint_every is None
+        return by_time and time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS

@@ -96,7 +96,10 @@ COMMANDS = {
         "small has no scale 'smokey'; did you mean 'smoke'?",
     ),
     "what is like nothing": (["train", "nothing"], "no recipe is called 'nothing'; there are: "),
-    "unknown scale of all reports": (["report", "--scale", "smokey"], "no recipe has a scale 'smokey'; did you"),
+    "unknown scale of all reports": (
+        ["report", "--scale", "smokey"],
+        "no recipe has a scale 'smokey'; did you",
+    ),
     "what names no run": (
         ["train", "--from-run", "small"],
         "--from-run small: this names no run; `rmem runs",

@@ -141,6 +141,8 @@ def documentation(newcomer: Newcomer, only: list[str]) -> None:
             continue
         if list(blocks(text, "sh", "console")):
             print(f"docs/{name}")
+        if extras := sorted(set(re.findall(r"rmem\[(\w+)\]", text))):
+            newcomer.follow(f"pip install -c constraints.txt -e '.[{','.join(extras)}]'")
         with tempfile.TemporaryDirectory() as scratch:
             found = follow(text, Path(scratch).resolve(), newcomer.folder / ".venv" / "bin", told)
             if alike(found) != alike(text):

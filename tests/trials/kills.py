@@ -32,6 +32,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from abc import ABC, abstractmethod
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -207,7 +208,7 @@ def run(arguments: list[str], environment: dict[str, str], said: Path) -> None:
     rmem()
 
 
-class Kind:
+class Kind(ABC):
     """A command that is killed, and what it leaves.
 
     Args:
@@ -243,8 +244,9 @@ class Kind:
         """The folder of the command that was left alone."""
         return self.root / f"undisturbed {variant}"
 
+    @abstractmethod
     def command(self, variant: str) -> list[str]:
-        raise NotImplementedError
+        """What is killed, and left alone afterwards."""
 
     def checks(self, variant: str) -> list[list[str]]:
         """Commands that leave all as it is."""

@@ -1,11 +1,11 @@
-"""Training time of one run: by one process of one thread, of two threads, and by two processes of a thread each.
+"""Training time of one run in one process of one thread, of two threads, and in two processes of a thread.
 
     python tests/trials/scaling.py rmt_wt2 --row rmt_m10_bptt1 --scale cpu --set train.steps=60
     python tests/trials/scaling.py rum_recall --row paper_rum_lambda0 --cell length=30 --rounds 5
 
-What follows the recipe's name goes to `rmem train`, with one seed. The three ways take turns, `--rounds` times,
-on a machine that should have nothing else to do. Printed are the training times of the result rows, the
-median of each way, and the median of the rounds' ratios to two threads.
+What follows the recipe's name goes to `rmem train`, with one seed. The three ways take turns, `--rounds`
+times, on a machine that should have nothing else to do. Printed are the training times of the result rows,
+the median of each way, and the median of the rounds' ratios to two threads.
 """
 
 import argparse
