@@ -141,7 +141,7 @@ def documentation(newcomer: Newcomer, only: list[str]) -> None:
             continue
         if list(blocks(text, "sh", "console")):
             print(f"docs/{name}")
-        if extras := sorted(set(re.findall(r"rmem\[(\w+)\]", text))):
+        if extras := sorted(set(re.findall(r"(?:rmem|\.)\[(\w+)\]", text))):
             newcomer.follow(f"pip install -c constraints.txt -e '.[{','.join(extras)}]'")
         with tempfile.TemporaryDirectory() as scratch:
             found = follow(text, Path(scratch).resolve(), newcomer.folder / ".venv" / "bin", told)
