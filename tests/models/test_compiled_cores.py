@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from small_cores import ALL, small_core
 
 from rmem_cli.models.cores.fast_slow import FastSlow
 from rmem_cli.models.cores.recurrent_config import EUNNSettings, FastSlowSettings, GORUSettings
@@ -13,7 +14,10 @@ from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.cores.unitary import EUNN, GORU
 from rmem_cli.models.model import compile_part
 from rmem_cli.modules.rum import RUM
+from rmem_cli.ops.native import build
+from rmem_cli.recipe.registry import build as build_component
 
+OF_TORCH = {"rnn", "lstm", "gru"}  # its modules, which it does not translate
 CELL = {"kind": "layer_norm_lstm", "hidden_size": 5}
 
 
@@ -48,3 +52,25 @@ def test_a_compiled_core_gives_the_same_numbers_and_no_warning(make, recwarn):
     for ours, theirs in zip(gradients(core, x), plain, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     assert not [str(each.message) for each in recwarn if "_dynamo" in each.filename]
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """No native forms, which are of the CPU."""
+    monkeypatch.setattr(build, "usable", lambda *_: False)
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - OF_TORCH))
+def test_a_core_is_captured_as_one_graph_with_equal_numbers(as_on_a_gpu, name):
+    torch.manual_seed(0)
+    settings = small_core(name, segment_length=6)
+    if name == "rum":
+        settings = settings.model_copy(update={"lambda_": 1})
+    core = build_component(settings, 3).double()
+    x = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
+    captured = torch.compile(core, backend="eager", fullgraph=True)
+    for ours, theirs in zip(gradients(captured, x), gradients(core, x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

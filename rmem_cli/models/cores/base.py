@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from rmem_cli.models.state import State, described
 
-Stepper = Callable[[Tensor, State], tuple[Tensor, State]]
+Stepped = tuple[Tensor, State]  # named, as torch.compile reads no such subscript within a function
+Stepper = Callable[[Tensor, State], Stepped]
 
 
 class Core(nn.Module, ABC):

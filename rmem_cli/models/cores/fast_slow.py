@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.errors import UsageError
-from rmem_cli.models.cores.base import Core, Stepper
+from rmem_cli.models.cores.base import Core, Stepped, Stepper
 from rmem_cli.models.cores.recurrent_config import FastSlowSettings
 from rmem_cli.models.state import State, described
 from rmem_cli.ops.autocast import in_single_precision
@@ -78,7 +78,7 @@ class FastSlow(Core):
         first, second, *further = (cell.stepper() for cell in self._fast_cells())
         slow = self.slow.stepper()
 
-        def step(x: Tensor, state: State) -> tuple[Tensor, State]:
+        def step(x: Tensor, state: State) -> Stepped:
             y, of_fast = first(self._dropped(x), _part(state, _FAST))
             y, of_slow = slow(self._dropped(y), _part(state, _SLOW))
             y, of_fast = second(self._dropped(y), of_fast)

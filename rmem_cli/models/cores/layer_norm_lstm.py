@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rmem_cli.models.cores.base import Stepper
+from rmem_cli.models.cores.base import Stepped, Stepper
 from rmem_cli.models.cores.lengths import last_states
 from rmem_cli.models.cores.recurrent_config import LayerNormLSTMSettings
 from rmem_cli.models.cores.stacked import StackedCore
@@ -63,7 +63,7 @@ class LayerNormLSTM(StackedCore):
         """See `Core.stepper`."""
         cells = [dispatch.cell(layer.weights(), self.settings.forget_bias) for layer in self.layers]  # type: ignore[operator]
 
-        def step(x: Tensor, state: State) -> tuple[Tensor, State]:
+        def step(x: Tensor, state: State) -> Stepped:
             after: State = {}
             for index, cell in enumerate(cells):
                 if index:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import functional
 
 from rmem_cli.ops import autocast
@@ -40,6 +41,8 @@ def gated_gelu(
     if autocast.enabled(x.device.type):
         # The norm is taken before its result goes down, and so not in one operation with the products.
         return reference.gated_gelu(autocast.single_precision(x), gain, inner_weight, outer_weight, dropout)
+    if is_compiling():  # which joins operations itself, and captures none into a part of a tensor
+        return reference.gated_gelu(x, gain, inner_weight, outer_weight, dropout)
     flat = x.flatten(0, -2)  # [n, size]
     y: Tensor = _GatedGelu.apply(flat, gain, inner_weight, outer_weight, dropout)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:-1], -1)  # [..., size]

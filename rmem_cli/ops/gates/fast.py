@@ -2,8 +2,9 @@
 
 The inputs of all steps are projected in one product, with every bias in it. Where all gates are sigmoids, the
 loop over the steps and its backward pass are one function: automatic differentiation sees one operation
-instead of a dozen per step, and only the gates, the cells and the hidden states are kept. The README beside
-this file derives the backward pass; `reference.py` holds the equations that all of this equals.
+instead of a dozen per step, and only the gates, the cells and the hidden states are kept. (`torch.compile`,
+which joins operations itself, is given them one by one.) The README beside this file derives the backward
+pass; `reference.py` holds the equations that all of this equals.
 """
 
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
@@ -66,7 +68,7 @@ def gated_lstm(
     blocks = lstm_blocks(options)
     weights = with_whole_masters(weights, options, blocks)
     bias = all_biases(weights, options, blocks)
-    if options.activation == "cumax" or weights.gain is not None:
+    if options.activation == "cumax" or weights.gain is not None or is_compiling():
         matrices = (weights.input, weights.recurrent)
         states = _stepwise(x, hidden, cell, *matrices, bias, weights.gain, options, hidden_keep, cell_keep)
     else:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
@@ -41,7 +42,9 @@ def update(
         cell_keep: And of the new cell.
     """
     note("layer_norm_lstm", "fast")
-    new_hidden, new_cell = _Update.apply(z, cell, *norms)  # type: ignore[no-untyped-call]
+    # `torch.compile` finds the gradients of the equations, and joins operations, itself.
+    form = reference.update if is_compiling() else _Update.apply
+    new_hidden, new_cell = form(z, cell, *norms)
     return let_through(hidden, new_hidden, hidden_keep), let_through(cell, new_cell, cell_keep)
 
 

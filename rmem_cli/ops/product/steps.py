@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from rmem_cli.ops import autocast
 
@@ -15,7 +16,8 @@ class StepMatrix:
     """A matrix `[input, output]` for many steps, whose gradient is summed up in few large products.
 
     Where each step takes its own, the gradient of the matrix is read and written whole for the rows of one
-    batch: with 128 rows, that takes about as long as the products themselves.
+    batch: with 128 rows, that takes about as long as the products themselves. `torch.compile` is given each
+    step's own, as it captures nothing that depends on the backward pass.
 
     Args:
         matrix: `[input, output]`.
@@ -23,10 +25,14 @@ class StepMatrix:
 
     def __init__(self, matrix: Tensor) -> None:
         self._sum = _Sum()
-        self._matrix: Tensor = _Shared.apply(matrix, self._sum)  # type: ignore[no-untyped-call]
+        self._matrix: Tensor = (
+            matrix if is_compiling() else _Shared.apply(matrix, self._sum)  # type: ignore[no-untyped-call]
+        )
 
     def add_to(self, base: Tensor, x: Tensor) -> Tensor:
         """`base + x @ matrix`, for `x [batch, input]` and `base [batch, output]` or `[output]`."""
+        if is_compiling():
+            return torch.addmm(base, x, self._matrix)
         product: Tensor = _Product.apply(base, x, self._matrix, self._sum)  # type: ignore[no-untyped-call]
         return product
 

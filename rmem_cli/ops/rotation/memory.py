@@ -2,7 +2,7 @@
 
 Automatic differentiation would keep `[batch, hidden, hidden]` numbers for every step. Here one buffer holds
 the memory: each step adds its update of rank two and keeps the two factors of it, and the backward pass
-subtracts them again.
+subtracts them again. `torch.compile` cannot capture that: what it translates keeps the memory of each step.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.compiler import is_compiling
 
 from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
@@ -37,8 +38,10 @@ class RotationMemory:
     """
 
     def __init__(self, initial: Tensor) -> None:
-        self._tape = _Tape(initial, recording=torch.is_grad_enabled())
-        self._memory: Tensor = _Begin.apply(initial, self._tape)  # type: ignore[no-untyped-call]
+        self._memory = initial
+        if not is_compiling():
+            self._tape = _Tape(initial, recording=torch.is_grad_enabled())
+            self._memory = _Begin.apply(initial, self._tape)  # type: ignore[no-untyped-call]
 
     def turn(self, columns: Tensor, right: Tensor, h: Tensor) -> Tensor:
         """Multiply the memory by a rotation from the right, and a vector by the memory.
@@ -52,11 +55,16 @@ class RotationMemory:
             The new memory times `h`, `[batch, n]`.
         """
         rotated: Tensor
+        if is_compiling():
+            rotated, self._memory = _turned(self._memory, columns, right, h)
+            return rotated
         rotated, self._memory = _Turn.apply(self._memory, self._tape, columns, right, h)  # type: ignore[no-untyped-call]
         return rotated
 
     def value(self) -> Tensor:
         """The memory after the last step, `[batch, n, n]`."""
+        if is_compiling():
+            return self._memory
         memory: Tensor = _End.apply(self._memory, self._tape)  # type: ignore[no-untyped-call]
         return memory
 
