@@ -1,17 +1,22 @@
 # `make demo`, `make test` and `make lint` need Python 3.11 or newer and make; each sets up .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 FAST := tests/test_contracts.py tests/test_errors.py tests/test_imports.py tests/recipe/test_document.py \
 	tests/recipe/test_locked_hashes.py tests/recipe/test_precedence.py tests/results tests/report/test_verdict.py
 
-.PHONY: demo test fast lint check-gpu docs pages results clean
+.PHONY: demo test test-all fast lint check-gpu docs pages results clean
 
 demo: .venv/installed
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	RMEM_RUNS=$$folder/runs RMEM_RESULTS=$$folder/results $(BIN)/rmem train quickstart
 
+# What takes longest (marker `slow`) is left to `make test-all`, which .ci/run passes.
 test: .venv/installed
-	$(BIN)/python -m pytest -m 'not pages' --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(PYTEST) -m 'not pages and not slow'
+
+test-all: .venv/installed
+	$(PYTEST) -m 'not pages'
 
 # Under a minute: what a recipe, a result and a table are, without training.
 fast: .venv/installed
@@ -27,7 +32,7 @@ docs: .venv/installed
 
 # What each page of the documentation tells to do, done.
 pages: .venv/installed
-	$(BIN)/python -m pytest -m pages --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(PYTEST) -m pages
 
 # What only a GPU can show: equal numbers, no hidden wait, speed and memory of each form. It has run on none yet.
 check-gpu: .venv/installed

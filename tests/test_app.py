@@ -76,6 +76,7 @@ def test_what_an_encoding_lacks_is_printed_as_a_question_mark(encoding):
 
 @pytest.mark.parametrize("interrupts", [1, 2, 3])
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.6, 1.0, 1.5])
+@pytest.mark.slow
 def test_ctrl_c_during_imports_is_one_line_however_often(interrupts, seconds, tmp_path):
     copying = tmp_path / "made_up.yaml"
     copying.write_text(RECIPE)

@@ -4,6 +4,8 @@ import importlib.util
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 SEED, COUNT = 24, 300
 
 
@@ -15,6 +17,7 @@ def _odd_settings():
     return module
 
 
+@pytest.mark.slow
 def test_every_recipe_of_odd_settings_is_refused_with_place_and_cure_or_trains():
     odd = _odd_settings()
     odd.write_data()

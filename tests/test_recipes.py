@@ -73,6 +73,7 @@ def test_no_two_rows_or_cells_are_the_same_run(name):
 
 
 @EVERY_RECIPE
+@pytest.mark.slow
 def test_it_runs_to_its_end_at_smoke_scale_and_is_then_up_to_date(
     name, tmp_path, monkeypatch, write_made_up, capsys
 ):

@@ -34,13 +34,13 @@ def results_of(name: str, store: ResultStore) -> list[ResultRow]:
     """
     experiment = name.split("/")[0]
     rows = store.read_all(experiment) if experiment in store.experiments() else []
-    if not rows:
-        near = closest(experiment, store.experiments())
-        raise UsageError(f"there are no results of {experiment!r} in {store.folder}; {near}")
     names = list(dict.fromkeys(map(run_name, rows)))
     chosen = [each for each in names if f"{each}/".startswith(f"{name.rstrip('/')}/")]
     if not chosen:
-        raise UsageError(f"there is no result of a run {name!r} in {store.folder}; {closest(name, names)}")
+        near = (
+            closest(name, names) if names else f"of experiments, {closest(experiment, store.experiments())}"
+        )
+        raise UsageError(f"there is no result of a run {name!r} in {store.folder}; {near}")
     if len(chosen) > 1:
         raise UsageError(f"{name!r} is {len(chosen)} runs with results; name one: {listed(chosen)}")
     return [row for row in rows if run_name(row) == chosen[0]]

@@ -55,6 +55,7 @@ def test_what_cannot_be_a_folder_is_one_sentence_with_its_variable(monkeypatch, 
 
 @pytest.mark.parametrize(("variable", "command"), COMMANDS, ids=lambda each: " ".join(each)[:40])
 @pytest.mark.parametrize("value", ["~no-such-user/there", "/dev/null", "x" * 300])
+@pytest.mark.slow
 def test_every_command_ends_with_that_sentence(rmem, monkeypatch, variable, command, value):
     monkeypatch.setenv(variable, value)
     ended = rmem(*command)

@@ -27,7 +27,8 @@ def test_a_run_is_shown_by_the_beginning_of_its_name_if_no_other_begins_so(rmem,
     whole = rmem("show", run).out
     assert rmem("show", "small/gru").out == rmem("show", "small/gru/").out == whole
     assert "there is no result of a run 'small/gr'" in rmem("show", "small/gr").err
-    assert "no results of 'smal' in" in rmem("show", "smal/gru").err
+    assert "there is no result of a run 'smal/gru' in " in rmem("show", "smal/gru").err
+    assert "; of experiments, did you mean 'small'?" in rmem("show", "smal/gru").err
     assert rmem("train", "small.yaml", "--row", "gru").code == 0
     ended = rmem("show", "small/gru")
     assert (ended.code, ended.out) == (2, "")

@@ -100,6 +100,7 @@ def without_reader():
     ("command", "closed"),
     [(command, closed) for command in QUICK for closed in CLOSED] + [(command, "all") for command in SLOW],
 )
+@pytest.mark.slow
 def test_a_closed_stream_swallows_what_it_is_given(ended, command, closed):
     done = ended(command, before=lambda: [os.close(descriptor) for descriptor in CLOSED[closed]])
     assert done.returncode == 0
@@ -108,6 +109,7 @@ def test_a_closed_stream_swallows_what_it_is_given(ended, command, closed):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.slow
 def test_output_that_nobody_reads_any_more_ends_a_command_with_0_and_no_message(ended, command):
     with without_reader() as writer:
         done = ended(command, stdout=writer)
@@ -119,6 +121,7 @@ def test_output_that_nobody_reads_any_more_ends_a_command_with_0_and_no_message(
     "command",
     ["validate small.yaml", "train small.yaml --rerun all --jobs 2"],
 )
+@pytest.mark.slow
 def test_a_command_goes_on_whose_progress_nobody_reads(ended, command):
     expected = ended(command)
     with without_reader() as writer:
@@ -127,6 +130,7 @@ def test_a_command_goes_on_whose_progress_nobody_reads(ended, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.slow
 def test_what_an_encoding_lacks_is_no_error_in_any_command(ended, command):
     done = ended(command, encoding="ascii")
     assert done.returncode == 0
@@ -165,6 +169,7 @@ main()
 
 
 @pytest.mark.parametrize(("jobs", "times"), [("1", 1), ("1", 2), ("2", 2)])
+@pytest.mark.slow
 def test_ctrl_c_in_training_is_one_line_however_often_it_comes(home, process_timeout, jobs, times):
     folder, environment = home
     command = ["train", "small.yaml", "--set", "train.steps=20000", "--set", "seeds=[1,2]", "--jobs", jobs]

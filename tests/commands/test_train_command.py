@@ -85,6 +85,7 @@ def test_a_dry_run_tells_the_size_of_each_run_and_trains_nothing(rmem, recipe):
     assert not Path(os.environ["RMEM_RESULTS"]).exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_and_a_few_timed_steps_make_a_plan_a_measured_one(rmem, recipe):
     def bases():
         ended = rmem("train", recipe, "--rerun", "all", "--dry-run", "--json")

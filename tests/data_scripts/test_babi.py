@@ -48,6 +48,7 @@ def real_tasks(real_babi, monkeypatch, data_folder):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_the_real_tasks_have_their_questions_and_the_missing_file_is_named(real_tasks):
     refusal, said, _ = real_tasks
     assert f"1 of the 60 files of babi:\n  - {MISSING} is missing (git-blob:9b2b" in refusal
@@ -63,6 +64,7 @@ def test_the_real_tasks_have_their_questions_and_the_missing_file_is_named(real_
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_every_real_task_comes_back_line_by_line(real_tasks):
     _, _, path = real_tasks
     with tarfile.open(path / "tasks_1-20_v1-2.tar.gz") as archive:

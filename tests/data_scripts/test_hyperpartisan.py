@@ -149,6 +149,7 @@ def _split_twins(news, words):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_the_real_twins_are_three_pairs_of_which_each_stood_on_both_sides_of_a_fold(real_data):
     fetch(HYPERPARTISAN, Console(file=io.StringIO()), path=real_data / "hyperpartisan")
     apart, together = open_hyperpartisan(), open_hyperpartisan(f"articles{TWINS}")
@@ -169,6 +170,7 @@ def test_the_real_twins_are_three_pairs_of_which_each_stood_on_both_sides_of_a_f
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_the_real_articles_have_the_published_counts_and_folds(real_data):
     fetch(HYPERPARTISAN, Console(file=io.StringIO()), path=real_data / "hyperpartisan")
     news = open_hyperpartisan()

@@ -107,6 +107,7 @@ def run(what, text, checksum, timeout):
     assert outcome["left"] == [".lock", "char"]
 
 
+@pytest.mark.slow
 def test_a_download_killed_at_twenty_random_moments_ends_complete(mirror, text, file_of, process_timeout):
     def slowly(handler):
         """The wanted range, a quarter of a megabyte every few milliseconds."""

@@ -41,6 +41,7 @@ def gradients(core, x):
     ],
     ids=["rum", "eunn", "goru", "fast-slow", "rmt"],
 )
+@pytest.mark.slow
 def test_a_compiled_core_gives_the_same_numbers_and_no_warning(make, recwarn):
     torch.manual_seed(0)
     core = make()

@@ -146,6 +146,7 @@ def test_a_file_in_the_place_of_the_cache_stops_nothing(tmp_path):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_processes_that_start_at_once_build_once(tmp_path, compiler, process_timeout):
     processes = [start(tmp_path / "cache", SLOW="1") for _ in range(3)]
     for process in processes:
@@ -159,6 +160,7 @@ def test_processes_that_start_at_once_build_once(tmp_path, compiler, process_tim
 
 @needs_compiler
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+@pytest.mark.slow
 def test_a_library_that_was_damaged_is_built_again(built, compiler, damage):
     (library,) = built.glob("*/*.so")
     whole = library.read_bytes()
@@ -191,6 +193,7 @@ def test_what_is_gone_or_has_something_else_in_its_place_is_built_again(built, c
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_processes_that_meet_a_damaged_library_build_it_once(built, compiler, process_timeout):
     (library,) = built.glob("*/*.so")
     library.write_bytes(library.read_bytes()[:-5000])

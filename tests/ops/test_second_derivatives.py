@@ -140,6 +140,7 @@ def rum_case(options, batch=2, time=3, inputs=2, size=3):
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_those_of_a_rum_are_right(lambda_, form):
     leaves, run = rum_case(RUMOptions(lambda_=lambda_, **form))
     assert_right(lambda *leaves: run(rotation, leaves), *leaves)

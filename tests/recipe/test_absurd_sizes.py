@@ -81,6 +81,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.slow
 def test_what_is_absurdly_large_is_refused_in_a_few_lines_and_soon(size):
     old, new, message = SIZES[size]
     assert old in TEXT

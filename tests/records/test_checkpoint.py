@@ -238,6 +238,7 @@ for step in count(int(sys.argv[2])):
 """
 
 
+@pytest.mark.slow
 def test_kill_9_during_saves_always_leaves_the_latest_finished_checkpoint_or_its_successor(
     tmp_path: Path,
 ) -> None:

@@ -108,6 +108,7 @@ def test_decoding_that_is_stopped_goes_on_and_ends_with_the_same_text(lab, spec,
         assert shown(run, lab.rows("articles")[0]) == kept
 
 
+@pytest.mark.slow
 def test_decoding_that_is_killed_ends_with_the_same_text(
     lab, spec, decoded, same, start_rmem, wait_until, tmp_path
 ):

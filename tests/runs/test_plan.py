@@ -149,6 +149,7 @@ def test_a_recipe_whose_data_is_of_unknown_size_is_not_planned_without_it(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in UNKNOWN])
+@pytest.mark.slow
 def test_every_recipe_is_planned_at_paper_scale_without_any_data(name):
     """Its last row, for the sake of time; the data of the others is looked at below."""
     spec = load_recipe(name).runs("paper", seeds=[1])[-1]

@@ -49,6 +49,7 @@ def uninterrupted(write_text, make_spec, lab, same, tmp_path, monkeypatch):
         return Outcome(steps, same(rows), lab.curves())
 
 
+@pytest.mark.slow
 def test_a_run_stopped_again_and_again_gives_the_rows_and_curves_of_one_never_stopped(
     uninterrupted, recipes, make_spec, lab, same, start_rmem, wait_until
 ):

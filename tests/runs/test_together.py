@@ -109,6 +109,7 @@ def assert_close(found, expected, near=CLOSE["float64"]):
 
 @pytest.mark.parametrize("processes", [2, 3])
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_processes_find_the_curve_and_values_of_one(lab, spec_of, tmp_path, name, processes):
     spec = spec_of(name, "train.dtype=float64")
     expected = of_one(lab, spec, tmp_path)
@@ -126,12 +127,14 @@ def test_a_batch_in_shares_has_the_curve_and_values_of_the_whole(
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_processes_find_the_curve_of_one_in_float32_but_for_its_rounding(lab, spec_of, tmp_path, name):
     expected = of_one(lab, spec_of(name), tmp_path)
     assert_close(trained(lab, spec_of(name), 3), expected, CLOSE["float32"])
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_run_goes_on_in_another_number_of_processes(lab, spec_of, tmp_path, name):
     spec = spec_of(name, "train.dtype=float64")
     expected = of_one(lab, spec, tmp_path)
@@ -190,6 +193,7 @@ def test_a_process_that_dies_ends_all_with_a_sentence_and_the_run_goes_on(
     assert_close(trained(lab, spec, 2), expected)
 
 
+@pytest.mark.slow
 def test_a_process_that_lags_loses_nothing_and_one_that_does_not_answer_ends_all(
     lab, make_spec, monkeypatch, tmp_path
 ):

@@ -219,6 +219,7 @@ def toy(request, monkeypatch):
     return make_model, make_task
 
 
+@pytest.mark.slow
 def test_a_toy_learns_and_its_rows_have_what_evaluation_measures(toy, lab, make_spec):
     spec = make_spec("train.steps=150", "optimizer.lr=0.02")
     lab.train(spec)

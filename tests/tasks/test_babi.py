@@ -321,6 +321,7 @@ def real_folder(tmp_path_factory):
 
 @pytest.mark.data
 @pytest.mark.parametrize("number", REAL)
+@pytest.mark.slow
 def test_the_real_tasks_have_their_words_lengths_and_answers(number, real_folder, monkeypatch):
     monkeypatch.setenv("RMEM_DATA", str(real_folder))
     found, sentences = task(number, level="word"), task(number)

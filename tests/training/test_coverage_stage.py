@@ -140,6 +140,7 @@ def test_a_run_stopped_before_at_or_after_the_change_ends_like_one_never_stopped
     assert resumed_state["counters"]["best"] == state["counters"]["best"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_on_both_sides_of_the_change_gives_the_rows_and_curve_of_one_never_stopped(
     make_spec, lab, same, start_rmem, wait_until, tmp_path, monkeypatch
 ):
