@@ -211,7 +211,7 @@ def _row(trained: Trained, measurement: Measurement, part: str, name: str, measu
         step=measured.step,
         checkpoint=protocol.checkpoint,
         parameters=trained.model.parameter_count(),
-        wall_seconds=round(trained.wall_seconds, 1),
+        wall_seconds=round(trained.wall_seconds, 3),
         peak_memory_mb=round(peak_memory_mb(torch.device(environment.device)), 1),
         device=environment.device,
         threads=environment.threads,
