@@ -29,10 +29,10 @@ def assert_same_with_gradients(found, expected, leaves):
 
 
 @settings(deadline=None, max_examples=25)
-@given(batch=st.integers(1, 3), size=st.integers(1, 4), order=st.integers(1, 4))
-def test_the_features_equal_their_equations(batch, size, order):
+@given(batch=st.integers(1, 3), size=st.integers(1, 4), order=st.integers(1, 4), normalized=st.booleans())
+def test_the_features_equal_their_equations(batch, size, order, normalized):
     x = normal(batch, 3, size)
-    found, expected = (form.features(x, order) for form in FORMS)
+    found, expected = (form.features(x, order, normalized) for form in FORMS)
     assert found.shape == (batch, 3, 2 * size * order)
     assert (found >= 0).all()
     assert_same_with_gradients([found], [expected], [x])
@@ -60,6 +60,13 @@ def test_reading_and_writing_equal_their_equations(batch, places, features, size
     assert_same_with_gradients(found, expected, leaves)
 
 
+def test_normalized_features_have_length_1_and_the_direction_of_the_others_and_zeros_stay():
+    x = torch.cat([normal(1, 5, 6).detach() * 1e-3, torch.zeros(1, 1, 6).double()], dim=1)
+    found, others = fast.features(x, 3, normalized=True), fast.features(x, 3)
+    torch.testing.assert_close(found.norm(dim=-1), torch.tensor([[1.0] * 5 + [0.0]]).double())
+    torch.testing.assert_close(found * others.norm(dim=-1, keepdim=True), others)
+
+
 def empty_memory(features, size):
     return torch.zeros(1, features, size).double(), torch.zeros(1, features).double()
 
@@ -82,6 +89,16 @@ def test_a_second_value_under_a_key_replaces_the_first_and_takes_no_more_room():
     torch.testing.assert_close(second[1], first[1], rtol=1e-3, atol=1e-3)
     third = fast.write(*first, keys_of(1), normal(1, 1, 5, seed=8), strength, correction=False)
     torch.testing.assert_close(third[1], 2 * first[1])
+
+
+def test_small_keys_are_read_as_well_as_large_ones_if_normalized():
+    """Features are products of two numbers: of keys of a thousandth, a millionth, less than the constant."""
+    value, strength = normal(1, 1, 5), torch.ones(1, 1).double()
+    small = normal(1, 1, 8, seed=3).detach() * 1e-3
+    for normalized, share in ((True, 1.0), (False, 0.0)):
+        keys = fast.features(small, 3, normalized)
+        state = fast.write(*empty_memory(48, 5), keys, value, strength)
+        torch.testing.assert_close(fast.read(*state, keys), share * value, rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_is_read_from_an_empty_memory_or_written_without_strength():

@@ -39,13 +39,13 @@ class AssociativeMemory(nn.Module):
     def read(self, layer: int, hidden: Tensor, state: State) -> Tensor:
         """`hidden [batch, places, hidden]` with what the layer's memory holds for each place."""
         maps = self.layers[layer]
-        queries = fast.features(maps.get_submodule("queries")(hidden), self.settings.associative_order)
+        queries = self._features(maps.get_submodule("queries")(hidden))
         return hidden + fast.read(state[f"associative.{layer}"], state[f"normalizer.{layer}"], queries)
 
     def write(self, layer: int, tokens: Tensor, state: State) -> State:
         """The layer's part of the state after its memory tokens `[batch, tokens, hidden]`."""
         maps = self.layers[layer]
-        keys = fast.features(maps.get_submodule("keys")(tokens), self.settings.associative_order)
+        keys = self._features(maps.get_submodule("keys")(tokens))
         strengths = maps.get_submodule("strengths")(tokens).sigmoid().squeeze(-1)
         memory, normalizer = f"associative.{layer}", f"normalizer.{layer}"
         new = fast.write(
@@ -57,6 +57,10 @@ class AssociativeMemory(nn.Module):
             self.settings.associative_correction,
         )
         return {memory: new[0], normalizer: new[1]}
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Of keys or queries `[batch, places, associative_size]`."""
+        return fast.features(x, self.settings.associative_order, self.settings.associative_normalized)
 
 
 class _LayerMaps(nn.Module):

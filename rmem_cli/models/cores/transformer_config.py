@@ -121,6 +121,8 @@ class RMTSettings(TransformerSettings):
         associative_size: Width of the keys of an associative memory, before they are mapped to features.
         associative_order: Shifts of the feature map: there are `2 * associative_size * associative_order`
             features.
+        associative_normalized: Whether the features of keys and queries are brought to length 1, as later
+            published code does; without, few and small ones make what is read grow without bounds.
         associative_correction: Whether writing under a key that is known adds less to the normalizer.
         memory_initializer: Whether the memory tokens of the first segment start as `independent` normal
             vectors or as one `shared` by all, as in the published code.
@@ -140,6 +142,7 @@ class RMTSettings(TransformerSettings):
     memory_kind: Literal["recurrent", "associative"] = "recurrent"
     associative_size: PositiveInt = 64
     associative_order: PositiveInt = 3
+    associative_normalized: bool = False
     associative_correction: bool = True
     memory_initializer: Literal["independent", "shared"] = "independent"
     memory_std: PositiveFloat = 1.0

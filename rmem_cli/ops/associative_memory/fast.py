@@ -2,17 +2,19 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rmem_cli.ops import autocast
-from rmem_cli.ops.associative_memory.reference import EPS
+from rmem_cli.ops.associative_memory.reference import EPS, SHORTEST
 from rmem_cli.ops.forms import note
 
 
 @autocast.in_single_precision
-def features(x: Tensor, order: int) -> Tensor:
+def features(x: Tensor, order: int, normalized: bool = False) -> Tensor:
     """See `reference.features`."""
     both = torch.cat([x, -x], dim=-1).relu()
-    return torch.cat([both * both.roll(shift, dims=-1) for shift in range(1, order + 1)], dim=-1)
+    found = torch.cat([both * both.roll(shift, dims=-1) for shift in range(1, order + 1)], dim=-1)
+    return functional.normalize(found, dim=-1, eps=SHORTEST) if normalized else found
 
 
 @autocast.in_single_precision

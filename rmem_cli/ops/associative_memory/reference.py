@@ -4,21 +4,28 @@ import torch
 from torch import Tensor
 
 EPS = 1e-5
+SHORTEST = 1e-12
+"""Features of less length keep it."""
 
 
-def features(x: Tensor, order: int) -> Tensor:
+def features(x: Tensor, order: int, normalized: bool = False) -> Tensor:
     """The features of keys and queries, none of them negative.
 
     Args:
         x: `[..., size]`.
         order: How many shifts there are.
+        normalized: Whether they are brought to length 1, where they are not all zero.
 
     Returns:
         `[..., 2 * size * order]`.
     """
     both = [*x.relu().unbind(-1), *(-x).relu().unbind(-1)]
     shifted = [both[i] * both[(i - j) % len(both)] for j in range(1, order + 1) for i in range(len(both))]
-    return torch.stack(shifted, dim=-1)
+    found = torch.stack(shifted, dim=-1)
+    if not normalized:
+        return found
+    length = torch.linalg.vector_norm(found, dim=-1, keepdim=True)
+    return found / length.clamp(min=SHORTEST)
 
 
 def read(memory: Tensor, normalizer: Tensor, queries: Tensor) -> Tensor:
