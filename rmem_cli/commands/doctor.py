@@ -37,7 +37,7 @@ def doctor(
     ):
         table = Table(title=title, title_justify="left", box=None, show_header=False)
         for line in lines_of():
-            table.add_row(*(Text(one_line(cell)) for cell in line))
+            table.add_row(*(Text(one_line(cell), overflow="fold") for cell in line))
         console.print(table)
 
 
