@@ -1,5 +1,6 @@
 """Small experiments, run in this process or in processes of their own."""
 
+import gc
 import io
 import json
 import os
@@ -116,6 +117,7 @@ def _free_port():
 def _fork(rank):
     pid = os.fork()
     if pid == 0:
+        gc.freeze()  # the parent's garbage: a group that it left would wait for threads that are not here
         os.environ["RANK"] = str(rank)
         code = 1
         try:
