@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,7 @@ def test_a_run_does_not_go_on_with_another_torch(make_spec, lab, monkeypatch):
     with pytest.raises(InterruptedRunError):
         lab.train(spec, stop=lambda: next(calls) == 3)
     started = run_module.environment_of
-    here = re.escape(torch.__version__)
+    here = re.escape(metadata.version("torch"))
     sentence = f"started with torch {here} and cannot go on with torch 1.2.3.*install torch {here}"
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "environment_of", lambda *of: replace(started(*of), torch_version="1.2.3"))

@@ -94,7 +94,7 @@ def test_rows_of_an_evaluation_tell_what_evaluated_and_how_long_training_took(ma
     monkeypatch.setattr(run_module, "environment_of", lambda *of: replace(started(*of), **other))
     for row in lab.evaluate(make_spec("eval.test.examples=8")):
         assert {name: getattr(row, name) for name in other} == other
-        assert row.wall_seconds == round(seconds, 1)
+        assert row.wall_seconds == round(seconds, 3)
     assert read_environment(lab.folder(make_spec())) == before
 
 
