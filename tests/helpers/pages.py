@@ -105,6 +105,7 @@ def scripts(text: str) -> dict[str, tuple[str, str]]:
 
 def alike(text: str) -> list[str]:
     """The lines of a page without what differs from one machine to another: numbers, widths, blank lines."""
+    text = re.sub(r" \(\d+:\d+:\d+\)$", "", text, flags=re.MULTILINE)  # pytest's, of what takes over a minute
     lines = (re.sub(r"[\s─]+", " ", _NUMBER.sub("N", line)).strip() for line in text.splitlines())
     return [line for line in lines if line]
 
