@@ -225,6 +225,8 @@ def _remove(path: Path) -> None:
 
 
 def _compile(family: str, folder: Path) -> None:
+    # Imported by a build of torch for CUDA where there is no GPU, it warns of a CUDA that nothing here uses.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils import cpp_extension
 
     compiler = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]
