@@ -24,7 +24,7 @@ def features(x: Tensor, order: int, normalized: bool = False) -> Tensor:
     found = torch.stack(shifted, dim=-1)
     if not normalized:
         return found
-    length = torch.linalg.vector_norm(found, dim=-1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(found, dim=-1, keepdim=True)
     return found / length.clamp(min=SHORTEST)
 
 
