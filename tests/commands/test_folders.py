@@ -132,3 +132,10 @@ def test_a_cache_of_rates_that_cannot_be_stops_no_training(rmem, monkeypatch):
     monkeypatch.setenv("RMEM_CACHE", "~no-such-user")
     assert rmem("train", "small.yaml", "--row", "gru").code == 0
     assert rmem("train", "small.yaml", "--dry-run").code == 0
+
+
+def test_doctor_shows_long_folders_whole(rmem, tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 200)
+    monkeypatch.setenv("RMEM_RUNS", str(long))
+    monkeypatch.setenv("COLUMNS", "80")
+    assert str(long) in "".join(rmem("doctor").out.split())

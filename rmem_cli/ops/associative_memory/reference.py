@@ -5,7 +5,7 @@ from torch import Tensor
 
 EPS = 1e-5
 SHORTEST = 1e-12
-"""Features of less length keep it."""
+"""Features of less length are divided by this one, so that zeros stay zero."""
 
 
 def features(x: Tensor, order: int, normalized: bool = False) -> Tensor:
