@@ -1,5 +1,6 @@
 """Tables for a terminal, or for a text file."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import StringIO
@@ -26,7 +27,7 @@ _STYLES = {
 
 
 def write(pages: Sequence[Page], file: IO[str]) -> None:
-    """Write pages as wide as the terminal, or 110 columns wide and without colours where there is none.
+    """Write pages as wide as the terminal; where there is none, without colours, COLUMNS wide or 110 columns.
 
     Args:
         pages: What is to be written.
@@ -35,7 +36,9 @@ def write(pages: Sequence[Page], file: IO[str]) -> None:
     if file.isatty():
         _print(pages, Console(file=file, highlight=False))
         return
-    plain = Console(file=StringIO(), width=WIDTH, force_terminal=False, color_system=None, highlight=False)
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() and int(columns) else WIDTH
+    plain = Console(file=StringIO(), width=width, force_terminal=False, color_system=None, highlight=False)
     with plain.capture() as captured:
         _print(pages, plain)
     file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())

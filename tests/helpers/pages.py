@@ -153,7 +153,7 @@ def _environment(folder: Path, binaries: Path) -> dict[str, str]:
     own = {f"RMEM_{name.upper()}": str(folder / f"rmem-{name}") for name in ("data", "runs", "cache")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RMEM_")}
     path = f"{binaries}{os.pathsep}{kept.get('PATH', '')}"
-    fixed = {"PATH": path, "COLUMNS": "100", "OMP_NUM_THREADS": "1", "RMEM_NATIVE": "off", "PYTHONPATH": "."}
+    fixed = {"PATH": path, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "RMEM_NATIVE": "off", "PYTHONPATH": "."}
     return {**kept, **own, **fixed, "HOME": str(folder)}
 
 
