@@ -41,7 +41,11 @@ def read_lines(path: Path) -> list[Line]:
     Raises:
         DataError: It is empty, or a line is not like those of bAbI, or does not follow the one before it.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].count(b"\n")
+        raise DataError(f"{path}:{before + 1}: this is no text in UTF-8; {_ANEW}.") from error
     if not text.strip():
         raise DataError(f"{path} is empty, and a bAbI task has lines; {_ANEW}.")
     parsed: list[Line] = []
@@ -81,7 +85,7 @@ def _what_is_wrong(line: Line, before: int, statements: set[int]) -> str | None:
         return None
     if not line.text.strip():
         return "here is an answer without a question"
-    if not line.answer:
+    if not line.answer.strip():
         return "here is a question without an answer"
     unknown = sorted({*line.support} - statements)
     return f"its answer rests on line {unknown[0]}, which is no statement of its story" if unknown else None
@@ -193,6 +197,7 @@ BABI = Dataset(
         ),
     ),
     forms=tuple(_form(task, size) for size in SIZES for task in TASKS),
+    read=read_lines,
     licence="CC BY 3.0",
     citation=(
         "Weston, Bordes, Chopra, Rush, van Merrienboer, Joulin, Mikolov (2016), Towards AI-Complete Question "

@@ -173,6 +173,7 @@ class Dataset:
         text_form: The form that gives the text back, where there is one: further tokenizers start from it.
         instructions: How to get a local copy, where no public source is known.
         derived: What is prepared from its forms.
+        read: Reads a file, and raises a DataError that says at which line it is damaged.
     """
 
     name: str
@@ -186,6 +187,7 @@ class Dataset:
     text_form: str = ""
     instructions: str = ""
     derived: tuple[Derived, ...] = ()
+    read: Callable[[Path], object] | None = None
 
     @property
     def every_file(self) -> list[SourceFile]:

@@ -98,7 +98,11 @@ class _Search:
                     self.note(error)
             if not self.missing():
                 return
-        if len(self.found) + len(self.wrong) + len(self.problems) == before:
+        is_in_vain = len(self.found) + len(self.wrong) + len(self.problems) == before
+        known = {
+            name for file in self.dataset.every_file if file.name in self.found for name in file.base_names
+        }
+        if is_in_vain and not (names and known.issuperset(map(base_name, names))):
             self.in_vain.append(_why_none(path, names))
 
     def _is_wanted_whole(self, name: str, size: int | None) -> bool:
@@ -121,7 +125,9 @@ class _Search:
             if returns is not None and returns.checksum:
                 self.wrong[returns.name] = f"{where}: {_RETURNS}"
             elif named:
-                self.wrong[named[0].name] = f"{where}: {named[0].mismatch(digest)}"
+                is_like_it = digest.size <= 2 * named[0].most
+                damage = self._damage(copy or path, str(where)) if is_like_it else ""
+                self.wrong[named[0].name] = f"{where}: {named[0].mismatch(digest)}{damage}"
             if copy:
                 copy.unlink()
             return
@@ -132,6 +138,15 @@ class _Search:
         self.found[fitting.name] = Obtained(
             fitting.name, path, origin, digest.size, digest.hex(), verified or fitting.checksum != ""
         )
+
+    def _damage(self, file: Path, where: str) -> str:
+        """What is wrong inside of a file that is not what it should be, behind what is said of it."""
+        try:
+            if self.dataset.read is not None:
+                self.dataset.read(file)
+        except DataError as error:
+            return f"; {str(error).replace(str(file), where)}"
+        return ""
 
 
 def from_path(

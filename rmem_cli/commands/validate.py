@@ -66,8 +66,9 @@ def _check_own_cores(recipe: "Recipe") -> None:
 
     for scale in recipe.scales:
         for spec in recipe.runs(scale, [row.id for row in recipe.rows_at(scale)]):
-            if isinstance(spec.settings.model.core, OwnCoreSettings):
-                checked_settings(spec.settings.model.core)
+            for part in spec.settings.every_part():
+                if isinstance(part, OwnCoreSettings):
+                    checked_settings(part)
 
 
 def _outcome(

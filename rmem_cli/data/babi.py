@@ -29,6 +29,7 @@ TASKS = range(1, 21)
 SIZES = ("en", "en-10k")
 SPLITS = ("train", "test")
 
+_NUMBER = re.compile("[1-9][0-9]{0,3}")
 _WORDS = re.compile(r"\W+")
 _WORDS_AND_REST = re.compile(r"(\W+)")
 
@@ -53,9 +54,11 @@ class Line(NamedTuple):
         """Read a line as it stands in the files.
 
         Raises:
-            ValueError: It has no number.
+            ValueError: It has no number, or not the fields of a statement or of a question.
         """
         number, _, rest = line.partition(" ")
+        if not _NUMBER.fullmatch(number):
+            raise ValueError(f"{number!r} is no number")
         text, *asked = rest.split("\t")
         if not asked:
             return cls(int(number), text)

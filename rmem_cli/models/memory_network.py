@@ -100,10 +100,12 @@ class MemoryNetwork(Model):
         outputs = found.new_zeros(*batch.weight.shape, self.settings.size)
         return outputs.index_put((torch.arange(len(end)), end), found), {}
 
+    def begin_training_step(self, step: int) -> None:
+        """See `Model.begin_training_step`; the start is linear for so many steps."""
+        self.get_buffer("trained_steps").fill_(step + 1)
+
     def step(self, batch: Batch, state: State | None) -> StepResult:
         """See `Model.step`."""
-        if self.training:
-            self.get_buffer("trained_steps").add_(1)
         outputs, state = self.outputs(batch, state)
         logits = self.logits(outputs)
         # [batch * time, classes], [batch * time]

@@ -135,6 +135,14 @@ class Model(nn.Module, ABC):
         """
         return nullcontext()
 
+    def begin_training_step(self, step: int) -> None:
+        """Told before each training step, however many segments and shares of a batch it reads.
+
+        Args:
+            step: How many training steps there were before it.
+        """
+        del step
+
     def cover(self, known: bool) -> None:
         """Say whether a model that has coverage knows it from now on; at first, it does.
 

@@ -31,6 +31,8 @@ def own_core(input_size: int, settings: OwnCoreSettings) -> Core:
     core = core_class(settings.kind)
     try:
         made = core(input_size, checked_settings(settings))
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(
             f"{settings.kind} cannot be made of its settings ({type(error).__name__}: {error}); change "
@@ -56,7 +58,7 @@ def checked_settings(settings: OwnCoreSettings) -> CoreSettings:
         )
     except ValidationError as errors:
         told = [
-            f"model.core.{'.'.join(map(str, error['loc']))}: {sentence(error, sort)}"
+            f"{settings.kind}.{'.'.join(map(str, error['loc']))}: {sentence(error, sort)}"
             for error in errors.errors(include_url=False)
         ]
         raise UsageError("\n".join(told)) from None
@@ -73,7 +75,7 @@ def core_class(kind: str) -> type[Core]:
     module, _, name = kind.partition(":")
     if not is_allowed(kind):
         raise UsageError(
-            f"model.core.kind is {kind}: code of a module that is not part of rmem; if you trust it, give "
+            f"{kind} is code of a module that is not part of rmem; if you trust it, give "
             f"--allow-module {module}"
         )
     found = getattr(_imported(kind), name, None)

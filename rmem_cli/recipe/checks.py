@@ -47,6 +47,7 @@ def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found
     if sections.model is not None:
         yield from _as_far_as_known(_check_architecture(sections.model))
         yield from _check_told(sections.model, sections.task, ("model", "architecture"))
+        yield from _as_far_as_known(_check_memory_network(sections))
     if task is not None and sections.model is not None:
         yield from _as_far_as_known(_check_encoder(task, sections.model))
         yield from _as_far_as_known(_check_head(task, sections.model))
@@ -138,6 +139,32 @@ def _check_stepwise(model: ModelSettings) -> Found:
                 f"of kind {core.kind} reads segments as a whole, and a pointer generator goes step by step; "
                 "choose a recurrent core, such as lstm or rum",
             )
+
+
+def _check_memory_network(sections: Sections) -> Found:
+    """A memory network answers in symbols, at once, and its controller is a core of its own width."""
+    model, task, train = sections.model, sections.task, sections.train
+    if model is None or model.memory_network is None:
+        return
+    if task is not None and task.reads_sentences and not task.classes_are_symbols:
+        yield ("task", "classes"), "must be vocabulary: a memory network answers in symbols"
+    if train is not None and train.backprop.kind != "full":
+        yield (
+            ("train", "backprop"),
+            "cuts a story from its question, which a memory network reads together; take kind full",
+        )
+    core, size = model.core, model.memory_network.size
+    if core is not None and not core.stepwise:
+        yield (
+            ("model", "core"),
+            f"of kind {core.kind} reads segments as a whole, and the controller of a memory network goes "
+            "step by step; choose a recurrent core",
+        )
+    elif core is not None and core.output_size not in (None, size):
+        yield (
+            ("model", "core"),
+            f"has outputs of {core.output_size} units, and memory_network.size is {size}; make them equal",
+        )
 
 
 def _check_told(model: ModelSettings, task: TaskSettings | None, path: Path) -> Found:

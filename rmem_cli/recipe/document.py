@@ -19,6 +19,9 @@ from rmem_cli.recipe.problems import Place, Problem, RecipeError
 
 Scalar = str | int | float | bool | None
 
+LAYERS = ("", "default", "base", "row", "matrix", "scale", "row scale", "--set")
+"""What can set a value; each goes before those ahead of it."""
+
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_NODES = 50_000  # keys and values: thirty times what the longest recipe has
@@ -38,7 +41,7 @@ class Node:
         value: A scalar, a list of nodes, or a mapping from text to nodes.
         place: Where the value starts.
         keys: For a mapping, where each key was written.
-        layer: What set the value: "default", "base", "row", "matrix", "scale", "row scale" or "--set".
+        layer: What set the value, one of `LAYERS`.
     """
 
     value: "Scalar | list[Node] | dict[str, Node]"

@@ -72,6 +72,11 @@ class TaskSettings(Component):
         return None
 
     @property
+    def classes_are_symbols(self) -> bool:
+        """Whether an answer is one of its symbols with these settings."""
+        return self.answers_in_symbols
+
+    @property
     def reads_sentences(self) -> bool:
         """Whether a step is several symbols at once, and a question is about the steps before it."""
         return False

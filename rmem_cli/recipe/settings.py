@@ -1,5 +1,6 @@
 """Base classes of everything a recipe can set."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -17,6 +18,15 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+    def every_part(self) -> "Iterator[Settings]":
+        """These settings, and all settings within."""
+        yield self
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, Settings):
+                    yield from part.every_part()
 
     @model_validator(mode="after")
     def _numbers_fit_into_32_bits(self) -> Self:

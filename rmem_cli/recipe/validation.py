@@ -1,5 +1,6 @@
 """From a tree of nodes to validated settings, with every problem at its place."""
 
+from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe.checks import Path, Sections, Unknown, check_evaluated, check_sections
 from rmem_cli.recipe.components import components
-from rmem_cli.recipe.document import Node
+from rmem_cli.recipe.document import LAYERS, Node
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.messages import describe, sentence
 from rmem_cli.recipe.problems import MOST_TOLD, Place, Problem
@@ -204,17 +205,28 @@ class _Builder:
         self.problems.append(Problem(self.place(path, message), name, message))
 
     def place(self, path: Path, message: str) -> Place:
-        """Where the field is written: the key if it is unknown, the kind or the parent if it is missing."""
+        """Where the field is written: the key if it is unknown, the kind or the parent if it is missing.
+
+        Of a mapping, what was set in it last: it is that, or does not go with that, which was right before.
+        """
         parent, node = find(self.tree, path[:-1]), find(self.tree, path)
         if parent is not None and message.startswith("unknown key"):
             return parent.keys[str(path[-1])]
         if node is not None:
-            return node.place
+            return max(_nodes(node), key=lambda each: LAYERS.index(each.layer)).place
         for depth in range(len(path) - 1, -1, -1):
             above = find(self.tree, path[:depth])
             if above is not None:
                 return above.fields["kind"].place if "kind" in above.fields else above.place
         return self.tree.place
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    """A node and all below it, the kind of a component before its other fields."""
+    yield node
+    fields = sorted(node.fields.items(), key=lambda field: field[0] != "kind")
+    for below in [*(below for _, below in fields), *node.items]:
+        yield from _nodes(below)
 
 
 def _with_kind(node: Node, name: str, kind: str) -> Node:

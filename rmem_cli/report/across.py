@@ -166,7 +166,8 @@ def _grid(tasks: Tasks, lines: Sequence[Values], rule: SolvedRule) -> Grid:
     failed = [str(sum(not rule.holds(value) for value in line.known)) for line in lines]
     columns.append(text_column("mean", [_mean(line) for line in lines], is_number=True))
     columns.append(text_column("failed", failed, is_number=True))
-    words = [f"{whole.metric} (%) by {tasks.name}, {tasks.scale}", f"failed: tasks under {100 * rule.at:g}"]
+    words = [f"{whole.metric} (%) by {tasks.name}, {tasks.scale}", "mean: of the values in its line"]
+    words.append(f"failed: tasks under {100 * rule.at:g}")
     if any(cut for line in lines for cut in line.partial):
         words.append("*: partial data, in no difference")
     differences = [_difference(line) for line in lines] if tasks.scale == PAPER else []

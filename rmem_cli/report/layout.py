@@ -39,7 +39,8 @@ class View:
 
 def page(table: Table, view: View) -> Page:
     """What is written about an experiment."""
-    grids = [*across_grids(table), *(_all_grids if view.everything else _first_grids)(table, view)]
+    tasks = list(across_grids(table))
+    grids = [*tasks, *(_all_grids(table, view) if view.everything else _first_grids(table, view, tasks))]
     notes = _told_briefly(table, view) if view.is_brief else table.remarks
     legend = _legend(table, grids, is_brief=view.is_brief)
     title = f"{table.experiment}: {table.title}"
@@ -65,15 +66,22 @@ def _told_briefly(table: Table, view: View) -> list[str]:
     return ["; ".join([*counts, *folded])] if counts or folded else []
 
 
-def _first_grids(table: Table, view: View) -> list[Grid]:
-    """The published tables with what was run, and what else was measured of that."""
+def _first_grids(table: Table, view: View, tasks: Sequence[Grid]) -> list[Grid]:
+    """The published tables with what was run, and what else was measured of that.
+
+    Args:
+        table: The values.
+        view: How much is shown of them.
+        tasks: The grids of all tasks, which are shown before.
+    """
     has_run = any(line.has_run for section in table.sections for line in section.lines)
     curves, singles = _curves_and_singles(table.sections)
     on_curves = [section for group in curves for section in group]
     papers = _papers_beside(on_curves, table)
     ran = [paper for paper in papers if paper.has_run]
     shown = ran or papers
-    grids = [_paper_grid(paper, view, fold=bool(ran)) for paper in shown]
+    spares = view.is_brief and bool(tasks)
+    grids = [_paper_grid(paper, view, fold=bool(ran), spares=spares) for paper in shown]
     told = [section for paper in papers for section in paper.columns if section.protocol]
     main = table.sections[table.main]
     if not told and not _same(main, on_curves):
@@ -88,7 +96,7 @@ def _first_grids(table: Table, view: View) -> list[Grid]:
         names = ", ".join(dict.fromkeys(paper.id for paper in left))
         grids[-1] = replace(
             grids[-1],
-            below="\n".join(filter(None, [grids[-1].below, f"nothing was run of {names}: {view.more}"])),
+            below="; ".join(filter(None, [grids[-1].below, f"nothing was run of {names}: {view.more}"])),
         )
     return grids
 
@@ -157,8 +165,16 @@ def _legend(table: Table, grids: Sequence[Grid], *, is_brief: bool) -> str:
     return "; ".join(words)
 
 
-def _paper_grid(paper: PaperTable, view: View, *, fold: bool) -> Grid:
-    """A published table; its columns side by side, or, where there are many, one below the other."""
+def _paper_grid(paper: PaperTable, view: View, *, fold: bool, spares: bool = False) -> Grid:
+    """A published table; its columns side by side, or, where there are many, one below the other.
+
+    Args:
+        paper: The table.
+        view: How much is shown.
+        fold: Whether rows that were not run are counted instead.
+        spares: Whether, of many columns, what is in the grid of all tasks alone is left to that: rows that
+            the paper does not have, and other scales than the paper's.
+    """
     lines = _across(paper.columns)
     folded = [cells for cells in lines.values() if fold and not any(map(_is_shown, cells))]
     lines = {key: cells for key, cells in lines.items() if cells not in folded}
@@ -166,14 +182,29 @@ def _paper_grid(paper: PaperTable, view: View, *, fold: bool) -> Grid:
         replace(section, lines=[cells[index] for cells in lines.values()])
         for index, section in enumerate(paper.columns)
     ]
-    first = aligned[0] if len(aligned) == 1 else replace(aligned[0], cell="", part="")
+    is_long = len(aligned) > _SIDE_BY_SIDE
+    aligned = _as_printed(aligned) if is_long and spares else aligned
+    first = aligned[0] if len(aligned) == 1 else replace(_measured(aligned), cell="", part="")
     caption = f"{paper.id}, {paper.where}: {_caption(first)}"
-    if len(aligned) > _SIDE_BY_SIDE:
+    if is_long:
         return Grid(caption, _columns_as_lines(paper.names, aligned, view), _folded(folded, view))
     columns = [_models(aligned)]
     for name, section in zip(paper.names, aligned, strict=True):
         columns += _value_columns(section, f"{name}\n" if name else "", view)
     return Grid(caption, _without_empty(columns), _folded(folded, view))
+
+
+def _as_printed(sections: Sequence[Section]) -> list[Section]:
+    """The columns of a published table with its own rows, at the paper's scale."""
+    kept = [
+        index
+        for index in range(len(sections[0].lines))
+        if any(section.lines[index].published is not None for section in sections)
+    ]
+    return [
+        replace(section, scales=[PAPER], lines=[section.lines[index] for index in kept])
+        for section in sections
+    ]
 
 
 def _folded(rows: Sequence[Sequence[Line]], view: View) -> str:
@@ -224,11 +255,12 @@ def _models(sections: Sequence[Section]) -> Column:
 def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: View) -> list[Column]:
     """One line for each column of the published table, and columns of ours for each of its lines."""
     columns = [text_column("Column", names)]
+    measured = _measured(sections)
     for index, first in enumerate(sections[0].lines):
         title = next(
             (section.lines[index].title for section in sections if section.lines[index].title), first.id
         )
-        across = replace(sections[0], lines=[section.lines[index] for section in sections])
+        across = replace(measured, lines=[section.lines[index] for section in sections])
         verdicts = {wording.verdict(line.comparison).text for line in across.lines} - {""}
         if len(verdicts) == 1 and not any(line.has_run for line in across.lines):
             heading = f"{title}\nPublished,\n{verdicts.pop()}"
@@ -238,13 +270,19 @@ def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: V
     return _without_empty(columns)
 
 
+def _measured(sections: Sequence[Section]) -> Section:
+    """The first of a published table's columns that a recipe measures, or its first column."""
+    return next((section for section in sections if section.protocol), sections[0])
+
+
 def _value_columns(section: Section, name: str, view: View, *, marks_best: bool = True) -> list[Column]:
     """What was published, what was measured at each scale, and what follows."""
     digits = section.digits
     is_paper_run = any(PAPER in line.ours for line in section.lines if line.kind == "row")
     nothing_run = not any(line.has_run for line in section.lines)
     is_cited = any(line.published is not None for line in section.lines)
-    columns = [_column(f"{name}Published", section, partial(_published, digits, view))]
+    published = _column(f"{name}Published", section, partial(_published, digits, view))
+    columns = [published] if is_cited or nothing_run or not name else []
     for scale in section.scales:
         if scale == PAPER and not (is_paper_run or nothing_run):
             continue

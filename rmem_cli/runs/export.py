@@ -1,7 +1,7 @@
 """A trained run, as it is exported."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +13,6 @@ from rmem_cli.paths import runs_root
 from rmem_cli.recipe import Recipe, RunSpec
 from rmem_cli.recipe.own_core import OwnCoreSettings, module_of
 from rmem_cli.recipe.own_files import with_bare_names
-from rmem_cli.recipe.settings import Settings
 from rmem_cli.recipe.settings_file import read_settings
 from rmem_cli.records.checkpoint import fitting, load_checkpoint
 from rmem_cli.records.environment import read_environment
@@ -112,7 +111,7 @@ def exportable(run: FoundRun, spec: RunSpec, checkpoint: str | None = None) -> E
         UsageError: The run has not come to its end, has no such checkpoint, or needs a pretrained model.
         DataError: Its data or its checkpoint is missing or damaged.
     """
-    backbones = {value for part in _parts(spec.settings) if (value := getattr(part, "backbone", None))}
+    backbones = {value for part in spec.settings.every_part() if (value := getattr(part, "backbone", None))}
     if backbones:
         raise UsageError(
             f"{run.name} is made of a pretrained model ({', '.join(sorted(backbones))}), which an export "
@@ -150,7 +149,7 @@ def exportable(run: FoundRun, spec: RunSpec, checkpoint: str | None = None) -> E
         environment=environment,
         sha256={},
     )
-    own = {module_of(part.kind) for part in _parts(spec.settings) if isinstance(part, OwnCoreSettings)}
+    own = {module_of(part.kind) for part in spec.settings.every_part() if isinstance(part, OwnCoreSettings)}
     return Exportable(
         description,
         _without_folders(spec),
@@ -169,13 +168,3 @@ def _without_folders(spec: RunSpec) -> RunSpec:
         return spec
     bare = task.model_copy(update={task.own: with_bare_names(own)})
     return replace(spec, settings=spec.settings.model_copy(update={"task": bare}))
-
-
-def _parts(settings: Settings) -> Iterator[Settings]:
-    """Settings, and all settings within."""
-    yield settings
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, Settings):
-                yield from _parts(part)

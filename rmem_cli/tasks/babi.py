@@ -254,7 +254,7 @@ def _training_questions(babi: Babi, number: int, settings: BabiSettings) -> list
     try:
         return list(babi.questions("train"))
     except DataError as error:
-        if babi.has("train") or settings.size == SMALLER:
+        if babi.has("train") or settings.size == SMALLER or settings.if_missing == "smaller":
             raise
         raise DataError(
             f"{error} Or train on 1,000 questions in its place: set task.if_missing to smaller."

@@ -5,15 +5,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.recipe.messages import describe
 
 BABI_TASKS = range(1, 21)
+BabiNumber = Annotated[int, Field(ge=1, le=20)]
 SMALLER: Literal["en"] = "en"  # size of bAbI
 # How often it is the answer to one of the 1,000 test questions of each task.
 MOST_FREQUENT_ANSWERS = (
     *(187, 187, 215, 177, 189, 503, 488, 336, 638, 437),
     *(187, 189, 183, 177, 341, 257, 520, 531, 93, 180),
 )
-BabiNumber = Annotated[int, Field(ge=1, le=20)]
 
 
 class BabiSettings(TaskSettings):
@@ -41,7 +42,7 @@ class BabiSettings(TaskSettings):
     numbered: ClassVar[frozenset[str]] = frozenset({"number"})
 
     kind: Literal["babi"] = "babi"
-    number: BabiNumber | list[BabiNumber] | None
+    number: int | list[int] | None
     size: Literal["en", "en-10k"] = "en-10k"
     level: Literal["word", "sentence"] = "sentence"
     text: Literal["as_written", "plain"] = "as_written"
@@ -58,6 +59,11 @@ class BabiSettings(TaskSettings):
         return self.number if isinstance(self.number, list) else [self.number]
 
     @property
+    def classes_are_symbols(self) -> bool:
+        """See `TaskSettings.classes_are_symbols`."""
+        return self.classes == "vocabulary"
+
+    @property
     def reads_sentences(self) -> bool:
         """See `TaskSettings.reads_sentences`."""
         return self.level == "sentence"
@@ -66,11 +72,17 @@ class BabiSettings(TaskSettings):
         """Each of the tasks that are learned together, such as `qa3`."""
         return tuple(f"qa{number}" for number in self.numbers) if len(self.numbers) > 1 else ()
 
-    @field_validator("number")
+    @field_validator("number", mode="before")
     @classmethod
-    def _tasks_differ(cls, number: int | list[int] | None) -> int | list[int] | None:
+    def _tasks_are_numbers_and_differ(cls, number: object) -> object:
+        given = number if isinstance(number, list) else [] if number is None else [number]
+        wrong = [each for each in given if type(each) is not int or each not in BABI_TASKS]
+        if wrong:
+            raise ValueError(
+                f"must be a task from 1 to 20, a list of them, or null for all; {describe(wrong[0])} is none"
+            )
         if isinstance(number, list) and len(set(number)) != max(1, len(number)):
-            raise ValueError(f"number is {number}; give one or more tasks, each of them once")
+            raise ValueError(f"is {number}; give one or more tasks, each of them once")
         return number
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:

@@ -308,6 +308,7 @@ class Training:
     def _gradient(self, batch: Batch, step: int) -> list[Gradient]:
         """Put that of a whole batch, of which this process reads its rows, into the parameters."""
         self.optimizer.zero_grad()
+        self.model.begin_training_step(step)
         with self._forms_checked():
             gradients = [share.gradient(self.model, batch, self.seed, step) for share in self.shares]
         nll_sums = torch.stack([each for gradient in gradients for each in gradient.nll_sums])

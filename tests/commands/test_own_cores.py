@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,23 @@ def test_a_recipe_by_itself_imports_nothing(rmem, own):
     assert "my_cores" not in sys.modules
 
 
+@pytest.mark.parametrize("command", ["train", "validate"])
+def test_what_is_wrong_with_one_inside_of_another_core_is_told_by_both(rmem, own, command):
+    cells = "fast: {kind: gru, hidden_size: 4}, slow: {kind: 'my_cores:Leaky'%s}"
+    own()
+    recipe = Path("own.yaml")
+    written = recipe.read_text().replace(
+        'kind: "my_cores:Leaky", hidden_size: 5', "kind: fast_slow, " + cells
+    )
+    recipe.write_text(written % ", hidden_size: big")
+    ended = rmem(command, "own.yaml", "--allow-module", "my_cores")
+    assert ended.code == 2
+    assert "my_cores:Leaky.hidden_size: must be a whole number, not the text 'big'" in ended.err
+    assert "UsageError" not in ended.err
+    recipe.write_text(written % ", hidden_size: 3")
+    assert rmem(command, "own.yaml", "--allow-module", "my_cores").code == 0
+
+
 def test_an_entry_point_of_an_installed_package_allows_its_core(rmem, own, monkeypatch):
     point = importlib.metadata.EntryPoint("leaky", "my_cores:Leaky", own_core.ENTRY_POINTS)
     monkeypatch.setattr(own_core, "entry_points", lambda group: [point] if group == point.group else [])
@@ -145,9 +163,14 @@ def test_runs_of_other_code_are_other_runs(rmem, own):
             "my_cores:Leaky",
             ", hidden_size: 5, leek: 1",
             "",
-            "model.core.leek: unknown key; did you mean 'leak'?",
+            "my_cores:Leaky.leek: unknown key; did you mean 'leak'?",
         ),
-        ("my_cores:Leaky", ", hidden_size: -1", "", "model.core.hidden_size: must be greater than 0, not -1"),
+        (
+            "my_cores:Leaky",
+            ", hidden_size: -1",
+            "",
+            "my_cores:Leaky.hidden_size: must be greater than 0, not -1",
+        ),
         ("my_cores:Plain", ", hidden_size: 5", "", "cannot be made of its settings (KeyError"),
     ],
 )

@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 def prepare(folder, **texts):
     for split, text in texts.items():
-        (folder / f"qa1_{split}.txt").write_bytes(text.encode())
+        (folder / f"qa1_{split}.txt").write_bytes(text.encode(errors="surrogateescape"))
     files = {f"en/qa1_{split}.txt": folder / f"qa1_{split}.txt" for split in texts}
     write_prepared("babi", "en-qa1", prepare_task(files), **ABOUT, missing=[] if len(texts) == 2 else ["it"])
     return Babi(1, "en")
@@ -100,6 +100,11 @@ def test_a_split_that_is_missing_says_so(folder):
         ("1 Fine.\n1 Fine.\n1 Fine.\n4 No.\n", 4, "its number is 4, where 2"),
         ("1 Fine.\n2 \tthus\t1\n", 2, "here is an answer without a question"),
         ("1 Fine.\n2 Why?\t\t1\n", 2, "here is a question without an answer"),
+        ("1 Fine.\n2 Why?\t \t1\n", 2, "here is a question without an answer"),
+        ("1 Fine.\n+2 Fine.\n", 2, "this is not a line of a bAbI task: '+2 Fine.'"),
+        ("1 Fine.\n02 Fine.\n", 2, "this is not a line of a bAbI task"),
+        ("1 Fine.\n\uff12 Fine.\n", 2, "this is not a line of a bAbI task"),
+        ("1 Fine.\n2 Fine.\n3 F\udcffine.\n", 3, "this is no text in UTF-8"),
         ("1 Fine.\n2 Why?\tthus\t2\n", 2, "its answer rests on line 2, which is no statement"),
         ("1 Fine.\n2 Fine.\n1 Fine.\n2 Why?\tthus\t1 2\n", 4, "its answer rests on line 2"),
     ],

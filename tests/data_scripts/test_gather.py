@@ -221,6 +221,34 @@ def test_what_was_looked_at_in_vain_is_told_in_a_line(small_ptb, tmp_path, work,
     assert sum(line.startswith(f"  - {path} {why}") for line in str(error.value).splitlines()) == 1
 
 
+def test_a_second_copy_of_a_file_that_was_found_is_no_look_alike(small_ptb, copy_folder, work):
+    first = next(iter(copy_folder.iterdir()))
+    (copy_folder / "again").mkdir()
+    shutil.copy(first, copy_folder / "again")
+    next(file for file in copy_folder.iterdir() if file.is_file() and file != first).unlink()
+    with pytest.raises(DataError) as error:
+        from_path(small_ptb, copy_folder, work)
+    assert "as none of the files that are wanted" not in str(error.value)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_file_is_told_with_its_line_where_its_kind_can_be_read(
+    small_ptb, copy_folder, work, packed
+):
+    def read(path):
+        raise DataError(f"{path}:7: this is no line")
+
+    wrong = copy_folder / small_ptb.files[0].name
+    wrong.write_text("something else")
+    given = archive_of(copy_folder, work.parent / "copy.zip") if packed else copy_folder
+    with pytest.raises(DataError) as error:
+        from_path(replace(small_ptb, read=read), given, work)
+    (told,) = (line for line in str(error.value).splitlines() if "this is no line" in line)
+    where = f"official/data/{wrong.name} in {given}" if packed else str(wrong)
+    assert told.startswith(f"  - {wrong.name}")
+    assert told.endswith(f"; {where}:7: this is no line)")
+
+
 def test_archives_of_something_else_and_other_files_are_told(small_ptb, tmp_path, work):
     (tmp_path / "given" / "inside").mkdir(parents=True)
     for name in "abcde":

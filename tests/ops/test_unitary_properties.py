@@ -1,5 +1,6 @@
 """The matrices of EUNN and GORU are unitary, whatever their sizes, layers and angles."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from rmem_cli.ops.unitary import Unitary, matrix, reference
-from rmem_cli.ops.unitary.options import UnitaryWeights
+from rmem_cli.ops.unitary.options import RotationLayer, UnitaryWeights
 
 SIZES = range(1, 66)
 
@@ -92,6 +93,16 @@ def test_the_published_fault_erases_the_last_unit_and_no_other(size):
     torch.testing.assert_close(
         found, torch.from_numpy(written_out(unitary, weights).real), rtol=0, atol=1e-13
     )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_unit_with_a_partner_is_the_first_of_a_pair_or_the_second(size):
+    for start, distance in itertools.product([0, 1], [1, 2, 3, 8]):
+        layer = RotationLayer(start, distance)
+        firsts = [unit for unit in range(start, size - distance) if (unit - start) // distance % 2 == 0]
+        assert layer.firsts(size) == firsts
+        assert layer.pairs(size) == len(firsts)
+        assert layer.first(torch.arange(len(firsts))).tolist() == firsts
 
 
 @pytest.mark.parametrize("size", SIZES)

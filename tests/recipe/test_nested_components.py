@@ -113,6 +113,24 @@ def test_what_is_wrong_with_a_part_is_told_at_its_place(read, old, new, message)
     assert "model.core.lower" in told[0]
 
 
+@pytest.mark.parametrize(
+    ("cell", "override", "message"),
+    [
+        ("goru, hidden_size: 6, capacity: 1", "published_last_unit=true", "is a fault of the second layer"),
+        ("goru, hidden_size: 6, published_last_unit: true", "hidden_size=7", "needs an even hidden_size"),
+        ("gated_lstm, hidden_size: 6", "gate=CR", "gate CR needs chrono_length"),
+    ],
+)
+def test_a_rule_that_an_override_breaks_inside_of_a_part_is_told_with_the_override(
+    read, cell, override, message
+):
+    recipe = read(TEXT.replace("kind: rum, hidden_size: 6", f"kind: {cell}"))
+    with pytest.raises(RecipeError) as caught:
+        recipe.runs(overrides=[f"model.core.lower.{override}"])
+    (told,) = (line for line in str(caught.value).splitlines() if message in line)
+    assert told.startswith(f"--set model.core.lower.{override}: model.core.lower: ")
+
+
 def test_its_parts_are_part_of_what_a_run_is_but_not_their_defaults(read):
     run, same, other = (
         read(text).runs()[0].train_hash("")

@@ -24,6 +24,8 @@ GATED = "model.core={kind: gated_lstm, hidden_size: 8%s}"
 TEXTS = "task={kind: language_model, dataset: ptb, form: char, segment_length: 5}"
 TIED = "model.head={kind: adaptive%s}"
 ENCODER = "model.encoder={kind: adaptive, size: %d%s}"
+STORIES = "task={kind: babi, number: 1%s}"
+MEMORY = "model={architecture: memory_network, memory_network: {size: 6}%s}"
 IMAGES = "task={kind: image_sequence, dataset: mnist%s}"
 
 
@@ -106,6 +108,37 @@ def recipe():
             [PRENORM % FIVE, "eval.test.core.segment_length=4"],
             "eval.test.core.segment_length",
             "decides the weights",
+        ),
+        ([STORIES % ", classes: answers", MEMORY % ""], "task.classes", "answers in symbols"),
+        (
+            [STORIES % "", MEMORY % "", "train.backprop={kind: truncated, segment_length: 2}"],
+            "train.backprop",
+            "which a memory network reads together; take kind full",
+        ),
+        (
+            [STORIES % "", MEMORY % ", core: {kind: gru, hidden_size: 5}"],
+            "model.core",
+            "has outputs of 5 units, and memory_network.size is 6; make them equal",
+        ),
+        (
+            [
+                STORIES % "",
+                MEMORY % ", core: {kind: transformer_xl, hidden_size: 6, heads: 2, segment_length: 5}",
+            ],
+            "model.core",
+            "the controller of a memory network goes step by step",
+        ),
+        *(
+            ([f"task={{kind: babi, number: {number}}}"], "task.number", f"null for all; {wrong} is none")
+            for number, wrong in [
+                ("0", "0"),
+                ("21", "21"),
+                ("[1, 21]", "21"),
+                ("'1'", "the text '1'"),
+                ("1.0", "1.0"),
+                ("true", "true"),
+                ("[1, [2]]", "a list"),
+            ]
         ),
         (
             ["model.memory_loss={}", "model.core.memory_tokens=0"],

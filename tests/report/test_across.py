@@ -13,6 +13,7 @@ from rmem_cli.recipe import load_recipe
 from rmem_cli.report import terminal
 from rmem_cli.report.across import across_grids, paired_bootstrap
 from rmem_cli.report.build import build_table
+from rmem_cli.report.layout import View, page
 
 TASKS = range(1, 21)
 PUBLISHED = find("rum2017.babi.rum").value[1:]
@@ -74,6 +75,42 @@ def test_ours_stand_above_the_published_with_mean_failures_and_difference(babi, 
     assert own[22].startswith(f"{100 * fmean(ours) - fmean(PUBLISHED):+.1f}\n[")
     assert theirs[22] == ""
     assert rows["MemN2N (Sukhbaatar et al.)"][2] == "60.0"
+
+
+def test_the_published_table_has_our_mean_deviation_and_seeds_of_each_task(babi, measured):
+    made = page(build_table(babi, measured("rum", [0.79, 0.9], tasks=[1, 4])), View())
+    (grid,) = (grid for grid in made.grids if grid.caption.startswith("rum2017.babi, "))
+    assert "tolerance 0.02" in grid.caption
+    found = {
+        column.heading.text.replace("\n", " "): [cell.text for cell in column.cells]
+        for column in grid.columns
+    }
+    ours = dict(zip(found["Column"], found["RUM (this paper) Ours, paper"], strict=True))
+    assert (ours["number=1"], ours["number=4"]) == ("0.790 ± 0.001 (3)", "0.900 ± 0.001 (3)")
+    assert {value for task, value in ours.items() if task not in ("number=1", "number=4")} == {"-"}
+    assert not [heading for heading in found if heading.startswith("LSTM")]
+
+
+def test_beside_the_grid_of_all_tasks_the_published_table_keeps_to_what_it_prints(babi, measured, results):
+    small = [
+        one
+        for task in (1, 4)
+        for one in results(babi, "rum", [0.5], name="accuracy", cell=f"number={task}", scale="cpu")
+    ]
+    table = build_table(
+        babi, [*measured("rum", [0.79], tasks=[1]), *measured("gru", [0.9], tasks=[1]), *small]
+    )
+
+    def headings(view):
+        (grid,) = (grid for grid in page(table, view).grids if grid.caption.startswith("rum2017.babi, "))
+        return [column.heading.text.replace("\n", " ") for column in grid.columns]
+
+    brief = headings(View(is_brief=True))
+    assert brief == [
+        "Column",
+        *(f"RUM (this paper) {what}" for what in ("Published", "Ours, paper", "Verdict")),
+    ]
+    assert {"GRU Ours, paper", "RUM (this paper) Ours, cpu"} < {*headings(View())}
 
 
 def test_of_some_tasks_the_mean_and_the_difference_say_of_how_many(babi, measured):

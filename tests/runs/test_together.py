@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from rmem_cli.data_scripts.babi import prepare_task
 from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.ptb import PTB
 
 from rmem_cli import world
+from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.problems import RecipeError
@@ -51,6 +53,11 @@ RUNS = {
     "rmt_copy, replay": (*COPY, "train.backprop={kind: replay}"),
     "text": ("text", None, *TEXT, "model.core.zoneout=0"),
     "text, sliding": ("text", None, *TEXT, *RMT),
+    # Its start is linear for half of the steps.
+    "stories": (
+        *("memn2n_babi", "memn2n_1k", "model.memory_network.linear_start_steps=3"),
+        *("model.memory_network.time_noise=0", "optimizer.lr=0.5"),
+    ),
     "ptb": ("rum_ptb_char", "rum_1000", *REAL),
 }
 # Sums in another order differ by their rounding: in float32 by some 6e-8 of them, in float64 by some 1e-16,
@@ -58,12 +65,12 @@ RUNS = {
 # other processors, which add up in yet another order, have room.
 CLOSE = {"float64": 1e-9, "float32": 1e-5}
 NAMES = [pytest.param(name, marks=pytest.mark.data if name == "ptb" else ()) for name in RUNS]
-SHARED_OUT = "rum_recall", "rmt_copy, replay", "rmt_copy, sliding", "text, sliding"
+SHARED_OUT = "rum_recall", "rmt_copy, replay", "rmt_copy, sliding", "text, sliding", "stories"
 _OF_ONE = {}
 
 
 @pytest.fixture
-def spec_of(request, recipes, write_text):
+def spec_of(request, recipes, write_text, tmp_path):
     """Makes the run of a name, which draws nothing that differs with the number of processes."""
 
     def made(name, *sets):
@@ -72,6 +79,8 @@ def spec_of(request, recipes, write_text):
         if recipe == "text":
             write_text(train=200)
             return load_recipe(recipes[recipe]).runs(rows=rows, overrides=[*own, *sets])[0]
+        if recipe == "memn2n_babi":
+            write_stories(tmp_path)
         if recipe == "rum_ptb_char":
             real = request.getfixturevalue("real_data")
             fetch(PTB, Console(file=io.StringIO()), path=real / "ptb")
@@ -79,6 +88,21 @@ def spec_of(request, recipes, write_text):
         return load_recipe(recipe).runs("smoke", rows, None, [*GENERATED, *own, *sets])[0]
 
     return made
+
+
+def write_stories(folder):
+    """A small task of bAbI: where someone is."""
+    people, places = ["Mary", "John", "Daniel"], ["garden", "office", "kitchen", "hallway"]
+    files = {f"en/qa1_{split}.txt": folder / f"qa1_{split}.txt" for split in ("train", "test")}
+    for begin, path in enumerate(files.values()):
+        told = [
+            f"1 {one} is in the {place}.\n2 {other} is in the {places[number % 3]}.\n"
+            f"3 Where is {one}? \t{place}\t1\n"
+            for number in range(begin, 60)
+            for one, other, place in [(people[number % 3], people[(number + 1) % 3], places[number % 4])]
+        ]
+        path.write_text("".join(told))
+    write_prepared("babi", "en-qa1", prepare_task(files), sources=[], licence="free", citation="nobody")
 
 
 def trained(lab, spec, count=1):

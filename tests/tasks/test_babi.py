@@ -224,6 +224,11 @@ def test_a_missing_file_is_refused_with_what_to_do_and_smaller_ones_take_its_pla
     found = task(3, if_missing="smaller", classes="answers")
     assert found.steps_per_epoch(1) == 18
     assert only(found).inputs.shape[0] == 1
+    write(train=None, number=2)
+    write(train=None, number=2, size="en")
+    with pytest.raises(DataError) as refusal:
+        task(2, if_missing="smaller")
+    assert "if_missing" not in str(refusal.value)
     settings = BabiSettings(number=3, if_missing="smaller")
     assert data_hash(settings).endswith("-partial")
     write(number=3)

@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 
 from rmem_cli.models.cores.layered_config import LayeredSettings
 from rmem_cli.recipe.kinds import Core, CoreSettings
+from rmem_cli.recipe.messages import describe
 
 Activation = Literal["relu", "tanh", "sigmoid", "softsign"]
 KernelInitializer = Literal["orthogonal", "two_half_orthogonal", "xavier"]
@@ -94,6 +95,13 @@ class RUMSettings(LayeredSettings):
     def output_size(self) -> int:
         """See `CoreSettings.output_size`; one more where the angle is tracked."""
         return self.hidden_size + int(self.track_angle)
+
+    @field_validator("lambda_", mode="before")
+    @classmethod
+    def _lambda_is_a_whole_number(cls, value: object) -> object:
+        if isinstance(value, bool | float):
+            raise ValueError(f"must be 0 or 1, not {describe(value)}")
+        return value
 
     def free_in_evaluation(self) -> frozenset[str]:
         """See `CoreSettings.free_in_evaluation`."""
@@ -291,7 +299,7 @@ class UnitarySettings(LayeredSettings):
             uniform over the circle.
     """
 
-    capacity: PositiveInt | None = None
+    capacity: int | None = Field(default=None, gt=0, le=10_000)
     fft: bool = False
     published_last_unit: bool = False
     initial_bound: float = Field(default=0.01, gt=0.0, le=1e6)
@@ -373,6 +381,12 @@ class GORUSettings(UnitarySettings):
     reset_bias: float = 2.0
     update_bias: float | None = None
     zoneout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _biases_are_of_gates(self) -> Self:
+        if self.update_bias is not None and not self.update_gate:
+            raise ValueError("update_bias is that of the update gate, which is left out; leave it out, too")
+        return self
 
     def free_in_evaluation(self) -> frozenset[str]:
         """See `CoreSettings.free_in_evaluation`."""

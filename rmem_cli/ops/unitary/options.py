@@ -1,12 +1,14 @@
 """How a unitary matrix is put together, and the weights of the recurrences that turn their state by it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 MODRELU_EPS = 1e-5
+
+Index = TypeVar("Index", int, Tensor)
 
 
 class RotationLayer(NamedTuple):
@@ -20,10 +22,18 @@ class RotationLayer(NamedTuple):
     start: int
     distance: int
 
+    def pairs(self, size: int) -> int:
+        """How many pairs there are of so many units; units that have no partner are not turned."""
+        blocks, rest = divmod(max(0, size - self.distance - self.start), 2 * self.distance)
+        return blocks * self.distance + min(rest, self.distance)
+
+    def first(self, pair: Index) -> Index:
+        """The first unit of the pair of this number, or of many."""
+        return self.start + pair + pair // self.distance * self.distance
+
     def firsts(self, size: int) -> list[int]:
-        """The first unit of each pair, in order; units that have no partner are not turned."""
-        units = range(self.start, size - self.distance)
-        return [unit for unit in units if (unit - self.start) // self.distance % 2 == 0]
+        """The first unit of each pair, in order."""
+        return [self.first(pair) for pair in range(self.pairs(size))]
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Unitary:
 
     def angle_count(self) -> int:
         """Pairs of all layers."""
-        return sum(len(layer.firsts(self.size)) for layer in self.layers())
+        return sum(layer.pairs(self.size) for layer in self.layers())
 
     def places(self) -> tuple[Tensor, Tensor]:
         """Where the angle of each unit stands among all, and its sign: `[layers, size]` each.
@@ -73,12 +83,12 @@ class Unitary:
         signs = torch.zeros(len(layers), self.size)
         begin = 0
         for index, layer in enumerate(layers):
-            firsts = torch.tensor(layer.firsts(self.size), dtype=torch.long)
-            angles = torch.arange(begin, begin + len(firsts))
+            pairs = torch.arange(layer.pairs(self.size))
+            firsts, angles = layer.first(pairs), begin + pairs
             for units, sign in ((firsts, -1.0), (firsts + layer.distance, 1.0)):
                 places[index, units] = angles
                 signs[index, units] = sign
-            begin += len(firsts)
+            begin += len(pairs)
         return places, signs
 
 
