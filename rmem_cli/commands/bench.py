@@ -64,13 +64,14 @@ def bench(
     from rmem_cli.bench.beside import measure_beside
     from rmem_cli.bench.cases import find_cases
     from rmem_cli.bench.measure import measure
+    from rmem_cli.json_text import json_text
 
     quick = not (cases or every or list_cases)
     chosen = find_cases(cases or [], form or [], quick=quick)
     longest = seconds if seconds is not None else 10 if quick else 60
     if list_cases:
         for case in chosen:
-            typer.echo(case.name)
+            typer.echo(json_text({"name": case.name}, indent=None) if as_json else case.name)
         return
     # What cannot be measured here is refused, and what is to be built is built, before anything is measured.
     for case in chosen:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmem_cli.commands import completion
-from rmem_cli.commands.options import named_path
+from rmem_cli.commands.options import named_path, refuse_choices
 from rmem_cli.commands.outputs import is_folder, unwritable
 from rmem_cli.errors import OutOfToleranceError, UsageError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rmem_cli.report.citations import Readings
     from rmem_cli.report.experiments import Experiments
     from rmem_cli.report.formats import Format
-    from rmem_cli.report.table import Table
+    from rmem_cli.report.table import Section, Table
 
 
 class FormatName(StrEnum):
@@ -36,6 +36,17 @@ class FormatName(StrEnum):
     HTML = "html"
     CSV = "csv"
     JSON = "json"
+
+
+_TABLES = {
+    "names": "the names",
+    "scale": "--scale",
+    "everything": "--all",
+    "explain": "--explain",
+    "grid": "--grid",
+    "strict": "--strict",
+}
+"""What chooses among the tables of experiments, and what is told of them."""
 
 
 @contextmanager
@@ -51,6 +62,7 @@ def _with_little_collected() -> Iterator[None]:
 
 @_with_little_collected()
 def report(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -130,8 +142,11 @@ def report(
 
     experiments = Experiments(results_root(), readings_of(published))
     if compare is not None:
+        refuse_choices(context, _TABLES, "--compare shows two sets of results")
         _compare(experiments, compare, _format(format_name, out), out)
         return
+    if grid and explain:
+        raise UsageError("--explain is about verdicts, and --grid has none; leave one of them out")
     if grid and (strict or format_name is FormatName.HTML):
         other = "--strict judges" if strict else "--format html shows"
         raise UsageError(f"{other} the tables of experiments, not --grid; leave one of them out")
@@ -185,7 +200,8 @@ def _write_site(
     """Write HTML pages for the experiments named, and the scoreboard of all."""
     if not _is_folder(out) or out is None:
         raise UsageError("HTML is a folder of pages; name one, as in --format html --out site")
-    others = [name for name in _measured(experiments, None) if name not in names]
+    shown = {table.experiment for table in tables}
+    others = [name for name in experiments.with_results()[0] if name not in shown]
     board = experiments.scoreboard([*tables, *map(experiments.table, others)], _unknown_cost)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -328,14 +344,17 @@ def _refuse_results(paths: "Iterable[Path]") -> None:
 
 def _refuse_out_of_tolerance(tables: "Sequence[Table]") -> None:
     found = [
-        f"{table.experiment} {line.title}: {' '.join(filter(None, (section.part, section.metric)))} "
-        f"is {line.comparison.verdict.outcome}"
+        f"{table.experiment} {line.title}: {_measured_where(section)} is {line.comparison.verdict.outcome}"
         for table in tables
         for section, line in table.out_of_tolerance()
         if line.comparison is not None
     ]
     if found:
         raise OutOfToleranceError("Out of tolerance:\n" + "\n".join(found))
+
+
+def _measured_where(section: "Section") -> str:
+    return " ".join(filter(None, (section.cell, section.part, section.metric)))
 
 
 def _say(text: str) -> None:

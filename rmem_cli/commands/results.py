@@ -1,5 +1,6 @@
 """`rmem results`: withdrawing results, and merging those of others."""
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,10 @@ def drop_results(
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why they count no more.", show_default=False)],
 ) -> None:
-    """Withdraw the results of runs: their rows stay in the tables, and count nowhere until made again."""
+    """Withdraw the results of runs: their rows stay in the tables, and count nowhere until made again.
+
+    What an equal run took over from one of them, or it from that, is withdrawn with it.
+    """
     from rmem_cli.errors import UsageError
     from rmem_cli.paths import results_root
     from rmem_cli.results.store import ResultStore
@@ -32,9 +36,12 @@ def drop_results(
 
     if not reason.strip():
         raise UsageError("--reason is blank; say why the results count no more")
-    store = ResultStore(results_root())
-    experiments = [name for name in store.experiments() if any(name == one.split("/")[0] for one in names)]
-    rows = [row for name in experiments for row in store.read(name)]
+    store, rows = ResultStore(results_root()), []
+    for experiment in store.experiments():
+        is_named = any(experiment == name.split("/")[0] for name in names)
+        # Of the others, equal runs are withdrawn, too; what cannot be read has none.
+        with nullcontext() if is_named else suppress(UsageError):
+            rows += store.read(experiment)
     cleaned = [name.rstrip("/") for name in names]
     for run in withdraw(store.folder, rows, cleaned, one_line(reason)):
         typer.echo(f"withdrew {one_line(run)}", err=True)

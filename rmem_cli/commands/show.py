@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rmem_cli.commands import completion
+from rmem_cli.commands.options import refuse_choices
 from rmem_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
     from rmem_cli.recipe.resolve import Resolved
 
 
+_CHOICES = {"row": "--row", "scale": "--scale", "overrides": "--set"}
+
+
 def show(
+    context: typer.Context,
     recipe: Annotated[
         str,
         typer.Argument(
@@ -56,6 +61,7 @@ def show(
     if may_begin_run_name(recipe):
         from rmem_cli.commands.shown_run import show_run
 
+        refuse_choices(context, _CHOICES, f"{recipe} is a run, or the beginning of one's name")
         show_run(recipe, as_json=as_json)
         return
     from rmem_cli.json_text import json_text

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rmem_cli.published.store import find_table, load_paper
-from rmem_cli.recipe import Recipe
+from rmem_cli.recipe import Recipe, RunSpec
 from rmem_cli.recipe.resolve import PAPER, Row
 from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report import wording
@@ -302,8 +302,13 @@ class _Builder:
         return learning_sections(section, lines, self.validations(place)) if lines else []
 
     def validations(self, place: Place) -> Curves:
-        """The learning curves of a place: what is validated is the whole, which says nothing of a part."""
-        return no_curves if place.part else self.curves
+        """The learning curves of a place: what is validated is the whole of the task that is trained.
+
+        It says nothing of a part, or of an evaluation whose task is another one.
+        """
+        entries = (entry for at_scale in self.entries[place].values() for entry in at_scale.values())
+        is_another = any(_changes_the_task(entry.spec, place.protocol) for entry in entries)
+        return no_curves if place.part or is_another else self.curves
 
     def solved_rule(self, place: Place, entry: Entry) -> SolvedRule | None:
         """When a seed has solved the task by the metric of a place; None if that is no question there."""
@@ -386,6 +391,12 @@ class _Builder:
 def _reference(paper_id: str) -> str:
     paper = load_paper(paper_id)
     return f"{paper.title} ({paper.venue}, {paper.year}) [{paper.bibtex}]"
+
+
+def _changes_the_task(spec: RunSpec, protocol: str) -> bool:
+    """Whether a protocol measures another task than is trained and validated."""
+    named = (each for each in spec.settings.eval if each.name == protocol)
+    return any(spec.protocol_task(each) != spec.settings.task for each in named)
 
 
 def _also(citation: Citation, place: Place) -> str:

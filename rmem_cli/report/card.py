@@ -1,5 +1,7 @@
 """The model card of an exported model, in Markdown."""
 
+import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -126,6 +128,7 @@ def _published(table: Table | None, row: ResultRow) -> Published | None:
 
 
 def _use(about: About) -> Iterator[str]:
+    in_python, folder = json.dumps(about.folder, ensure_ascii=False), shlex.quote(about.folder)
     allowed = f", allow_modules={list(about.modules)}" if about.modules else ""
     task = about.spec.settings.task
     if task.kind == "language_model":
@@ -134,14 +137,14 @@ def _use(about: About) -> Iterator[str]:
         use = 'print(model.summarize("The text of an article."))'
     else:
         use = "print(model.settings.task)  # model(inputs, state) gives predictions and the state after them"
-    yield f'```python\nfrom rmem_cli import load\n\nmodel = load("{about.folder}"{allowed})\n{use}\n```'
+    yield f"```python\nfrom rmem_cli import load\n\nmodel = load({in_python}{allowed})\n{use}\n```"
     if about.modules:
         yield f"It is made of code of somebody's own, in {', '.join(about.modules)}, which must be there."
-    commands = [f"rmem eval {about.folder}"]
+    commands = [f"rmem eval {folder}"]
     if task.kind == "language_model":
-        commands.insert(0, f'rmem sample {about.folder} --prompt ""')
+        commands.insert(0, f'rmem sample {folder} --prompt ""')
     elif task.has_source:
-        commands.insert(0, f"rmem sample {about.folder} --source article.txt")
+        commands.insert(0, f"rmem sample {folder} --source article.txt")
     yield "```sh\n" + "\n".join(commands) + "\n```"
 
 

@@ -16,8 +16,9 @@ _TAKEN: dict[Rule, str] = {
     "single run": "the published number is one run, which the interval takes to vary as much as our seeds do",
 }
 _CLAIM = "a claim is judged by the recipe's rule for a solved task: {metric} {bound} {at:g} in each seed"
+AT_STEP = "compared at step "  # how a note begins on what was compared of two curves
 _AT_STEP = (
-    "compared at step {step:,}, the last at which both curves have a value, in validation: published "
+    AT_STEP + "{step:,}, the last at which both curves have a value, in validation: published "
     "{published:.4g}, ours {ours:.4g}"
 )
 

@@ -74,7 +74,7 @@ def side(name: str, store: ResultStore) -> Side:
     Raises:
         UsageError: There is nothing of this name.
     """
-    if Path(name).is_dir() and any(Path(name).glob("*.csv")):
+    if name and Path(name).is_dir() and any(Path(name).glob("*.csv")):
         return Side(name, _all(ResultStore(Path(name))), ["experiment", "row"])
     experiment, _, row = name.partition("/")
     names = store.experiments()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A5C00", "#56B4E9", "#000000", "#E69F00")
 _MARKERS = "osD^vPX*"
 _MARKS = 10  # of a line
-_CHARACTERS = 108  # of a legend's line
+_CHARACTERS = 96  # of a legend's line
 _STYLE: dict[Any, Any] = {  # of names that matplotlib lists one by one
     "svg.fonttype": "none",
     "svg.hashsalt": "rmem",

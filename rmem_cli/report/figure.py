@@ -12,6 +12,7 @@ _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 10, 44
 COLOURS = 8  # series of one chart that can be told apart
 _MOST_TICKS = 10
+_HUGE = 1e6
 _UNSAFE = re.compile(r"[^\w.=+-]+", re.ASCII)
 _BARS = 0.8  # share of the axis that bars take, the rest is between groups
 
@@ -191,7 +192,8 @@ class _Axis:
         self.start, self.end = start, end
         low, high = min(values), max(values)
         if low == high:
-            low, high = (low / 2, high * 2) if self.is_log else (low - 0.5, high + 0.5)
+            room = 0.5 if abs(low) < _HUGE else abs(low) / 8  # a half is none beside the largest numbers
+            low, high = (low / 2, high * 2) if self.is_log else (low - room, high + room)
         self.ticks = ticks or (_powers(low, high) if self.is_log else _round_steps(low, high))
         self.low, self.high = self._scaled(min(low, *self.ticks)), self._scaled(max(high, *self.ticks))
 

@@ -84,6 +84,7 @@ def _pool(rows: Sequence[ResultRow], cell: str) -> ResultRow:
         peak_memory_mb=max(
             (row.peak_memory_mb for row in rows if row.peak_memory_mb is not None), default=None
         ),
+        git_commit=rows[0].git_commit if all(row.git_commit for row in rows) else "",
         git_dirty="true" if any(row.git_dirty == "true" for row in rows) else rows[0].git_dirty,
         status=next((row.status for row in rows if row.status != "ok"), "ok"),
     )

@@ -1,7 +1,7 @@
 """One line for each published table: how many of its cells are reproduced, and what would be next."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -104,9 +104,10 @@ def build_scoreboard(recipes: Sequence[Recipe], tables: Sequence[Table], cost: C
         cost: How long a run takes.
     """
     runs = _recipes_by_table(recipes)
+    asked = {address.id for recipe in recipes for row in recipe.rows for address in row.published}
     verdicts = _verdicts(tables)
     ids = [f"{paper}.{table}" for paper in papers() for table in load_paper(paper).tables]
-    scores = [_score(table, runs[table], verdicts) for table in ids if table in runs]
+    scores = [_score(table, runs[table], verdicts, asked) for table in ids if table in runs]
     return Scoreboard(
         scores, [table for table in ids if table not in runs], _candidates(recipes, tables, cost)
     )
@@ -148,15 +149,19 @@ def _outcome(line: Line) -> Outcome:
 
 
 def _score(
-    table_id: str, recipes: list[str], verdicts: Mapping[tuple[str, str], tuple[Outcome, bool]]
+    table_id: str,
+    recipes: list[str],
+    verdicts: Mapping[tuple[str, str], tuple[Outcome, bool]],
+    asked: Collection[str],
 ) -> Score:
+    """The counts of a table; a quoted row is one of its own where a row of a recipe stands for it."""
     table = find_table(table_id)
     outcomes: Counter[Outcome] = Counter()
     quoted, smaller = 0, 0
     for name, row in table.rows.items():
         for column in _columns(table, row):
             found = verdicts.get((f"{table_id}.{name}", column))
-            if found is None and row.quoted:
+            if row.quoted and f"{table_id}.{name}" not in asked:
                 quoted += 1
                 continue
             outcome, is_smaller = found or (Outcome.NOT_RUN, False)

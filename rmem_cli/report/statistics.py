@@ -23,7 +23,8 @@ def mean(values: Sequence[float]) -> float:
     Args:
         values: At least one number.
     """
-    return math.fsum(values) / len(values)
+    scaled, exponent = _scaled(values)
+    return math.ldexp(math.fsum(scaled) / len(values), exponent)
 
 
 def sample_sd(values: Sequence[float]) -> float | None:
@@ -31,7 +32,14 @@ def sample_sd(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
     centre = mean(values)
-    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+    scaled, exponent = _scaled([value - centre for value in values])
+    return math.ldexp(math.sqrt(math.fsum(value**2 for value in scaled) / (len(values) - 1)), exponent)
+
+
+def _scaled(values: Sequence[float]) -> tuple[list[float], int]:
+    """Values by a power of two, so that neither their sum nor their squares overflow, and its exponent."""
+    exponent = max(math.frexp(value)[1] for value in values)
+    return [math.ldexp(value, -exponent) for value in values], exponent
 
 
 def one_sample_interval(difference: float, sd: float, n: int) -> Interval:
@@ -75,13 +83,14 @@ def welch_interval(difference: float, sd: float, n: int, other_sd: float, other_
         other_sd: Sample standard deviation of the other.
         other_n: How many values it has, at least two.
     """
+    (sd, other_sd), exponent = _scaled([sd, other_sd])
     first, other = sd**2 / n, other_sd**2 / other_n
     variance = first + other
     if variance == 0:
         return Interval(difference, difference)
     # Shares of the variance, not variances, so that tiny ones do not vanish when squared.
     freedom = 1 / ((first / variance) ** 2 / (n - 1) + (other / variance) ** 2 / (other_n - 1))
-    half = t_quantile(_upper(), freedom) * math.sqrt(variance)
+    half = math.ldexp(t_quantile(_upper(), freedom) * math.sqrt(variance), exponent)
     return Interval(difference - half, difference + half)
 
 

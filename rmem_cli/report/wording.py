@@ -7,6 +7,7 @@ from rmem_cli.report.table import Comparison, Ours, Published, Section, StepsToS
 
 NOTHING = "-"
 _CURVE_POINTS = 4
+_LONG = 1e9  # beyond it a number is told by its power of ten
 APART = (
     "digitized",
     "quoted",
@@ -28,8 +29,8 @@ def quantity(metric: str, unit: str) -> str:
 
 
 def number(value: float, digits: int | None) -> str:
-    """A value with a metric's digits, or with as many as it needs."""
-    return f"{value:g}" if digits is None else f"{value:.{digits}f}"
+    """A value with a metric's digits, or with as many as it needs, or can have."""
+    return f"{value:g}" if digits is None or abs(value) >= _LONG else f"{value:.{digits}f}"
 
 
 def published(cell: Published | None, digits: int | None, *, whole: bool = False) -> Cell:

@@ -28,24 +28,31 @@ def merge_results(store: ResultStore, folder: Path) -> dict[str, int]:
 
     Raises:
         UsageError: There are no results; a table is none of results; or two rows that were made at the same
-            moment measure the same, and differ. Nothing is written then.
+            moment measure the same, and differ, neither of them withdrawn. Nothing is written then.
     """
     others = ResultStore(folder)
     if not others.experiments():
         raise UsageError(f"{folder} has no results to merge: no file NAME.csv; name a folder of results")
-    added = {name: _new(store, name, others.read_all(name)) for name in others.experiments()}
+    withdrawn = Withdrawals(store.folder), Withdrawals(folder)
+    added = {name: _new(store, name, others, withdrawn) for name in others.experiments()}
     for rows in added.values():
         store.write(rows)
         for row in {samples_name(row): row for row in rows}.values():
             store.copy_beside(row, row, folder)
-    _merge_withdrawals(store, folder)
+    if new := [one for one in withdrawn[1].all if one not in withdrawn[0].all]:
+        store.withdraw(new)
     return {name: len(rows) for name, rows in added.items()}
 
 
-def _new(store: ResultStore, name: str, rows: list[ResultRow]) -> list[ResultRow]:
-    """Those that are not there yet, or newer than what is."""
-    own = _frame(store.read_all(name)).merge(_frame(rows), on=_KEY, how="right", suffixes=("_own", "_other"))
-    differ = own[(own["time_own"] == own["time_other"]) & (own["text_own"] != own["text_other"])]
+def _new(
+    store: ResultStore, name: str, others: ResultStore, withdrawn: tuple[Withdrawals, Withdrawals]
+) -> list[ResultRow]:
+    """Rows of a table of others that are not there yet, or newer than what is."""
+    mine, theirs = _frame(store.read_all(name)), _frame(others.read_all(name))
+    own = mine.merge(theirs, on=_KEY, how="right", suffixes=("_own", "_other"))
+    counts = own["result_other"].map(lambda row: all(each.of(row) is None for each in withdrawn))
+    is_other = (own["time_own"] == own["time_other"]) & (own["text_own"] != own["text_other"])
+    differ = own[is_other & counts.astype(bool)]
     if len(differ):
         first = [
             f"{row.row} {row.scale} seed {row.seed} {row.protocol} {row.metric}"
@@ -66,9 +73,3 @@ def _frame(rows: list[ResultRow]) -> pd.DataFrame:
         {**columns, "text": [",".join(row.to_text()) for row in rows], "result": rows}, dtype=object
     )
     return found.sort_values("time", kind="stable").drop_duplicates(_KEY, keep="last")
-
-
-def _merge_withdrawals(store: ResultStore, folder: Path) -> None:
-    own, others = Withdrawals(store.folder), Withdrawals(folder)
-    if new := [one for one in others.all if one not in own.all]:
-        own.add(new)

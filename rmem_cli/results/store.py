@@ -15,7 +15,7 @@ from rmem_cli.results.row import COLUMNS, ResultRow
 from rmem_cli.results.summaries import samples_name
 from rmem_cli.results.table import Record, read_records, to_line
 from rmem_cli.results.union import latest
-from rmem_cli.results.withdrawn import Withdrawals
+from rmem_cli.results.withdrawn import Withdrawal, Withdrawals
 
 _LOCKS = ".locks"
 _LOCK_TIMEOUT_SECONDS = 120
@@ -113,6 +113,16 @@ class ResultStore:
             with contextlib.suppress(OSError, ValueError):
                 text = ((folder or self.folder) / kind / _checked(name)).read_text(encoding="utf-8")
                 self._write_beside(kind, _checked(new_name), text)
+
+    def withdraw(self, withdrawals: Sequence[Withdrawal]) -> None:
+        """Add to what is withdrawn.
+
+        Raises:
+            UsageError: The folder cannot be written, or the file of withdrawals is damaged.
+        """
+        with self._lock("withdrawn"):
+            known = Withdrawals(self.folder)
+            self._replace(known.path, known.text_with(withdrawals))
 
     def _write_beside(self, kind: str, name: str, text: str) -> None:
         with self._lock(kind):

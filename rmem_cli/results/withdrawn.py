@@ -2,11 +2,11 @@
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rmem_cli.errors import UsageError, closest
-from rmem_cli.files import write_durably
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.text_files import damaged, read_text
 
@@ -56,11 +56,10 @@ class Withdrawals:
         name = run_name(row) if self.all else ""
         return next((one for one in self.all if one.run == name and row.time <= one.time), None)
 
-    def add(self, withdrawals: list[Withdrawal]) -> None:
-        """Add some to the file."""
-        self.all += withdrawals
-        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in self.all)
-        write_durably(self.path, text.encode())
+    def text_with(self, withdrawals: Iterable[Withdrawal]) -> str:
+        """The text of the file with some more, each once."""
+        every = dict.fromkeys([*self.all, *withdrawals])
+        return "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in every)
 
     def _lines(self) -> list[str]:
         return (read_text(self.path, _CURE) or "").splitlines()
@@ -75,7 +74,7 @@ class Withdrawals:
 
 
 def withdraw(folder: Path, rows: list[ResultRow], names: list[str], reason: str) -> list[str]:
-    """Withdraw runs.
+    """Withdraw runs, and with each what was taken over from it, or it from: the same results by other names.
 
     Args:
         folder: Folder of the results.
@@ -87,13 +86,24 @@ def withdraw(folder: Path, rows: list[ResultRow], names: list[str], reason: str)
         The names of the runs.
 
     Raises:
-        UsageError: There are no results of one of the names.
+        UsageError: There are no results of one of the names, or the folder cannot be written.
     """
+    from rmem_cli.results.store import ResultStore  # which reads what is withdrawn
+
     runs = list(dict.fromkeys(map(run_name, rows)))
     chosen = [run for run in runs if any(run == name or run.startswith(f"{name}/") for name in names)]
     for name in names:
         if not any(run == name or run.startswith(f"{name}/") for run in runs):
             raise UsageError(f"there is no result of a run {name!r} in {folder}; {closest(name, runs)}")
-    last = {run: max(row.time for row in rows if run_name(row) == run) for run in chosen}
-    Withdrawals(folder).add([Withdrawal(run, reason, last[run]) for run in chosen])
-    return chosen
+    made = {_moment(row) for row in rows if run_name(row) in chosen}
+    last: dict[str, str] = {}
+    for row in rows:
+        if _moment(row) in made or run_name(row) in chosen:
+            last[run_name(row)] = max(row.time, last.get(run_name(row), ""))
+    ResultStore(folder).withdraw([Withdrawal(run, reason, time) for run, time in last.items()])
+    return list(last)
+
+
+def _moment(row: ResultRow) -> tuple[str, int, str]:
+    """What results that were taken over have in common with those of the run that was made."""
+    return row.train_hash, row.seed, row.time

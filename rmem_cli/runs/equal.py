@@ -15,6 +15,7 @@ from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.results.summaries import samples_name
+from rmem_cli.results.withdrawn import Withdrawals
 from rmem_cli.runs.identity import identity_of
 
 
@@ -26,7 +27,7 @@ class EqualRuns:
     """
 
     def __init__(self, store: ResultStore) -> None:
-        self._store = store
+        self._store, self._withdrawn = store, Withdrawals(store.folder)
         self._rows: dict[tuple[str, int], list[ResultRow]] = defaultdict(list)
         for experiment in store.experiments():
             with suppress(UsageError):
@@ -41,7 +42,9 @@ class EqualRuns:
             DataError: The data of the run is missing.
         """
         rows: dict[tuple[str, str], list[ResultRow]] = defaultdict(list)
-        for row in sorted(self._rows[identity_of(spec).train_hash, spec.seed], key=lambda row: row.time):
+        made = self._rows[identity_of(spec).train_hash, spec.seed]
+        counting = [row for row in made if self._withdrawn.of(_named(row, spec)) is None]
+        for row in sorted(counting, key=lambda row: row.time):
             rows[row.eval_hash, row.metric].append(row)
         found = []
         for name, eval_hash, metric in _measured(spec):

@@ -235,6 +235,11 @@ def test_the_card_says_what_was_measured_published_and_how_to_load_it(rmem, trai
     assert "@article{dangovski2019rotational" in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
     exec(code, {})
+    odd = 'a "b" [red] ü'
+    assert rmem("export", run, "--out", odd, "--recipe", "exported.yaml").code == 0
+    card = Path(odd, "README.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", card, re.DOTALL)[1], {})
+    assert f"\nrmem eval '{odd}'\n" in card
     assert len(capfd.readouterr().out) == 101
 
 

@@ -246,6 +246,8 @@ def test_strict_refuses_what_lies_wholly_outside_the_tolerance_on_either_side(
     done = run("one", "--strict")
     assert "Ours" in done.stdout
     assert isinstance(done.exception, OutOfToleranceError) == refused
+    if refused:
+        assert "bpc is " in str(done.exception)
     assert run("one").exit_code == 0
 
 
@@ -285,6 +287,15 @@ def test_the_grid_is_one_file(folder):
 
 def test_the_grid_cannot_be_strict(folder):
     assert isinstance(run("one", "--grid", "--strict").exception, UsageError)
+    assert isinstance(run("one", "--grid", "--explain").exception, UsageError)
+
+
+@pytest.mark.parametrize("given", ["one", "--strict", "--grid", "--all", "--explain", "--scale=smoke"])
+def test_what_a_comparison_would_leave_out_is_refused(folder, record, given):
+    record("one", [1.0])
+    refused = run("--compare", "one/lstm", "one/lstm", given).exception
+    assert isinstance(refused, UsageError)
+    assert str(refused).endswith(f"leave out {'the names' if given == 'one' else given.split('=')[0]}")
 
 
 def test_tables_as_csv_never_replace_the_results(folder, record):

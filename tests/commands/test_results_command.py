@@ -44,6 +44,12 @@ def test_a_run_whose_folder_is_gone_says_how_to_make_it_again(rmem, run):
     assert f"rmem train --from-run {run}" in ended.err
 
 
+def test_of_a_run_nothing_can_be_chosen(rmem, run):
+    ended = rmem("show", run, "--row", "gru", "--set", "train.steps=3")
+    assert (ended.code, ended.out) == (2, "")
+    assert "leave out --row, --set" in ended.err
+
+
 def test_an_unknown_run_is_a_sentence_with_the_nearest(rmem, run):
     ended = rmem("show", run[:-1] + ("0" if run[-1] != "0" else "1"))
     assert ended.code == 2

@@ -60,6 +60,7 @@ def test_commits_are_compared_by_what_they_made(store):
         ("made_up/c", "made_up/a", "no results of 'made_up/c'"),
         ("made_upp", "made_up/a", "did you mean 'made_up'"),
         ("made_up", "made_up/a", "of different kinds"),
+        ("", "made_up", "'' is no folder of results"),
         ("abcdef0", "made_up", "no results of the commit"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from rmem_cli.report.build import build_table
 from rmem_cli.report.curves import curve_grids, find_curves
-from rmem_cli.report.figure import COLOURS
+from rmem_cli.report.figure import COLOURS, Figure, Series
 from rmem_cli.report.figures import costs, learning_curves, sweeps, tasks
 from rmem_cli.report.formats import FORMATS
 from rmem_cli.report.joined import join
@@ -125,6 +125,13 @@ def test_learning_curves_have_a_line_for_each_seed_and_more_rows_than_colours_se
     assert [len(figure.legend) for figure in found] == [COLOURS, 2]
     assert len({figure.name for figure in found}) == 2
     assert [len(figure.series) for figure in costs(table)] == [COLOURS, 2]
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, 1e9, 1.0142320547e304, -1e304])
+def test_one_value_is_drawn_whatever_its_size(value):
+    drawn = Figure("one", "One", "x", "y", [Series("one", [(1.0, value), (2.0, value)], 0)]).svg
+    assert "nan" not in drawn
+    assert "inf" not in drawn
 
 
 def test_nothing_is_drawn_of_nothing(recipe):

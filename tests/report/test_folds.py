@@ -90,6 +90,9 @@ def test_the_cost_of_all_folds_is_their_sum_and_a_dirty_fold_makes_all_dirty(rec
     first, second = folds(made, [0.9], [0.7], wall_seconds=60.0)
     ours = together(made, [first, replace(second, git_dirty="true", peak_memory_mb=300.0)])
     assert (ours.wall_seconds, ours.peak_memory_mb, ours.caveats) == (120.0, 300.0, ("dirty tree",))
+    for without in (first, second):
+        rows = [replace(row, git_commit="") if row is without else row for row in (first, second)]
+        assert together(made, rows).caveats == ("no commit",)
 
 
 def test_stale_results_of_a_fold_are_not_pooled(recipe, folds):

@@ -7,6 +7,7 @@ import pytest
 from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report.build import build_table
 from rmem_cli.report.citations import cite
+from rmem_cli.report.explained import explanations
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.layout import View, page
 from rmem_cli.report.learning import at_last_common_step, steps_to_solve, trained_steps
@@ -84,6 +85,13 @@ def test_the_verdict_on_a_curve_is_that_of_its_last_common_step(made, results):
     assert found.difference == pytest.approx(2e-6)
     assert found.verdict.outcome == "reproduced"
     assert "verdicts on curves read off figures: 1 reproduced" in table.remarks
+    # Of the curves there, not of the values at the end; the quantile of two degrees of freedom is 4.303.
+    told = next(told for told in explanations(table) if "(rum2017.copying_t200.rum_lambda1" in told)
+    assert (
+        "compared at step 6,000, the last at which both curves have a value, in validation: published 0.0139"
+        in told
+    )
+    assert f", 2 degrees of freedom, half width {4.3027 * 1e-6 / 3**0.5:.4g};" in told
 
 
 def test_what_else_was_published_of_a_row_is_a_footnote(table):
@@ -137,6 +145,20 @@ def test_steps_to_solve_are_known_as_finely_as_the_coarsest_curve(rows):
     rule = SolvedRule(metric="loss", at=0.01)
     found = steps_to_solve(rows[:2], rule, 2000, lambda row: curve(points[row.seed]))
     assert (found.steps, found.resolution) == ((200, 1500), 1000)
+
+
+def test_of_a_task_that_is_not_trained_no_curve_says_when_it_was_solved(recipe, results):
+    far = (
+        "name: far, split: test, metrics: [loss], examples: 8, examples_drawn: by_number, task: {length: 300}"
+    )
+    made = recipe(PAPER, **COPYING, **{"eval: [": f"eval: [{{{far}}}, "})
+    about = {"name": "loss", "cell": "length=200", "data_hash": "", "step": 6000}
+    rows = [
+        each for one in ("test", "far") for each in results(made, "rum", [0.004] * 3, protocol=one, **about)
+    ]
+    table = build_table(made, rows, curves=lambda row: curve(POINTS[1]))
+    assert line(table, "rum").ours["paper"].steps_to_solve is not None
+    assert line(table, "rum", "far").ours["paper"].steps_to_solve is None
 
 
 def test_learning_curves_are_one_grid(table):

@@ -61,6 +61,15 @@ def test_mean_and_deviation_agree_with_the_standard_library(values):
     assert sample_sd(values) == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("power", [-900, 0, 1020])
+def test_neither_the_largest_numbers_nor_the_smallest_change_their_digits(power):
+    values = [math.ldexp(value, power) for value in (1.0, 1.25, 3.0, 8.0)]
+    assert mean(values) == math.ldexp(3.3125, power)
+    assert sample_sd(values) == math.ldexp(statistics.stdev([1.0, 1.25, 3.0, 8.0]), power)
+    (one, other) = (welch_interval(0.0, size, 3, 2 * size, 4) for size in (1.0, math.ldexp(1.0, power)))
+    assert (other.low, other.high) == (math.ldexp(one.low, power), math.ldexp(one.high, power))
+
+
 def test_one_value_has_no_deviation():
     assert sample_sd([1.0]) is None
 

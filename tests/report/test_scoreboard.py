@@ -38,6 +38,19 @@ def test_the_first_row_that_was_run_speaks_for_a_cell(made, results):
     )
 
 
+def test_what_a_table_quotes_is_a_cell_where_a_row_stands_for_it_whatever_was_run(recipe, results):
+    quoted = next(
+        name for name, row in find_table("rum2019.ptb_char").rows.items() if row.quoted and row.verified
+    )
+    made = recipe(
+        f"  - {{id: lstm, title: LSTM, published: rum2019.ptb_char.{quoted}}}", extra="tolerance: 0.01"
+    )
+    before = only(build_scoreboard([made], [], unknown))
+    after = only(build_scoreboard([made], [build_table(made, results(made, "lstm", [1.19] * 3))], unknown))
+    assert sum(before.outcomes.values()) == sum(after.outcomes.values()) == 2
+    assert before.quoted == after.quoted
+
+
 def test_results_of_a_smaller_size_are_counted_apart(made, results):
     rows = results(made, "lstm", [9.0], scale="cpu")
     score = only(build_scoreboard([made], [build_table(made, rows)], unknown))

@@ -1,5 +1,7 @@
 """Withdrawn results stay in their tables and count nowhere; results of others are merged."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -51,6 +53,33 @@ def test_a_result_made_after_it_was_withdrawn_counts(store):
     assert store.read("one") == [again, OTHER]
 
 
+def test_what_was_taken_over_from_a_withdrawn_run_is_withdrawn_with_it(store):
+    copy = replace(ROW, experiment="two", row="same")
+    another = replace(copy, row="later", time="2026-03-03T00:00:00Z")
+    store.write([copy, another])
+    rows = [*store.read("one"), *store.read("two")]
+    for name in (run_name(ROW), run_name(copy)):  # whichever is named
+        (store.folder / "withdrawn.jsonl").unlink(missing_ok=True)
+        assert withdraw(store.folder, rows, [name], "a bug") == [run_name(ROW), run_name(copy)]
+        assert store.read("one") == [OTHER]
+        assert store.read("two") == [another]
+
+
+def test_withdrawals_of_many_at_once_are_all_kept(store):
+    rows = [replace(ROW, seed=seed) for seed in range(8)]
+    store.write(rows)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda row: withdraw(store.folder, rows, [run_name(row)], "a bug"), rows))
+    assert store.read("one") == [OTHER]
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(store):
+    shutil.rmtree(store.folder / ".locks")
+    (store.folder / ".locks").write_text("in the way")
+    with pytest.raises(UsageError, match="cannot be written"):
+        withdraw(store.folder, [ROW], [run_name(ROW)], "a bug")
+
+
 def test_what_has_no_result_cannot_be_withdrawn(store):
     with pytest.raises(UsageError, match=r"no result of a run 'one/lst'.*did you mean 'one/lstm/length=30"):
         withdraw(store.folder, store.read("one"), ["one/lst"], "a bug")
@@ -86,6 +115,17 @@ def test_older_rows_of_others_replace_nothing(store, others):
 def test_tables_that_contradict_each_other_are_refused_and_nothing_is_written(store, others):
     others.write([replace(ROW, value=0.6), replace(ROW, seed=3)])
     with pytest.raises(UsageError, match=r"one: .*contradict.*lstm cpu seed 1 test accuracy.*results drop"):
+        merge_results(store, others.folder)
+    assert store.read("one") == [ROW, OTHER]
+    withdraw(others.folder, others.read("one"), [run_name(ROW)], "a bug")
+    assert merge_results(store, others.folder) == {"one": 1}
+    assert store.read("one") == [OTHER, replace(ROW, seed=3)]
+
+
+def test_where_the_withdrawals_of_others_are_damaged_nothing_is_merged(store, others):
+    others.write([replace(ROW, seed=3)])
+    (others.folder / "withdrawn.jsonl").write_text("{}\n")
+    with pytest.raises(UsageError, match="no withdrawal"):
         merge_results(store, others.folder)
     assert store.read("one") == [ROW, OTHER]
 

@@ -12,6 +12,8 @@ from rmem_cli.paths import results_root
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
+from rmem_cli.results.withdrawn import Withdrawal, run_name, withdraw
+from rmem_cli.runs.equal import EqualRuns
 from rmem_cli.runs.experiment import missing_runs, taken_over, train_runs
 from rmem_cli.runs.identity import identity_of
 
@@ -82,6 +84,23 @@ def test_only_results_are_taken_over_and_no_failures(lab, make_spec, other, stat
     lab.train(make_spec())
     ResultStore(results_root()).write([replace(row, value=None, status=status) for row in lab.rows()])
     assert taken_over([other()]) == []
+
+
+def test_of_a_withdrawn_run_nothing_is_taken_over_by_either_name(lab, make_spec, other):
+    spec = make_spec()
+    lab.train(spec)
+    equal = other()
+    assert taken_over([equal]) == [equal]
+    name, copy = (run_name(lab.rows(each.experiment)[0]) for each in (spec, equal))
+    rows = [*lab.rows(spec.experiment), *lab.rows(equal.experiment)]
+    assert {*withdraw(results_root(), rows, [copy], "a bug")} == {name, copy}
+    store = ResultStore(results_root())
+    assert EqualRuns(store).results(spec) == EqualRuns(store).results(equal) == []
+    # As before all of them were withdrawn together: the copy counts, and is none of the run's own name.
+    (results_root() / "withdrawn.jsonl").unlink()
+    store.withdraw([Withdrawal(name, "a bug", max(row.time for row in rows))])
+    assert EqualRuns(store).results(spec) == []
+    assert EqualRuns(store).results(equal)
 
 
 def test_a_table_that_cannot_be_read_has_nothing_to_say(lab, make_spec, other):
