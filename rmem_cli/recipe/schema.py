@@ -133,7 +133,10 @@ class ValidationSettings(Settings):
 
 
 class EarlyStoppingSettings(Settings):
-    """Stop after `patience` evaluations without an improvement of more than `min_delta`."""
+    """Stop after `patience` evaluations without an improvement of more than `min_delta`.
+
+    A smaller improvement is none for the best checkpoint either.
+    """
 
     patience: PositiveInt
     min_delta: float = Field(default=0.0, ge=0.0)

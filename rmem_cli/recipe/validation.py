@@ -1,5 +1,6 @@
 """From a tree of nodes to validated settings, with every problem at its place."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
@@ -207,13 +208,20 @@ class _Builder:
     def place(self, path: Path, message: str) -> Place:
         """Where the field is written: the key if it is unknown, the kind or the parent if it is missing.
 
-        Of a mapping, what was set in it last: it is that, or does not go with that, which was right before.
+        Of a mapping, what was set in it last: it is that, or does not go with that, which was right before;
+        of several, the one that the message names first.
         """
         parent, node = find(self.tree, path[:-1]), find(self.tree, path)
         if parent is not None and message.startswith("unknown key"):
             return parent.keys[str(path[-1])]
         if node is not None:
-            return max(_nodes(node), key=lambda each: LAYERS.index(each.layer)).place
+            words = re.findall(r"\w+", message)
+
+            def rank(named: tuple[str, Node]) -> tuple[int, int]:
+                name, each = named
+                return LAYERS.index(each.layer), -words.index(name) if name in words else -len(words)
+
+            return max(_nodes("", node), key=rank)[1].place
         for depth in range(len(path) - 1, -1, -1):
             above = find(self.tree, path[:depth])
             if above is not None:
@@ -221,12 +229,12 @@ class _Builder:
         return self.tree.place
 
 
-def _nodes(node: Node) -> Iterator[Node]:
-    """A node and all below it, the kind of a component before its other fields."""
-    yield node
+def _nodes(name: str, node: Node) -> Iterator[tuple[str, Node]]:
+    """A node and all below it, by their names, the kind of a component before its other fields."""
+    yield name, node
     fields = sorted(node.fields.items(), key=lambda field: field[0] != "kind")
-    for below in [*(below for _, below in fields), *node.items]:
-        yield from _nodes(below)
+    for key, below in [*fields, *(("", item) for item in node.items)]:
+        yield from _nodes(key, below)
 
 
 def _with_kind(node: Node, name: str, kind: str) -> Node:

@@ -222,7 +222,7 @@ class Training:
         for share in self.shares:
             share.load_state_dict({name: saved[name] for name in ("backprop", "state")}, self.device)
         recent = {"loss": saved["recent_loss"], "steps": saved["recent_steps"]}
-        check_numbers("recent", recent, {"loss": 0.0, "steps": 0}, self.train.log_every - 1)
+        check_numbers("recent", recent, {"loss": 0.0, "steps": 0}, self.counters.step)
         self._recent_loss, self._recent_steps = recent["loss"], recent["steps"]
 
     def _check_carried(self, remembered: dict[str, Any], state: State | None) -> None:

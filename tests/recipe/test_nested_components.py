@@ -131,6 +131,12 @@ def test_a_rule_that_an_override_breaks_inside_of_a_part_is_told_with_the_overri
     assert told.startswith(f"--set model.core.lower.{override}: model.core.lower: ")
 
 
+def test_of_several_overrides_the_one_that_the_message_names_is_blamed(read):
+    sets = ["train.steps=5", "train.accumulate=9", "train.batch_size=4"]
+    with pytest.raises(RecipeError, match=r"^--set train\.accumulate=9: train: accumulate is 9"):
+        read().runs(overrides=sets)
+
+
 def test_its_parts_are_part_of_what_a_run_is_but_not_their_defaults(read):
     run, same, other = (
         read(text).runs()[0].train_hash("")

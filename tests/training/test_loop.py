@@ -48,6 +48,15 @@ def test_the_curve_holds_averages_since_the_line_before(make_spec, lab):
     assert averages[12] == pytest.approx((single[11] + single[12]) / 2)
 
 
+def test_a_run_goes_on_with_more_lines_of_its_curve_than_before(make_spec, lab):
+    first, more = make_spec("train.log_every=9"), make_spec("train.log_every=2")
+    calls = iter(range(20))
+    with pytest.raises(InterruptedRunError):
+        lab.train(first, stop=lambda: next(calls) == 7)
+    assert lab.train(more).status == "ok"
+    assert list(metric_of(lab.curve(more), "train", "loss")) == [8, 10, 12]
+
+
 def test_validation_comes_every_so_many_steps_and_at_the_end(make_spec, lab):
     spec = make_spec("train.eval_every=5")
     lab.train(spec)

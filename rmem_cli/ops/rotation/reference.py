@@ -94,7 +94,7 @@ def rum(
             gate = _update_gate(weights.gate(joined), weights.layer_norm, options)
             new = gate * hidden + (1 - gate) * new
         if options.eta is not None:
-            new = options.eta * _normalized(new, options.eps)
+            new = options.eta * _of_length_one(new, options.eps)
         if keep is not None:
             new = keep[:, step] * new + (1 - keep[:, step]) * hidden
         hidden = new if active is None else torch.where(active[:, step] > 0, new, hidden)
@@ -110,6 +110,12 @@ def _update_gate(gate: Tensor, weights: LayerNormWeights | None, options: RUMOpt
     if options.layer_norm == "after_gate":
         return layer_norm(torch.sigmoid(gate), weights.gate_gain, weights.gate_bias)
     return torch.sigmoid(layer_norm(gate, weights.gate_gain, weights.gate_bias))
+
+
+def _of_length_one(x: Tensor, eps: float) -> Tensor:
+    """A vector of zeros stays one, and has no gradient: `rotate.normalized` says why."""
+    is_zero = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True) == 0
+    return torch.where(is_zero, 0.0, _normalized(x, eps))
 
 
 def _normalized(x: Tensor, eps: float) -> Tensor:

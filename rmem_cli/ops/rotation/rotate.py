@@ -124,12 +124,17 @@ def rotation_of(direction: Direction, y: Tensor, eps: float) -> Rotation:
 
 
 def normalized(x: Tensor, eps: float) -> Tensor:
-    """`x [..., n]` over its length, or over `eps` where that is more, as in the published cell."""
-    short = _norm(x.detach()) < eps
+    """`x [..., n]` over its length, or over `eps` where that is more, as in the published cell.
+
+    A vector of zeros has no gradient. That of the published cell is 1 / `eps` there, and overflows where a
+    state stays zero for a few steps, as it does at the blank beginning of an image.
+    """
+    length = _norm(x.detach())
+    short = length < eps
     # Half of eps: a vector as long as eps has a direction here.
     unit: Tensor = Unit.apply(x, eps / 2)  # type: ignore[no-untyped-call]
     # An eps of zero is more than no length.
-    return torch.where(short, x / (eps or 1.0), unit)
+    return torch.where(length > 0, torch.where(short, x / (eps or 1.0), unit), 0.0)
 
 
 class _PlaneParts(NamedTuple):

@@ -225,7 +225,7 @@ class Update {
     const T length = std::sqrt(total_of(square));
     short_ = length < T(form_.eps);
     const T divisor = short_ ? T(form_.eps) : length;
-    scale_ = divisor > T(0) ? T(*form_.eta) / divisor : T(0);
+    scale_ = length > T(0) ? T(*form_.eta) / divisor : T(0);
   }
 
   void evaluate_gate(const T* raw) {
