@@ -8,7 +8,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.results.summaries import samples_name
-from rmem_cli.results.withdrawn import Withdrawals
+from rmem_cli.results.withdrawn import Withdrawals, add_withdrawals
 
 _MOST_NAMED = 5
 _KEY = ["row", "cell", "scale", "seed", "protocol", "split", "part", "metric", "train_hash", "eval_hash"]
@@ -40,7 +40,7 @@ def merge_results(store: ResultStore, folder: Path) -> dict[str, int]:
         for row in {samples_name(row): row for row in rows}.values():
             store.copy_beside(row, row, folder)
     if new := [one for one in withdrawn[1].all if one not in withdrawn[0].all]:
-        store.withdraw(new)
+        add_withdrawals(store.folder, new)
     return {name: len(rows) for name, rows in added.items()}
 
 

@@ -3,21 +3,19 @@
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from rmem_cli.errors import UsageError
-from rmem_cli.files import lock_of, remedy, sync_folder, write_durably
 from rmem_cli.results.curves import curve_of
+from rmem_cli.results.locks import locked, replace_file
 from rmem_cli.results.row import COLUMNS, ResultRow
 from rmem_cli.results.summaries import samples_name
 from rmem_cli.results.table import Record, read_records, to_line
 from rmem_cli.results.union import latest
-from rmem_cli.results.withdrawn import Withdrawal, Withdrawals
+from rmem_cli.results.withdrawn import Withdrawals
 
-_LOCKS = ".locks"
 _LOCK_TIMEOUT_SECONDS = 120
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.=+,@-]*", re.ASCII)
 
@@ -114,16 +112,6 @@ class ResultStore:
                 text = ((folder or self.folder) / kind / _checked(name)).read_text(encoding="utf-8")
                 self._write_beside(kind, _checked(new_name), text)
 
-    def withdraw(self, withdrawals: Sequence[Withdrawal]) -> None:
-        """Add to what is withdrawn.
-
-        Raises:
-            UsageError: The folder cannot be written, or the file of withdrawals is damaged.
-        """
-        with self._lock("withdrawn"):
-            known = Withdrawals(self.folder)
-            self._replace(known.path, known.text_with(withdrawals))
-
     def _write_beside(self, kind: str, name: str, text: str) -> None:
         with self._lock(kind):
             (self.folder / kind).mkdir(exist_ok=True)
@@ -141,43 +129,11 @@ class ResultStore:
     def _table(self, experiment: str) -> Path:
         return self.folder / f"{_checked(experiment)}.csv"
 
-    @contextlib.contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        """Inside, no other process writes; of those that wait, one is next, and goes before who was here."""
-        locks = self.folder / _LOCKS
-        path = locks / f"{name}.lock"
-        lock = lock_of(path, _LOCK_TIMEOUT_SECONDS)
-        try:
-            locks.mkdir(parents=True, exist_ok=True)
-            _hide_from_git(locks)
-            following = lock_of(locks / f"{name}.next", _LOCK_TIMEOUT_SECONDS)
-            _take(following, path)
-            try:
-                _take(lock, path)
-            finally:
-                following.release()
-            try:
-                path.touch()
-                yield
-            finally:
-                lock.release()
-        except Timeout as error:
-            raise UsageError(
-                f"another process has held {path} for {_LOCK_TIMEOUT_SECONDS} seconds; "
-                "wait for it or end it, then run the same command again"
-            ) from error
-        except OSError as error:
-            raise UsageError(
-                f"the results folder {self.folder} cannot be written ({error.strerror or error}); "
-                f"{remedy(error)}, or name another one in RMEM_RESULTS"
-            ) from error
+    def _lock(self, name: str) -> AbstractContextManager[None]:
+        return locked(self.folder, name, _LOCK_TIMEOUT_SECONDS)
 
     def _replace(self, target: Path, text: str) -> None:
-        """Replace a file by a rename, after its new content has reached the disk. Only under a lock."""
-        unfinished = self.folder / _LOCKS / f"{target.name}.unfinished"
-        write_durably(unfinished, text.encode())
-        unfinished.replace(target)
-        sync_folder(target.parent)
+        replace_file(self.folder, target, text)
 
 
 def _latest(records: Sequence[Record]) -> list[Record]:
@@ -188,35 +144,7 @@ def _latest(records: Sequence[Record]) -> list[Record]:
     return [records[place] for place in latest(keys, [record.row.time for record in records])]
 
 
-def _take(lock: FileLock, turns: Path) -> None:
-    """Take a lock, however long others take turns, of which a file's time tells.
-
-    Raises:
-        Timeout: None of them has let another one in for all of the lock's time.
-    """
-    before = _time(turns)
-    while True:
-        try:
-            lock.acquire()
-            return
-        except Timeout:
-            now = _time(turns)
-            if now == before:
-                raise
-            before = now
-
-
-def _time(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
 def _checked(name: str) -> str:
     if not _SAFE_NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a results file; use letters, digits, and _ . = + , @ -")
     return name
-
-
-def _hide_from_git(folder: Path) -> None:
-    ignore = folder / ".gitignore"
-    if not ignore.exists() or ignore.stat().st_size == 0:
-        ignore.write_text("*\n", encoding="utf-8")

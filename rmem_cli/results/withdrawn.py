@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rmem_cli.errors import UsageError, closest
+from rmem_cli.results.locks import locked, replace_file
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.text_files import damaged, read_text
 
@@ -56,11 +57,6 @@ class Withdrawals:
         name = run_name(row) if self.all else ""
         return next((one for one in self.all if one.run == name and row.time <= one.time), None)
 
-    def text_with(self, withdrawals: Iterable[Withdrawal]) -> str:
-        """The text of the file with some more, each once."""
-        every = dict.fromkeys([*self.all, *withdrawals])
-        return "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in every)
-
     def _lines(self) -> list[str]:
         return (read_text(self.path, _CURE) or "").splitlines()
 
@@ -71,6 +67,19 @@ class Withdrawals:
         except (ValueError, KeyError, TypeError) as error:
             message = "the line is no withdrawal, with run, reason and time"
             raise damaged(self.path, number, message, _CURE) from error
+
+
+def add_withdrawals(folder: Path, new: Iterable[Withdrawal]) -> None:
+    """Add to what is withdrawn, each once.
+
+    Raises:
+        UsageError: The folder cannot be written, or the file of withdrawals is damaged.
+    """
+    with locked(folder, "withdrawn"):
+        known = Withdrawals(folder)
+        every = dict.fromkeys([*known.all, *new])
+        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in every)
+        replace_file(folder, known.path, text)
 
 
 def withdraw(folder: Path, rows: list[ResultRow], names: list[str], reason: str) -> list[str]:
@@ -88,8 +97,6 @@ def withdraw(folder: Path, rows: list[ResultRow], names: list[str], reason: str)
     Raises:
         UsageError: There are no results of one of the names, or the folder cannot be written.
     """
-    from rmem_cli.results.store import ResultStore  # which reads what is withdrawn
-
     runs = list(dict.fromkeys(map(run_name, rows)))
     chosen = [run for run in runs if any(run == name or run.startswith(f"{name}/") for name in names)]
     for name in names:
@@ -100,7 +107,7 @@ def withdraw(folder: Path, rows: list[ResultRow], names: list[str], reason: str)
     for row in rows:
         if _moment(row) in made or run_name(row) in chosen:
             last[run_name(row)] = max(row.time, last.get(run_name(row), ""))
-    ResultStore(folder).withdraw([Withdrawal(run, reason, time) for run, time in last.items()])
+    add_withdrawals(folder, [Withdrawal(run, reason, time) for run, time in last.items()])
     return list(last)
 
 

@@ -12,7 +12,7 @@ from rmem_cli.paths import results_root
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
-from rmem_cli.results.withdrawn import Withdrawal, run_name, withdraw
+from rmem_cli.results.withdrawn import Withdrawal, add_withdrawals, run_name, withdraw
 from rmem_cli.runs.equal import EqualRuns
 from rmem_cli.runs.experiment import missing_runs, taken_over, train_runs
 from rmem_cli.runs.identity import identity_of
@@ -98,7 +98,7 @@ def test_of_a_withdrawn_run_nothing_is_taken_over_by_either_name(lab, make_spec,
     assert EqualRuns(store).results(spec) == EqualRuns(store).results(equal) == []
     # As before all of them were withdrawn together: the copy counts, and is none of the run's own name.
     (results_root() / "withdrawn.jsonl").unlink()
-    store.withdraw([Withdrawal(name, "a bug", max(row.time for row in rows))])
+    add_withdrawals(results_root(), [Withdrawal(name, "a bug", max(row.time for row in rows))])
     assert EqualRuns(store).results(spec) == []
     assert EqualRuns(store).results(equal)
 
