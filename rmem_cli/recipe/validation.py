@@ -219,7 +219,8 @@ class _Builder:
 
             def rank(named: tuple[str, Node]) -> tuple[int, int]:
                 name, each = named
-                return LAYERS.index(each.layer), -words.index(name) if name in words else -len(words)
+                first = words.index(name) if name in words else len(words)
+                return LAYERS.index(each.layer), 1 if each is node else -first
 
             return max(_nodes("", node), key=rank)[1].place
         for depth in range(len(path) - 1, -1, -1):
