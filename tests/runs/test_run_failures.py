@@ -206,7 +206,7 @@ def test_a_curve_that_could_not_be_recorded_is_recorded_by_the_same_command_agai
 
     spec = make_spec()
     with monkeypatch.context() as patch:
-        patch.setattr("rmem_cli.results.store.write_durably", fail)
+        patch.setattr("rmem_cli.results.locks.write_durably", fail)
         with pytest.raises(UsageError, match="No space left on device"):
             lab.train(spec)
     assert lab.rows() == []
