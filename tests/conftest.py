@@ -11,6 +11,10 @@ pytest_plugins = ["lab"]  # in tests/helpers
 # Small tensors are faster on one thread, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What tests compare is written for no terminal in particular, whatever the one that starts them says.
+for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("rmem", deadline=None)
 settings.load_profile("rmem")
