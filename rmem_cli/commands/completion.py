@@ -120,8 +120,8 @@ def result_names(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Runs that have results; those of the experiment that the word begins with, or else experiments."""
     del ctx
     from rmem_cli.paths import results_root
+    from rmem_cli.results.run_names import run_name
     from rmem_cli.results.store import ResultStore
-    from rmem_cli.results.withdrawn import run_name
 
     store = ResultStore(results_root())
     experiment, within, _ = incomplete.partition("/")

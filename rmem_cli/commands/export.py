@@ -88,7 +88,7 @@ def _card(
 ) -> str:
     from rmem_cli.data.prepared import read_prepared
     from rmem_cli.report.card import About, model_card
-    from rmem_cli.results.withdrawn import run_name
+    from rmem_cli.results.run_names import run_name
 
     description = made.description
     prepared = [read_prepared(*each) for each in made.spec.settings.task.data_sets()]

@@ -56,7 +56,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every setting of a recipe's rows, and where each value comes from; or a run and its results."""
-    from rmem_cli.results.named import may_begin_run_name
+    from rmem_cli.results.run_names import may_begin_run_name
 
     if may_begin_run_name(recipe):
         from rmem_cli.commands.shown_run import show_run

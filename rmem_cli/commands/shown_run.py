@@ -25,8 +25,9 @@ def show_run(name: str, *, as_json: bool) -> None:
     from rmem_cli.json_text import json_text
     from rmem_cli.paths import results_root, runs_root
     from rmem_cli.results.named import results_of
+    from rmem_cli.results.run_names import run_name
     from rmem_cli.results.store import ResultStore
-    from rmem_cli.results.withdrawn import Withdrawals, run_name
+    from rmem_cli.results.withdrawn import Withdrawals
     from rmem_cli.visible import one_line
 
     store = ResultStore(results_root())

@@ -179,7 +179,7 @@ def _refuse_no_run(name: str) -> None:
         UsageError: It does not.
     """
     from rmem_cli.errors import UsageError
-    from rmem_cli.results.named import is_run_name
+    from rmem_cli.results.run_names import is_run_name
 
     if not is_run_name(name):
         raise UsageError(

@@ -1,6 +1,5 @@
 """The folder of one run: its recipe, its lock, and what stands in it."""
 
-import re
 import shutil
 import tempfile
 import traceback
@@ -20,6 +19,7 @@ from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.files import write_json, written
 from rmem_cli.records.pulse import FILE as PULSE
 from rmem_cli.records.status import RunStatus, Status, read_status
+from rmem_cli.results.run_names import folder_name
 
 if TYPE_CHECKING:
     from rmem_cli.recipe.resolve import RunSpec
@@ -32,9 +32,7 @@ HOW_TO_TRAIN = (
 RECIPE = "recipe.yaml"
 """The file with the settings of the run."""
 
-_UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
 _TRACEBACK = "traceback.txt"
-_LONGEST_PART = 120
 
 
 class RunBusyError(UsageError):
@@ -49,10 +47,7 @@ class UnforeseenError(RmemError):
 
 def run_path(spec: "RunSpec", train_hash: str, runs_root: Path) -> Path:
     """Folder of a run: `runs_root/<experiment>/<row>[/<cell>]/<scale>-seed<k>-<hash>`."""
-    parts = [spec.experiment, spec.row, *([spec.cell] if spec.cell else [])]
-    return runs_root.joinpath(
-        *map(_file_name, parts), _file_name(f"{spec.scale}-seed{spec.seed}-{train_hash}")
-    )
+    return runs_root / folder_name(spec, train_hash)
 
 
 def folders_of(train_hash: str, seed: int, runs_root: Path) -> list[Path]:
@@ -276,8 +271,3 @@ def _unwritable(folder: Path, error: OSError) -> UsageError:
         f"the run folder {folder} cannot be written ({error.strerror or error}); "
         f"{remedy(error)}, or name another folder for runs in RMEM_RUNS"
     )
-
-
-def _file_name(text: str) -> str:
-    """The text as the name of one folder, which cannot lead out of its parent."""
-    return _UNSAFE.sub("_", text)[:_LONGEST_PART].lstrip(".") or "_"

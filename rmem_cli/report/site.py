@@ -16,8 +16,8 @@ from rmem_cli.report.learning import Curves
 from rmem_cli.report.scoreboard import Scoreboard
 from rmem_cli.report.table import Table
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.run_names import run_name
 from rmem_cli.results.summaries import Summary
-from rmem_cli.results.withdrawn import run_name
 from rmem_cli.visible import one_line, visible
 
 Samples = Callable[[ResultRow], list[Summary]]

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.run_names import file_name
 from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
 
 _CURE = (
@@ -45,12 +46,6 @@ class LearningCurve:
             points for (split, name), points in self.series.items() if split != "train" and name == metric
         )
         return next(found, [])
-
-
-def curve_name(experiment: str, row: str, cell: str, scale: str, seed: int, train_hash: str) -> str:
-    """Name of a run's curve among the results."""
-    parts = [experiment, row, cell, f"{scale}-seed{seed}", train_hash]
-    return "-".join(part for part in parts if part)
 
 
 class Curves:
@@ -90,7 +85,7 @@ class Curves:
 
 def curve_of(row: ResultRow) -> str:
     """Name of the curve of the run behind a result."""
-    return curve_name(row.experiment, row.row, row.cell, row.scale, row.seed, row.train_hash)
+    return file_name(row, row.train_hash)
 
 
 def _series(path: Path, lines: Sequence[str]) -> dict[tuple[str, str], list[tuple[int, float]]]:

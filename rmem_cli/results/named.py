@@ -1,24 +1,9 @@
 """The results of a run, by its name."""
 
-import re
-
 from rmem_cli.errors import UsageError, closest, listed
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.run_names import run_name
 from rmem_cli.results.store import ResultStore
-from rmem_cli.results.withdrawn import run_name
-
-_NAME = re.compile(r"[^/]+/[^/]+(/[^/]+)?/[^/]+-seed\d+-[0-9a-f]{12}")
-_BEGINNING = re.compile(r"[^./~\\][^/\\]*(/[^/\\]+)+/?")
-
-
-def is_run_name(text: str) -> bool:
-    """Whether a text names a run: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH."""
-    return _NAME.fullmatch(text) is not None
-
-
-def may_begin_run_name(text: str) -> bool:
-    """Whether a text may be the beginning of a run's name, up to a slash, rather than a recipe's file."""
-    return _BEGINNING.fullmatch(text) is not None and not text.endswith((".yaml", ".yml"))
 
 
 def results_of(name: str, store: ResultStore) -> list[ResultRow]:

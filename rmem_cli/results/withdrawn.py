@@ -1,7 +1,6 @@
 """Results that were withdrawn: their rows stay in the tables, and count nowhere."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,11 +8,11 @@ from pathlib import Path
 from rmem_cli.errors import UsageError, closest
 from rmem_cli.results.locks import locked, replace_file
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.run_names import run_name
 from rmem_cli.results.text_files import damaged, read_text
 
 _FILE = "withdrawn.jsonl"
 _CURE = "restore the file with git, or remove the line"
-_UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,6 @@ class Withdrawal:
     run: str
     reason: str
     time: str
-
-
-def run_name(row: ResultRow) -> str:
-    """The name of the run behind a result, which is that of its folder: `rmem runs list` has the same."""
-    parts = [row.experiment, row.row, *([row.cell] if row.cell else [])]
-    parts.append(f"{row.scale}-seed{row.seed}-{row.train_hash}")
-    return "/".join(_UNSAFE.sub("_", part) for part in parts)
 
 
 class Withdrawals:

@@ -9,7 +9,7 @@ from rmem_cli.errors import DataError
 from rmem_cli.paths import runs_root
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.records.folder import folders_of, has_ended, run_path
-from rmem_cli.results.curves import curve_name
+from rmem_cli.results.run_names import file_name
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Identity:
     @property
     def curve(self) -> str:
         """Name of its learning curve among the results."""
-        spec = self.spec
-        return curve_name(spec.experiment, spec.row, spec.cell, spec.scale, spec.seed, self.train_hash)
+        return file_name(self.spec, self.train_hash)
 
 
 def identity_of(spec: RunSpec) -> Identity:

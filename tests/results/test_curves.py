@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from rmem_cli.errors import UsageError
-from rmem_cli.results.curves import Curves, curve_name
+from rmem_cli.results.curves import Curves
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.run_names import file_name
 from rmem_cli.results.store import ResultStore
 
 ROW = ResultRow(
@@ -32,7 +33,7 @@ def read(tmp_path):
     """Reads a text as the curve of the row."""
 
     def read_text(text, row=ROW):
-        name = curve_name(row.experiment, row.row, row.cell, row.scale, row.seed, row.train_hash)
+        name = file_name(row, row.train_hash)
         ResultStore(tmp_path).write_curve(name, text)
         return Curves(tmp_path)(row)
 

@@ -9,8 +9,9 @@ import pytest
 from rmem_cli.errors import UsageError
 from rmem_cli.results.merge import merge_results
 from rmem_cli.results.row import COLUMNS, ResultRow
+from rmem_cli.results.run_names import run_name
 from rmem_cli.results.store import ResultStore
-from rmem_cli.results.withdrawn import Withdrawals, run_name, withdraw
+from rmem_cli.results.withdrawn import Withdrawals, withdraw
 
 ROW = ResultRow(
     experiment="one", row="lstm", cell="length=30", scale="cpu", seed=1, protocol="test", split="test",
@@ -32,10 +33,6 @@ def store(tmp_path):
 @pytest.fixture
 def others(tmp_path):
     return ResultStore(tmp_path / "others")
-
-
-def test_a_run_is_named_as_its_folder_is():
-    assert run_name(ROW) == "one/lstm/length=30/cpu-seed1-aaaaaaaaaaaa"
 
 
 def test_a_withdrawn_result_stays_in_its_table_and_is_read_no_more(store):

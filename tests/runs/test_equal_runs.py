@@ -11,8 +11,9 @@ from rmem_cli.errors import InterruptedRunError, UsageError
 from rmem_cli.paths import results_root
 from rmem_cli.recipe import load_recipe
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.run_names import run_name
 from rmem_cli.results.store import ResultStore
-from rmem_cli.results.withdrawn import Withdrawal, add_withdrawals, run_name, withdraw
+from rmem_cli.results.withdrawn import Withdrawal, add_withdrawals, withdraw
 from rmem_cli.runs.equal import EqualRuns
 from rmem_cli.runs.experiment import missing_runs, taken_over, train_runs
 from rmem_cli.runs.identity import identity_of

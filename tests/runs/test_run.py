@@ -19,6 +19,7 @@ from rmem_cli.records.folder import RunFolder
 from rmem_cli.records.status import read_status
 from rmem_cli.results.store import ResultStore
 from rmem_cli.runs import run as run_module
+from rmem_cli.runs.identity import identity_of
 from rmem_cli.runs.machine import Machine, choose_machine
 from rmem_cli.training.loop import Training
 
@@ -302,3 +303,11 @@ def test_the_folder_is_free_again_after_each_run(make_spec, lab):
     lab.train(spec)
     train_hash = spec.train_hash("")
     RunFolder.open(spec, train_hash, Path(os.environ["RMEM_RUNS"])).close()
+
+
+@pytest.mark.parametrize("cell", ["core=org/model", "x" * 300])
+def test_a_run_whose_cell_names_no_file_ends_with_its_curve_and_its_rows(lab, make_spec, cell):
+    spec = replace(make_spec(), cell=cell)
+    lab.train(spec)
+    assert {row.cell for row in lab.rows()} == {cell}
+    assert list(lab.curves()) == [f"{identity_of(spec).curve}.csv"]

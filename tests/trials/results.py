@@ -22,8 +22,9 @@ from typing import Any
 import typer
 
 from rmem_cli.errors import UsageError
-from rmem_cli.results.curves import Curves, curve_name
+from rmem_cli.results.curves import Curves
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.run_names import file_name
 from rmem_cli.results.store import ResultStore
 
 ROW = ResultRow(
@@ -35,7 +36,7 @@ ROW = ResultRow(
     eval_hash="ba9876543210", data_hash="", status="ok", time="2026-01-02T03:04:05Z",
 )  # fmt: skip
 NEW = replace(ROW, seed=99)
-NAME = curve_name(ROW.experiment, ROW.row, ROW.cell, ROW.scale, ROW.seed, ROW.train_hash)
+NAME = file_name(ROW, ROW.train_hash)
 CELLS = [
     "",
     "x",
