@@ -19,6 +19,8 @@ _TIMEOUT = timedelta(days=1)  # the first process may decode summaries alone; on
 _NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 _Value = TypeVar("_Value")
+Stop = Callable[[], bool]
+"""Whether a run is to save what it has and end."""
 
 
 class LostProcessError(RunsFailedError):
@@ -66,7 +68,7 @@ class World:
         self.add(counts)
         return [count > 0 for count in counts.tolist()]
 
-    def agreed(self, stop: Callable[[], bool]) -> Callable[[], bool]:
+    def agreed(self, stop: Stop) -> Stop:
         """`stop` for all processes: true as soon as it is in one of them."""
         return stop if self.size == 1 else lambda: self.any([stop()])[0]
 

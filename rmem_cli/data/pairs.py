@@ -7,7 +7,7 @@ source tells them apart. Nothing is tokenised or put in lower case: that is up t
 
 from dataclasses import dataclass
 
-from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.data.prepared import Prepared
 from rmem_cli.data.texts import Texts
 
 FORM = "pairs"
@@ -37,15 +37,3 @@ class Pairs:
     def ids(self, name: str) -> Texts:
         """The id of each pair of a split; empty where the source has none."""
         return Texts(self.prepared, f"{name}_id")
-
-
-def open_pairs(name: str) -> Pairs:
-    """Open a prepared set of pairs.
-
-    Args:
-        name: "cnn_dailymail", "pubmed", "arxiv" or "science_daily".
-
-    Raises:
-        DataError: It is not there, or damaged; the message names the command that helps.
-    """
-    return Pairs(open_prepared(name, FORM))

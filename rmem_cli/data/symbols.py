@@ -127,7 +127,7 @@ def character_content(
     """
     if "train" not in files:
         return _only_counted(files, batches)
-    vocabulary = build_vocabulary(count_characters(batches(files["train"])), specials=())
+    vocabulary = build_vocabulary(count_characters(batches(files["train"])))
 
     def encode(path: Path) -> Iterator[np.ndarray]:
         try:

@@ -1,15 +1,13 @@
-"""Text to symbols and back: characters, bytes, words, pieces of words (sentencepiece).
+"""Text to symbols: characters, words, pieces of words (sentencepiece).
 
 All that rmem takes from sentencepiece and torchtext is behind this module. torchtext brings torch with it, so
 it is imported only where it is asked for.
 """
 
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rmem_cli.data.prepared import Prepared
 from rmem_cli.errors import DataError, UsageError
@@ -20,33 +18,6 @@ END_OF_LINE = "</s>"
 _UNKNOWN_PIECE = "<unknown>"  # sentencepiece passes over its name in a text, and many texts have `<unk>`
 _MOST_LINES = 1_000_000  # that sentencepiece is trained on; the first ones of the text
 _LONGEST_LINE = 1 << 16  # bytes; sentencepiece passes over longer lines
-
-
-class Tokenizer(Protocol):
-    """What all tokenizers can do; symbol k stands for `vocabulary[k]`."""
-
-    vocabulary: list[str]
-
-    def encode(self, text: str) -> list[int]:
-        """The symbols of a text."""
-
-    def decode(self, symbols: Iterable[int]) -> str:
-        """The text of symbols."""
-
-
-class ByteTokenizer:
-    """The bytes of UTF-8: symbol k is byte k, and no text has an unknown symbol."""
-
-    def __init__(self) -> None:
-        self.vocabulary = [chr(value) for value in range(256)]
-
-    def encode(self, text: str) -> list[int]:
-        """The bytes of a text."""
-        return list(text.encode("utf-8"))
-
-    def decode(self, symbols: Iterable[int]) -> str:
-        """The text of bytes; what is not UTF-8 becomes the replacement character."""
-        return bytes(symbols).decode("utf-8", errors="replace")
 
 
 class VocabularyTokenizer:
@@ -63,23 +34,8 @@ class VocabularyTokenizer:
 
     def __init__(self, vocabulary: Sequence[str], split: str = "words") -> None:
         self.vocabulary = list(vocabulary)
-        self.split = split
         self._split = splitter(split)
         self._symbols = {text: symbol for symbol, text in enumerate(vocabulary)}
-
-    @classmethod
-    def train(
-        cls,
-        texts: Iterable[str],
-        size: int | None = None,
-        split: str = "words",
-        specials: Sequence[str] = (UNKNOWN,),
-    ) -> "VocabularyTokenizer":
-        """Make the vocabulary from texts; see `build_vocabulary`."""
-        counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update(splitter(split)(text))
-        return cls(build_vocabulary(counts, size, specials), split)
 
     def without_symbol(self, text: str) -> str | None:
         """The first word of a text that no symbol stands for, not even `<unk>`; None: there is none."""
@@ -97,28 +53,6 @@ class VocabularyTokenizer:
             raise DataError(f"{word!r} is not in the vocabulary.")
         unknown = self._symbols.get(UNKNOWN, 0)
         return [self._symbols.get(word, unknown) for word in self._split(text)]
-
-    def decode(self, symbols: Iterable[int]) -> str:
-        """The text of symbols, words separated by spaces."""
-        return ("" if self.split == "characters" else " ").join(self.vocabulary[symbol] for symbol in symbols)
-
-    def save(self, path: Path) -> None:
-        """Write a JSON file."""
-        content = {"split": self.split, "vocabulary": self.vocabulary}
-        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> "VocabularyTokenizer":
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: The file is missing or is not that.
-        """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(content["vocabulary"], content["split"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is not a saved vocabulary: {error}.") from error
 
 
 class SentencePieceTokenizer:
@@ -192,22 +126,6 @@ class SentencePieceTokenizer:
         """The text of symbols."""
         return str(self._processor.decode(list(symbols)))
 
-    def save(self, path: Path) -> None:
-        """Write the model, as sentencepiece itself does."""
-        path.write_bytes(self.model)
-
-    @classmethod
-    def load(cls, path: Path) -> "SentencePieceTokenizer":
-        """Read a model, also one that sentencepiece itself wrote.
-
-        Raises:
-            DataError: The file is missing or is not a model.
-        """
-        try:
-            return cls(path.read_bytes())
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-
 
 def open_pieces(prepared: Prepared) -> SentencePieceTokenizer:
     """The tokenizer that a prepared form `sentencepiece-<size>` was made with."""
@@ -227,20 +145,12 @@ def prepared_model(prepared: Prepared, array: str) -> SentencePieceTokenizer:
         raise prepared.damaged(f"{array}.bin is not a sentencepiece model") from error
 
 
-def build_vocabulary(
-    counts: Counter[str], size: int | None = None, specials: Sequence[str] = (UNKNOWN,)
-) -> list[str]:
-    """The most frequent words, ties in the order of Unicode.
-
-    Args:
-        counts: How often each word occurs.
-        size: Most words besides the special ones (None: all).
-        specials: Words that come first, whether they occur or not.
-    """
+def build_vocabulary(counts: Counter[str]) -> list[str]:
+    """What was counted, most frequent first, ties in the order of Unicode."""
     from torchtext.vocab import Vocab
 
-    words: list[str] = Vocab(counts, max_size=size, specials=list(specials)).itos
-    return words
+    symbols: list[str] = Vocab(counts, specials=[]).itos
+    return symbols
 
 
 def splitter(name: str) -> Callable[[str], list[str]]:

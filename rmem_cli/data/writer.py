@@ -25,6 +25,7 @@ from rmem_cli.data.prepared import (
     read_prepared,
 )
 from rmem_cli.errors import DataError
+from rmem_cli.files import sync_folder, write_durably
 from rmem_cli.version import VERSION
 
 TEMPORARY = ".tmp-"
@@ -132,7 +133,8 @@ def write_prepared(
             "vocabulary": content.vocabulary,
         }
         meta[DESCRIPTION_HASH] = description_hash(meta)
-        _write_text(temporary / META, json.dumps(meta, indent=1, ensure_ascii=False) + "\n")
+        description = json.dumps(meta, indent=1, ensure_ascii=False) + "\n"
+        write_durably(temporary / META, description.encode())
         _put_in_place(temporary, final)
     except OSError as error:
         raise DataError(f"Cannot write the prepared data {final}: {error.strerror}.") from error
@@ -235,17 +237,10 @@ def _describe(counts: Expected) -> str:
     return splits if counts.distinct is None else f"{splits} with {counts.distinct:,} distinct"
 
 
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
 def _put_in_place(finished: Path, final: Path) -> None:
     """Rename `finished` to `final`; no folder can be renamed over a full one, so an old one steps aside."""
     finished.chmod(0o755)  # mkdtemp makes folders private
-    _sync_folder(finished)
+    sync_folder(finished)
     if final.exists():
         aside = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=final.parent))
         final.replace(aside / final.name)
@@ -253,14 +248,4 @@ def _put_in_place(finished: Path, final: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
     else:
         finished.replace(final)
-    _sync_folder(final.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut, where the system has such a call (Windows has not)."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync_folder(final.parent)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from rmem_cli.errors import DivergedError
-from rmem_cli.evaluation.free_running import Feed, own_answers
+from rmem_cli.evaluation.free_running import own_answers
 from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
-from rmem_cli.recipe.schema import Drawn
+from rmem_cli.recipe.schema import Drawn, Feed
 from rmem_cli.results.metrics import METRICS, Sums, metric, sum_of
 from rmem_cli.tasks.base import Task
 from rmem_cli.world import ALONE, World

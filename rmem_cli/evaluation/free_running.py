@@ -1,7 +1,6 @@
 """Evaluation without the true answers: a model goes on from what it has answered itself."""
 
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,8 +9,7 @@ from rmem_cli.evaluation.next_symbol import next_logits
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
-
-Feed = Literal["truth", "predictions", "published"]
+from rmem_cli.recipe.schema import Feed
 
 
 class OwnAnswers:

@@ -19,7 +19,7 @@ from rmem_cli.models.model import Model, StepResult, compile_part
 from rmem_cli.models.pointer_generator import PointerGenerator
 from rmem_cli.models.readouts import EveryStep, Readout
 from rmem_cli.models.state import MEMORY, State, put, reset
-from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, build, import_object
+from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, build
 from rmem_cli.recipe.schema import ModelSettings
 
 _ALL = slice(None)
@@ -228,7 +228,7 @@ def build_model(
     encoder = build(encoder_settings, symbols)
     core = build(settings.core, encoder.output_size)
     readout = build(settings.readout or EveryStepSettings(), core.output_size, encoder)
-    head = import_object(head_settings.implementation)(readout.output_size, classes, head_settings, encoder)
+    head = build(head_settings, readout.output_size, classes, encoder=encoder)
     return SequenceModel(
         encoder,
         core,

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from rmem_cli.errors import closest
 from rmem_cli.recipe.kinds import CoreSettings, TaskSettings
-from rmem_cli.recipe.problems import closest
 from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, Registry
 from rmem_cli.recipe.schema import EvalProtocol, ModelSettings, TrainSettings
 from rmem_cli.recipe.settings import Component

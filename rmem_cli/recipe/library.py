@@ -4,9 +4,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from rmem_cli.errors import UsageError
+from rmem_cli.errors import UsageError, closest
 from rmem_cli.recipe.document import MAX_BYTES
-from rmem_cli.recipe.problems import closest
 from rmem_cli.recipe.reader import read_recipe
 from rmem_cli.recipe.recipe import Recipe
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from rmem_cli.recipe.problems import closest
+from rmem_cli.errors import closest
 
 _BOUNDS = {
     "greater_than": ("greater than", "gt"),

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rmem_cli.errors import closest
 from rmem_cli.recipe.components import registry_at
 from rmem_cli.recipe.document import Node, read_value
-from rmem_cli.recipe.problems import Place, Problem, RecipeError, closest
+from rmem_cli.recipe.problems import Place, Problem, RecipeError
 
 SECTIONS = ("task", "model", "optimizer", "schedule", "train", "eval", "seeds", "matrix")
 EVERY_PROTOCOL = ("eval", "*")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from rmem_cli.errors import UsageError
-from rmem_cli.errors import closest as closest  # what many here import from here
 
 MOST_TOLD = 50  # problems that a message tells one by one
 _LONGEST_LINE = 2000

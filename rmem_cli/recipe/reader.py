@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, NonNegativeFloat
 
-from rmem_cli.errors import UsageError
+from rmem_cli.errors import UsageError, closest
 from rmem_cli.published.store import find, find_table, load_paper
 from rmem_cli.recipe.addresses import Address, read_addresses
 from rmem_cli.recipe.document import Node, read_document
 from rmem_cli.recipe.fields import all_paths
 from rmem_cli.recipe.messages import describe
 from rmem_cli.recipe.overrides import SECTIONS, Override, read_overrides
-from rmem_cli.recipe.problems import MOST_TOLD, Place, Problem, RecipeError, closest
+from rmem_cli.recipe.problems import MOST_TOLD, Place, Problem, RecipeError
 from rmem_cli.recipe.recipe import Recipe
 from rmem_cli.recipe.resolve import CUSTOM, PAPER, Resolved, Row, Scale, resolve_all
 from rmem_cli.recipe.settings import Settings

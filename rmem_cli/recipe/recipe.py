@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rmem_cli.errors import UsageError
+from rmem_cli.errors import UsageError, closest
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.overrides import Override, parse_set
-from rmem_cli.recipe.problems import Problem, RecipeError, closest
+from rmem_cli.recipe.problems import Problem, RecipeError
 from rmem_cli.recipe.resolve import PAPER, Resolved, Row, RunSpec, Scale, resolve_all
 from rmem_cli.recipe.solved import SolvedRule
 

@@ -4,19 +4,19 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from rmem_cli.errors import UsageError
-from rmem_cli.recipe.problems import closest
+from rmem_cli.errors import UsageError, closest
 from rmem_cli.recipe.settings import Component
 
 
-def build(settings: Component, *arguments: Any) -> Any:
+def build(settings: Component, *arguments: Any, **named: Any) -> Any:
     """The object that a component's settings describe.
 
     Args:
-        settings: Of a kind whose implementation takes its settings behind other arguments.
+        settings: What its implementation takes behind other arguments.
         arguments: What stands before them, such as the width of the inputs of a core.
+        named: What stands behind them.
     """
-    return import_object(settings.implementation)(*arguments, settings)
+    return import_object(settings.implementation)(*arguments, settings, **named)
 
 
 def import_object(location: str) -> Any:

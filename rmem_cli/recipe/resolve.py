@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, NonNegativeInt
 
-from rmem_cli.errors import UsageError
+from rmem_cli.errors import UsageError, closest
 from rmem_cli.recipe.addresses import Address
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.hashing import canonical, digest
@@ -15,7 +15,7 @@ from rmem_cli.recipe.kinds import CoreSettings, TaskSettings
 from rmem_cli.recipe.matrix import Cell, cells
 from rmem_cli.recipe.overrides import Dropped, Override, apply_overrides
 from rmem_cli.recipe.own_files import with_whole_paths
-from rmem_cli.recipe.problems import Problem, closest
+from rmem_cli.recipe.problems import Problem
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
 from rmem_cli.recipe.settings import Component, Settings
 from rmem_cli.recipe.validation import build_settings, validate, with_default_kinds

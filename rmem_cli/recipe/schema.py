@@ -8,6 +8,8 @@ from rmem_cli.recipe.kinds import Backprop, Core, Encoder, Head, Optimizer, Read
 from rmem_cli.recipe.settings import Settings
 
 Drawn = Literal["by_batch", "by_number"]
+Feed = Literal["truth", "predictions", "published"]
+Reduction = Literal["mean", "sum_over_time"]
 Steps = Annotated[int, Field(gt=0, le=10**12)]  # at a million a second, eleven days
 
 
@@ -204,7 +206,7 @@ class TrainSettings(Settings):
     accumulate: PositiveInt = 1
     eval_every: PositiveInt | None = None
     validation: ValidationSettings | None = None
-    loss: Literal["mean", "sum_over_time"] = "mean"
+    loss: Reduction = "mean"
     clip_norm: PositiveFloat | None = None
     backprop: Backprop
     stages: list[StageSettings] = Field(default_factory=list)
@@ -327,7 +329,7 @@ class EvalProtocol(Settings):
     checkpoint: Literal["last", "best"] = "last"
     task: dict[str, Any] = Field(default_factory=dict)
     core: dict[str, Any] = Field(default_factory=dict)
-    feed: Literal["truth", "predictions", "published"] = "truth"
+    feed: Feed = "truth"
     summaries: SummariesSettings | None = None
 
 

@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State, detach
+from rmem_cli.recipe.kinds import OptimizerSettings
 from rmem_cli.recipe.schema import RunSettings
-from rmem_cli.recipe.settings import Component
 from rmem_cli.runs.meta import KnownShapes
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.backprop import build_backprop
@@ -205,14 +205,14 @@ class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def weight_bytes(model: Model, optimizer: Component) -> int:
+def weight_bytes(model: Model, optimizer: OptimizerSettings) -> int:
     """Weights, gradients and the optimizer's numbers."""
     per_weight = 1 + _of_one_tensor(optimizer)[0]
     of_all = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     return of_all + per_weight * _trainable_bytes(model)
 
 
-def update_cost(model: Model, optimizer: Component) -> Cost:
+def update_cost(model: Model, optimizer: OptimizerSettings) -> Cost:
     """What the optimizer does in a step."""
     numbers, calls = _of_one_tensor(optimizer)
     tensors = sum(weight.requires_grad for weight in model.parameters())
@@ -225,7 +225,7 @@ def _trainable_bytes(model: Model) -> int:
 
 
 @cache
-def _of_one_tensor(optimizer: Component) -> tuple[int, int]:
+def _of_one_tensor(optimizer: OptimizerSettings) -> tuple[int, int]:
     """How many numbers the optimizer keeps for each weight, and its calls for a tensor: tried on a few."""
     weights = torch.zeros(100, requires_grad=True)
     weights.grad = torch.zeros(100)

@@ -1,6 +1,6 @@
 """Decoding what is said about the articles of a protocol, from where an earlier session stopped."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -19,6 +19,7 @@ from rmem_cli.results.summaries import Summary
 from rmem_cli.runs.opened import Measurement
 from rmem_cli.tasks.summarization import Summarization
 from rmem_cli.training.progress import MakeProgress
+from rmem_cli.world import Stop
 
 _SHOWN = "rouge_1"
 
@@ -32,7 +33,7 @@ def decode(
     environment: Environment,
     batch_size: int,
     progress: MakeProgress,
-    stop: Callable[[], bool],
+    stop: Stop,
 ) -> tuple[Sums, Origin]:
     """The scores of all articles of a protocol, and what decoded them.
 

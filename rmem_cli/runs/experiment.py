@@ -22,11 +22,12 @@ from rmem_cli.results.store import ResultStore
 from rmem_cli.runs.equal import EqualRuns, each_once
 from rmem_cli.runs.identity import identity_of
 from rmem_cli.runs.machine import Machine
-from rmem_cli.runs.run import FAILURES_BY_ERROR, Stop, train_run
+from rmem_cli.runs.run import FAILURES_BY_ERROR, train_run
 from rmem_cli.runs.signals import interrupts_held, release_interrupts, stop_requested
 from rmem_cli.streams import guarded_streams
 from rmem_cli.training.progress import MakeProgress, Progress
 from rmem_cli.visible import one_line, say
+from rmem_cli.world import Stop
 
 Rerun = Literal["missing", "failed", "all"]
 _EXIT_CODES: dict[str, int] = {outcome: error.exit_code for error, outcome in FAILURES_BY_ERROR.items()}

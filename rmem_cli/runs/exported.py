@@ -15,8 +15,9 @@ from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import open_run
 from rmem_cli.runs.peak_memory import one_out_of_memory_error, reset_peak_memory
 from rmem_cli.runs.rows import Trained, make_rows
-from rmem_cli.runs.run import Stop, environment_of, set_up, small_numbers_are_zero
+from rmem_cli.runs.run import environment_of, set_up, small_numbers_are_zero
 from rmem_cli.training.progress import MakeProgress
+from rmem_cli.world import Stop
 
 
 @small_numbers_are_zero()

@@ -24,7 +24,7 @@ from rmem_cli.runs.opened import Measurement, Run
 from rmem_cli.runs.peak_memory import peak_memory_mb
 from rmem_cli.training.loop import saved_counters
 from rmem_cli.training.progress import MakeProgress
-from rmem_cli.world import ALONE, World
+from rmem_cli.world import ALONE, Stop, World
 
 LoadCheckpoint = Callable[[Model, str], tuple[Mapping[str, Tensor], int]]
 """Puts the weights of the checkpoint `last` or `best` into a model, and gives them, and their step."""
@@ -97,7 +97,7 @@ def checkpoints_of(run: Run, folder: Path) -> LoadCheckpoint:
     return load
 
 
-def make_rows(trained: Trained, progress: MakeProgress, stop: Callable[[], bool]) -> list[ResultRow]:
+def make_rows(trained: Trained, progress: MakeProgress, stop: Stop) -> list[ResultRow]:
     """Evaluate a run by every protocol of its settings; rows without values if its training failed.
 
     Args:
@@ -153,9 +153,7 @@ def _by_part(measurement: Measurement, totals: Sums | None) -> list[tuple[str, S
     return [("", totals), *parts]
 
 
-def _evaluate(
-    trained: Trained, measurement: Measurement, progress: MakeProgress, stop: Callable[[], bool]
-) -> _Measured:
+def _evaluate(trained: Trained, measurement: Measurement, progress: MakeProgress, stop: Stop) -> _Measured:
     """What one protocol measures."""
     run, protocol = trained.run, measurement.protocol
     model = trained.model

@@ -1,7 +1,7 @@
 """One run: train it to its end, evaluate it, record what came out."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import torch
@@ -28,9 +28,8 @@ from rmem_cli.runs.plan import keep_rate
 from rmem_cli.runs.rows import Trained, checkpoints_of, make_rows, write_samples
 from rmem_cli.training.loop import Counters, Training, saved_counters
 from rmem_cli.training.progress import MakeProgress, Progress
-from rmem_cli.world import LostProcessError
+from rmem_cli.world import LostProcessError, Stop
 
-Stop = Callable[[], bool]
 # What ends a run as a failure, and what that is called.
 FAILURES_BY_ERROR: dict[type[RmemError], Outcome] = {
     DivergedError: "diverged",

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,11 +15,10 @@ from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.state import State, detach, on_device, reset
 from rmem_cli.ops import autocast
 from rmem_cli.recipe.registry import build
+from rmem_cli.recipe.schema import Reduction
 from rmem_cli.recipe.settings import Component
 from rmem_cli.seeding import seed_dropout
 from rmem_cli.training.config import FullSettings, ReplaySettings, SlidingSettings, TruncatedSettings
-
-Reduction = Literal["mean", "sum_over_time"]
 
 
 @dataclass(frozen=True)

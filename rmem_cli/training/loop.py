@@ -4,7 +4,7 @@ import json
 import math
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import islice
@@ -41,7 +41,7 @@ from rmem_cli.training.parallel import Share, add_gradients, joined
 from rmem_cli.training.progress import Progress
 from rmem_cli.training.schedules import build_schedule
 from rmem_cli.training.stages import Stage, stage_at
-from rmem_cli.world import ALONE, World
+from rmem_cli.world import ALONE, Stop, World
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
 _SECONDS_BETWEEN_PULSES = 5.0
@@ -142,7 +142,7 @@ class Training:
         steps = stage.steps if self.train.restart else self.total
         self.schedule = build_schedule(self.settings.schedule, base_lr, steps)
 
-    def run(self, stop: Callable[[], bool], progress: Progress) -> None:
+    def run(self, stop: Stop, progress: Progress) -> None:
         """Train to the end, going on from the last checkpoint if there is one.
 
         Args:
@@ -173,8 +173,8 @@ class Training:
                 if not self._unread:  # only then is it known that the device has done them
                     self.step_seconds.extend([spent / steps] * steps)
                     spent = 0.0
-                if self._validation_due():
-                    self._validate(progress)
+                if validation := self._due_validation():
+                    self._validate(validation, progress)
                 if self.train.checkpoint_every and self.counters.step % self.train.checkpoint_every == 0:
                     self.save("last")
                 if time.monotonic() - self._pulse_time > _SECONDS_BETWEEN_PULSES:
@@ -379,16 +379,12 @@ class Training:
             self.folder.curve.append(step, "train", {"loss": average, "lr": lr})
             self._recent_loss, self._recent_steps = 0.0, 0
 
-    def _validation_due(self) -> bool:
-        if self.train.validation is None:
-            return False
+    def _due_validation(self) -> ValidationSettings | None:
         step, every = self.counters.step, self.train.eval_every
-        return step == self.total or (every is not None and step % every == 0)
+        due = step == self.total or (every is not None and step % every == 0)
+        return self.train.validation if due else None
 
-    def _validate(self, progress: Progress) -> None:
-        validation = self.train.validation
-        if validation is None:
-            return
+    def _validate(self, validation: ValidationSettings, progress: Progress) -> None:
         values = self._validation_values(validation)
         step = self.counters.step
         self.folder.curve.append(step, validation.split, values)

@@ -91,10 +91,6 @@ class Progress:
         """
         self._show(lambda display: display.validation(step, metrics))
 
-    def message(self, text: str) -> None:
-        """Show a sentence."""
-        self._show(lambda display: display.message(text))
-
     def _show(self, what: Callable[["_Bar | _Lines"], _Shown]) -> _Shown | None:
         if self._display is None:
             return None
@@ -136,14 +132,14 @@ class _Lines:
             self._show(step, metrics, monotonic())
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        self.message(f"{self._where(step)}: validation {_format(metrics)}")
+        self._say(f"{self._where(step)}: validation {_format(metrics)}")
 
-    def message(self, text: str) -> None:
+    def _say(self, text: str) -> None:
         say(self._console, f"{self._title}: {text}")
 
     def _show(self, step: int, metrics: Mapping[str, float], now: float) -> None:
         self._shown_step, self._shown_time = step, now
-        self.message(f"{self._where(step)}: {_format(metrics)}{self._pace(step, now)}")
+        self._say(f"{self._where(step)}: {_format(metrics)}{self._pace(step, now)}")
 
     def _where(self, step: int) -> str:
         return f"{self._noun} {step}/{self._total}"
@@ -201,9 +197,6 @@ class _Bar:
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
         self._validation = f" | validation {_format(metrics)}"
         self._progress.update(self._task, completed=step, metrics=self._validation[3:], refresh=True)
-
-    def message(self, text: str) -> None:
-        say(self._progress.console, text)
 
 
 def _format(metrics: Mapping[str, float]) -> str:

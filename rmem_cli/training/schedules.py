@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 
 from rmem_cli.recipe.kinds import ScheduleSettings
-from rmem_cli.recipe.registry import import_object
+from rmem_cli.recipe.registry import build
 from rmem_cli.training.config import (
     CosineSettings,
     InverseSqrtSettings,
@@ -24,7 +24,7 @@ def build_schedule(settings: ScheduleSettings, base_lr: float, total_steps: int)
         base_lr: The learning rate of the optimizer's settings.
         total_steps: Optimizer steps of the whole run.
     """
-    schedule: Schedule = import_object(settings.implementation)(settings, base_lr, total_steps)
+    schedule: Schedule = build(settings, base_lr, total_steps)
     return schedule
 
 
@@ -32,14 +32,14 @@ class Schedule(ABC):
     """A linear warm-up, then what a subclass defines.
 
     Args:
-        settings: Settings of the subclass's kind.
         base_lr: The learning rate at the end of the warm-up.
         total_steps: Optimizer steps of the whole run.
+        settings: Settings of the subclass's kind.
     """
 
     settings: WarmedUpSettings
 
-    def __init__(self, settings: WarmedUpSettings, base_lr: float, total_steps: int) -> None:
+    def __init__(self, base_lr: float, total_steps: int, settings: WarmedUpSettings) -> None:
         self.settings = settings
         self.base_lr = base_lr
         self.total_steps = total_steps
@@ -140,8 +140,8 @@ class Plateau(Schedule):
 
     settings: PlateauSettings
 
-    def __init__(self, settings: PlateauSettings, base_lr: float, total_steps: int) -> None:
-        super().__init__(settings, base_lr, total_steps)
+    def __init__(self, base_lr: float, total_steps: int, settings: PlateauSettings) -> None:
+        super().__init__(base_lr, total_steps, settings)
         self._best = -math.inf  # of the metric, its sign turned where lower is better
         self._without_improvement = 0
         self._reductions = 0

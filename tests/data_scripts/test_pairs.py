@@ -13,7 +13,8 @@ from rmem_cli.data_scripts.science_daily import SCIENCE_DAILY
 from rmem_cli.data_scripts.scientific_papers import ARXIV, PUBMED
 
 from rmem_cli.data.pair_records import read_pairs
-from rmem_cli.data.pairs import open_pairs
+from rmem_cli.data.pairs import FORM, Pairs
+from rmem_cli.data.prepared import open_prepared
 from rmem_cli.errors import DataError
 
 STORIES = {
@@ -50,7 +51,7 @@ def stories(tmp_path):
 
 def test_stories_are_paired_by_the_lists_in_the_order_of_ids(stories, loosened, console):
     fetch(loosened(CNN_DAILYMAIL), console, path=stories)
-    pairs = open_pairs("cnn_dailymail")
+    pairs = Pairs(open_prepared("cnn_dailymail", FORM))
     assert pairs.prepared.meta["counts"] == {"train": 2, "valid": 1, "test": 1}
     assert list(pairs.ids("train")) == sorted(map(name_of, ("http://cnn/one", "http://dm/two")))
     articles, summaries = pairs.split("test")
@@ -65,7 +66,7 @@ def test_stories_of_one_site_alone_are_a_part(stories, console, file_of):
         for file in CNN_DAILYMAIL.files
     )
     fetch(replace(CNN_DAILYMAIL, files=small), console, path=stories, allow_missing=True)
-    prepared = open_pairs("cnn_dailymail").prepared
+    prepared = Pairs(open_prepared("cnn_dailymail", FORM)).prepared
     assert prepared.missing[:2] == ["dailymail_stories.tgz", "train: 1 of 287,113"]
     assert prepared.meta["counts"]["train"] == 1
 
@@ -78,7 +79,7 @@ def test_three_tables_stand_for_the_stories(tmp_path, loosened, console):
     for name in ("train.csv", "validation.csv", "test.csv"):
         (tmp_path / name).write_text(f'id,article,highlights\n1,"It, said\n""so"".",in {name}\n')
     fetch(loosened(CNN_DAILYMAIL), console, path=tmp_path)
-    pairs = open_pairs("cnn_dailymail")
+    pairs = Pairs(open_prepared("cnn_dailymail", FORM))
     articles, summaries = pairs.split("valid")
     assert (articles[0], summaries[0], pairs.ids("valid")[0]) == ('It, said\n"so".', "in validation.csv", "1")
     assert [source["verified"] for source in pairs.prepared.meta["sources"]] == [False] * 3
@@ -102,7 +103,7 @@ def test_papers_come_back_without_tags(dataset, tmp_path, loosened, console):
     for name in ("train.txt", "validation.txt", "test.txt"):
         (tmp_path / name).write_text(json.dumps(paper) + "\n")
     fetch(loosened(dataset), console, path=tmp_path)
-    articles, summaries = open_pairs(dataset.name).split("valid")
+    articles, summaries = Pairs(open_prepared(dataset.name, FORM)).split("valid")
     assert (articles[0], summaries[0]) == ("one sentence .\ntwo of them .", "in short\nor shorter")
 
 
@@ -112,7 +113,7 @@ def test_a_sample_is_refused_unless_it_may_be_partial(tmp_path, console):
     with pytest.raises(DataError, match="gave train 1, valid 1, test 1 instead of train 119,924"):
         fetch(PUBMED, console, path=tmp_path)
     fetch(PUBMED, console, path=tmp_path, allow_missing=True)
-    assert open_pairs("pubmed").prepared.missing[0] == "train: 1 of 119,924"
+    assert Pairs(open_prepared("pubmed", FORM)).prepared.missing[0] == "train: 1 of 119,924"
     assert "partial" in console.file.getvalue()
 
 
@@ -125,7 +126,7 @@ def test_what_is_imported_by_hand_comes_back(tmp_path, console):
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.jsonl").write_text(json.dumps({"article": split, "summary": "s"}) + "\n")
     fetch(SCIENCE_DAILY, console, path=tmp_path)
-    articles, summaries = open_pairs("science_daily").split("train")
+    articles, summaries = Pairs(open_prepared("science_daily", FORM)).split("train")
     assert (list(articles), list(summaries)) == (["train"], ["s"])
 
 
@@ -206,7 +207,7 @@ def test_what_would_lose_text_is_refused_with_its_line(content, line, why, tmp_p
 @pytest.mark.data
 def test_the_real_sample_of_pubmed_is_partial(real_data):
     fetch(PUBMED, Console(file=io.StringIO()), path=real_data / "pubmed", allow_missing=True)
-    pairs = open_pairs("pubmed")
+    pairs = Pairs(open_prepared("pubmed", FORM))
     assert pairs.prepared.meta["counts"] == {"train": 80, "valid": 10, "test": 10}
     assert pairs.prepared.data_hash.endswith("-partial")
     assert all(len(summary.split()) > 20 for summary in pairs.split("test")[1])

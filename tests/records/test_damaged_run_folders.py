@@ -12,7 +12,7 @@ from small_cores import ALL, small_core
 
 from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.state import detach
-from rmem_cli.recipe.registry import OPTIMIZERS, import_object
+from rmem_cli.recipe.registry import OPTIMIZERS, build
 from rmem_cli.records.curve import LearningCurve
 from rmem_cli.records.environment import read_environment
 from rmem_cli.records.restoring import check_state
@@ -372,7 +372,7 @@ def test_the_state_of_every_core_is_one_of_its_model(kind, cache):
     chosen = {"cache_length": cache, "layers": 2}
     known = type(settings).model_fields
     settings = settings.model_copy(update={name: chosen[name] for name in chosen if name in known})
-    core = import_object(settings.implementation)(8, settings)
+    core = build(settings, 8)
     state = None
     for _ in range(3):
         state = detach(core(torch.randn(3, 4, 8), state)[1])

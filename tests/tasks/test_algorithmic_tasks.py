@@ -14,8 +14,9 @@ from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.evaluation.evaluate import evaluate
 from rmem_cli.models.model import Model, StepResult
-from rmem_cli.recipe.registry import TASKS, import_object
+from rmem_cli.recipe.registry import TASKS
 from rmem_cli.tasks.algorithmic_config import CopySettings, QuadraticEquationsSettings, ReverseSettings
+from rmem_cli.tasks.build import open_task
 from rmem_cli.tasks.copy_reverse import Copy, Reverse
 from rmem_cli.tasks.quadratic_equations import QuadraticEquations
 
@@ -36,7 +37,7 @@ EVERY_TASK = pytest.mark.parametrize(("fields", "prepared", "steps", "symbols", 
 
 def build(**fields):
     settings = TASKS.settings(fields["kind"])(**fields)
-    return import_object(settings.implementation)(settings)
+    return open_task(settings)
 
 
 def write(name, form, prepare):

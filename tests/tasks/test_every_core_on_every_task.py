@@ -5,9 +5,10 @@ import torch
 from small_cores import ALL, small_core
 
 from rmem_cli.models.sequence import build_model
-from rmem_cli.recipe.registry import TASKS, import_object
+from rmem_cli.recipe.registry import TASKS
 from rmem_cli.recipe.schema import ModelSettings, PointerGeneratorSettings
 from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.build import open_task
 from rmem_cli.training.backprop import Full, TrainingStep
 from rmem_cli.training.config import FullSettings
 
@@ -56,7 +57,7 @@ def core_settings(request):
 
 
 def task_and_model(task_settings, core_settings):
-    task: Task = import_object(task_settings.implementation)(task_settings)
+    task: Task = open_task(task_settings)
     settings = ModelSettings(core=core_settings)
     if task_settings.has_source:
         if not core_settings.stepwise:

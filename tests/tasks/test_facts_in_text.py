@@ -20,7 +20,8 @@ from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.recipe.registry import TASKS, import_object
+from rmem_cli.recipe.registry import TASKS
+from rmem_cli.tasks.build import open_task
 
 FORMS = ["memorize", "detect_and_memorize", "reasoning"]
 EVERY_FORM = pytest.mark.parametrize("form", FORMS)
@@ -36,7 +37,7 @@ def build(write_made_up):
         task_settings = TASKS.settings(form)(kind=form, **fields)
         for name, its_form in task_settings.data_sets():
             write_made_up(name, its_form)
-        return import_object(task_settings.implementation)(task_settings)
+        return open_task(task_settings)
 
     return build
 
@@ -200,7 +201,7 @@ def test_text_of_characters_takes_facts_of_characters(write_made_up):
     )
     for name, form in task_settings.data_sets():
         write_made_up(name, form)
-    task = import_object(task_settings.implementation)(task_settings)
+    task = open_task(task_settings)
     new = sorted(set("".join(task.questions.sentences())) - set("_abcdefg"))
     assert task.symbols == 8 + len(new)
     spelled = {

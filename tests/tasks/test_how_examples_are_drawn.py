@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe import load_recipe
-from rmem_cli.recipe.registry import TASKS, import_object
+from rmem_cli.recipe.registry import TASKS
+from rmem_cli.tasks.build import open_task
 
 GENERATED = {
     "copying_memory": {"length": 3},
@@ -78,7 +79,7 @@ def task(kind, write_made_up):
     chosen = TASKS.settings(kind)(kind=kind, **GENERATED[kind])
     for name, form in chosen.data_sets():
         write_made_up(name, form)
-    return import_object(chosen.implementation)(chosen)
+    return open_task(chosen)
 
 
 def rows(task, examples, batch_size, *, seed=1, split="test", drawn="by_number"):
@@ -141,7 +142,7 @@ def test_a_prepared_set_is_read_in_its_order_either_way():
     content = prepare_reverse({}, length=24, sizes={"train": 9, "valid": 7, "test": 100})
     write_prepared("reverse", "24", content, sources=[], licence="none", citation="none")
     chosen = TASKS.settings("reverse")(kind="reverse", length=24, alphabet=10, prepared=True)
-    task = import_object(chosen.implementation)(chosen)
+    task = open_task(chosen)
     assert rows(task, 90, 7) == rows(task, 90, 7, drawn="by_batch") == rows(task, 200, 64)[:90]
     assert len(rows(task, 200, 64)) == 100
 

@@ -8,7 +8,6 @@ import torch
 
 from rmem_cli.data.articles import PAD, SPECIAL, START, STOP, UNKNOWN, Article, open_words
 from rmem_cli.data.pair_records import Pair
-from rmem_cli.data.tokenizers import build_vocabulary
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.tasks.build import open_task
 from rmem_cli.tasks.summary_config import SummarizationSettings
@@ -100,6 +99,8 @@ def test_a_source_alone_begins_with_nothing_said(write_summaries):
 
 
 def test_the_vocabulary_is_torchtexts_of_articles_and_summaries_that_are_trained_on(write_summaries):
+    from torchtext.vocab import Vocab
+
     write_summaries(train=40, valid=5, test=5)
     task = summarization(vocabulary=20)
     counts = Counter(
@@ -108,7 +109,8 @@ def test_the_vocabulary_is_torchtexts_of_articles_and_summaries_that_are_trained
         for part in (article.source, *article.reference)
         for word in part
     )
-    assert task.vocabulary.symbols == build_vocabulary(counts, 20 - len(SPECIAL), SPECIAL)
+    theirs = Vocab(counts, max_size=20 - len(SPECIAL), specials=list(SPECIAL))
+    assert task.vocabulary.symbols == theirs.itos
     assert len(summarization().vocabulary) == len(SPECIAL) + len(counts)
 
 

@@ -57,7 +57,6 @@ def test_a_run_whose_terminal_was_closed_goes_on_unseen(clock: Clock, lines: int
             clock.now += 20
             progress.step(step, {"loss": 1.0})
             progress.validation(step, {"loss": 1.0})
-        progress.message("over")
 
 
 def test_a_line_says_where_the_run_is_and_how_long_it_takes(clock: Clock) -> None:
@@ -87,16 +86,14 @@ def test_a_resumed_run_counts_its_speed_from_where_it_goes_on(clock: Clock) -> N
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_validations_and_messages_are_always_shown(terminal: bool) -> None:
+def test_validations_are_always_shown(terminal: bool) -> None:
     console = Console(file=(file := io.StringIO()), width=200, force_terminal=terminal)
     with Progress(1000, "title", console) as progress:
         progress.validation(0, {"accuracy": 0.125})
-        progress.message("resumed at [step] 7")
         progress.validation(1, {"accuracy": 0.25})
     text = file.getvalue()
     assert "validation accuracy 0.125" in text
     assert "validation accuracy 0.25" in text
-    assert "resumed at [step] 7" in text
 
 
 def test_a_terminal_shows_a_bar_with_the_last_step_and_the_latest_validation() -> None:

@@ -29,7 +29,7 @@ from rmem_cli.data.babi import Babi
 from rmem_cli.data.hyperpartisan import PIECES, open_hyperpartisan
 from rmem_cli.data.images import open_images
 from rmem_cli.data.pair_records import Pair, pair_content
-from rmem_cli.data.pairs import open_pairs
+from rmem_cli.data.pairs import FORM, Pairs
 from rmem_cli.data.prepared import DESCRIPTION_HASH, META, content_hash, description_hash, open_prepared
 from rmem_cli.data.writer import Content, write_prepared
 from rmem_cli.errors import DataError
@@ -107,7 +107,7 @@ def pairs() -> None:
 
 
 def read_pairs() -> list[Any]:
-    opened = open_pairs("pubmed")
+    opened = Pairs(open_prepared("pubmed", FORM))
     texts = [
         (*map(list, opened.split(split)), list(opened.ids(split))) for split in ("train", "valid", "test")
     ]
