@@ -6,9 +6,13 @@ What a row is: `rmem_cli.data.generated.quadratic`. No row comes twice.
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from rmem_cli.data.generated.quadratic import ANSWER_LENGTH, VOCABULARY, draw_equations, encode
+from rmem_cli.data.generated.quadratic import (
+    ANSWER_LENGTH,
+    VOCABULARY,
+    draw_equations,
+    encode,
+    quadratic_rows,
+)
 from rmem_cli.data.writer import Content
 
 from .dataset import Dataset
@@ -25,16 +29,12 @@ def prepare_quadratic(
     return generated_content(rows, VOCABULARY, ANSWER_LENGTH, seed)
 
 
-def _draw(random: np.random.Generator, count: int) -> np.ndarray:
-    return encode(draw_equations(random, count))
-
-
 QUADRATIC = Dataset(
     name="quadratic",
     title="Quadratic equations",
     files=(),
     sources=(),
-    forms=(generated_form("steps", prepare_quadratic, VOCABULARY, _draw),),
+    forms=(generated_form("steps", prepare_quadratic, VOCABULARY, quadratic_rows),),
     licence=LICENCE,
     citation=CITATION,
 )

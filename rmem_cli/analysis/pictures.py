@@ -13,7 +13,7 @@ from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.report.figure import COLOURS, Figure, Landscape, Series, file_name
 from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import open_run
-from rmem_cli.runs.trained import name_of, open_trained
+from rmem_cli.runs.trained import open_trained
 from rmem_cli.visible import one_line
 
 
@@ -44,7 +44,7 @@ def angles_over_time(spec: RunSpec, machine: Machine, checkpoint: str | None, st
     batch = next(iter(batches)).beginning(steps).to(parameter.device, parameter.dtype)
     layers = rotation_angles(model, batch)
     if not layers:
-        raise UsageError(f"{name_of(spec)} has no rotational units; choose a row of the core rum")
+        raise UsageError(f"{spec.label} has no rotational units; choose a row of the core rum")
     rows = batch.inputs.shape[0]
     return Figure(
         file_name(spec.experiment, "angles", spec.row, spec.cell, f"{spec.scale}-seed{spec.seed}"),
@@ -75,9 +75,7 @@ def landscapes(specs: Sequence[RunSpec], machine: Machine) -> list[Figure | Land
         landscape, loss = _landscape(spec, machine)
         points = [(share, height) for share, height in landscape.line() if math.isfinite(height)]
         if not points:
-            raise UsageError(
-                f"the loss of {name_of(spec)} is no number anywhere; choose another row or --seed"
-            )
+            raise UsageError(f"the loss of {spec.label} is no number anywhere; choose another row or --seed")
         title = _title(spec)
         lines.append(Series(one_line(title), points, number % COLOURS))
         planes.append(_plane(spec, title, landscape, loss))
@@ -97,7 +95,7 @@ def _landscape(spec: RunSpec, machine: Machine) -> tuple[LossLandscape, str]:
     run = open_run(spec)
     model = run.seeded_model(torch.device(machine.device))
     if not turning_parameters(model):
-        raise UsageError(f"{name_of(spec)} turns its state by nothing; choose a row of rum, goru or eunn")
+        raise UsageError(f"{spec.label} turns its state by nothing; choose a row of rum, goru or eunn")
     batch = run.task.training_batch(0, spec.settings.train.batch_size, spec.seed)
     unit = "squared error" if run.task.classes == 1 else "nats per symbol"
     landscape = LossLandscape(model, batch.to(torch.device(machine.device), run.dtype), spec.seed)

@@ -78,7 +78,7 @@ def evaluate(
         specs += recipe.runs(scale, row, seed, chosen, cell or [])
 
     from rmem_cli.records.exported import read_exported
-    from rmem_cli.runs.experiment import label, progress_of
+    from rmem_cli.runs.experiment import progress_of
     from rmem_cli.runs.exported import evaluate_exported
     from rmem_cli.runs.machine import choose_machine
     from rmem_cli.runs.run import evaluate_run
@@ -100,13 +100,13 @@ def evaluate(
             except RmemError as error:
                 if len(asked) == 1 or stop():
                     raise
-                failures.append({"run": label(spec), "message": str(error)})
+                failures.append({"run": spec.label, "message": str(error)})
                 continue
             results += [dataclasses.asdict(each) for each in rows]
             for each in [] if as_json else rows:
                 value = "none" if each.value is None else f"{each.value:.6g}"
                 what = " ".join(filter(None, (each.protocol, each.part, each.metric)))
-                typer.echo(one_line(f"{label(spec)}: {what} {value} {each.unit}"))
+                typer.echo(one_line(f"{spec.label}: {what} {value} {each.unit}"))
     if as_json:
         typer.echo(json_text({"results": results, "failures": failures}))
     for failure in failures:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -129,3 +129,7 @@ AllowedModules = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]
+WhichAgain = Annotated[
+    Literal["missing", "failed", "all"],
+    typer.Option("--rerun", help="Which runs to do: those without result, those that failed too, or all."),
+]

@@ -84,9 +84,9 @@ def planned_rows(
 def _measure(run: "Run", device: object) -> None:
     from rmem_cli.runs.plan import measure_steps
 
-    typer.echo(f"timing steps of {_name(run.spec)}", err=True)
+    typer.echo(f"timing steps of {run.spec.row_label}", err=True)
     if not measure_steps(run, device):  # type: ignore[arg-type]
-        typer.echo(f"{_name(run.spec)}: a step takes too long to be timed, or its steps differ", err=True)
+        typer.echo(f"{run.spec.row_label}: a step takes too long to be timed, or its steps differ", err=True)
 
 
 def tell_refused(refused: Refused) -> None:
@@ -117,7 +117,7 @@ def print_rows(rows: Sequence[PlannedRow], machine: "Machine") -> None:
         plan, seeds = row.plan, len(row.seeds)
         each = f" each, {duration(row.seconds)} in all" if seeds > 1 else ""
         typer.echo(
-            f"{_name(row.spec)}: {seeds} seed{'s' * (seeds > 1)}, {plan.parameters:,} parameters, "
+            f"{row.spec.row_label}: {seeds} seed{'s' * (seeds > 1)}, {plan.parameters:,} parameters, "
             f"{plan.steps:,} steps of {plan.batch_size}, about {plan.memory_mb:,.0f} MB, "
             f"{duration(plan.seconds)}{_decoding(plan)}{each} ({_basis(plan)})"
         )
@@ -169,10 +169,3 @@ def _decoding(plan: "Plan") -> str:
 
 def _basis(plan: "Plan") -> str:
     return "measured" if plan.is_measured else "estimated"
-
-
-def _name(spec: "RunSpec") -> str:
-    from rmem_cli.visible import one_line
-
-    cell = f" {one_line(spec.cell)}" if spec.cell else ""
-    return f"{spec.experiment} {spec.row}{cell} ({spec.scale})"

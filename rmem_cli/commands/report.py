@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import IO
 
     from rmem_cli.recipe import RunSpec
-    from rmem_cli.report.citations import Readings
     from rmem_cli.report.experiments import Experiments
     from rmem_cli.report.formats import Format
     from rmem_cli.report.table import Section, Table
@@ -138,9 +137,10 @@ def report(
     """
     from rmem_cli.paths import results_root
     from rmem_cli.report.experiments import Experiments
+    from rmem_cli.report.readings import readings_of
     from rmem_cli.runs.kept import known_costs
 
-    experiments = Experiments(results_root(), readings_of(published))
+    experiments = Experiments(results_root(), readings_of(results_root(), published))
     if compare is not None:
         refuse_choices(context, _TABLES, "--compare shows two sets of results")
         _compare(experiments, compare, _format(format_name, out), out)
@@ -273,18 +273,6 @@ def _tell_missing_results() -> None:
             f"There is no folder {folder}, and so there are no results; if they are elsewhere, "
             "name that folder in RMEM_RESULTS."
         )
-
-
-def readings_of(path: Path | None) -> "Readings":
-    """What a reader filled in: in the file named, else beside the results."""
-    from rmem_cli.paths import results_root
-
-    beside = results_root() / "published.yaml"
-    if path is None and not beside.is_file():
-        return {}
-    from rmem_cli.report.readings import load_readings
-
-    return load_readings(beside if path is None else path)
 
 
 def _format(name: FormatName | None, out: Path | None) -> "Format":

@@ -144,12 +144,12 @@ def sample(
     else:
         from rmem_cli.evaluation.loaded import check_continues, check_summarizes
         from rmem_cli.recipe import load_recipe
-        from rmem_cli.runs.trained import name_of, open_loaded
+        from rmem_cli.runs.trained import open_loaded
 
         rows, seeds = None if row is None else [row], None if seed is None else [seed]
         spec = _the_run(load_recipe(recipe).runs(scale, rows, seeds, overrides or [], cell or []))
         check = check_summarizes if summarizes else check_continues
-        check(name_of(spec), spec.settings.task)
+        check(spec.label, spec.settings.task)
         model = open_loaded(spec, choose_machine(device, jobs=1), checkpoint)
 
     if summarizes:

@@ -14,6 +14,7 @@ from rmem_cli.commands.options import (
     Rows,
     Scale,
     Seeds,
+    WhichAgain,
     named_path,
 )
 
@@ -39,10 +40,7 @@ def submit(
     scale: Scale = "paper",
     device: Device = "cpu",
     overrides: Overrides = None,
-    rerun: Annotated[
-        Literal["missing", "failed", "all"],
-        typer.Option(help="Which runs to do: those without result, those that failed too, or all."),
-    ] = "missing",
+    rerun: WhichAgain = "missing",
     allow_module: AllowedModules = None,  # noqa: ARG001  its callback takes note of it
 ) -> None:
     """Hand every row and seed of recipes that has no result yet to a cluster, as one array of jobs.
@@ -55,7 +53,7 @@ def submit(
     from rmem_cli.runs.cluster import read_profile
     from rmem_cli.runs.cluster import submit as hand_over
     from rmem_cli.runs.equal import each_once
-    from rmem_cli.runs.experiment import label, missing_runs
+    from rmem_cli.runs.experiment import missing_runs
 
     asked = read_profile(profile)
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
@@ -65,4 +63,4 @@ def submit(
     if todo:
         numbers = hand_over(todo, cluster, asked, device, repeat=rerun != "missing")
         for spec, number in zip(todo, numbers, strict=True):
-            typer.echo(f"{number}\t{label(spec)}")
+            typer.echo(f"{number}\t{spec.label}")

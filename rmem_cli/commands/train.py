@@ -16,6 +16,7 @@ from rmem_cli.commands.options import (
     Rows,
     Scale,
     Seeds,
+    WhichAgain,
     refuse_choices,
 )
 
@@ -52,10 +53,7 @@ def train(
     measure: Annotated[
         bool, typer.Option("--measure", help="With --dry-run: time a few steps of each row before.")
     ] = False,
-    rerun: Annotated[
-        Literal["missing", "failed", "all"],
-        typer.Option(help="Which runs to do: those without result, those that failed too, or all."),
-    ] = "missing",
+    rerun: WhichAgain = "missing",
     from_run: Annotated[
         str | None,
         typer.Option(
@@ -110,9 +108,7 @@ def train(
     parameters, steps, batch_size, memory_mb, seconds_per_step, seconds (of a run), decoding_seconds and
     basis (measured or estimated), and refused, a list of objects with rows and reason.
     """
-    from rich.console import Console
-
-    from rmem_cli.errors import RunsFailedError, UsageError
+    from rmem_cli.errors import UsageError
     from rmem_cli.recipe import load_recipe
 
     if os.environ.get("RANK", "0") != "0":
@@ -124,7 +120,6 @@ def train(
         raise UsageError("--jobs is for runs side by side, --nproc and torchrun for one run; leave one out")
     if measure and not dry_run:
         raise UsageError("--measure times steps for a plan; give --dry-run, too")
-    console = Console(stderr=True)
     if from_run is not None:
         refuse_choices(context, _CHOICES, "--from-run is one run, the same again")
         _refuse_no_run(from_run)
@@ -141,32 +136,56 @@ def train(
 
         specs = [run_again(from_run, recipe) for recipe in loaded]
 
-    from rmem_cli.commands.report import readings_of
-    from rmem_cli.runs.experiment import failed_runs, missing_runs, taken_over, train_runs
     from rmem_cli.runs.machine import choose_machine
-    from rmem_cli.runs.together import local_processes, own_device, together
+    from rmem_cli.runs.together import local_processes, own_device
 
     processes = max(nproc, local_processes())
     own = own_device(device, 0) if processes > 1 else device
     machine = choose_machine(own, jobs * processes, compile=compile_core, deterministic=deterministic)
     if dry_run:
         _print_plan(specs, rerun, machine, measure=measure, as_json=as_json)
-        return
-    todo = missing_runs(specs, rerun)
-    if rerun != "all":
-        equal = taken_over(todo)
-        todo = [spec for spec in todo if spec not in equal]
-        if equal:
-            console.print(f"taken over from equal runs in other tables: {len(equal)}", highlight=False)
+    else:
+        machine = replace(machine, tensorboard=tensorboard)
+        _bring_up_to_date(loaded, specs, rerun, machine, jobs=jobs, nproc=nproc, as_json=as_json)
+
+
+def _bring_up_to_date(
+    recipes: "list[Recipe]",
+    specs: "list[RunSpec]",
+    rerun: "Rerun",
+    machine: "Machine",
+    *,
+    jobs: int,
+    nproc: int,
+    as_json: bool,
+) -> None:
+    """Do the runs that have to be done, and print the tables.
+
+    Raises:
+        RmemError: A run failed.
+        typer.Exit: One has failed before.
+    """
+    from rich.console import Console
+
+    from rmem_cli.errors import RunsFailedError
+    from rmem_cli.paths import results_root
+    from rmem_cli.report.readings import readings_of
+    from rmem_cli.runs.experiment import due_runs, failed_runs, train_runs
+    from rmem_cli.runs.together import together
+
+    console = Console(stderr=True)
+    todo, equal = due_runs(specs, rerun)
+    if equal:
+        console.print(f"taken over from equal runs in other tables: {len(equal)}", highlight=False)
     console.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
     failed_before = len(failed_runs(specs)) if rerun == "missing" else 0
     if failed_before:
         console.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
-    readings = readings_of(None)  # before, as a wrong one is refused
-    with together(replace(machine, tensorboard=tensorboard), nproc) as machine:
+    readings = readings_of(results_root())  # before, as a wrong one is refused
+    with together(machine, nproc) as machine:
         failures = train_runs(todo, machine, console, jobs=jobs, repeat=rerun != "missing")
     failed = [failure.spec for failure in failures]
-    _print_tables(loaded, specs, failed, readings, "json" if as_json else "terminal")
+    _print_tables(recipes, specs, failed, readings, "json" if as_json else "terminal")
     _raise_for(failures, len(todo))
     if failed_before:
         raise typer.Exit(RunsFailedError.exit_code)
@@ -199,13 +218,10 @@ def _print_plan(
     from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused
     from rmem_cli.data.prepared import opened_instead
     from rmem_cli.data_scripts.dataset import unwritten
-    from rmem_cli.runs.experiment import missing_runs, taken_over
+    from rmem_cli.runs.experiment import due_runs
 
     with opened_instead(unwritten):
-        todo = missing_runs(specs, rerun)
-        if rerun != "all":
-            equal = taken_over(todo, write=False)
-            todo = [spec for spec in todo if spec not in equal]
+        todo, _ = due_runs(specs, rerun, write=False)
         typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
         _tell_unprepared(todo)
         rows, refused = planned_rows(todo, machine, measure=measure)
@@ -261,11 +277,10 @@ def _raise_for(failures: "list[Failure]", runs: int) -> None:
         RmemError: A run failed.
     """
     from rmem_cli.errors import RunsFailedError
-    from rmem_cli.runs.experiment import label
 
     if not failures:
         return
-    lines = [f"{label(failure.spec)}: {failure.message}" for failure in failures]
+    lines = [f"{failure.spec.label}: {failure.message}" for failure in failures]
     if runs > 1:
         raise RunsFailedError("\n".join([f"{len(failures)} of {runs} runs failed", *lines]))
     error = RunsFailedError(lines[0])

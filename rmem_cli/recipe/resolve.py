@@ -19,6 +19,7 @@ from rmem_cli.recipe.problems import Problem
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
 from rmem_cli.recipe.settings import Component, Settings
 from rmem_cli.recipe.validation import build_settings, validate, with_default_kinds
+from rmem_cli.visible import one_line
 
 AnyComponent = TypeVar("AnyComponent", bound=Component)
 PAPER = "paper"
@@ -48,6 +49,20 @@ class RunSpec:
     seed: int
     footnotes: list[str]
     settings: RunSettings
+
+    @property
+    def label(self) -> str:
+        """What messages call the run."""
+        return f"{self._row} seed {self.seed} ({self.scale})"
+
+    @property
+    def row_label(self) -> str:
+        """What messages call it and the runs of other seeds together."""
+        return f"{self._row} ({self.scale})"
+
+    @property
+    def _row(self) -> str:
+        return " ".join(filter(None, (self.experiment, self.row, one_line(self.cell))))
 
     def train_hash(self, data_hash: str) -> str:
         """12 hexadecimal digits that change with everything that changes the training, but the seed.

@@ -13,7 +13,7 @@ _LONGEST_CURVE = 1 << 30  # bytes
 _COMPLETE_ROW = re.compile(r"(?P<step>[0-9]{1,18}),\w+,\w+,(?P<value>[^,\n]+)", re.ASCII)
 
 
-class LearningCurve:
+class CurveFile:
     """A CSV file of metrics by step: `step,split,metric,value`.
 
     Args:
@@ -87,7 +87,7 @@ class LearningCurve:
             yield row
 
 
-class UnwrittenCurve(LearningCurve):
+class UnwrittenCurveFile(CurveFile):
     """A learning curve that another process writes."""
 
     def append(self, step: int, split: str, metrics: Mapping[str, float]) -> None:

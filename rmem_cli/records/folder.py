@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from rmem_cli.errors import RmemError, RunsFailedError, UsageError
 from rmem_cli.files import lock_of, remedy, write_atomically
 from rmem_cli.recipe.settings_file import settings_text
-from rmem_cli.records.curve import LearningCurve, UnwrittenCurve
+from rmem_cli.records.curve import CurveFile, UnwrittenCurveFile
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.files import write_json, written
 from rmem_cli.records.pulse import FILE as PULSE
@@ -90,7 +90,7 @@ class RunFolder:
 
     def __init__(self, path: Path, lock: FileLock) -> None:
         self.path = path
-        self.curve = LearningCurve(path / "metrics.csv")
+        self.curve = CurveFile(path / "metrics.csv")
         self._lock = lock
 
     @classmethod
@@ -143,7 +143,7 @@ class RunFolder:
     def followed(cls, path: Path) -> Self:
         """A folder that another process of the same run holds and writes."""
         folder = cls(path, lock_of(path / "lock"))
-        folder.curve = UnwrittenCurve(path / "metrics.csv")
+        folder.curve = UnwrittenCurveFile(path / "metrics.csv")
         return folder
 
     def close(self) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from rmem_cli.errors import UsageError
-from rmem_cli.records.curve import LearningCurve
+from rmem_cli.records.curve import CurveFile
 from rmem_cli.records.files import written
 
 
-class TensorBoardCurve(LearningCurve):
+class TensorBoardCurveFile(CurveFile):
     """A learning curve whose values are events for TensorBoard, too, in the folder `tensorboard` beside it.
 
     Args:
@@ -26,7 +26,7 @@ class TensorBoardCurve(LearningCurve):
         _summary_writer()
 
     def append(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
-        """See `LearningCurve.append`."""
+        """See `CurveFile.append`."""
         super().append(step, split, metrics)
         with written(self._events):
             for name, value in metrics.items():
@@ -34,7 +34,7 @@ class TensorBoardCurve(LearningCurve):
             self._writer.flush()
 
     def truncate_after(self, step: int) -> None:
-        """See `LearningCurve.truncate_after`; TensorBoard hides the events after the step."""
+        """See `CurveFile.truncate_after`; TensorBoard hides the events after the step."""
         super().truncate_after(step)
         with written(self._events):
             self._writer = _summary_writer()(str(self._events), purge_step=step + 1)

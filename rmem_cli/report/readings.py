@@ -50,6 +50,23 @@ class Reading(Settings):
     reader: Text | None = None
 
 
+def readings_of(folder: Path, path: Path | None = None) -> dict[str, PublishedRow]:
+    """What a reader filled in: in the file named, else in the `published.yaml` beside results.
+
+    Args:
+        folder: Of the results.
+        path: The file; None: none was named.
+
+    Raises:
+        UsageError: As of `load_readings`.
+        RecipeError: As of `load_readings`.
+    """
+    beside = folder / "published.yaml"
+    if path is None and not beside.is_file():
+        return {}
+    return load_readings(path or beside)
+
+
 def load_readings(path: Path) -> dict[str, PublishedRow]:
     """The rows that a file of readings fills, by their ids.
 

@@ -19,7 +19,7 @@ from rmem_cli.recipe.settings import Settings
 from rmem_cli.records.folder import RunFolder, check_runs_root
 from rmem_cli.records.status import Status
 from rmem_cli.results.store import ResultStore
-from rmem_cli.runs.experiment import label, train_runs
+from rmem_cli.runs.experiment import train_runs
 from rmem_cli.runs.identity import identity_of
 from rmem_cli.runs.machine import choose_machine
 from rmem_cli.runs.together import together
@@ -110,7 +110,7 @@ class Job:
         with together(here, self._processes) as machine:
             failures = train_runs([spec], machine, console, repeat=self._repeat)
         if failures:
-            raise RunsFailedError(f"{label(spec)}: {failures[0].message}")
+            raise RunsFailedError(f"{spec.label}: {failures[0].message}")
 
     def checkpoint(self, spec: RunSpec) -> Any:
         """What submitit puts into the queue when the time is up: the same, but not all over again."""

@@ -26,7 +26,7 @@ from rmem_cli.runs.run import FAILURES_BY_ERROR, train_run
 from rmem_cli.runs.signals import interrupts_held, release_interrupts, stop_requested
 from rmem_cli.streams import guarded_streams
 from rmem_cli.training.progress import MakeProgress, Progress
-from rmem_cli.visible import one_line, say
+from rmem_cli.visible import say
 from rmem_cli.world import Stop
 
 Rerun = Literal["missing", "failed", "all"]
@@ -46,12 +46,6 @@ class Failure:
     spec: RunSpec
     exit_code: int
     message: str
-
-
-def label(spec: RunSpec) -> str:
-    """A run's name in messages."""
-    cell = f" {one_line(spec.cell)}" if spec.cell else ""
-    return f"{spec.experiment} {spec.row}{cell} seed {spec.seed} ({spec.scale})"
 
 
 def missing_runs(specs: Iterable[RunSpec], rerun: Rerun) -> list[RunSpec]:
@@ -115,6 +109,25 @@ def taken_over(specs: Sequence[RunSpec], *, write: bool = True) -> list[RunSpec]
     return [spec for spec in specs if (equal.take_over(spec) if write else bool(equal.results(spec)))]
 
 
+def due_runs(
+    specs: Iterable[RunSpec], rerun: Rerun, *, write: bool = True
+) -> tuple[list[RunSpec], list[RunSpec]]:
+    """Those runs that have to be trained, and those whose results are taken over instead.
+
+    Args:
+        specs: Runs.
+        rerun: As of `missing_runs`; of `all`, nothing is taken over.
+        write: As of `taken_over`.
+
+    Raises:
+        DataError: The data of a run is missing.
+        UsageError: The results cannot be written.
+    """
+    todo = missing_runs(specs, rerun)
+    equal = [] if rerun == "all" else taken_over(todo, write=write)
+    return [spec for spec in todo if spec not in equal], equal
+
+
 def train_runs(
     specs: Sequence[RunSpec], machine: Machine, console: Console, *, jobs: int = 1, repeat: bool = False
 ) -> list[Failure]:
@@ -160,7 +173,7 @@ def progress_of(spec: RunSpec, console: Console) -> MakeProgress:
     """What shows people how far a run is."""
 
     def progress(total: int, done: int, /, noun: str = "step") -> Progress:
-        return Progress(total, label(spec), console, first_step=done, noun=noun)
+        return Progress(total, spec.label, console, first_step=done, noun=noun)
 
     return progress
 
@@ -179,7 +192,7 @@ def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, 
 
 def _end_of_all(failure: Failure) -> RunsFailedError:
     """What ends all runs of several processes: one could not go on, and none knows where the others are."""
-    error = RunsFailedError(f"{label(failure.spec)}: {failure.message}")
+    error = RunsFailedError(f"{failure.spec.label}: {failure.message}")
     error.exit_code = failure.exit_code
     return error
 
@@ -242,5 +255,5 @@ def _run_in_process(spec: RunSpec, machine: Machine, repeat: bool, modules: froz
         except (InterruptedRunError, KeyboardInterrupt):
             raise SystemExit(InterruptedRunError.exit_code) from None
         if failure is not None:
-            say(console, f"{label(spec)}: {failure.message}")
+            say(console, f"{spec.label}: {failure.message}")
             raise SystemExit(failure.exit_code)

@@ -17,7 +17,7 @@ from rmem_cli.records.curve import thinned
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.folder import HOW_TO_TRAIN, RunFolder, UnforeseenError
 from rmem_cli.records.status import RunStatus, read_status
-from rmem_cli.records.tensorboard import TensorBoardCurve
+from rmem_cli.records.tensorboard import TensorBoardCurveFile
 from rmem_cli.results.outcomes import FAILURES, OUTCOMES, Outcome
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
@@ -92,7 +92,7 @@ def train_run(
             folder.clear()
         set_up(read_environment(folder.path), machine, spec.settings.train)
         if machine.tensorboard:
-            folder.curve = TensorBoardCurve(folder.path / "metrics.csv")
+            folder.curve = TensorBoardCurveFile(folder.path / "metrics.csv")
         training = _training(run, folder, machine)
         environment = _record_environment(folder, training, machine)
         machine.world.told(spec)
@@ -190,10 +190,7 @@ def evaluate_run(spec: RunSpec, machine: Machine, progress: MakeProgress, stop: 
     run = open_run(spec)
     path = run.identity.trained_folder
     if read_status(path) is None:
-        raise UsageError(
-            f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed}) has not been trained: "
-            f"nothing is in {path}; {HOW_TO_TRAIN}"
-        )
+        raise UsageError(f"{spec.label} has not been trained: nothing is in {path}; {HOW_TO_TRAIN}")
     with RunFolder.hold(path) as folder, _one_error(folder):
         counters = _finished_counters(folder, run.steps)
         set_up(read_environment(path), machine, spec.settings.train)

@@ -13,11 +13,6 @@ from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import Run, open_run
 
 
-def name_of(spec: RunSpec) -> str:
-    """What messages call a run."""
-    return f"{spec.experiment} {spec.row} (scale {spec.scale}, seed {spec.seed})"
-
-
 def open_trained(spec: RunSpec, machine: Machine, checkpoint: str | None = None) -> tuple[Model, Run]:
     """The model of a trained run, in evaluation mode, and the run.
 
@@ -37,7 +32,7 @@ def open_trained(spec: RunSpec, machine: Machine, checkpoint: str | None = None)
     found = next(((each, content[0]) for each, content in loaded if content is not None), None)
     if found is None:
         wanted = "checkpoint" if checkpoint is None else f"checkpoint {checkpoint!r}"
-        raise UsageError(f"{name_of(spec)} has no {wanted} in {path}; {HOW_TO_TRAIN}")
+        raise UsageError(f"{spec.label} has no {wanted} in {path}; {HOW_TO_TRAIN}")
     torch.set_num_threads(machine.threads)
     model = run.seeded_model(torch.device(machine.device))
     found_name, weights = found
@@ -49,5 +44,5 @@ def open_trained(spec: RunSpec, machine: Machine, checkpoint: str | None = None)
 def open_loaded(spec: RunSpec, machine: Machine, checkpoint: str | None = None) -> LoadedModel:
     """The model of a trained run, as one that was exported is loaded; arguments as for `open_trained`."""
     model, run = open_trained(spec, machine, checkpoint)
-    loaded = LoadedModel(name_of(spec), model, spec.settings, run.task.tokenizer, run.task.class_names)
+    loaded = LoadedModel(spec.label, model, spec.settings, run.task.tokenizer, run.task.class_names)
     return loaded.eval()

@@ -1,10 +1,9 @@
 """Quadratic equations, solved step by step, as the RMT paper defines them."""
 
-import numpy as np
 import torch
 
 from rmem_cli.data.algorithmic import open_algorithmic
-from rmem_cli.data.generated.quadratic import ANSWER_LENGTH, BLOCK, VOCABULARY, draw_equations, encode
+from rmem_cli.data.generated.quadratic import ANSWER_LENGTH, BLOCK, VOCABULARY, quadratic_rows
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.algorithmic_config import QuadraticEquationsSettings
 
@@ -27,7 +26,7 @@ class QuadraticEquations(AlgorithmicTask):
 
     def __init__(self, settings: QuadraticEquationsSettings) -> None:
         prepared = open_algorithmic("quadratic", "steps") if settings.prepared else None
-        super().__init__(_draw, len(VOCABULARY), ANSWER_LENGTH, prepared)
+        super().__init__(quadratic_rows, len(VOCABULARY), ANSWER_LENGTH, prepared)
 
     def counted(self, targets: torch.Tensor) -> torch.Tensor:
         """All but the padding."""
@@ -36,7 +35,3 @@ class QuadraticEquations(AlgorithmicTask):
     def exact_positions(self, published: bool) -> int:
         """The last part; by the published code without its first character."""
         return BLOCK if published else BLOCK + 1
-
-
-def _draw(random: np.random.Generator, count: int) -> np.ndarray:
-    return encode(draw_equations(random, count))

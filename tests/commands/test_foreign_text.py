@@ -118,19 +118,18 @@ def test_a_text_in_a_matrix_is_spelled_out_where_it_is_refused(rmem, foreign, tm
 
 def test_progress_and_plans_spell_out_the_matrix_cell_and_why_a_row_is_refused(foreign, capsys):
     from rmem_cli.commands.plans import PlannedRow, print_rows, tell_refused
-    from rmem_cli.runs.experiment import label
     from rmem_cli.runs.machine import Machine
     from rmem_cli.runs.plan import Plan
 
     (spec,) = load_recipe("small").runs()
     odd = replace(spec, cell=FOREIGN)
-    assert ESCAPED in label(odd)
+    assert ESCAPED in odd.label
     print_rows([PlannedRow(odd, [1], Plan(1, 1, 1, 1.0, 1.0, is_measured=False))], Machine("cpu", 1))
     tell_refused({FOREIGN: {"small gru": None}})
     printed = capsys.readouterr()
     assert ESCAPED in printed.out
     assert ESCAPED in printed.err
-    assert not set(HIDDEN.replace("[31m", "")) & set(label(odd) + printed.out + printed.err)
+    assert not set(HIDDEN.replace("[31m", "")) & set(odd.label + printed.out + printed.err)
 
 
 REPEATING = [

@@ -133,7 +133,7 @@ WRONG = {
     "nothing that turns": (["landscape", "small.yaml"], "no row of small has a core rum or goru or eunn"),
     "a row that turns nothing": (
         ["landscape", "small.yaml", "--row", "gru"],
-        "small gru (scale paper, seed 1) turns its state by nothing",
+        "small gru seed 1 (paper) turns its state by nothing",
     ),
 }
 

@@ -13,7 +13,7 @@ from small_cores import ALL, small_core
 from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.state import detach
 from rmem_cli.recipe.registry import OPTIMIZERS, build
-from rmem_cli.records.curve import LearningCurve
+from rmem_cli.records.curve import CurveFile
 from rmem_cli.records.environment import read_environment
 from rmem_cli.records.restoring import check_state
 from rmem_cli.records.status import read_status
@@ -110,7 +110,7 @@ def test_a_curve_with_a_row_that_is_none_is_damaged_and_not_shortened(tmp_path, 
     path = tmp_path / "metrics.csv"
     path.write_text(text)
     with pytest.raises(DataError, match=r"metrics\.csv is damaged"):
-        LearningCurve(path).truncate_after(5)
+        CurveFile(path).truncate_after(5)
     assert path.read_text() == text
 
 
@@ -120,7 +120,7 @@ def test_a_curve_that_is_a_folder_or_too_large_is_damaged(tmp_path):
         file.truncate(1 << 40)
     for name in ("folder", "large"):
         with pytest.raises(DataError, match=f"{name} is damaged"):
-            LearningCurve(tmp_path / name).truncate_after(5)
+            CurveFile(tmp_path / name).truncate_after(5)
 
 
 @pytest.fixture(params=["copying", "text"])

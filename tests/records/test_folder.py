@@ -17,7 +17,7 @@ from rmem_cli.errors import DataError, UsageError
 from rmem_cli.models.cores.recurrent_config import RUMSettings
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.recipe.schema import ModelSettings, RunSettings, TrainSettings
-from rmem_cli.records.curve import LearningCurve
+from rmem_cli.records.curve import CurveFile
 from rmem_cli.records.environment import Environment, read_environment
 from rmem_cli.records.folder import RunBusyError, RunFolder, run_path
 from rmem_cli.records.status import RunStatus, read_status
@@ -176,7 +176,7 @@ def test_a_file_is_replaced_only_by_what_has_reached_the_disk(
 
 
 def test_the_curve_has_one_row_per_metric_with_exact_values(tmp_path: Path) -> None:
-    curve = LearningCurve(tmp_path / "metrics.csv")
+    curve = CurveFile(tmp_path / "metrics.csv")
     curve.append(10, "train", {"loss": 0.1 + 0.2, "lr": 1e-3})
     curve.append(20, "valid", {"loss": math.nan})
     assert curve.text() == (
@@ -198,7 +198,7 @@ def test_truncation_keeps_exactly_the_complete_rows_up_to_a_step(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "metrics.csv"
-        curve = LearningCurve(path)
+        curve = CurveFile(path)
         header = b"step,split,metric,value\n"
         for row_step, split, metric, value in rows:
             curve.append(row_step, split, {metric: value})
@@ -214,7 +214,7 @@ def test_truncation_keeps_exactly_the_complete_rows_up_to_a_step(
 
 
 def test_truncation_makes_the_file_of_a_new_run(tmp_path: Path) -> None:
-    curve = LearningCurve(tmp_path / "metrics.csv")
+    curve = CurveFile(tmp_path / "metrics.csv")
     curve.truncate_after(-1)
     curve.append(1, "train", {"loss": 2.0})
     assert curve.text() == "step,split,metric,value\n1,train,loss,2.0\n"

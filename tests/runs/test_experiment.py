@@ -17,7 +17,7 @@ from rmem_cli.recipe import load_recipe
 from rmem_cli.records.checkpoint import load_checkpoint
 from rmem_cli.records.status import read_status
 from rmem_cli.results.store import ResultStore
-from rmem_cli.runs.experiment import failed_runs, label, missing_runs, train_runs
+from rmem_cli.runs.experiment import failed_runs, missing_runs, train_runs
 from rmem_cli.runs.machine import Machine
 
 
@@ -95,7 +95,7 @@ def test_a_run_that_dies_of_something_unforeseen_does_not_stop_the_others(runs, 
 
 
 def test_a_label_names_experiment_row_seed_and_scale(runs):
-    assert label(runs()[0]) == "copying gru seed 1 (paper)"
+    assert runs()[0].label == "copying gru seed 1 (paper)"
 
 
 def test_side_by_side_gives_the_numbers_of_one_after_the_other(runs, same, monkeypatch, tmp_path):

@@ -94,3 +94,8 @@ def encode(equations: np.ndarray) -> np.ndarray:
             table[ord(character)] = symbol
     symbols = table[np.frombuffer(text.encode("ascii"), np.uint8)].reshape(len(equations), BLOCK * BLOCKS)
     return np.pad(symbols, ((0, 0), (0, 1)))
+
+
+def quadratic_rows(random: np.random.Generator, count: int) -> np.ndarray:
+    """Rows [count, 181] of equations that are drawn."""
+    return encode(draw_equations(random, count))
