@@ -1,5 +1,6 @@
 """What a data set is: its files, where they come from, what is made of them; and the list of all of them."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -40,7 +41,7 @@ _DATASETS = {
     "quadratic": ".quadratic:QUADRATIC",
 }
 
-_OF_ONES_OWN = "own_articles_"  # before any name
+_OF_ONES_OWN = re.compile(r"own_articles_[A-Za-z0-9_-]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ class Dataset:
         alternatives: Other complete sets of files with the same content, laid out differently.
         text_form: The form that gives the text back, where there is one: further tokenizers start from it.
         instructions: How to get a local copy, where no public source is known.
+        alone: The file that a single one of whatever name is taken for; empty: a file has to have its name.
         derived: What is prepared from its forms.
         read: Reads a file, and raises a DataError that says at which line it is damaged.
     """
@@ -186,6 +188,7 @@ class Dataset:
     alternatives: tuple[tuple[SourceFile, ...], ...] = ()
     text_form: str = ""
     instructions: str = ""
+    alone: str = ""
     derived: tuple[Derived, ...] = ()
     read: Callable[[Path], object] | None = None
 
@@ -215,17 +218,32 @@ class Dataset:
         """Bytes to which an archive of its files may unpack, with room for what is packed with them."""
         return 10 * sum(file.most for file in self.files) + (1 << 30)
 
+    @property
+    def layouts(self) -> list[tuple[SourceFile, ...]]:
+        """The complete sets of files; none if it is generated."""
+        return [layout for layout in (self.files, *self.alternatives) if layout]
+
+    def layout(self, found: Collection[str]) -> tuple[SourceFile, ...]:
+        """The layout of which the smallest share is lacking beside the files found."""
+
+        def lacking(layout: tuple[SourceFile, ...]) -> float:
+            return sum(file.name not in found for file in layout) / len(layout)
+
+        return min(self.layouts, key=lacking, default=())
+
     def missing(self, found: Collection[str]) -> list[SourceFile]:
         """The files that are lacking beside those found; of several layouts, in the most complete one."""
-        layouts = [layout for layout in (self.files, *self.alternatives) if layout]
-        lacking = [[file for file in layout if file.name not in found] for layout in layouts]
-        shares = [len(lack) / len(layout) for lack, layout in zip(lacking, layouts, strict=True)]
-        return lacking[shares.index(min(shares))] if shares else []
+        return [file for file in self.layout(found) if file.name not in found]
 
 
 def dataset_names() -> list[str]:
     """The names of all data sets."""
     return list(_DATASETS)
+
+
+def own_sets(folder: Path) -> list[str]:
+    """The names of all further sets of articles of one's own in a folder of data."""
+    return sorted(path.name for path in folder.glob("own_articles_*") if _OF_ONES_OWN.fullmatch(path.name))
 
 
 def dataset(name: str) -> Dataset:
@@ -234,10 +252,13 @@ def dataset(name: str) -> Dataset:
     Raises:
         UsageError: There is none; the message names the closest.
     """
-    if name.startswith(_OF_ONES_OWN):
+    if _OF_ONES_OWN.fullmatch(name):
         own: Dataset = import_module(".own_articles", __package__).named(name)
         return own
     if name not in _DATASETS:
+        if name.startswith("own_articles_"):
+            wanted = "behind own_articles_, up to 100 letters, digits, _ and - are a name"
+            raise UsageError(f"There is no data set {name!r}: {wanted}.")
         raise UsageError(f"There is no data set {name!r}; {closest(name, _DATASETS)}")
     module, _, variable = _DATASETS[name].partition(":")
     found: Dataset = getattr(import_module(module, __package__), variable)

@@ -2,17 +2,18 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 
 from rmem_cli.data.prepared import Prepared, check_prepared
-from rmem_cli.data.writer import TEMPORARY, write_prepared
+from rmem_cli.data.writer import TEMPORARY, clear_leftovers, write_prepared
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.files import lock_of
 from rmem_cli.paths import data_root
 from rmem_cli.visible import say
 
@@ -53,15 +54,9 @@ def fetch(
         raise UsageError(f"{dataset.name} is generated, not imported: `rmem fetch {dataset.name}`.")
     if path is not None:
         refuse_no_copy(path)
-    home = data_root() / dataset.name
-    try:
-        with _alone(home, console):
-            job = _Fetch(dataset, home, console, path, allow_missing, patience)
-            return job.run()
-    except OSError as error:
-        raise DataError(
-            f"Cannot use {home}: {error.strerror or error}. RMEM_DATA names another folder for data."
-        ) from error
+    with alone(dataset, console) as home:
+        job = _Fetch(dataset, home, console, path, allow_missing, patience)
+        return job.run()
 
 
 @dataclass(frozen=True)
@@ -75,16 +70,24 @@ class _Fetch:
 
     def run(self) -> bool:
         """Gather and prepare what is not here yet; whether there was anything."""
+        clear_leftovers(self.home)
         here = {form.name: _sound(self.dataset.name, form.name) for form in self.dataset.forms}
-        todo = [form for form in self.dataset.forms if not _is_complete(here[form.name])]
+        todo = [form for form in self.dataset.forms if self.is_due(here[form.name])]
         downloads = self.home / ".downloads"
-        _clear_leftovers(self.home)
         if not todo:
             _discard_downloads(downloads)  # which a fetch that was killed at its very end has left
-            derived = self.derive_all()
-            if not derived:
-                say(self.console, f"{self.dataset.name} is here and verified: {self.home}")
-            return derived
+        prepared = bool(todo) and self.prepare(todo, here, downloads)
+        changed = self.derive_all() or prepared
+        if not changed and all(map(_is_complete, here.values())):
+            say(self.console, f"{self.dataset.name} is here and verified: {self.home}")
+        return changed
+
+    def is_due(self, here: Prepared | None) -> bool:
+        """Whether a form is lacking, or a copy is offered of a set that is whatever is imported."""
+        return not _is_complete(here) or (self.path is not None and not self.dataset.sources)
+
+    def prepare(self, todo: list[Form], here: Mapping[str, Prepared | None], downloads: Path) -> bool:
+        """Gather the files and prepare forms of them; whether there was anything new."""
         unpacked = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.home))
         try:
             files = self.gather(downloads, unpacked)
@@ -95,7 +98,7 @@ class _Fetch:
             shutil.rmtree(unpacked, ignore_errors=True)
         if not missing:
             _discard_downloads(downloads)
-        return self.derive_all() or any(changed)
+        return any(changed)
 
     def gather(self, downloads: Path, unpacked: Path) -> dict[str, Obtained]:
         if self.path is not None:
@@ -120,9 +123,13 @@ class _Fetch:
         if self.dataset.files and not used:
             say(self.console, f"{title} is left out: none of its files is here.")
             return False
-        if here is not None and lacking and set(lacking) >= set(here.missing):
-            say(self.console, f"{title} stays as it is: it would not become more complete.")
+        stays = f"{title} stays as it is: it would not become more complete."
+        loses = here is not None and any(name not in here.missing for name in lacking)
+        if here is not None and (loses or not _brings(used, here)):
+            if loses or here.missing:
+                say(self.console, stays)
             return False
+        short_allowed = bool(lacking) or (self.allow_missing and not all(file.verified for file in used))
         prepared = write_prepared(
             self.dataset.name,
             form.name,
@@ -132,10 +139,11 @@ class _Fetch:
             citation=self.dataset.citation,
             expected=form.expected,
             missing=lacking,
-            short_allowed=bool(lacking) or (self.allow_missing and not all(file.verified for file in used)),
+            short_allowed=short_allowed,
+            instead_of=here if here is not None and here.missing and short_allowed else None,
         )
-        say(self.console, describe(prepared, form.unit))
-        return True
+        say(self.console, stays if prepared is here else describe(prepared, form.unit))
+        return prepared is not here
 
     def derive_all(self) -> bool:
         """Prepare what is made of the forms that are here; whether there was anything to do."""
@@ -205,26 +213,36 @@ def _is_complete(prepared: Prepared | None) -> bool:
     return prepared is not None and not prepared.missing
 
 
+def _brings(used: Iterable[Obtained], here: Prepared) -> bool:
+    """Whether a prepared form was made without some of the files."""
+    known = {(source["file"], source["sha256"]) for source in here.meta["sources"]}
+    return any((file.file, file.sha256) not in known for file in used)
+
+
 @contextmanager
-def _alone(home: Path, console: Console) -> Iterator[None]:
-    """Hold the lock of a data set; the system releases it when its holder dies."""
-    home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(console, f"Another process is fetching {home.name}; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def alone(dataset: Dataset, console: Console) -> Iterator[Path]:
+    """Hold the lock of a data set, and have its folder; the system releases it when its holder dies.
 
-
-def _clear_leftovers(home: Path) -> None:
-    """Remove what killed processes left; nobody else is at work here, we hold the lock."""
-    for leftover in home.glob(f"{TEMPORARY}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    home = data_root() / dataset.name
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = lock_of(home / ".lock")
+        try:
+            lock.acquire()
+        except Timeout:
+            say(console, f"Another process is fetching {home.name}; waiting for it.")
+            lock.acquire(timeout=-1)
+        try:
+            yield home
+        finally:
+            lock.release()
+    except OSError as error:
+        raise DataError(
+            f"Cannot use {home}: {error.strerror or error}. RMEM_DATA names another folder for data."
+        ) from error
 
 
 def _discard_downloads(downloads: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from rmem_cli.errors import DataError
-from rmem_cli.visible import say
+from rmem_cli.visible import say, visible
 
 from .checksum import CHUNK, Digest
 from .dataset import Dataset, Source, SourceFile
@@ -55,10 +55,11 @@ class _Search:
     Args:
         dataset: What is looked for.
         folder: Where members of archives are put; plain files stay where they are.
+        is_alone: Whether a single file is all there is to look at.
     """
 
-    def __init__(self, dataset: Dataset, folder: Path) -> None:
-        self.dataset, self.folder = dataset, folder
+    def __init__(self, dataset: Dataset, folder: Path, *, is_alone: bool = False) -> None:
+        self.dataset, self.folder, self.is_alone = dataset, folder, is_alone
         self.found: dict[str, Obtained] = {}
         self.wrong: dict[str, str] = {}
         self.problems: list[str] = []
@@ -68,15 +69,18 @@ class _Search:
     def missing(self) -> list[SourceFile]:
         return self.dataset.missing(self.found)
 
-    def alike(self, name: str, size: int | None) -> list[SourceFile]:
+    def alike(self, name: str, size: int | None, *, plain: bool = False) -> list[SourceFile]:
         """Files not yet found that this could be: first those of its name, then those known by their content.
 
         Args:
             name: Its name.
             size: Its size, if it says.
+            plain: Whether it is in no archive.
         """
         wanted = [file for file in self.dataset.every_file if file.name not in self.found]
         named = [file for file in wanted if base_name(name) in file.base_names]
+        if plain and self.is_alone and not named:
+            named = [file for file in wanted if file.name == self.dataset.alone]
         known = [file for file in wanted if file.checksum and file.size is not None]
         return named + [file for file in known if file not in named and size in (None, file.size)]
 
@@ -91,7 +95,7 @@ class _Search:
         names, before = [], len(self.found) + len(self.wrong) + len(self.problems)
         for member in members(path, self.dataset.most_unpacked, self._is_wanted_whole):
             names.append(member.name)
-            if alike := self.alike(member.name, member.size):
+            if alike := self.alike(member.name, member.size, plain=member.plain):
                 try:
                     self._take(path, member, alike, origin, verified)
                 except DataError as error:
@@ -103,7 +107,7 @@ class _Search:
             name for file in self.dataset.every_file if file.name in self.found for name in file.base_names
         }
         if is_in_vain and not (names and known.issuperset(map(base_name, names))):
-            self.in_vain.append(_why_none(path, names))
+            self.in_vain.append(_why_none(path, names, self.dataset))
 
     def _is_wanted_whole(self, name: str, size: int | None) -> bool:
         """Whether this could be an archive that is itself a file of the data set."""
@@ -167,17 +171,43 @@ def from_path(
         DataError: There is no such path, or it lacks files or holds others; the message lists them.
     """
     refuse_no_copy(path)
-    search = _Search(dataset, folder)
-    for candidate in _candidates(search, path):
+    search = _Search(dataset, folder, is_alone=path.is_file())
+    candidates = _candidates(search, path)
+    _refuse_several(dataset, path, candidates)
+    for candidate in candidates:
         if not search.missing():
             break
         try:
-            search.look_into(candidate, str(candidate.resolve()))
+            search.look_into(candidate, visible(str(candidate.resolve())))
         except DataError as error:
             search.note(error)
     if search.missing() and not (allow_missing and search.found):
-        raise DataError(f"{path} does not give {_list_missing(search)}")
+        advice = f"\n{dataset.instructions}" if dataset.instructions and not search.found else ""
+        raise DataError(f"{path} does not give {_list_missing(search)}{advice}")
     return search.found
+
+
+def _refuse_several(dataset: Dataset, path: Path, candidates: Collection[Path]) -> None:
+    """Where no checksum tells files apart, each may be there once, and those of one layout alone.
+
+    Raises:
+        DataError: There are more, of which no one knows which are meant.
+    """
+
+    def called(file: SourceFile) -> list[Path]:
+        return [each for each in candidates if base_name(each.name) in file.base_names]
+
+    unknown = [[file for file in layout if not file.checksum] for layout in dataset.layouts]
+    fitting = {file.name: found for layout in unknown for file in layout if (found := called(file))}
+    layouts = [[file.name for file in layout if file.name in fitting] for layout in unknown]
+    several = next((found for found in fitting.values() if len(found) > 1), None)
+    if several is None and sum(map(bool, layouts)) > 1:
+        several = [fitting[layout[0]][0] for layout in layouts if layout]
+    if several is not None:
+        raise DataError(
+            f"{path} has several files that could be meant: {', '.join(map(str, several[:_MOST_NAMED]))}. "
+            "Name a folder that has only the right ones."
+        )
 
 
 def refuse_no_copy(path: Path) -> None:
@@ -264,13 +294,12 @@ def _try_source(source: Source, search: _Search, console: Console, patience: Pat
 
 
 def _list_missing(search: _Search) -> str:
-    missing, problems = search.missing(), search.problems
+    missing, problems, found = search.missing(), search.problems, search.found
     name = search.dataset.name
     lines = [_describe_missing(file, search.wrong) for file in missing]
     listed = "\n".join(f"  - {line}" for line in [*lines, *_first([*problems, *search.in_vain])])
-    partly = f"\n`rmem fetch {name} --from PATH --allow-missing` prepares the rest." if search.found else ""
-    of = len(missing) + sum(file.name in search.found for file in search.dataset.files)
-    return f"{len(missing)} of the {of} files of {name}:\n{listed}{partly}"
+    partly = f"\n`rmem fetch {name} --from PATH --allow-missing` prepares the rest." if found else ""
+    return f"{len(missing)} of the {len(search.dataset.layout(found))} files of {name}:\n{listed}{partly}"
 
 
 def _first(lines: list[str]) -> list[str]:
@@ -320,13 +349,15 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _why_none(path: Path, names: Collection[str]) -> str:
+def _why_none(path: Path, names: Collection[str], dataset: Dataset) -> str:
     """Why a file is no copy of what is wanted, in a line."""
     head = _head(path)
     if head.lstrip().lower().startswith(_PAGES):
         return f"{path} is a web page, not what its name says"
     if head.startswith(_POINTER):
         return f"{path} is a pointer of Git LFS, not the file itself"
+    if not is_packed(head) and all(file.size is None for file in dataset.every_file):
+        return f"{path} is called like none of the files that are wanted"
     if not is_packed(head):
         return f"{path} has {_size(path) or 0:,} bytes, as none of the files that are wanted"
     some = ", ".join(list(names)[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
@@ -362,5 +393,5 @@ def _read(member: Member, alike: Iterable[SourceFile], copy: Path | None) -> tup
 def _describe_missing(file: SourceFile, wrong: dict[str, str]) -> str:
     if file.name in wrong:
         return f"{file.name} is another file ({wrong[file.name]})"
-    size = "" if file.size is None else f", {file.size:,} bytes"
-    return f"{file.name} is missing ({file.checksum}{size})"
+    known = ", ".join(filter(None, (file.checksum, "" if file.size is None else f"{file.size:,} bytes")))
+    return f"{file.name} is missing" + (f" ({known})" if known else "")

@@ -71,6 +71,7 @@ OWN_ARTICLES = Dataset(
     derived=(words_form(WRITTEN),),
     licence="yours",
     citation="none",
+    alone=_ALL + _RECORDS,
     instructions=(
         "Put your articles into a folder: train.jsonl, valid.jsonl and test.jsonl, or all of them as "
         'articles.jsonl (a line for each: {"article": "...", "summary": "..."}); or .csv files with such '

@@ -19,7 +19,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.visible import say
 
 from .dataset import Dataset
-from .fetch import describe, is_made_from, origin_of
+from .fetch import alone, describe, is_made_from, origin_of
 
 
 def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
@@ -34,8 +34,22 @@ def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
         UsageError: The data set is not one of plain text, or too small for that many pieces.
         DataError: It is not prepared, or partial.
     """
+    refuse_no_text(dataset)
+    with alone(dataset, console):
+        return _prepare(dataset, size, console)
+
+
+def refuse_no_text(dataset: Dataset) -> None:
+    """Refuse a data set that has no pieces of words.
+
+    Raises:
+        UsageError: It is not one of plain text.
+    """
     if not dataset.text_form:
         raise UsageError(f"{dataset.name} is not plain text: --sentencepiece does not go with it.")
+
+
+def _prepare(dataset: Dataset, size: int, console: Console) -> Prepared:
     text = open_prepared(dataset.name, dataset.text_form)
     form = f"{SENTENCEPIECE}{size}"
     if is_made_from(text, form):

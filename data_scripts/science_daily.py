@@ -3,10 +3,12 @@
 It was not published with the paper, so it can only be imported.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from rmem_cli.data.pair_records import pair_content, read_pairs
+from rmem_cli.data.pair_records import Pair, pair_content, read_pairs
 from rmem_cli.data.pairs import FORM
 from rmem_cli.data.words import WRITTEN
 from rmem_cli.data.writer import Content, Expected
@@ -21,7 +23,15 @@ _ABOUT = {"train": 40_246, "valid": 5_031, "test": 5_031}  # assumed for plans: 
 def prepare_pairs(files: Mapping[str, Path]) -> Content:
     """Articles and summaries as they stand."""
     named = {split: files.get(f"{split}.jsonl") for split in _SPLITS}
-    return pair_content({split: read_pairs(path) for split, path in named.items() if path is not None})
+    read = Counter[str]()
+    pairs = {split: _counted(path, read) for split, path in named.items() if path is not None}
+    return replace(pair_content(pairs), read=read)
+
+
+def _counted(path: Path, read: Counter[str]) -> Iterator[Pair]:
+    for pair in read_pairs(path):
+        read["pairs"] += 1
+        yield pair
 
 
 SCIENCE_DAILY = Dataset(
@@ -29,7 +39,7 @@ SCIENCE_DAILY = Dataset(
     title="Science Daily",
     files=tuple(SourceFile(f"{split}.jsonl", None, "", aliases=(f"{split}.csv",)) for split in _SPLITS),
     sources=(),
-    forms=(Form(FORM, prepare_pairs, unit="pairs"),),
+    forms=(Form(FORM, prepare_pairs, Expected({"pairs": 50_308}), unit="pairs"),),
     derived=(words_form(WRITTEN, Expected(_ABOUT)),),
     licence="not known",
     citation=(

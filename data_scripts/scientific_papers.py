@@ -3,6 +3,7 @@
 Of each set there is another one, of the sections of its papers (`data_scripts.sections`).
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from rmem_cli.data.words import SPLIT_ALREADY
 from rmem_cli.data.writer import Content, Expected
 
 from .dataset import Dataset, Form, Source, SourceFile
-from .sections import published
+from .sections import papers_of, published
 from .words import words_form
 
 _FILES = {"train": "train.txt", "valid": "val.txt", "test": "test.txt"}
@@ -27,9 +28,9 @@ def prepare_pairs(files: Mapping[str, Path]) -> Content:
 
 def prepare_sections(files: Mapping[str, Path]) -> Content:
     """Sections of papers, and the parts of abstracts that belong to them."""
-    return pair_content(
-        {split: published(files[name], split) for split, name in _FILES.items() if name in files}
-    )
+    papers = Counter[str]()
+    splits = {split: published(files[name], split, papers) for split, name in _FILES.items() if name in files}
+    return replace(pair_content(splits), read=papers)
 
 
 def _papers(name: str, title: str, archive: SourceFile, most: int, counts: Mapping[str, int]) -> Dataset:
@@ -84,12 +85,14 @@ ARXIV = _papers(
 
 
 def _sections(papers: Dataset) -> Dataset:
-    """The sections of some papers."""
+    """The sections of some papers; how many papers there are is known, and not how many sections."""
+    whole = papers.forms[0].expected
+    counts = {} if whole is None else {papers_of(split): count for split, count in whole.counts.items()}
     return replace(
         papers,
         name=f"{papers.name}_sections",
         title=f"{papers.title}, section by section",
-        forms=(Form(FORM, prepare_sections, unit="sections"),),
+        forms=(Form(FORM, prepare_sections, Expected(counts), unit="sections"),),
         derived=(words_form(SPLIT_ALREADY),),
     )
 

@@ -14,6 +14,7 @@ Source: Gidiotis and Tsoumakas 2020, and its published code, which compares stem
 compared as they are, in lower case.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -51,9 +52,22 @@ def read_sections(path: Path, *, whole: bool, least: int = 0) -> Iterator[Pair]:
         yield from _sections(place, record, whole, least)
 
 
-def published(path: Path, split: str) -> Iterator[Pair]:
-    """The sections of a split, as published: of the test, with whole abstracts, as they are joined."""
-    return read_sections(path, whole=split == "test", least=_LEAST_WORDS if split == "train" else 0)
+def published(path: Path, split: str, papers: Counter[str]) -> Iterator[Pair]:
+    """The sections of a split, as published: of the test, with whole abstracts, as they are joined.
+
+    Args:
+        path: As of `read_sections`.
+        split: "train", "valid" or "test".
+        papers: Counts the papers of the split as they are read.
+    """
+    for place, record in read_records(path, ()):
+        papers[papers_of(split)] += 1
+        yield from _sections(place, record, split == "test", _LEAST_WORDS if split == "train" else 0)
+
+
+def papers_of(split: str) -> str:
+    """What the papers of a split are counted as."""
+    return f"papers of {split}"
 
 
 def _sections(place: str, record: Record, whole: bool, least: int) -> Iterator[Pair]:

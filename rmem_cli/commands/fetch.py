@@ -63,12 +63,13 @@ def fetch(
     """Download data sets (or import local copies), verify them and prepare them for training."""
     from rich.console import Console
 
-    from rmem_cli.data_scripts.dataset import dataset, dataset_names
+    from rmem_cli.data_scripts.dataset import dataset, dataset_names, own_sets
+    from rmem_cli.paths import data_root
 
     preparing = source is not None or allow_missing or pieces is not None
     _refuse_contradictions(names or [], source, show_list=show_list, check=check, preparing=preparing)
     console = Console(stderr=True)
-    chosen = [dataset(name) for name in dict.fromkeys(names or dataset_names())]
+    chosen = [dataset(name) for name in dict.fromkeys(names or [*dataset_names(), *own_sets(data_root())])]
     if show_list:
         _list(chosen, as_json=as_json)
     elif check:
@@ -109,8 +110,10 @@ class _Wish:
     def fetch(self, one: "Dataset", console: "Console") -> dict[str, Any]:
         """Fetch a data set; returns the outcome for --json."""
         from rmem_cli.data_scripts.fetch import fetch as fetch_one
-        from rmem_cli.data_scripts.pieces import prepare_pieces
+        from rmem_cli.data_scripts.pieces import prepare_pieces, refuse_no_text
 
+        if self.pieces is not None:
+            refuse_no_text(one)
         changed = fetch_one(one, console, path=self.source, allow_missing=self.allow_missing)
         if self.pieces is not None:
             prepare_pieces(one, self.pieces, console)

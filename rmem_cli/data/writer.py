@@ -30,6 +30,7 @@ from rmem_cli.version import VERSION
 
 TEMPORARY = ".tmp-"
 """Prefix of unfinished folders beside the finished ones; the next fetch removes what a kill left."""
+_ASIDE = ".old-"  # before the name of a form that is being replaced
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Content:
         together: Array name and chunk, for further arrays that one pass over a source gives at the same time.
         counted: What is counted, by the array with one entry for each (None: every array, by itself).
         unstored: Counts of what was read but cannot be stored, for want of a vocabulary.
+        read: Counts that are complete when the arrays are: they are compared with what is expected, not kept.
         details: Facts for `meta.json` that only this kind of data set has.
     """
 
@@ -53,6 +55,7 @@ class Content:
     together: Iterable[tuple[str, np.ndarray]] = ()
     counted: Mapping[str, str] | None = None
     unstored: Mapping[str, int] = field(default_factory=dict)
+    read: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +64,8 @@ class Expected:
     """What must come out of a preparation, so that a mistake cannot pass for the data set.
 
     Args:
-        counts: Items in each split (or array); one that is not named may have any number.
+        counts: Items in each split (or array), or of what is only `read`; what is not named may have any
+            number.
         distinct: Symbols in the vocabulary (None: any number).
     """
 
@@ -80,6 +84,7 @@ def write_prepared(
     expected: Expected | None = None,
     missing: Sequence[str] = (),
     short_allowed: bool = False,
+    instead_of: Prepared | None = None,
 ) -> Prepared:
     """Write a prepared data set into the data root, replacing an earlier one of this name and form.
 
@@ -96,9 +101,15 @@ def write_prepared(
         expected: Counts that must come out (None: any); where files are missing, of what is there.
         missing: Source files that are not there.
         short_allowed: Record counts below the expected ones as missing too, instead of refusing them.
+        instead_of: A partial one that is there; it stays where the new one would have less of a split, or no
+            more of any (None: whatever is there is replaced).
+
+    Returns:
+        What is there now.
 
     Raises:
-        DataError: The counts differ from the expected ones, an array is empty, or the disk refuses.
+        DataError: The counts differ from the expected ones, an array is empty, there is none, or the disk
+            refuses.
     """
     final = prepared_folder(name, form)
     try:
@@ -109,9 +120,14 @@ def write_prepared(
     try:
         arrays = _write_arrays(temporary, content)
         counts = _counts(content, arrays)
-        short = _short(counts, expected) if short_allowed else []
+        if not counts:
+            raise DataError(f"Nothing could be made of the files for {name} ({form}): some are missing.")
+        if instead_of is not None and not _is_more(counts, instead_of.meta["counts"]):
+            return instead_of
+        read = {**counts, **content.read}
+        short = _short(read, expected) if short_allowed else []
         if not short:
-            found = Expected(counts, len(content.vocabulary) or None)
+            found = Expected(read, len(content.vocabulary) or None)
             _check_counts(f"{name} ({form})", found, expected, partial=bool(missing))
         meta = {
             "format": FORMAT,
@@ -210,6 +226,12 @@ def _counts(content: Content, arrays: Mapping[str, Any]) -> dict[str, int]:
     return {**{what: arrays[array]["shape"][0] for what, array in counted.items()}, **content.unstored}
 
 
+def _is_more(counts: Mapping[str, int], known: Mapping[str, int]) -> bool:
+    """Whether there is as much of everything that is known, and more of something."""
+    as_much = all(counts.get(split, 0) >= count for split, count in known.items())
+    return as_much and any(count > known.get(split, 0) for split, count in counts.items())
+
+
 def _short(found: Mapping[str, int], expected: Expected | None) -> list[str]:
     """The splits that are there but hold less than they should, in words."""
     return [
@@ -241,11 +263,26 @@ def _put_in_place(finished: Path, final: Path) -> None:
     """Rename `finished` to `final`; no folder can be renamed over a full one, so an old one steps aside."""
     finished.chmod(0o755)  # mkdtemp makes folders private
     sync_folder(finished)
+    aside = final.with_name(_ASIDE + final.name)
     if final.exists():
-        aside = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=final.parent))
-        final.replace(aside / final.name)
-        finished.replace(final)
         shutil.rmtree(aside, ignore_errors=True)
-    else:
-        finished.replace(final)
+        final.replace(aside)
+    finished.replace(final)
     sync_folder(final.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes left beside prepared data, and put back what they had set aside.
+
+    Args:
+        folder: Of a data set at which nobody else is at work.
+    """
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for aside in folder.glob(f"{_ASIDE}*"):
+        final = folder / aside.name.removeprefix(_ASIDE)
+        if final.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.replace(final)

@@ -124,6 +124,21 @@ def test_pieces_are_made_listed_and_checked(rmem_fetch, small):
     assert "ptb (sentencepiece-8) is right" in rmem_fetch("--check").stderr
 
 
+def test_pieces_of_what_is_no_text_are_refused_before_anything_is_fetched(rmem_fetch, tmp_path):
+    refused = rmem_fetch("mnist", "--sentencepiece", "8")
+    assert isinstance(refused.exception, UsageError)
+    assert not (tmp_path / "rmem-data").exists()
+
+
+def test_sets_of_ones_own_are_listed_and_checked(rmem_fetch, tmp_path):
+    (tmp_path / "any.jsonl").write_text('{"article": "a cat .", "summary": "cat ."}\n')
+    assert rmem_fetch("own_articles_cats", "--from", tmp_path / "any.jsonl").exit_code == 0
+    assert "own_articles_cats\t" in rmem_fetch("--list").stdout
+    assert "own_articles_cats (pairs) is right" in rmem_fetch("--check").stderr
+    (tmp_path / "rmem-data" / "own_articles_cats" / "pairs" / "train_id.bin").unlink()
+    assert isinstance(rmem_fetch("--check").exception, DataError)
+
+
 def test_check_passes_what_is_right_and_names_what_is_damaged(rmem_fetch, small, tmp_path):
     rmem_fetch("ptb", "--from", small)
     assert rmem_fetch("--check").exit_code == 0

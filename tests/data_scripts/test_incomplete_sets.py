@@ -1,9 +1,11 @@
 """Sets of which some files cannot be had: prepared only on demand, never taken for complete."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 from rmem_cli.data_scripts.fetch import fetch
+from rmem_cli.data_scripts.scientific_papers import PUBMED
 
 from rmem_cli.data.prepared import open_prepared, read_prepared
 from rmem_cli.errors import DataError
@@ -76,3 +78,36 @@ def test_what_was_downloaded_is_kept_until_the_rest_comes(small_ptb, console, mi
     fetch(small_ptb, console, patience=patience)
     assert mirror.paths().count("/ptb.train.txt") == 1
     assert open_prepared("ptb", "word").missing == []
+
+
+def test_what_is_here_is_not_replaced_by_other_files(small_ptb, console, copy_folder, tmp_path):
+    training, rest = tmp_path / "training", tmp_path / "rest"
+    for folder, names in ((training, ["train"]), (rest, ["valid", "test"])):
+        folder.mkdir()
+        for name in names:
+            shutil.copy(copy_folder / f"ptb.{name}.txt", folder)
+    fetch(small_ptb, console, path=training, allow_missing=True)
+    assert not fetch(small_ptb, console, path=rest, allow_missing=True)
+    assert open_prepared("ptb", "word").splits == ["train"]
+
+
+def test_a_sample_is_replaced_by_more_of_every_split_alone(tmp_path, console):
+    def offered(*counts):
+        for name, count in zip(("train", "val", "test"), counts, strict=True):
+            (tmp_path / f"{name}.txt").write_text('{"article_text": ["a"], "abstract_text": ["b"]}\n' * count)
+        changed = fetch(PUBMED, console, path=tmp_path, allow_missing=True)
+        return changed, list(open_prepared("pubmed", "pairs").meta["counts"].values())
+
+    assert offered(3, 2, 2) == (True, [3, 2, 2])
+    assert offered(1, 1, 1) == (False, [3, 2, 2])
+    assert offered(9, 1, 2) == (False, [3, 2, 2])
+    assert offered(3, 2, 3) == (True, [3, 2, 3])
+
+
+def test_what_was_set_aside_comes_back_where_its_place_is_empty(small_ptb, console, copy_folder, data_folder):
+    fetch(small_ptb, console, path=copy_folder)
+    for form, aside in (("char", ".old-char"), ("word", ".old-word")):
+        shutil.copytree(data_folder / "ptb" / form, data_folder / "ptb" / aside)
+    shutil.rmtree(data_folder / "ptb" / "char")  # as if killed between two renames
+    assert not fetch(small_ptb, console)
+    assert sorted(path.name for path in (data_folder / "ptb").iterdir()) == [".lock", "char", "word"]

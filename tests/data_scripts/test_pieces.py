@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+from filelock import Timeout
 from rmem_cli.data_scripts.copy_reverse import COPY
 from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.pieces import prepare_pieces
 
 from rmem_cli.data.prepared import check_prepared, open_prepared
-from rmem_cli.data.tokenizers import open_pieces
+from rmem_cli.data.tokenizers import SentencePieceTokenizer, open_pieces
 from rmem_cli.errors import DataError, UsageError
+from rmem_cli.files import lock_of
 
 
 @pytest.fixture
@@ -29,6 +31,18 @@ def test_pieces_that_are_here_are_not_made_again(pieces, small_ptb, console):
     prepare_pieces(small_ptb, 20, console)
     assert (pieces.folder / "meta.json").stat().st_mtime_ns == before
     assert "ptb (sentencepiece-20) is here" in console.file.getvalue()
+
+
+def test_nobody_else_is_at_work_at_the_set_while_pieces_are_made(pieces, small_ptb, console, monkeypatch):
+    train = SentencePieceTokenizer.train
+
+    def is_locked(*arguments):
+        with pytest.raises(Timeout):
+            lock_of(pieces.folder.parent / ".lock").acquire()
+        return train(*arguments)
+
+    monkeypatch.setattr(SentencePieceTokenizer, "train", is_locked)
+    assert len(prepare_pieces(small_ptb, 19, console).vocabulary) == 19
 
 
 def test_pieces_need_the_text_and_a_set_that_is_text(small_ptb, console):

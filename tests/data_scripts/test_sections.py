@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -68,9 +69,11 @@ def test_short_sections_and_in_training_short_parts_are_left_out(tmp_path):
     assert len(sections(tmp_path, paper, whole=True)) == 1
     assert len(sections(tmp_path, PAPER, least=4)) == 1
     assert sections(tmp_path, PAPER, least=6) == []
-    assert list(published(tmp_path / "train.txt", "train")) == []
-    assert len(list(published(tmp_path / "train.txt", "valid"))) == 1
-    assert len(list(published(tmp_path / "train.txt", "test"))) == 2
+    papers = Counter()
+    assert list(published(tmp_path / "train.txt", "train", papers)) == []
+    assert len(list(published(tmp_path / "train.txt", "valid", papers))) == 1
+    assert len(list(published(tmp_path / "train.txt", "test", papers))) == 2
+    assert papers == {f"papers of {split}": 1 for split in ("train", "valid", "test")}
 
 
 def test_papers_without_sections_have_none_and_what_is_broken_is_told_with_its_line(tmp_path):
