@@ -14,6 +14,7 @@ from rmem_cli.commands.evaluate import evaluate
 from rmem_cli.commands.export import export
 from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
+from rmem_cli.commands.options import paragraphs
 from rmem_cli.commands.plot import plot
 from rmem_cli.commands.published import published
 from rmem_cli.commands.report import report
@@ -54,6 +55,9 @@ app.command("validate")(validate)
 app.command("published")(published)
 app.command("bench")(bench)
 app.command("doctor")(doctor)
+for group in (app, plot, runs, results):
+    for command in group.registered_commands:
+        command.help = paragraphs(command.callback)
 
 
 def main() -> None:

@@ -56,6 +56,7 @@ class InterruptedRunError(RmemError):
 def closest(word: str, words: Iterable[str]) -> str:
     """The end of a message about an unknown word: the valid one that it begins or is like, or all of them."""
     words = list(words)
+    word = next((each for each in words if each.lower() == word.lower()), word)
     near = [each for each in words if len(word) >= _SHORTEST_BEGINNING and each.startswith(word)]
     if len(near) != 1:
         near = [] if len(word) > _LONGEST_WORD else get_close_matches(word, words, n=1)

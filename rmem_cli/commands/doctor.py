@@ -55,9 +55,13 @@ def _environment() -> list[tuple[str, str]]:
         ("rmem", VERSION),
         ("python", platform.python_version()),
         ("torch", torch.__version__),
-        ("cpu", f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"),
+        ("cpu", f"{_threads(torch.get_num_threads())}, {torch.backends.cpu.get_cpu_capability()}"),
         ("gpu", ", ".join(gpus) or "none"),
     ]
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _folders() -> list[tuple[str, str]]:

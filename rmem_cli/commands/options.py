@@ -1,6 +1,7 @@
 """Options that several subcommands share."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,12 +23,25 @@ def named_path(text: str) -> Path:
 
 
 def _allow_modules(names: list[str] | None) -> list[str] | None:
-    """Take note of the modules that may be imported, before anything is read."""
+    """Take note of the modules that may be imported, before anything is read.
+
+    Raises:
+        typer.BadParameter: One is no name of a module.
+    """
     if names:
         from rmem_cli.recipe.own_core import allow_modules
 
+        for name in names:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise typer.BadParameter(f"{name!r} names no module; write my_cores for my_cores.py.")
         allow_modules(names)
     return names
+
+
+def paragraphs(function: Callable[..., object] | None) -> str:
+    """What a docstring says, each paragraph in one line, which a terminal of any width folds."""
+    told = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(each.split()) for each in told)
 
 
 CHOICES = {name: f"--{name}" for name in ("row", "cell", "seed", "scale")}

@@ -282,10 +282,7 @@ def _write(pictures: "Sequence[Figure | Landscape]", out: Path | None, form: For
     out = Path("plots") if out is None else out
     folder = is_folder(out)
     if not folder and len(pictures) > 1:
-        raise UsageError(
-            f"--out {out} is one file, and there are {len(pictures)} pictures; name a folder, or fewer with "
-            "--scale and --row"
-        )
+        raise UsageError(f"--out {out} is one file, and there are {len(pictures)} pictures; name a folder")
     chosen = form or (FormName.PNG if folder else FormName(_suffix(out)))
     try:
         (out if folder else out.parent).mkdir(parents=True, exist_ok=True)

@@ -305,9 +305,7 @@ def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format
         return
     is_folder = _is_folder(out)
     if not is_folder and len(documents) != 1:
-        raise UsageError(
-            f"--out {out} is one file, and there are {len(documents)} experiments; name a folder"
-        )
+        raise UsageError(f"--out {out} is one file, and there are {len(documents)} reports; name a folder")
     paths = {name: out / f"{name}{chosen.suffix}" if is_folder else out for name in documents}
     _refuse_results(paths.values())
     try:

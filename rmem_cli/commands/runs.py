@@ -66,8 +66,8 @@ def remove_runs(
     root = runs_root()
     found = found_runs(root)
     cleaned = [name.rstrip("/") for name in names]
-    for name in cleaned:
-        if not any(chosen_runs(found, [name])):
+    for name, clean in zip(names, cleaned, strict=True):
+        if not any(chosen_runs(found, [clean])):
             raise UsageError(f"there is no run {name!r} in {root}; `rmem runs list` names all")
     chosen = list(chosen_runs(found, cleaned))
     if not yes:

@@ -49,6 +49,7 @@ def submit(
     `rmem status` shows them all; folders of data, runs and results must be those of the machines of the
     cluster. Submit runs again only when their jobs have ended.
     """
+    from rmem_cli.models.own_core import check_own_cores
     from rmem_cli.recipe import load_recipe
     from rmem_cli.runs.cluster import read_profile
     from rmem_cli.runs.cluster import submit as hand_over
@@ -59,6 +60,7 @@ def submit(
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [one for recipe in loaded for one in recipe.runs(scale, row, seed, overrides or [], cell or [])]
     todo, _ = each_once(missing_runs(specs, rerun))
+    check_own_cores(todo)
     typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
     if todo:
         numbers = hand_over(todo, cluster, asked, device, repeat=rerun != "missing")

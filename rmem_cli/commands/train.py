@@ -168,6 +168,7 @@ def _bring_up_to_date(
     from rich.console import Console
 
     from rmem_cli.errors import RunsFailedError
+    from rmem_cli.models.own_core import check_own_cores
     from rmem_cli.paths import results_root
     from rmem_cli.report.readings import readings_of
     from rmem_cli.runs.experiment import due_runs, failed_runs, train_runs
@@ -175,6 +176,7 @@ def _bring_up_to_date(
 
     console = Console(stderr=True)
     todo, equal = due_runs(specs, rerun)
+    check_own_cores(todo)
     if equal:
         console.print(f"taken over from equal runs in other tables: {len(equal)}", highlight=False)
     console.print(f"runs to do: {len(todo)} of {len(specs)}", highlight=False)
@@ -198,9 +200,9 @@ def _refuse_no_run(name: str) -> None:
         UsageError: It does not.
     """
     from rmem_cli.errors import UsageError
-    from rmem_cli.results.run_names import is_run_name
+    from rmem_cli.results.run_names import may_begin_run_name
 
-    if not is_run_name(name):
+    if not may_begin_run_name(name):
         raise UsageError(
             f"--from-run {name}: this names no run; `rmem runs list` and reports have names such as "
             "rum_recall/lstm/length=50/paper-seed1-8d1f2c4af9c5"

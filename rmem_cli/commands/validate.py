@@ -1,5 +1,6 @@
 """`rmem validate`: find everything that is wrong with recipes, without data and without training."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ from rmem_cli.commands.options import AllowedModules
 
 if TYPE_CHECKING:
     from rmem_cli.errors import UsageError
-    from rmem_cli.recipe import Recipe
+    from rmem_cli.recipe import Recipe, RunSpec
 
 
 def validate(
@@ -45,13 +46,18 @@ def validate(
         try:
             recipe = load_recipe(name)
             if allow_module:
-                _check_own_cores(recipe)
+                from rmem_cli.models.own_core import check_own_cores
+
+                check_own_cores(_all_runs(recipe))
         except UsageError as error:
             problems.append(str(error))
             outcomes.append(_outcome(name, problems=_problems(error)))
         else:
             scales = ", ".join(recipe.scales)
-            say(console, f"{name} is valid: {len(recipe.rows)} rows; scales {scales}")
+            say(
+                console,
+                f"{name} is valid: {len(recipe.rows)} row{'s' * (len(recipe.rows) != 1)}; scales {scales}",
+            )
             outcomes.append(_outcome(name, [row.id for row in recipe.rows], list(recipe.scales)))
     if as_json:
         typer.echo(json_text(outcomes))
@@ -59,16 +65,9 @@ def validate(
         raise UsageError("\n".join(problems))
 
 
-def _check_own_cores(recipe: "Recipe") -> None:
-    """Have cores of one's own check the options that the recipe gives them."""
-    from rmem_cli.models.own_core import checked_settings
-    from rmem_cli.recipe.own_core import OwnCoreSettings
-
+def _all_runs(recipe: "Recipe") -> Iterator["RunSpec"]:
     for scale in recipe.scales:
-        for spec in recipe.runs(scale, [row.id for row in recipe.rows_at(scale)]):
-            for part in spec.settings.every_part():
-                if isinstance(part, OwnCoreSettings):
-                    checked_settings(part)
+        yield from recipe.runs(scale, [row.id for row in recipe.rows_at(scale)])
 
 
 def _outcome(

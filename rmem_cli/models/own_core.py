@@ -1,6 +1,7 @@
 """Building a core of a module outside of the package."""
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rmem_cli.models.cores.base import Core
 from rmem_cli.recipe.kinds import CoreSettings
 from rmem_cli.recipe.messages import sentence
 from rmem_cli.recipe.own_core import OwnCoreSettings, is_allowed, module_file, module_of, search_path
+from rmem_cli.recipe.resolve import RunSpec
 
 
 def own_core(input_size: int, settings: OwnCoreSettings) -> Core:
@@ -41,6 +43,26 @@ def own_core(input_size: int, settings: OwnCoreSettings) -> Core:
     if not isinstance(made.output_size, int):
         raise UsageError(f"{settings.kind} has no output_size; set it in __init__: the width of its outputs")
     return made
+
+
+def check_own_cores(specs: Iterable[RunSpec]) -> None:
+    """Have all cores of one's own check what the runs give them, before any of the runs begins.
+
+    Raises:
+        UsageError: One is not allowed, is not there or refuses its settings; all that is wrong is told.
+    """
+    told: dict[str, None] = {}
+    for spec in specs:
+        for part in spec.settings.every_part():
+            if isinstance(part, OwnCoreSettings):
+                try:
+                    checked_settings(part)
+                except UsageError as error:
+                    told |= dict.fromkeys(
+                        f"{spec.experiment}, row {spec.row}: {line}" for line in str(error).splitlines()
+                    )
+    if told:
+        raise UsageError("\n".join(told))
 
 
 def checked_settings(settings: OwnCoreSettings) -> CoreSettings:
@@ -92,7 +114,7 @@ def _imported(kind: str) -> Any:
     before, sys.path[:] = [*sys.path], search_path()
     try:
         module = import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{file} cannot be imported ({type(error).__name__}: {error}); mend it") from error
     finally:
         sys.path[:] = before

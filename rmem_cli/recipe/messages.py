@@ -48,6 +48,8 @@ def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "literal_error":
         nearest = _nearest(context, error["input"])
         return f"must be {context['expected']}, not {describe(error['input'])}{nearest}"
+    if kind == "too_short" and context["min_length"] > 1:
+        return f"must list at least {context['min_length']:,}, not {context['actual_length']:,}"
     if kind in ("too_short", "string_too_short"):
         return "must not be empty"
     if kind == "too_long":

@@ -8,7 +8,6 @@ from rmem_cli.results.row import ResultRow
 _UNSAFE = re.compile(r"[^\w.=+,@-]", re.ASCII)
 _LONGEST_PART = 120
 _LONGEST_FILE = 200  # systems take 255, and a suffix follows
-_NAME = re.compile(r"[^/]+/[^/]+(/[^/]+)?/[^/]+-seed\d+-[0-9a-f]{12}")
 _BEGINNING = re.compile(r"[^./~\\][^/\\]*(/[^/\\]+)+/?")
 
 
@@ -56,11 +55,6 @@ def file_name(run: Named, train_hash: str) -> str:
 def run_name(row: ResultRow) -> str:
     """The name of the run behind a result, which is that of its folder: `rmem runs list` has the same."""
     return folder_name(row, row.train_hash)
-
-
-def is_run_name(text: str) -> bool:
-    """Whether a text names a run: EXPERIMENT/ROW[/CELL]/SCALE-seedK-HASH."""
-    return _NAME.fullmatch(text) is not None
 
 
 def may_begin_run_name(text: str) -> bool:

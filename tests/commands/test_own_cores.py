@@ -131,6 +131,37 @@ def test_what_is_wrong_with_one_inside_of_another_core_is_told_by_both(rmem, own
     assert rmem(command, "own.yaml", "--allow-module", "my_cores").code == 0
 
 
+def of_two_rows(*rows):
+    """The recipe, with these rows behind its own."""
+    recipe = Path("own.yaml")
+    recipe.write_text(recipe.read_text().replace("title: One}", ", ".join(["title: One}", *rows])))
+
+
+@pytest.mark.parametrize("command", ["train", "submit"])
+def test_a_core_that_may_not_be_imported_is_refused_before_any_row_is_trained(rmem, own, command):
+    own("gru")
+    of_two_rows('{id: leaky, title: Leaky, model.core: {kind: "my_cores:Leaky", hidden_size: 5}}')
+    ended = rmem(command, "own.yaml")
+    assert (ended.code, "own, row leaky: my_cores:Leaky is code of a module" in ended.err) == (2, True)
+    assert not runs_root().exists()
+
+
+@pytest.mark.parametrize("command", ["train", "validate"])
+def test_all_that_is_wrong_with_all_rows_is_told(rmem, own, command):
+    own(options=", hidden_size: 5, leek: 0.1")
+    of_two_rows("{id: two, title: Two, model.core.hidden_size: 0}")
+    ended = rmem(command, "own.yaml", "--allow-module", "my_cores")
+    assert ended.code == 2
+    assert "own, row one: my_cores:Leaky.leek: unknown key" in ended.err
+    assert "own, row two: my_cores:Leaky.hidden_size: must be greater than 0, not 0" in ended.err
+
+
+@pytest.mark.parametrize("name", ["", "../my_cores", "my-cores", "my_cores.py.."])
+def test_what_is_no_name_of_a_module_is_refused(rmem, own, name):
+    ended = rmem("train", own("gru"), "--allow-module", name)
+    assert (ended.code, "names no module" in ended.err) == (2, True)
+
+
 def test_an_entry_point_of_an_installed_package_allows_its_core(rmem, own, monkeypatch):
     point = importlib.metadata.EntryPoint("leaky", "my_cores:Leaky", own_core.ENTRY_POINTS)
     monkeypatch.setattr(own_core, "entry_points", lambda group: [point] if group == point.group else [])
@@ -172,6 +203,7 @@ def test_runs_of_other_code_are_other_runs(rmem, own):
             "my_cores:Leaky.hidden_size: must be greater than 0, not -1",
         ),
         ("my_cores:Plain", ", hidden_size: 5", "", "cannot be made of its settings (KeyError"),
+        ("my_cores:Leaky", FIVE, "raise SystemExit(3)", "my_cores.py cannot be imported (SystemExit: 3)"),
     ],
 )
 def test_what_is_wrong_with_it_is_a_sentence(rmem, own, kind, options, top, message):

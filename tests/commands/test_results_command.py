@@ -129,6 +129,11 @@ def test_a_run_is_not_made_again_by_a_recipe_that_has_changed(rmem, recipe, run,
     assert says is None or says in ended.err
 
 
+def test_a_run_made_again_may_be_named_by_its_beginning(rmem, recipe, run):
+    ended = rmem("train", "small.yaml", "--from-run", "small/gru")
+    assert (ended.code, "runs to do: 1 of 1" in ended.err) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -147,7 +152,8 @@ def test_of_a_run_made_again_nothing_can_be_chosen(rmem, run, more, says):
 def test_a_run_that_cannot_be_made_again_is_a_sentence(rmem, recipe, run):
     another = run[:-1] + ("1" if run[-1] == "0" else "0")
     assert "there is no result of a run" in rmem("train", "small.yaml", "--from-run", another).err
-    assert "this names no run" in rmem("train", "small.yaml", "--from-run", f"{run}0").err
+    assert f"did you mean '{run}'" in rmem("train", "small.yaml", "--from-run", f"{run}0").err
+    assert "this names no run" in rmem("train", "small.yaml", "--from-run", "small").err
     assert "no recipe is called 'small'" in rmem("train", "--from-run", run).err
     assert "is of small, not of other" in _of_another(rmem, recipe, run)
     assert rmem("train", "small.yaml", "--row", "gru", "--set", "train.steps=1").code == 0

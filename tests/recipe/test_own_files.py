@@ -66,6 +66,7 @@ def test_where_a_file_is_and_how_it_is_read_are_no_part_of_the_settings_of_a_run
         ("{file: a.txt, tokens: sentencepiece}", "size is missing, which sentencepiece needs"),
         ("{file: a.txt, size: 3}", "must be at least 4, not 3"),
         ("{file: ''}", "task.text.file: must not be empty"),
+        ("{file: text, shares: [0.5, 0.5]}", "task.text.shares: must list at least 3, not 2"),
         ("{train: a.txt}", "the task has nothing in the split 'test' with these settings"),
     ],
 )
