@@ -9,8 +9,8 @@ from torch import Tensor
 
 from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.inside import cosines_of_rotations
 from rmem_cli.models.model import Model
+from rmem_cli.models.rotations import cosines_of_rotations
 
 _TENTH = 0.1
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.inside import turning_parameters
 from rmem_cli.models.model import Model
+from rmem_cli.models.rotations import turning_parameters
 from rmem_cli.seeding import generator
 
 POINTS = 200  # of the line

@@ -8,7 +8,7 @@ import torch
 from rmem_cli.analysis.angles import Angles, rotation_angles
 from rmem_cli.analysis.landscape import LossLandscape
 from rmem_cli.errors import UsageError
-from rmem_cli.models.inside import turning_parameters
+from rmem_cli.models.rotations import turning_parameters
 from rmem_cli.recipe.resolve import RunSpec
 from rmem_cli.report.figure import COLOURS, Figure, Landscape, Series, file_name
 from rmem_cli.runs.machine import Machine

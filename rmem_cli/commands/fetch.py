@@ -121,7 +121,7 @@ class _Wish:
 
 
 def _list(chosen: "list[Dataset]", *, as_json: bool) -> None:
-    from rmem_cli.commands.records import print_records
+    from rmem_cli.commands.lists import print_records
 
     users = _recipes_by_data_set()
     about = [_about(one, users.get(one.name, [])) for one in chosen]

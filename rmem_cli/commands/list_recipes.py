@@ -47,7 +47,7 @@ def _about(recipe: "Recipe") -> dict[str, Any]:
 
 
 def _print(recipes: list[dict[str, Any]], kinds: dict[str, list[str]]) -> None:
-    from rmem_cli.commands.records import print_line, print_records
+    from rmem_cli.commands.lists import print_line, print_records
 
     print_records(
         {

@@ -54,10 +54,10 @@ def planned_rows(
     import torch
 
     from rmem_cli.errors import DataError
-    from rmem_cli.runs.kept import keep_cost
     from rmem_cli.runs.opened import open_run
     from rmem_cli.runs.peak_memory import OutOfMemoryError
     from rmem_cli.runs.plan import plan_of
+    from rmem_cli.runs.timings import keep_cost
 
     torch.set_num_threads(machine.threads)
     device = torch.device(machine.device)

@@ -138,7 +138,7 @@ def report(
     from rmem_cli.paths import results_root
     from rmem_cli.report.experiments import Experiments
     from rmem_cli.report.readings import readings_of
-    from rmem_cli.runs.kept import known_costs
+    from rmem_cli.runs.timings import known_costs
 
     experiments = Experiments(results_root(), readings_of(results_root(), published))
     if compare is not None:

@@ -23,7 +23,7 @@ def list_runs(
     With --json: a list of objects with name, path, status (null if it has not begun), step, message, bytes
     and age_seconds.
     """
-    from rmem_cli.commands.records import print_records
+    from rmem_cli.commands.lists import print_records
     from rmem_cli.json_text import json_text
     from rmem_cli.paths import runs_root
     from rmem_cli.records.listing import found_runs

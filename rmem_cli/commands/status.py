@@ -29,7 +29,7 @@ def status(
     With --json: a list of objects with name, state, step, total, seconds_per_step, seconds_left, metric,
     host, silent_seconds and message; null where nothing is known.
     """
-    from rmem_cli.commands.records import print_records
+    from rmem_cli.commands.lists import print_records
     from rmem_cli.errors import UsageError
     from rmem_cli.json_text import json_text
     from rmem_cli.paths import runs_root

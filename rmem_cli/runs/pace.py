@@ -20,8 +20,8 @@ from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.kinds import CoreSettings, OptimizerSettings
 from rmem_cli.recipe.schema import ModelSettings
 from rmem_cli.runs.cost import Cost, Walks, update_cost
-from rmem_cli.runs.kept import keep, known
-from rmem_cli.runs.rates import machine_key
+from rmem_cli.runs.timing_keys import machine_key
+from rmem_cli.runs.timings import keep, known
 from rmem_cli.training.config import AdamSettings
 from rmem_cli.training.optimizers import build_optimizer
 

@@ -14,12 +14,12 @@ from rmem_cli.models.model import Model
 from rmem_cli.recipe.schema import ModelSettings, RunSettings
 from rmem_cli.runs.cost import Cost, Walks, carries, cost_of_step, kind, weight_bytes
 from rmem_cli.runs.decoding_cost import decoding_seconds
-from rmem_cli.runs.kept import keep, known
 from rmem_cli.runs.meta import KnownShapes
 from rmem_cli.runs.opened import Run
 from rmem_cli.runs.pace import pace_of
 from rmem_cli.runs.peak_memory import one_out_of_memory_error
-from rmem_cli.runs.rates import step_key
+from rmem_cli.runs.timing_keys import step_key
+from rmem_cli.runs.timings import keep, known
 from rmem_cli.tasks.base import Task
 from rmem_cli.training.optimizers import build_optimizer
 from rmem_cli.training.parallel import Share

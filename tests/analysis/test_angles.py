@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rmem_cli.analysis.angles import rotation_angles
-from rmem_cli.models.inside import cosines_of_rotations
+from rmem_cli.models.rotations import cosines_of_rotations
 from rmem_cli.ops.rotation import reference
 
 

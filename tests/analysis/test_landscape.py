@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rmem_cli.analysis.landscape import BOUND, POINTS, SIDE, LossLandscape
-from rmem_cli.models.inside import turning_parameters
+from rmem_cli.models.rotations import turning_parameters
 from rmem_cli.seeding import generator
 
 CORES = {

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from rmem_cli.commands import records
+from rmem_cli.commands import lists
 from rmem_cli.commands.list_recipes import list_recipes
 from rmem_cli.commands.show import show
 from rmem_cli.commands.validate import validate
@@ -187,9 +187,9 @@ def test_lists_fit_a_terminal_of_any_width_and_break_no_word(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = {"name": "a_name", "title": "Read pre-norm once", "rows": "one-way, two, tri"}
-    monkeypatch.setattr(records, "terminal_width", lambda: width)
-    records.print_records([record])
-    records.print_line("cores: two-fold, gru")
+    monkeypatch.setattr(lists, "terminal_width", lambda: width)
+    lists.print_records([record])
+    lists.print_line("cores: two-fold, gru")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= max(width, 10)
     told = "a_name: Read pre-norm once rows: one-way, two, tri cores: two-fold, gru"

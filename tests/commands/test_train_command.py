@@ -13,7 +13,7 @@ import pytest
 from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe import load_recipe
-from rmem_cli.runs.kept import known_costs
+from rmem_cli.runs.timings import known_costs
 
 
 @pytest.fixture

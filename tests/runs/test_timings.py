@@ -12,13 +12,13 @@ from rmem_cli.clock import clock
 from rmem_cli.paths import rates_file
 from rmem_cli.recipe import load_recipe
 from rmem_cli.report.wording import duration
-from rmem_cli.runs import plan, rates
+from rmem_cli.runs import plan, timing_keys
 from rmem_cli.runs.cost import Cost
-from rmem_cli.runs.kept import keep, keep_cost, known, known_costs
 from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import open_run
 from rmem_cli.runs.pace import Pace, fitted, pace_of
-from rmem_cli.runs.rates import step_key
+from rmem_cli.runs.timing_keys import step_key
+from rmem_cli.runs.timings import keep, keep_cost, known, known_costs
 
 CPU = torch.device("cpu")
 
@@ -99,7 +99,7 @@ def test_a_rate_belongs_to_data_forms_of_operations_a_device_a_machine_and_a_tor
             ("", {}, "mps"),
         ]
     ]
-    monkeypatch.setattr(rates, "_machine", lambda device: "another")
+    monkeypatch.setattr(timing_keys, "_machine", lambda device: "another")
     keys.append(step_key(settings, "", {}, CPU))
     monkeypatch.setattr(torch, "__version__", "9.9")
     keys.append(step_key(settings, "", {}, CPU))

@@ -1,4 +1,4 @@
-"""What steps that were timed on this machine are kept under, by `rmem_cli.runs.kept`."""
+"""What steps that were timed on this machine are kept under, by `rmem_cli.runs.timings`."""
 
 import contextlib
 import os
