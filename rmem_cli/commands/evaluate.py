@@ -9,6 +9,7 @@ from rmem_cli.commands import completion
 from rmem_cli.commands.options import (
     CHOICES,
     AllowedModules,
+    AsJson,
     Cells,
     Device,
     Overrides,
@@ -40,7 +41,7 @@ def evaluate(
         Literal["best", "last"] | None,
         typer.Option(help="Which checkpoint, whatever the recipe says.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     allow_module: AllowedModules = None,  # noqa: ARG001  its callback takes note of it
 ) -> None:
     """Evaluate the checkpoints of trained runs and write the result rows.

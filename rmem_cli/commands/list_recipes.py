@@ -1,15 +1,17 @@
 """`rmem list`: the recipes there are, and the kinds of components to build more from."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from rmem_cli.commands.options import AsJson
 
 if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe
 
 
 def list_recipes(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the recipes with their rows and scales, and the kinds of cores and tasks.
 

@@ -147,3 +147,4 @@ WhichAgain = Annotated[
     Literal["missing", "failed", "all"],
     typer.Option("--rerun", help="Which runs to do: those without result, those that failed too, or all."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmem_cli.commands import completion
+from rmem_cli.commands.options import AsJson
 
 if TYPE_CHECKING:
     from rmem_cli.records.listing import FoundRun
@@ -16,7 +17,7 @@ runs = typer.Typer(
 
 @runs.command("list")
 def list_runs(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the folders of runs: how each run ended or how far it is, its size and its age.
 

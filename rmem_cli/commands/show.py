@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rmem_cli.commands import completion
-from rmem_cli.commands.options import refuse_choices
+from rmem_cli.commands.options import AsJson, refuse_choices
 from rmem_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def show(
             autocompletion=completion.settings,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show every setting of a recipe's rows, and where each value comes from; or a run and its results."""
     from rmem_cli.results.run_names import may_begin_run_name

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rmem_cli.commands import completion
+from rmem_cli.commands.options import AsJson
 
 if TYPE_CHECKING:
     from rmem_cli.records.listing import FoundRun
@@ -19,7 +20,7 @@ def status(
             autocompletion=completion.run_names,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far every run is, on whatever machine that writes to the same folder of runs.
 
