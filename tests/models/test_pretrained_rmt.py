@@ -54,14 +54,16 @@ def save_model(folder, kind):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     positions = SEGMENT + 2 * MEMORY
-    if kind == "bert":
-        config = transformers.BertConfig(
-            vocab_size=len(WORDS),
-            hidden_size=SIZE,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=positions,
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    if kind in ("bert", "roberta"):
+        unused = 2 if kind == "roberta" else 0  # positions up to that of the symbol that fills up
+        sort = transformers.RobertaConfig if unused else transformers.BertConfig
+        config = sort(
+            vocab_size=len(WORDS), hidden_size=SIZE, max_position_embeddings=positions + unused, **layers
+        )
+    elif kind == "t5":
+        config = transformers.T5Config(
+            vocab_size=len(WORDS), d_model=SIZE, d_kv=8, d_ff=32, num_layers=2, num_heads=2
         )
     else:
         config = transformers.GPT2Config(
@@ -72,6 +74,8 @@ def save_model(folder, kind):
 
 MARKS = {
     "bert": {"cls_token": "[CLS]", "sep_token": "[SEP]"},
+    "roberta": {"cls_token": "[CLS]", "sep_token": "[SEP]"},
+    "t5": {"eos_token": "[SEP]"},
     "gpt2": {"eos_token": "[SEP]"},
 }
 
@@ -138,6 +142,35 @@ def test_symbols_that_do_not_count_change_nothing(model):
     after = model.core(model.encoder(symbols), state, torch.tensor([4, 0]))[1]
     assert torch.equal(after["memory"][1], state["memory"][1])
     assert not torch.equal(after["memory"][0], state["memory"][0])
+
+
+@pytest.mark.parametrize("other", ["bert", "roberta", "t5", "gpt2"])
+def test_a_row_is_read_alone_as_beside_a_longer_one_and_learned_from_alike(make_backbone, other):
+    model = built(make_backbone(other), decoder=other == "gpt2").double()
+    symbols = torch.randint(5, 9, (2, SEGMENT))
+    found = []
+    for rows, time in ((1, 4), (2, SEGMENT)):
+        model.zero_grad()
+        x = model.encoder(symbols[:rows, :time])
+        y, state = model.core(x, None, torch.tensor([4, SEGMENT])[:rows])
+        outputs = (y[0, :4], state["memory"][0])
+        sum(each.sin().sum() for each in outputs).backward()
+        found.append((*outputs, *(each.grad for each in model.core.parameters() if each.grad is not None)))
+    assert len(found[0]) > 10
+    for alone, beside in zip(*found, strict=True):
+        torch.testing.assert_close(alone, beside, rtol=0, atol=1e-9)
+
+
+def test_an_encoder_is_read_as_its_equations_say(make_backbone):
+    """The second separator comes right behind what counts, and nothing sees what comes after it."""
+    model = built(make_backbone("bert")).double()
+    x = model.encoder(torch.randint(5, 9, (1, SEGMENT)))
+    y, state = model.core(x, None, torch.tensor([4]))
+    start, separator = model.core.marks[:1], model.core.marks[1:]
+    sequence = torch.cat([start, model.core.memory, separator, x[0, :4], separator])
+    hidden = model.core.backbone(inputs_embeds=sequence[None]).last_hidden_state[0]
+    torch.testing.assert_close(y[0, :4], hidden[MEMORY + 2 : -1])
+    torch.testing.assert_close(state["memory"][0], hidden[1 : MEMORY + 1])
 
 
 def test_articles_are_read_in_the_symbols_of_the_backbone(backbone, write_articles):

@@ -49,11 +49,11 @@ def _table(model: Any) -> Any:
 class PretrainedRMT(Core):
     """A pretrained model that reads memory with each segment, and writes that of the next.
 
-    An encoder reads `[start, memory, separator, segment, separator]`, and what its last layer makes of the
-    memory is the memory of the next segment. A decoder reads `[memory, segment, memory]`, and what it makes
-    of the memory behind the segment is the next; no place sees a later one, memory tokens among themselves
-    neither. All that is read must fit into the positions that the backbone knows: of an encoder's 512, with
-    10 memory tokens, 499 remain.
+    An encoder reads `[start, memory, separator, segment, separator]`, the second separator right behind what
+    counts of the segment, and what its last layer makes of the memory is the memory of the next segment. A
+    decoder reads `[memory, segment, memory]`, and what it makes of the memory behind the segment is the next;
+    no place sees a later one, memory tokens among themselves neither. All that is read must fit into the
+    positions that the backbone knows: of an encoder's 512, with 10 memory tokens, 499 remain.
 
     Args:
         input_size: Width of the inputs: of the encoder's vectors, for its table of symbols is not used.
@@ -115,18 +115,18 @@ class PretrainedRMT(Core):
         return y, {MEMORY: memory_layout.kept_without_tokens(written, memory, lengths)}
 
     def _encode(self, x: Tensor, memory: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Outputs of a segment, and what becomes of the memory."""
+        """Outputs of a segment, and what becomes of the memory; what does not count comes last, unseen."""
         rows, time, _ = x.shape
         start, separator = self.marks.expand(rows, -1, -1).chunk(2, dim=1)
-        sequence = torch.cat([start, memory, separator, x, separator], dim=1)
-        first = memory.shape[1] + 2
+        in_front = torch.cat([start, memory, separator], dim=1)
+        layout = Layout(time, read=in_front.shape[1], write=1)
+        sequence = memory_layout.join(Parts(in_front, x, separator), layout, lengths)
         seen = None
         if lengths is not None and x.device.type != "meta":  # the library asks whether all is seen
-            # The second separator stands after the whole segment, whatever counts of it: each row sees it.
-            seen = torch.ones(rows, sequence.shape[1], dtype=torch.long, device=x.device)
-            seen[:, first : first + time] = torch.arange(time, device=x.device) < lengths[:, None]
-        hidden = self._hidden(sequence, seen)
-        return hidden[:, first : first + time], hidden[:, 1 : first - 1]
+            places = torch.arange(layout.queries, device=x.device)
+            seen = (places <= layout.read + lengths[:, None]).long()  # the second separator is the last
+        after = memory_layout.take_apart(self._hidden(sequence, seen), layout, lengths)
+        return after.segment, after.read[:, 1:-1]
 
     def _decode(self, x: Tensor, memory: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """The same; what does not count of a segment comes last, where nothing sees it."""
