@@ -1,6 +1,7 @@
 """What a summary is worth: ROUGE, and how much of it is said again."""
 
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 
 from rmem_cli.errors import UsageError
@@ -15,7 +16,8 @@ class Rouge:
     """ROUGE-1, ROUGE-2 and ROUGE-L of summaries, by the library rouge-score.
 
     ROUGE-L is that of a summary, sentence by sentence: for each sentence of the reference, the union of its
-    longest common subsequences with all of the summary's. Words are lower-case runs of letters and digits.
+    longest common subsequences with all of the summary's. Words are lower-case runs of letters and digits of
+    any script; the library's own are of a to z and 0 to 9 alone, and scored 0 what is written otherwise.
 
     Args:
         stemming: Whether words count as equal whose Porter stems are.
@@ -31,14 +33,17 @@ class Rouge:
 
     def __init__(self, *, stemming: bool) -> None:
         try:
+            from nltk.stem.porter import PorterStemmer
             from rouge_score.rouge_scorer import RougeScorer
         except ImportError as error:
             raise UsageError(
                 "ROUGE is computed by the library rouge-score, which is missing; `pip install 'rmem[text]'` "
                 "brings it, then run the same command again"
             ) from error
-        self._scorer = RougeScorer([*_KINDS], use_stemmer=stemming)
-        self.settings = f"rouge-score {version('rouge-score')}, {'Porter stems' if stemming else 'words'}"
+        words = _Words(PorterStemmer().stem if stemming else None)
+        self._scorer = RougeScorer([*_KINDS], tokenizer=words)
+        counted = "Porter stems" if stemming else "words"
+        self.settings = f"rouge-score {version('rouge-score')}, {counted} of any script"
 
     def __call__(self, reference: Sentences, summary: Sentences) -> dict[str, float]:
         """Each metric of `rmem_cli.results.metrics.ROUGE`, of a summary beside a reference."""
@@ -48,6 +53,29 @@ class Rouge:
             precision, recall, f1 = found[kind]
             scores |= {name: f1, f"{name}_precision": precision, f"{name}_recall": recall}
         return scores
+
+
+class _Words:
+    """A text's words, as the library asks for them: of ASCII the same as its own.
+
+    Args:
+        stem: Of a word of four letters or more; None: words stay as they are.
+    """
+
+    def __init__(self, stem: Callable[[str], str] | None) -> None:
+        self._stem = stem
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words, an accent being the same as a sign of its own or as part of its letter."""
+        signs = unicodedata.normalize("NFC", text.lower())
+        runs = "".join(sign if _is_of_a_word(sign) else " " for sign in signs).split()
+        words = (run for run in runs if any(map(str.isalnum, run)))
+        return [self._stem(word) if self._stem and len(word) > 3 else word for word in words]
+
+
+def _is_of_a_word(sign: str) -> bool:
+    """Letters, digits, and the marks on them: vowels of Hindi, for example."""
+    return sign.isalnum() or unicodedata.category(sign) in ("Mn", "Mc")
 
 
 def repeated_trigrams(words: Sequence[str]) -> dict[str, float]:

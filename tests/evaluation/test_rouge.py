@@ -1,5 +1,6 @@
 """What a summary is worth is what the library says, and what can be counted by hand."""
 
+import random
 import sys
 
 import pytest
@@ -22,10 +23,7 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("stemming", [True, False])
-@pytest.mark.parametrize("name", TEXTS)
-def test_rouge_is_the_librarys_own_and_l_goes_sentence_by_sentence(name, stemming):
-    reference, summary = (sentences(text.split()) for text in TEXTS[name])
+def assert_the_librarys_own(reference, summary, stemming):
     own = RougeScorer(["rouge1", "rouge2", "rougeLsum"], use_stemmer=stemming)
     expected = own.score(*("\n".join(" ".join(line) for line in text) for text in (reference, summary)))
     found = Rouge(stemming=stemming)(reference, summary)
@@ -34,6 +32,55 @@ def test_rouge_is_the_librarys_own_and_l_goes_sentence_by_sentence(name, stemmin
         assert found[ours] == expected[theirs].fmeasure
         assert found[f"{ours}_precision"] == expected[theirs].precision
         assert found[f"{ours}_recall"] == expected[theirs].recall
+
+
+@pytest.mark.parametrize("stemming", [True, False])
+@pytest.mark.parametrize("name", TEXTS)
+def test_rouge_is_the_librarys_own_and_l_goes_sentence_by_sentence(name, stemming):
+    reference, summary = (sentences(text.split()) for text in TEXTS[name])
+    assert_the_librarys_own(reference, summary, stemming)
+
+
+@pytest.mark.parametrize("stemming", [True, False])
+def test_rouge_of_any_ascii_text_is_the_librarys_own(stemming):
+    source = random.Random(1)
+    ends = ["ing", "s", "ies", "ed", "ational", "_", "-", "'s", "\x1f"]
+
+    def text():
+        parts = ["run", "cat", "nation", "9", *ends, *map(chr, range(128))]
+        words = ["".join(source.choices(parts, k=source.randint(1, 3))) for _ in range(30)]
+        return sentences(source.choice([str, str.title])(" . ".join(words)).split())
+
+    for _ in range(50):
+        reference = text()
+        kept = [line for line in reference if source.random() < 0.7]
+        assert_the_librarys_own(reference, [*kept, *text()[:5]], stemming)
+
+
+@pytest.mark.parametrize("stemming", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "кошка сидела на коврике .",
+        "猫 坐 在 垫子 上",
+        "le café était fermé .",
+        "बिल्ली चटाई पर बैठी थी",
+        "القطة جلست على الحصيرة",
+    ],
+)
+def test_equal_texts_of_any_script_score_1(text, stemming):
+    found = Rouge(stemming=stemming)([text.split()], [text.upper().split()])
+    assert {name: found[name] for name in ROUGE} == dict.fromkeys(ROUGE, 1.0)
+
+
+def test_words_of_other_scripts_are_counted_whole_as_those_of_ascii_are():
+    def score(reference, summary):
+        return Rouge(stemming=False)([reference.split()], [summary.split()])["rouge_1"]
+
+    assert score("кошка спала тут", "кошка ела там") == pytest.approx(1 / 3)
+    assert score("café", "caf") == score("था", "थी") == 0  # no part of a word, and not its consonants alone
+    assert score("caf\u00e9", "cafe\u0301") == 1
+    assert score("кошка_спала , 9", "кошка спала-9 \ufe0f") == 1
 
 
 def test_rouge_of_few_words_is_what_is_counted_by_hand():
@@ -62,8 +109,8 @@ def test_without_the_library_what_to_do_is_said(monkeypatch):
 
 
 def test_its_settings_are_told():
-    assert Rouge(stemming=True).settings == "rouge-score 0.1.2, Porter stems"
-    assert Rouge(stemming=False).settings == "rouge-score 0.1.2, words"
+    assert Rouge(stemming=True).settings == "rouge-score 0.1.2, Porter stems of any script"
+    assert Rouge(stemming=False).settings == "rouge-score 0.1.2, words of any script"
 
 
 @pytest.mark.parametrize(
