@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rmem_cli.evaluation.reader import Reader
+from rmem_cli.evaluation.search import no_number
 
 Choose = Callable[[Tensor], int]
 
@@ -18,6 +19,9 @@ def generate(reader: Reader, beginning: list[int], count: int, choose: Choose) -
         beginning: Symbols before them, at least one.
         count: How many.
         choose: Picks a symbol by the logits `[classes]`.
+
+    Raises:
+        DivergedError: `choose` does, since the model predicts what is no number.
     """
     read = beginning
     for _ in range(count):
@@ -33,14 +37,20 @@ def draw(temperature: float, top_k: int | None, source: torch.Generator) -> Choo
         temperature: What logits are divided by; 0 always takes the most likely symbol.
         top_k: How many of the most likely symbols are drawn from; None: all.
         source: Of the draws, on the CPU.
+
+    Returns:
+        What picks a symbol; it raises a `DivergedError` where no logit is the largest.
     """
 
     def choose(logits: Tensor) -> int:
         logits = logits.double().cpu()
+        if not bool(logits.max().isfinite()):
+            raise no_number()
         if temperature == 0:
             return int(logits.argmax())
         best = logits.topk(min(top_k or len(logits), len(logits)))
-        probabilities = (best.values / temperature).softmax(-1)
+        below = best.values - best.values[0]  # divided by next to nothing, the largest stays 0
+        probabilities = (below / temperature).softmax(-1)
         return int(best.indices[torch.multinomial(probabilities, 1, generator=source)])
 
     return choose

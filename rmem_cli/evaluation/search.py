@@ -102,6 +102,11 @@ def search(
     return [beam.best(settings.length_normalization) for beam in beams]
 
 
+def no_number() -> DivergedError:
+    """What is raised where a model does not say what may come next."""
+    return DivergedError("the model predicts what is no number; a smaller optimizer.lr may help")
+
+
 class _Beam:
     """The hypotheses about one beginning.
 
@@ -170,7 +175,7 @@ def _go_on(beams: Sequence[_Beam], offers: Sequence[Sequence[_Offer]]) -> list[i
 def _log_probabilities(logits: Tensor, excluded: Sequence[int]) -> Tensor:
     """`[texts, classes]`, minus infinity for what is excluded."""
     if not bool((logits < torch.inf).all()):
-        raise DivergedError("the model predicts what is no number; a smaller optimizer.lr may help")
+        raise no_number()
     impossible = logits.isneginf()  # if all are, none has a probability
     impossible[:, excluded] = True
     return logits.log_softmax(-1).masked_fill(impossible, -torch.inf)

@@ -57,6 +57,22 @@ def test_without_temperature_it_is_always_the_same(rmem, trained):
     assert rmem("sample", trained, "--row", "lstm", "--prompt", "abc", "--top-k", 1).out == first
 
 
+@pytest.mark.parametrize("options", [(), ("--temperature", 0), ("--beam", 2)], ids=str)
+def test_a_model_that_predicts_no_numbers_is_told_in_a_sentence(rmem, texts, options):
+    diverged = ("--row", "lstm", "--set", "optimizer.lr=1e38", "--set", "train.steps=1")
+    rmem("train", texts, "--seed", 3, *diverged)
+    ended = rmem("sample", texts, *diverged, "--prompt", "abc", *options)
+    assert ended.code == 4
+    assert "the model predicts what is no number; a smaller optimizer.lr may help" in " ".join(
+        ended.err.split()
+    )
+
+
+def test_next_to_no_temperature_draws_the_likeliest(rmem, trained):
+    arguments = ("sample", trained, "--row", "lstm", "--prompt", "abc", "--tokens", 9, "--temperature")
+    assert rmem(*arguments, "1e-320").out == rmem(*arguments, 0).out
+
+
 def test_a_beam_goes_on_with_a_text_and_one_of_one_always_takes_the_likeliest_symbol(rmem, trained):
     for row in ("rmt", "lstm"):
         arguments = ("sample", trained, "--row", row, "--prompt", "abc", "--tokens", 9)

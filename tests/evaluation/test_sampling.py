@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rmem_cli.errors import DivergedError
 from rmem_cli.evaluation.reader import Reader
 from rmem_cli.evaluation.sampling import draw, generate
 from rmem_cli.evaluation.walk import walk
@@ -143,7 +144,20 @@ def test_draws_follow_the_temperature():
         expected = (logits / temperature).softmax(-1)
         torch.testing.assert_close(counts(temperature, None, logits), expected, rtol=0, atol=0.08)
     assert counts(0, None, logits, 10).tolist() == [0, 0, 1, 0]
-    assert counts(1e-9, None, logits, 10).tolist() == [0, 0, 1, 0]
+    for next_to_nothing in (1e-9, 1e-320):
+        assert counts(next_to_nothing, None, logits, 10).tolist() == [0, 0, 1, 0]
+        shared = counts(next_to_nothing, None, torch.tensor([2.0, -1.0, 2.0, -torch.inf]))
+        torch.testing.assert_close(shared, torch.tensor([0.5, 0, 0.5, 0]), rtol=0, atol=0.08)
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize(
+    "logits", [[0.3, torch.nan], [torch.inf, 0.3], [-torch.inf] * 2], ids=["nan", "inf", "all impossible"]
+)
+def test_nothing_is_drawn_from_what_is_no_number(logits, temperature):
+    choose = draw(temperature, None, torch.Generator())
+    with pytest.raises(DivergedError, match=r"predicts what is no number; a smaller optimizer.lr may help"):
+        choose(torch.tensor(logits))
 
 
 def test_draws_are_from_the_likeliest_alone():
