@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rmem_cli.runs.machine import Machine
 
 _SYMBOLS = 200  # that are added to a text
+_WIDEST, _LONGEST = 10_000, 1_000_000  # of a search, as its settings say
 
 
 def sample(
@@ -111,6 +112,7 @@ def sample(
         typer.Option(
             "--beam",
             min=1,
+            max=_WIDEST,
             help="Draw nothing: look for the likeliest text, with so many at a time.",
             show_default=False,
         ),
@@ -135,6 +137,8 @@ def sample(
         _refuse("a summary is the likeliest that is found about one article", given)
     elif beam is not None:
         _refuse("--beam looks for the likeliest text and draws nothing", draws)
+    if summarizes or beam is not None:
+        _check_longest(tokens)
 
     from rmem_cli.runs.machine import choose_machine
 
@@ -193,6 +197,16 @@ def _refuse(why: str, options: "dict[str, object]") -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UsageError(f"{why}; leave out {given[0]}")
+
+
+def _check_longest(tokens: int | None) -> None:
+    """A search holds all that it has found, and ends somewhere."""
+    from rmem_cli.errors import UsageError
+
+    if tokens is not None and tokens > _LONGEST:
+        raise UsageError(
+            f"--tokens is {tokens:,}, and a search goes on for {_LONGEST:,} symbols at most; lower it"
+        )
 
 
 def _text_of(path: Path) -> str:

@@ -5,6 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
+from rmem_cli.commands import sample
+from rmem_cli.recipe.schema import SearchSettings
 
 TEXT_RECIPE = """\
 name: texts
@@ -102,6 +106,8 @@ def test_what_cannot_be_sampled_is_refused_with_a_sentence(rmem, trained, recipe
         ((*one, "--prompt", "a?"), 2, "'?' is none of the 8 symbols of ptb (char): '_' 'a'"),
         ((*one, "--tokens", 0), 2, "--tokens"),
         ((*one, "--beam", 0), 2, "--beam"),
+        ((*one, "--beam", 10_001), 2, "--beam': it must be less than or equal to 10000"),
+        ((*one, "--beam", 2, "--tokens", 1_000_001), 2, "a search goes on for 1,000,000 symbols at most"),
         ((*one, "--beam", 2, "--temperature", 1), 2, "draws nothing; leave out --temperature"),
         ((*one, "--beam", 2, "--number", 1), 2, "draws nothing; leave out --number"),
         (("sample", recipe, "--row", "gru"), 2, "only a language_model has text to go on with"),
@@ -109,6 +115,13 @@ def test_what_cannot_be_sampled_is_refused_with_a_sentence(rmem, trained, recipe
         ended = rmem(*arguments)
         assert (ended.code, ended.out) == (code, "")
         assert message in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_a_search_may_be_as_large_as_its_settings_say():
+    with pytest.raises(ValidationError) as error:
+        SearchSettings(beam=sample._WIDEST + 1, longest=sample._LONGEST + 1)
+    assert error.value.error_count() == 2
+    assert SearchSettings(beam=sample._WIDEST, longest=sample._LONGEST)
 
 
 def test_a_run_whose_results_were_taken_over_goes_on_from_the_checkpoint_of_the_equal_run(rmem, trained):
@@ -171,6 +184,7 @@ def test_an_article_is_summarized_by_its_text_or_its_id(rmem, tmp_path, monkeypa
         ("--source", "missing.txt"): r"--source missing.txt cannot be read (No such file or directory)",
         ("--source", "."): "--source . cannot be read (Is a directory)",
         ("--source", "article.txt", "--article", "1"): "leave out --article beside --source",
+        ("--source", "article.txt", "--tokens", 1_000_001): "goes on for 1,000,000 symbols at most; lower",
         ("--source", "article.txt", "--top-k", 3): "leave out --top-k",
         ("--source", "article.txt", "--prompt", "a"): "leave out --prompt",
         (): "give it an article to say something about, by --source or --article",
