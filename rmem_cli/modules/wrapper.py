@@ -200,7 +200,9 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
         Args:
             x: `[batch, time]`.
             memories: Before the first of them; None starts afresh.
-            mask: `[batch, time]`; of each segment, see `LucidrainsTransformer.forward`.
+            mask: `[batch, time]`, true or false; of each segment, see `LucidrainsTransformer.forward`. A loss
+                counts the tokens that it lets through, and no row reads the last of these. (There, it counts
+                all.)
             xl_memories: Before the first of them.
             return_loss: Whether the mean loss of each next token is wanted, or logits.
             labels: None; they are the next tokens. (There, what is given is overwritten.)
@@ -219,6 +221,8 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
         """
         if labels is not None:
             raise ValueError("labels are the next tokens of x; leave them out")
+        if mask is not None and mask.shape != x.shape:
+            raise ValueError(f"the mask is {list(mask.shape)}; it must be as x is, {list(x.shape)}")
         piece = self.truncate_at_step if truncate_at_step is None else truncate_at_step
         if memory_replay_backprop:
             if mask is not None:
@@ -226,24 +230,32 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
             state = self.model.state(len(x), memories, xl_memories)
             gradient = self._gradient(Replay(ReplaySettings(segments=piece)), x, state, mrbp_loss_weight)
             return torch.stack(gradient.losses).sum() / gradient.divisor
-        inputs = x[:, :-1] if return_loss else x
+        if return_loss:
+            x, labels, mask = self._predicted(x, mask)
         outputs = []
-        for number, start in enumerate(range(0, inputs.shape[1], self.seq_len), start=1):
+        for number, start in enumerate(range(0, x.shape[1], self.seq_len), start=1):
             here = slice(start, start + self.seq_len)
             output, memories, xl_memories = self.model(
-                inputs[:, here],
+                x[:, here],
                 memories,
                 mask=None if mask is None else mask[:, here],
-                labels=x[:, 1:][:, here] if return_loss else None,
+                labels=None if labels is None else labels[:, here],
                 xl_memories=xl_memories,
             )
             if piece is not None and number % piece == 0:
                 memories = memories.detach()
-            share = inputs[:, here].shape[1] / inputs.shape[1]
-            outputs.append(output * share if return_loss else output)
+            outputs.append(output * _share(x, mask, here) if return_loss else output)
         if memories is None:
             raise ValueError(f"x is {list(x.shape)}; there is no token to read")
         return torch.stack(outputs).sum() if return_loss else torch.cat(outputs, dim=1), memories
+
+    def _predicted(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What is read for a loss, what is to be predicted, and the mask of both."""
+        inputs, labels = x[:, :-1], x[:, 1:]
+        if mask is None:
+            return inputs, labels, None
+        counted = mask[:, 1:]  # the last token that counts of a row is predicted, not read
+        return inputs, labels.masked_fill(counted.logical_not(), self.model.ignore_index), counted
 
     def generate(  # type: ignore[override]  # likewise
         self,
@@ -277,6 +289,13 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
         state = self.model.state(len(prime), memories, xl_memories)
         choose = draw(temperature, top_k, torch.default_generator)
         return self._generated(prime, length - prime.shape[1], choose, state)
+
+
+def _share(x: Tensor, mask: Tensor | None, here: slice) -> float:
+    """The part of all tokens, or of those that count, that is in a segment."""
+    if mask is None:
+        return x[:, here].shape[1] / x.shape[1]
+    return int(mask[:, here].sum()) / int(mask.sum())
 
 
 @contextmanager

@@ -120,6 +120,35 @@ def test_replay_has_the_gradients_of_the_loss_that_is_returned_caches_included(o
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
+def loss_and_gradients(model, x, **call):
+    model.zero_grad()
+    loss, memories = RecurrentMemoryTransformerWrapper(model)(x, return_loss=True, **call)
+    loss.backward()
+    return [loss.detach(), memories, *(each.grad for each in model.parameters() if each.grad is not None)]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_loss_with_a_mask_is_the_mean_over_the_tokens_that_it_lets_through(causal):
+    model = make(use_xl_memories=False, causal=causal)
+    x, lengths = tokens(9), [9, 7]
+    rows = [loss_and_gradients(model, x[row : row + 1, :n]) for row, n in enumerate(lengths)]
+    found = loss_and_gradients(model, x, mask=torch.arange(9) < torch.tensor(lengths)[:, None])
+    torch.testing.assert_close(found[1], torch.cat([rows[0][1], rows[1][1]]), rtol=0, atol=1e-9)
+    for whole, long, short in zip(found[:1] + found[2:], *(row[:1] + row[2:] for row in rows), strict=True):
+        torch.testing.assert_close(whole, (8 * long + 6 * short) / 14, rtol=0, atol=1e-9)
+
+
+def test_a_mask_that_lets_all_through_changes_no_loss_and_no_logits():
+    model = make(use_xl_memories=False)
+    everything = torch.ones(2, 17, dtype=torch.bool)
+    for masked, plain in zip(
+        loss_and_gradients(model, tokens(), mask=everything), loss_and_gradients(model, tokens()), strict=True
+    ):
+        torch.testing.assert_close(masked, plain, rtol=0, atol=1e-12)
+    wrapper = RecurrentMemoryTransformerWrapper(model)
+    assert torch.equal(wrapper(tokens(), mask=everything)[0], wrapper(tokens())[0])
+
+
 @pytest.mark.parametrize("name", ["default", "plain", "rotary"])
 def test_generated_tokens_are_those_of_the_package(name):
     model, golden = converted(name)
@@ -156,6 +185,10 @@ def segment(**call):
                 tokens(), mask=tokens() > 0, memory_replay_backprop=True
             ),
             "no mask",
+        ),
+        (
+            lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(), mask=torch.ones(2, 16).bool()),
+            r"mask is \[2, 16\]; it must be as x is, \[2, 17\]",
         ),
         (lambda model: RecurrentMemoryTransformerWrapper(model).generate(tokens(4), length=3), "below 0"),
     ],
