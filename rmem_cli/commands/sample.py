@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rmem_cli.evaluation.loaded import LoadedModel
     from rmem_cli.evaluation.reader import Reader
     from rmem_cli.recipe import RunSpec
-    from rmem_cli.recipe.schema import SearchSettings
     from rmem_cli.runs.machine import Machine
 
 _SYMBOLS = 200  # that are added to a text
@@ -254,17 +253,10 @@ def _summary(
         article = task.article_named(article_id)
     else:
         article = sources.article_of(text)
-    (words,) = said_about(model.model, sources, [article], _search_settings(model, beam, longest))
+    asked = {"beam": beam, "longest": longest}
+    settings = model.search_settings(**{name: value for name, value in asked.items() if value is not None})
+    (words,) = said_about(model.model, sources, [article], settings)
     return visible("\n".join(" ".join(sentence) for sentence in sentences(words)))
-
-
-def _search_settings(model: "LoadedModel", beam: int | None, longest: int | None) -> "SearchSettings":
-    """Those of the recipe's first search, with what was asked for."""
-    own = model.search_settings()
-    fields = own.model_dump() | ({} if beam is None else {"beam": beam})
-    if longest is not None:
-        fields |= {"longest": longest, "shortest": min(own.shortest, longest - 1)}
-    return type(own)(**fields)
 
 
 def _drawn(

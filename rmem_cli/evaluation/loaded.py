@@ -15,6 +15,7 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State
 from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.recipe.options import settings_from
 from rmem_cli.recipe.schema import RunSettings, SearchSettings
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.sources import Sources
@@ -167,12 +168,15 @@ class LoadedModel(nn.Module):
         Args:
             article: Its text.
             search: Options of `rmem_cli.recipe.schema.SearchSettings` that differ from those of the model's
-                evaluation, such as `beam`.
+                evaluation, such as `beam`; see `search_settings`.
 
         Raises:
             UsageError: The model says nothing about articles, or the article has no word.
+            TypeError: There is no such option.
+            ValueError: An option has no such value.
+            DivergedError: The model predicts what is no number.
         """
-        settings = self.search_settings().model_copy(update=search)
+        settings = self.search_settings(**search)
         sources = self.sources()
         (words,) = said_about(self.model, sources, [sources.article_of(article)], settings)
         return " ".join(words)
@@ -206,13 +210,25 @@ class LoadedModel(nn.Module):
         assert isinstance(self.tokenizer, ArticleTokenizer)  # noqa: S101  so its task has it
         return Sources(self.tokenizer, task.source_length)
 
-    def search_settings(self) -> SearchSettings:
-        """How an evaluation looks for what is said: those of the first that does."""
+    def search_settings(self, **changed: Any) -> SearchSettings:
+        """How what is said is looked for: as the first evaluation does that looks for it.
+
+        Args:
+            changed: Options that differ. Where `longest` alone does, `shortest` leaves it room.
+
+        Raises:
+            TypeError: There is no such option.
+            ValueError: An option has no such value.
+        """
         searches = [
             one.summaries for one in self.settings.eval if one.summaries and one.summaries.lead is None
         ]
         own = searches[0] if searches else SearchSettings()
-        return SearchSettings(**{name: getattr(own, name) for name in SearchSettings.model_fields})
+        options = {name: getattr(own, name) for name in SearchSettings.model_fields} | changed
+        longest = options["longest"]
+        if "shortest" not in changed and isinstance(longest, int) and longest > 0:
+            options["shortest"] = min(own.shortest, longest - 1)
+        return settings_from(SearchSettings, **options)
 
     @property
     def _device(self) -> torch.device:

@@ -18,8 +18,8 @@ from rmem_cli.models.config import AdaptiveEmbeddingSettings, AdaptiveSoftmaxSet
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.modules.options import settings_from
 from rmem_cli.modules.recurrent_memory_transformer import LucidrainsTransformer
+from rmem_cli.recipe.options import settings_from
 
 Weights = Mapping[str, Tensor]
 AnyModel = TypeVar("AnyModel", bound=nn.Module)

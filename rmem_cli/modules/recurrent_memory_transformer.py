@@ -14,7 +14,7 @@ from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.models.state import MEMORY, State
-from rmem_cli.modules.options import settings_from
+from rmem_cli.recipe.options import settings_from
 
 
 class RecurrentMemoryTransformer(SequenceModel):

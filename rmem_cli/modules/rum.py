@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rmem_cli.models.cores import rum
 from rmem_cli.models.cores.recurrent_config import RUMSettings
 from rmem_cli.models.state import State
-from rmem_cli.modules.options import settings_from
+from rmem_cli.recipe.options import settings_from
 
 
 class RUM(rum.RUM):

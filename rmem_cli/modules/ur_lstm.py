@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
 from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings
-from rmem_cli.modules.options import settings_from
 from rmem_cli.ops.gates.options import GateOptions, lstm_blocks
+from rmem_cli.recipe.options import settings_from
 
 _TORCH_BLOCKS = ("input", "forget", "candidate", "output")
 

@@ -208,6 +208,22 @@ def test_articles_are_summarized_from_the_folder_as_from_the_run(rmem, trained):
     assert model.summarize("w0 w1 test0\nw3 w4").split() == from_run.out.split()
     with pytest.raises(UsageError, match="call summarize"):
         model(torch.zeros(1, 2, dtype=torch.long))
+    short = rmem("sample", "model", *options, "--tokens", 2, "--beam", 1).out
+    assert model.summarize("w0 w1 test0\nw3 w4", longest=2, beam=1).split() == short.split()
+    for search, kind, said in WRONG_SEARCHES:
+        with pytest.raises(kind, match=said):
+            model.summarize("w0 w1", **search)
+
+
+WRONG_SEARCHES = [
+    ({"bean": 2}, TypeError, "^bean unknown key; did you mean 'beam'"),
+    ({"beam": 0}, ValueError, "^beam must be greater than 0, not 0$"),
+    ({"beam": -1}, ValueError, "^beam must be greater than 0, not -1$"),
+    ({"beam": 2.5}, ValueError, "^beam must be a whole number, not 2.5$"),
+    ({"beam": "4"}, ValueError, "^beam must be a whole number, not the text '4'$"),
+    ({"longest": 0}, ValueError, "^longest must be greater than 0, not 0$"),
+    ({"shortest": 7, "longest": 7}, ValueError, "^shortest is 7 and longest 7, which leaves no room to stop"),
+]
 
 
 def test_a_question_is_answered_by_a_memory_network_that_was_loaded(rmem, trained):

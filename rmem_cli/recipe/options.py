@@ -1,16 +1,16 @@
-"""Keyword arguments of a module as the settings of a core."""
+"""Keyword arguments of a program as settings."""
 
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from rmem_cli.recipe.kinds import CoreSettings
 from rmem_cli.recipe.messages import sentence
+from rmem_cli.recipe.settings import Settings
 
-AnyCore = TypeVar("AnyCore", bound=CoreSettings)
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-def settings_from(sort: type[AnyCore], **options: Any) -> AnyCore:
+def settings_from(sort: type[AnySettings], **options: Any) -> AnySettings:
     """Settings with these options.
 
     Raises:
