@@ -1,5 +1,6 @@
 """`rmem sample`: text from a trained model."""
 
+import math
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -138,6 +139,7 @@ def sample(
         _refuse("--beam looks for the likeliest text and draws nothing", draws)
     if summarizes or beam is not None:
         _check_longest(tokens)
+    _check_temperature(temperature)
 
     from rmem_cli.runs.machine import choose_machine
 
@@ -206,6 +208,14 @@ def _check_longest(tokens: int | None) -> None:
         raise UsageError(
             f"--tokens is {tokens:,}, and a search goes on for {_LONGEST:,} symbols at most; lower it"
         )
+
+
+def _check_temperature(temperature: float | None) -> None:
+    """The range of the option has infinity in it."""
+    from rmem_cli.errors import UsageError
+
+    if temperature == math.inf:
+        raise UsageError("--temperature is inf; give it a number, such as 0.8")
 
 
 def _text_of(path: Path) -> str:

@@ -151,14 +151,18 @@ class LoadedModel(nn.Module):
 
         Args:
             text: The beginning; it may be empty.
-            count: Symbols that are added.
+            count: Symbols that are added; 0: none.
             temperature: What logits are divided by; 0 always takes the likeliest symbol.
             top_k: How many of the likeliest symbols are drawn from; None: all.
             seed: Another one, another text: `--number` of `rmem sample`.
 
         Raises:
             UsageError: The model is none of a language, or there is no symbol for a part of the text.
+            ValueError: `count` or `temperature` is below 0, or `top_k` no whole number above 0.
+            DivergedError: The model predicts what is no number.
         """
+        if count < 0:
+            raise ValueError(f"count is {count}; no less than 0 symbols can be added")
         reader, choose = self.reader(), draw(temperature, top_k, generator(seed, "sample"))
         return self.decode(generate(reader, self.beginning(text), count, choose))
 

@@ -1,5 +1,6 @@
 """Text from a trained language model, symbol by symbol."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -40,7 +41,14 @@ def draw(temperature: float, top_k: int | None, source: torch.Generator) -> Choo
 
     Returns:
         What picks a symbol; it raises a `DivergedError` where no logit is the largest.
+
+    Raises:
+        ValueError: The temperature is below 0 or no number, or `top_k` no whole number above 0.
     """
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature is {temperature}; it must be a number that is not below 0")
+    if top_k is not None and not (isinstance(top_k, int) and top_k > 0):
+        raise ValueError(f"top_k is {top_k}; it must be a whole number above 0, or None for all symbols")
 
     def choose(logits: Tensor) -> int:
         logits = logits.double().cpu()

@@ -112,6 +112,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         Raises:
             ValueError: A row is empty, `length` or `temperature` is below 0, or the model reads what comes
                 later.
+            DivergedError: The model predicts what is no number.
         """
         self._check_beginning(tokens, length, temperature)
         choose = draw(temperature, None, torch.default_generator if generator is None else generator)
@@ -281,10 +282,15 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
             The new tokens alone, `[batch, length - time]`.
 
         Raises:
-            ValueError: `prime` is longer than `length` or empty, the temperature is below 0, the model reads
-                what comes later, or memories are not its own.
+            ValueError: `prime` is longer than `length` or empty, the temperature is below 0, `filter_thres`
+                leaves no token, the model reads what comes later, or memories are not its own.
+            DivergedError: The model predicts what is no number.
         """
         self._check_beginning(prime, length - prime.shape[-1], temperature)
+        if not 0 <= filter_thres < 1:
+            raise ValueError(
+                f"filter_thres is {filter_thres}; it must be 0, for none, or a share below 1 of all tokens"
+            )
         top_k = math.ceil((1 - filter_thres) * self.model.encoder.table.num_embeddings)
         state = self.model.state(len(prime), memories, xl_memories)
         choose = draw(temperature, top_k, torch.default_generator)

@@ -148,6 +148,10 @@ def test_a_text_goes_on_from_the_folder_as_from_the_run_without_its_data(rmem, e
     model = load(exported)
     assert "abc" + model.generate("abc", 30) + "\n" == best
     assert model.generate("abc", 30, seed=2) == rmem("sample", exported, *options, "--number", 2).out[3:-1]
+    for options in ({"count": -1}, {"count": 3, "temperature": -1}, {"count": 3, "top_k": 0}):
+        with pytest.raises(ValueError, match=f"^{list(options)[-1]} is {list(options.values())[-1]}; "):
+            model.generate("abc", **options)
+    assert (model.generate("abc", 0), len(model.generate("abc", 3, top_k=1))) == ("", 3)
     assert model.decode(model.encode("abc")) == "abc"
     assert "".join(model.vocabulary) == "_abcdefg"
 

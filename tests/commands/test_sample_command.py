@@ -108,6 +108,8 @@ def test_what_cannot_be_sampled_is_refused_with_a_sentence(rmem, trained, recipe
         ((*one, "--beam", 0), 2, "--beam"),
         ((*one, "--beam", 10_001), 2, "--beam': it must be less than or equal to 10000"),
         ((*one, "--beam", 2, "--tokens", 1_000_001), 2, "a search goes on for 1,000,000 symbols at most"),
+        ((*one, "--temperature", "nan"), 2, "'--temperature': it must be greater than or equal to 0"),
+        ((*one, "--temperature", "inf"), 2, "--temperature is inf; give it a number"),
         ((*one, "--beam", 2, "--temperature", 1), 2, "draws nothing; leave out --temperature"),
         ((*one, "--beam", 2, "--number", 1), 2, "draws nothing; leave out --number"),
         (("sample", recipe, "--row", "gru"), 2, "only a language_model has text to go on with"),

@@ -160,6 +160,22 @@ def test_nothing_is_drawn_from_what_is_no_number(logits, temperature):
         choose(torch.tensor(logits))
 
 
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "sentence"),
+    [
+        (-1, None, "temperature is -1; it must be a number that is not below 0"),
+        (torch.nan, None, "temperature is nan"),
+        (torch.inf, None, "temperature is inf"),
+        (1.0, 0, "top_k is 0; it must be a whole number above 0, or None for all symbols"),
+        (1.0, -1, "top_k is -1"),
+        (1.0, 2.5, "top_k is 2.5"),
+    ],
+)
+def test_what_cannot_be_drawn_is_a_sentence(temperature, top_k, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        draw(temperature, top_k, torch.Generator())
+
+
 def test_draws_are_from_the_likeliest_alone():
     logits = torch.tensor([0.3, -1.0, 2.0, 1.0])
     share = torch.tensor([2.0, 1.0]).softmax(-1)

@@ -163,6 +163,16 @@ def test_generated_tokens_are_those_of_the_package(name):
     assert torch.equal(drawn[:, :7], golden["generated"])
 
 
+@pytest.mark.parametrize("share", [1.0, 2.0, -0.1, float("nan")])
+def test_a_share_of_tokens_that_leaves_none_or_is_none_is_a_sentence(share):
+    wrapper = RecurrentMemoryTransformerWrapper(make())
+    with pytest.raises(
+        ValueError, match=f"filter_thres is {share}; it must be 0, for none, or a share below 1"
+    ):
+        wrapper.generate(tokens(4), length=6, filter_thres=share)
+    assert wrapper.generate(tokens(4), length=6, filter_thres=0).shape == (2, 2)
+
+
 def segment(**call):
     return lambda model: model(tokens(5), **call)
 
