@@ -29,6 +29,7 @@ BROWSER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefo
 
 _CHUNK = 1 << 18
 _MOST_REQUESTS = 1000
+_PART, _ANEW = ".part", ".anew"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class _NoConnectionError(_CutError):
     """No connection came about."""
 
 
+class _BehindEndError(Exception):
+    """This mirror's file has no byte at the place from which the download is to go on."""
+
+
 def download(
     file: SourceFile,
     urls: Sequence[str],
@@ -95,7 +100,8 @@ def download(
     """Download a file into a folder, unless it is there already.
 
     Bytes are collected in `<name>.part`, which a later call continues (also from another mirror), and
-    renamed to `<name>` once size and hash are right. A file with the wrong content is kept as `<name>.bad`.
+    renamed to `<name>` once size and hash are right. A mirror that begins anew writes to `<name>.anew`, which
+    takes the place of a shorter part only. A file with the wrong content is kept as `<name>.bad`.
     The caller sees to it that no two calls for one file run at once.
 
     Args:
@@ -140,7 +146,7 @@ def host_of(url: str) -> str:
 
 def set_aside(path: Path) -> Path:
     """Rename a file with wrong content to `<name>.bad`: there to look at, never taken for good."""
-    bad = path.with_name(path.name.removesuffix(".part") + ".bad")
+    bad = path.with_name(path.name.removesuffix(_PART).removesuffix(_ANEW) + ".bad")
     path.replace(bad)
     return bad
 
@@ -155,7 +161,12 @@ class _Download:
 
     @property
     def part(self) -> Path:
-        return self.target.with_name(self.target.name + ".part")
+        return self.target.with_name(self.target.name + _PART)
+
+    @property
+    def anew(self) -> Path:
+        """What begins at the first byte although there is a part, which it may not be worth."""
+        return self.target.with_name(self.target.name + _ANEW)
 
     def mismatch(self, path: Path) -> str | None:
         return self.file.mismatch(digest_file(path, [self.file.algorithm]))
@@ -163,14 +174,16 @@ class _Download:
     def from_mirror(self, url: str) -> None:
         """Bring the target about, or raise _MirrorError."""
         with _disk_errors_named(self.target):
+            self.keep_longer()  # of what a process left that was killed
             resumed = self.received() > 0
-            self.complete(url)
-            wrong = self.mismatch(self.part)
+            whole = self.complete(url)
+            wrong = self.mismatch(whole)
             if wrong is None:
-                self.part.replace(self.target)
+                whole.replace(self.target)
+                self.part.unlink(missing_ok=True)
                 return
-            bad = set_aside(self.part)
-        if not resumed:
+            bad = set_aside(whole)
+        if not resumed or whole == self.anew:
             raise _MirrorError(f"{wrong}; kept as {bad}")
         say(
             self.console,
@@ -181,13 +194,20 @@ class _Download:
     def received(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def complete(self, url: str) -> None:
-        """Request the rest again and again until the part file is whole."""
+    def keep_longer(self) -> None:
+        """Keep what has more bytes as the part: the part, or what began anew and did not become whole."""
+        if self.anew.exists():
+            if self.anew.stat().st_size > self.received():
+                self.anew.replace(self.part)
+            else:
+                self.anew.unlink()
+
+    def complete(self, url: str) -> Path:
+        """Request the rest again and again until a file is whole, which is returned."""
         reached, fruitless = self.received(), 0
         for _ in range(_MOST_REQUESTS):
             try:
-                self.request_rest(url)
-                return
+                return self.request_rest(url)
             except _CutError as error:
                 fruitless = 0 if self.received() > reached else fruitless + 1
                 reached = max(reached, self.received())
@@ -198,11 +218,20 @@ class _Download:
                 time.sleep(self.patience.backoff * 2 ** (fruitless - 1))
         raise _MirrorError(f"the connection was cut {_MOST_REQUESTS} times")
 
-    def request_rest(self, url: str) -> None:
-        """Append to the part file what one request brings; returns only if the file is then whole."""
+    def request_rest(self, url: str) -> Path:
+        """Request what the part lacks; all of the file, if the mirror has nothing behind the part."""
         offset = self.received()
         if self.file.size is not None and offset >= self.file.size:
-            return
+            return self.part
+        try:
+            return self.request(url, offset)
+        except _BehindEndError:
+            if self.file.checksum and self.mismatch(self.part) is None:
+                return self.part
+            return self.request(url, 0)
+
+    def request(self, url: str, offset: int) -> Path:
+        """Write what one request brings, from a byte on; returns only if the file is then whole."""
         # Asking for the bytes as they are: a compressed answer could be neither measured nor resumed.
         headers = {"User-Agent": self.agent, "Accept-Encoding": "identity"}
         if offset:
@@ -212,16 +241,21 @@ class _Download:
             _network_errors_named(self.patience),
             requests.get(url, headers=headers, stream=True, timeout=limits) as r,
         ):
-            if r.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                self.part.unlink()
-                raise _CutError("it cannot continue the download")
+            if offset and r.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise _BehindEndError
             _refuse_status(r.status_code)
             start = _range_start(r) if r.status_code == HTTPStatus.PARTIAL_CONTENT else 0
             if start not in (0, offset):
                 raise _MirrorError(f"it sent bytes from {start} on where {offset} was asked for")
             total = self.total(r, start)
             self.check_disk_space(total, start)
-            self.receive(r, start, total)
+            path = self.part if start == self.received() else self.anew
+            try:
+                self.receive(r, path, start, total)
+            except BaseException:
+                self.keep_longer()
+                raise
+            return path
 
     def total(self, response: requests.Response, start: int) -> int | None:
         """The size of the whole file: the known one, or what the response declares."""
@@ -242,11 +276,11 @@ class _Download:
                 f"{decimal(total - start)} and has {decimal(free)} free; make room, or set RMEM_DATA."
             )
 
-    def receive(self, response: requests.Response, start: int, total: int | None) -> None:
+    def receive(self, response: requests.Response, path: Path, start: int, total: int | None) -> None:
         title = f"{self.file.name} from {urlsplit(response.url).netloc}"
         say(self.console, f"Downloading {title}" + (f", from byte {start:,} on" if start else ""))
         with (
-            self.part.open("ab" if start else "wb") as handle,
+            path.open("ab" if start else "wb") as handle,
             transfer(self.console, self.file.name, total) as show,
         ):
             done = start
@@ -254,6 +288,7 @@ class _Download:
                 handle.write(chunk)
                 done += len(chunk)
                 if total is not None and done > total:
+                    handle.truncate(start)  # what stood there before may be right
                     raise _MirrorError(f"it sends more than {total:,} bytes")
                 show(done)
             _flush(handle)

@@ -93,6 +93,99 @@ def test_a_part_the_server_will_not_continue_is_dropped(mirror, fetch_from, tmp_
     assert fetch_from("/set.bin").read_bytes() == BODY
 
 
+def log_in_page(handler, body=b"<html>please log in</html>"):
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def no_range(handler):
+    """Refuse to go on from any byte, and have nothing from the first byte on."""
+    handler.send_response(416 if handler.headers.get("Range") else 200)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+@pytest.fixture(params=["known", "unknown"])
+def sized(request, wanted):
+    """The wanted file, its size known or not."""
+    return wanted if request.param == "known" else SourceFile("set.bin", None, wanted.checksum)
+
+
+ENDLESS = BODY[::-1] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [log_in_page, no_range, lambda handler: log_in_page(handler, ENDLESS)],
+    ids=["page", "416", "too long"],
+)
+def test_what_arrived_outlives_mirrors_that_have_something_else(mirror, fetch_from, tmp_path, sized, answer):
+    mirror.answers |= {"/other": answer, "/good": BODY}
+    part = tmp_path / "set.bin.part"
+    part.write_bytes(BODY[:180_000])
+    with pytest.raises(UnavailableError):
+        fetch_from("/dead", "/other", file=sized)
+    assert part.read_bytes() == BODY[:180_000]
+    assert not (tmp_path / "set.bin.anew").exists()
+    assert fetch_from("/other", "/good", file=sized).read_bytes() == BODY
+    assert mirror.requests[-1][:2] == ("/good", "bytes=180000-")
+    assert not part.exists()
+
+
+def test_bytes_behind_the_end_of_the_file_are_taken_from_the_part_again(mirror, fetch_from, tmp_path):
+    def too_much(handler):
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes 1000-{len(BODY) - 1}/{len(BODY)}")
+        handler.end_headers()
+        handler.wfile.write(BODY)
+
+    mirror.answers["/more"] = too_much
+    (tmp_path / "set.bin.part").write_bytes(BODY[:1000])
+    with pytest.raises(UnavailableError, match="it sends more than 200,000 bytes"):
+        fetch_from("/more")
+    assert (tmp_path / "set.bin.part").read_bytes() == BODY[:1000]
+
+
+def test_a_mirror_that_begins_anew_takes_the_place_of_a_shorter_part(mirror, fetch_from, tmp_path):
+    def without_ranges(handler):
+        del handler.headers["Range"]
+        handler.send_ranges(BODY, cut_after=150_000)
+
+    mirror.answers |= {"/anew": without_ranges, "/good": BODY}
+    (tmp_path / "set.bin.part").write_bytes(b"x" * 1000)
+    assert fetch_from("/anew", "/good").read_bytes() == BODY
+    assert mirror.requests[-1][:2] == ("/good", "bytes=150000-")
+    assert [path.name for path in tmp_path.glob("set*")] == ["set.bin"]
+
+
+def test_what_a_kill_left_of_a_mirror_that_began_anew_is_continued(mirror, fetch_from, tmp_path):
+    mirror.answers["/set.bin"] = BODY
+    (tmp_path / "set.bin.part").write_bytes(BODY[:1000])
+    (tmp_path / "set.bin.anew").write_bytes(BODY[:5000])
+    assert fetch_from("/set.bin").read_bytes() == BODY
+    assert mirror.requests[-1][:2] == ("/set.bin", "bytes=5000-")
+    assert [path.name for path in tmp_path.glob("set*")] == ["set.bin"]
+
+
+def behind_end_refused(handler):
+    start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+    if start >= len(BODY):
+        handler.send_error(416)
+    else:
+        handler.send_ranges(BODY)
+
+
+@pytest.mark.parametrize("left", [BODY, b"x" * len(BODY), BODY + b"more"], ids=["whole", "wrong", "too long"])
+def test_no_part_of_a_file_of_unknown_size_is_in_the_way(mirror, fetch_from, tmp_path, wanted, left):
+    mirror.answers["/set.bin"] = behind_end_refused
+    (tmp_path / "set.bin.part").write_bytes(left)
+    file = SourceFile("set.bin", None, wanted.checksum)
+    assert fetch_from("/set.bin", file=file).read_bytes() == BODY
+    assert len(mirror.requests) == (1 if left == BODY else 2)
+    assert [path.name for path in tmp_path.glob("set*")] == ["set.bin"]
+
+
 def test_a_wrong_hash_is_kept_aside_and_the_next_mirror_tried(mirror, fetch_from, tmp_path, console):
     mirror.answers |= {"/bad": BODY[:-1] + b"?", "/good": BODY}
     assert fetch_from("/bad", "/good").read_bytes() == BODY
