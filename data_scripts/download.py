@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -30,6 +30,7 @@ BROWSER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefo
 _CHUNK = 1 << 18
 _MOST_REQUESTS = 1000
 _PART, _ANEW = ".part", ".anew"
+_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # name a file of them, the first that is set
 
 
 @dataclass(frozen=True)
@@ -236,11 +237,7 @@ class _Download:
         headers = {"User-Agent": self.agent, "Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
-        limits = (self.patience.connect, self.patience.read)
-        with (
-            _network_errors_named(self.patience),
-            requests.get(url, headers=headers, stream=True, timeout=limits) as r,
-        ):
+        with _network_errors_named(self.patience), _answer(url, headers, self.patience) as r:
             if offset and r.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise _BehindEndError
             _refuse_status(r.status_code)
@@ -306,6 +303,27 @@ class _Download:
                 if window_bytes < self.patience.slowest * seconds:
                     raise _MirrorError(f"it sent only {window_bytes:,} bytes in {seconds:.0f} s")
                 window_start, window_bytes = time.monotonic(), 0
+
+
+def _answer(url: str, headers: Mapping[str, str], patience: Patience) -> requests.Response:
+    """The answer to a request, its body still to come."""
+    limits = (patience.connect, patience.read)
+    try:
+        return requests.get(url, headers=headers, stream=True, timeout=limits)
+    except requests.exceptions.RequestException:
+        raise
+    except OSError as error:  # as requests says that there is no file of certificates
+        raise _MirrorError(_without_certificates(error)) from error
+
+
+def _without_certificates(error: OSError) -> str:
+    variable = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
+    if variable is None:
+        return str(error)
+    return (
+        f"there are no certificates at {os.environ[variable]}, which {variable} names; let it name a file of "
+        "them, or unset it"
+    )
 
 
 def _range_start(response: requests.Response) -> int:

@@ -338,6 +338,22 @@ def test_an_older_hash_is_enough_where_no_better_is_known(mirror, fetch_from, al
     assert fetch_from("/bad", "/good", file=file).read_bytes() == BODY
 
 
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_that_are_not_there_are_named_and_the_next_mirror_tried(
+    mirror, wanted, tmp_path, console, patience, monkeypatch, variable
+):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, "/none.pem")
+    mirror.answers["/good"] = BODY
+    secure = "https://127.0.0.1:9/set.bin"
+    with pytest.raises(
+        UnavailableError, match=rf"no certificates at /none\.pem, which {variable} names; let"
+    ):
+        download(wanted, [secure], tmp_path, console, patience=patience)
+    urls = [secure, f"{mirror.url}/good"]
+    assert download(wanted, urls, tmp_path, console, patience=patience).read_bytes() == BODY
+
+
 def test_a_host_that_wants_a_browser_is_shown_one(mirror, fetch_from):
     mirror.answers["/set.bin"] = BODY
     fetch_from("/set.bin", browser=True)
