@@ -4,7 +4,10 @@ Words are found in blocks of articles, each of which is kept in a file of its ow
 that was stopped goes on behind the last one.
 """
 
+import io
 import re
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +24,11 @@ from rmem_cli.data.prepared import Prepared
 from rmem_cli.data.progress import counted
 from rmem_cli.data.texts import SIZES, text_chunks
 from rmem_cli.data.writer import Content
+from rmem_cli.files import write_atomically
 from rmem_cli.visible import say
 
 _BLOCK = 500  # articles
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _END_OF_SENTENCE = frozenset({".", "!", "?"})
 _CLOSED = re.compile(r"</[a-z][a-z0-9]*\s*>", re.IGNORECASE)
 _BREAKS = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6"})
@@ -63,13 +68,13 @@ def prepare_words(pairs: Prepared, work: Path, console: Console, splitting: Spli
 
 
 def _blocks(texts: Pairs, split: str, folder: Path, console: Console, splitting: Splitting) -> list[Path]:
-    """The files of all blocks of a split, those that are lacking made now."""
+    """The files of all blocks of a split, those that are lacking or damaged made now."""
     ids, (articles, summaries) = texts.ids(split), texts.split(split)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:06}.npz" for number in range(-(-len(ids) // _BLOCK))]
     with counted(console, f"{texts.prepared.meta['name']} ({split}): words", len(ids), "articles") as show:
         for number, path in enumerate(paths):
-            if not path.exists():
+            if not _Block.is_sound(path):
                 part = slice(number * _BLOCK, (number + 1) * _BLOCK)
                 rows = zip(ids[part], articles[part], summaries[part], strict=True)
                 _Block.of(rows, splitting).save(path)
@@ -121,10 +126,18 @@ class _Block:
         """Write a file, which is there as a whole or not at all."""
         saved: dict[str, Any] = dict((*text_chunks("words", self.words), *text_chunks("ids", self.ids)))
         saved |= self.numbers | {f"told_{what}": np.array(count) for what, count in self.told.items()}
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("wb") as handle:
-            np.savez(handle, **saved)
-        unfinished.replace(path)
+        content = io.BytesIO()
+        np.savez(content, **saved)
+        write_atomically(path, content.getvalue())
+
+    @classmethod
+    def is_sound(cls, path: Path) -> bool:
+        """Whether `save` has written a file, and all of it is still there."""
+        try:
+            cls.load(path)
+        except _DAMAGE:
+            return False
+        return True
 
     @classmethod
     def load(cls, path: Path) -> "_Block":

@@ -1,6 +1,7 @@
 """The words of articles and summaries: found, counted, kept when work is stopped."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -126,6 +127,41 @@ def test_work_that_was_stopped_goes_on_behind_the_last_block(tmp_path, console, 
     assert len(open_words("own_articles").published()["train"]) == 10
     assert not list(open_prepared("own_articles", "words").folder.parent.glob(".work-*"))
     assert not fetch(OWN_ARTICLES, console)
+
+
+@pytest.mark.parametrize("size", [0, 100, -30])
+def test_a_block_that_a_power_cut_has_cut_short_is_made_anew(tmp_path, console, monkeypatch, size):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    splits = {"train": [(f"word{n}", f"said{n}") for n in range(6)], "valid": ONE, "test": ONE}
+    monkeypatch.setattr(words, "_BLOCK", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(words, "_arrays", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            imported(tmp_path, console, **splits)
+    home = open_prepared("own_articles", "pairs").folder.parent
+    (block,) = home.glob(".work-words/*/train/000001.npz")
+    block.write_bytes(block.read_bytes()[:size])
+    made, original = [], words._Block.of.__func__
+    monkeypatch.setattr(words._Block, "of", classmethod(lambda cls, *a: made.append(1) or original(cls, *a)))
+    found = imported(tmp_path, console, **splits).published()["train"]
+    assert [article.source[0] for article in found] == [f"word{n}" for n in range(6)]
+    assert len(made) == 1
+
+
+def test_a_block_has_reached_the_disk_before_it_has_its_name(tmp_path, console, monkeypatch):
+    flushed, sync = [], os.fsync
+
+    def note(descriptor):
+        sync(descriptor)
+        flushed.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", note)
+    block = words._Block.of(iter([("1", "An article.", "A summary.")]), WRITTEN)
+    block.save(tmp_path / "000000.npz")
+    assert flushed[0] == (tmp_path / "000000.npz").stat().st_ino
+    assert words._Block.load(tmp_path / "000000.npz").words == block.words
 
 
 def test_blocks_of_other_articles_are_not_taken(tmp_path, console, monkeypatch):
