@@ -81,7 +81,7 @@ def base_name(name: str) -> str:
     """The name of a file without folders, and without the suffix of its compression."""
     base = PurePosixPath(name).name
     suffix = next((suffix for suffix in _COMPRESSED if base.endswith(suffix)), "")
-    return base if base.endswith(ARCHIVE_SUFFIXES) else base.removesuffix(suffix)
+    return base if base.endswith(ARCHIVE_SUFFIXES) or base == suffix else base.removesuffix(suffix)
 
 
 def is_packed(head: bytes) -> bool:
@@ -161,12 +161,16 @@ def _zip_members(handle: IO[bytes], archive: "_Archive") -> Iterator[Member]:
         for info in packed.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             _refuse_escape(archive, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
-            if not info.is_dir():
+            if not info.filename.endswith("/"):  # is_dir() fails without a name
                 yield from _member(info.filename, info.file_size, partial(packed.open, info), archive)
 
 
 def _member(name: str, size: int, open_packed: Callable[[], Any], archive: "_Archive") -> Iterator[Member]:
     """A member of an archive, or what it holds in its turn."""
+    if _normal(name) == ".":
+        raise DataError(
+            f"{archive.where} is refused: its member {name!r} has no name; unpack it, and import the folder."
+        )
     inner = archive.inside(_normal(name))
     try:
         with _damage_named(inner.where):

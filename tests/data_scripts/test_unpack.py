@@ -191,6 +191,27 @@ def test_bytes_behind_the_end_of_what_is_compressed_are_passed_over(tmp_path, su
     assert read_all(tmp_path / f"one.txt{suffix}") == {"one.txt": b"one" + b"two" * 100_000}
 
 
+@pytest.mark.parametrize("name", ["", ".", ".//."])
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_members_without_a_name_are_refused(tmp_path, name, form):
+    info = {"zip": zipfile.ZipInfo, "tar": tarfile.TarInfo}[form]("any")
+    setattr(info, {"zip": "filename", "tar": "name"}[form], name)
+    if form == "zip":
+        zip_file(tmp_path / "a", [("one", b"1"), (info, b"2")])
+    else:
+        tar_file(tmp_path / "a", "w", [(tarfile.TarInfo("one"), b"1"), (info, b"2")])
+    with pytest.raises(DataError, match=rf"a is refused: its member '{name}' has no name; unpack it"):
+        read_all(tmp_path / "a")
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+def test_a_file_with_a_suffix_for_its_name_is_its_content(tmp_path, suffix):
+    (tmp_path / suffix).write_bytes(COMPRESSIONS[suffix](b"one"))
+    assert read_all(tmp_path / suffix) == {suffix: b"one"}
+    zip_file(tmp_path / "a.zip", [(f"data/{suffix}", COMPRESSIONS[suffix](b"one")), (".tgz", b"two")])
+    assert read_all(tmp_path / "a.zip") == {f"data/{suffix}": b"one", ".tgz": b"two"}
+
+
 def test_a_damaged_gzip_file_is_not_read(tmp_path):
     content = bytearray(gzip.compress(bytes(range(256)) * 50))
     content[-6] ^= 1
