@@ -8,6 +8,7 @@ or devices, are refused all the same; so is one that unpacks to more than a limi
 
 import bz2
 import lzma
+import math
 import shutil
 import stat
 import tarfile
@@ -37,6 +38,7 @@ _ENGINES: dict[bytes, Callable[[], Any]] = {
 _TAR_MARK = slice(257, 262)
 _HEAD = 512
 _CHUNK = 1 << 16
+_LONGEST_HEADER = 4 << 20  # bytes in front of a member of a tar file; tarfile holds all of them at once
 _DEEPEST = 8  # archives and compressed files, one in another
 _DAMAGE = (
     OSError,
@@ -149,11 +151,14 @@ def _contents(name: str, stream: "_Joined", size: int | None, archive: "_Archive
 
 def _tar_members(stream: Readable, archive: "_Archive") -> Iterator[Member]:
     """What is counted is what members unpack to: a sparse one is larger than its part of the stream."""
-    with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]  # it only needs read()
+    forwards = _Forwards(stream, archive.where)
+    with tarfile.open(fileobj=forwards, mode="r:") as tar:  # type: ignore[call-overload]  # needs no more
         for info in tar:
             _refuse_escape(archive, info.name, plain=info.isfile() or info.isdir())
+            forwards.behind_header()
             if info.isfile():
                 yield from _member(info.name, info.size, partial(tar.extractfile, info), archive)
+            forwards.before_header()
 
 
 def _zip_members(handle: IO[bytes], archive: "_Archive") -> Iterator[Member]:
@@ -208,6 +213,52 @@ class _Joined:
     def read(self, size: int = -1, /) -> bytes:
         head, self._head = (self._head, b"") if size < 0 else (self._head[:size], self._head[size:])
         return head + self._stream.read(size - len(head) if size >= 0 else -1)
+
+
+class _Forwards:
+    """A stream as tarfile reads it, which it never does backwards; first, the header of a member.
+
+    Args:
+        stream: The content of a tar file.
+        where: What messages call it.
+    """
+
+    def __init__(self, stream: Readable, where: str) -> None:
+        self._stream, self._where, self._place = stream, where, 0
+        self.before_header()
+
+    def before_header(self) -> None:
+        """What is read next is a header, which is bounded; passing over what stands before it is not."""
+        self._left: float = _LONGEST_HEADER
+
+    def behind_header(self) -> None:
+        """What is read next is what a member holds, of any size."""
+        self._left = math.inf
+
+    def read(self, size: int) -> bytes:
+        self._left -= max(size, 0)  # damaged ones ask for less than nothing
+        if self._left < 0:
+            raise DataError(
+                f"{self._where} is refused: the header of a member claims more than {_LONGEST_HEADER:,} "
+                "bytes; unpack it, and import the folder."
+            )
+        return b"".join(self._chunks(size))
+
+    def seek(self, place: int) -> None:
+        if place < self._place:
+            raise tarfile.StreamError("it leads backwards")
+        for _ in self._chunks(place - self._place):
+            pass
+
+    def tell(self) -> int:
+        return self._place
+
+    def _chunks(self, size: int) -> Iterator[bytes]:
+        """Exactly so many bytes, if the stream has as many."""
+        while size > 0 and (chunk := self._stream.read(min(size, _CHUNK))):
+            self._place += len(chunk)
+            size -= len(chunk)
+            yield chunk
 
 
 class _Decompressed:

@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -210,6 +211,67 @@ def test_a_file_with_a_suffix_for_its_name_is_its_content(tmp_path, suffix):
     assert read_all(tmp_path / suffix) == {suffix: b"one"}
     zip_file(tmp_path / "a.zip", [(f"data/{suffix}", COMPRESSIONS[suffix](b"one")), (".tgz", b"two")])
     assert read_all(tmp_path / "a.zip") == {f"data/{suffix}": b"one", ".tgz": b"two"}
+
+
+HEADERS = {"long name": tarfile.GNUTYPE_LONGNAME, "long link": tarfile.GNUTYPE_LONGLINK}
+HEADERS |= {"pax": tarfile.XHDTYPE, "pax for all": tarfile.XGLTYPE}
+
+
+def header(kind, size):
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("kind", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("before", [[], [("one", bytes(9 << 20))]], ids=["first", "behind another"])
+def test_a_header_of_a_tar_file_that_claims_much_takes_no_memory(tmp_path, kind, before):
+    claimed = 64 << 20
+    content = tar_bytes(before)[: (9 << 20) + 512] if before else b""
+    with gzip.open(tmp_path / "a.tgz", "wb", compresslevel=1) as file:
+        file.write(content + header(kind, claimed) + bytes(claimed))
+    sentence = r"a\.tgz is refused: the header of a member claims more than 4,194,304 bytes; unpack"
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=sentence):
+            [member.name for member in members(tmp_path / "a.tgz", 1 << 30)]
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_that_claims_less_than_nothing_makes_no_room_for_another(tmp_path):
+    claimed = 8 << 20
+    content = header(tarfile.GNUTYPE_LONGNAME, -claimed) + header(tarfile.XHDTYPE, claimed) + bytes(claimed)
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(DataError, match="the header of a member claims more than"):
+        read_all(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_in_a_tar_file_are_read_beside_large_members(tmp_path, form):
+    names, large = [f"{letter * 90}/" * 30 + letter for letter in "abc"], bytes(range(256)) * 30_000
+    with tarfile.open(tmp_path / "a.tgz", "w:gz", compresslevel=1, format=form) as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(large)
+            archive.addfile(info, io.BytesIO(large))
+    assert read_all(tmp_path / "a.tgz", 1 << 25) == dict.fromkeys(names, large)
+    assert [member.name for member in members(tmp_path / "a.tgz", 1 << 25)] == names
+
+
+def test_a_sparse_member_of_a_tar_file_is_read_with_its_holes(tmp_path):
+    """GNU tar's old form: the header says where bytes stand, and how many the file has with its holes."""
+    info = tarfile.TarInfo("sparse")
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, 1024
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    for place, value in ((386, 0), (398, 512), (410, 2048), (422, 512), (483, 4096)):
+        block[place : place + 12] = b"%011o\0" % value
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    (tmp_path / "a.tar").write_bytes(bytes(block) + b"a" * 512 + b"b" * 512 + bytes(1024))
+    whole = b"a" * 512 + bytes(1536) + b"b" * 512 + bytes(1536)
+    assert read_all(tmp_path / "a.tar") == {"sparse": whole}
 
 
 def test_a_damaged_gzip_file_is_not_read(tmp_path):
