@@ -78,7 +78,9 @@ def _array(path: Path, handle: TextIO) -> Iterator[tuple[str, Record]]:
     """The objects of one array; with no place but their number, which JSON does not keep the lines of."""
     try:
         records = json.load(handle)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except UnicodeError:  # a ValueError, too
+        raise
+    except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
         raise DataError(f"{path}:{line}: this is not JSON: {error}. {_MEND}") from error
     for number, record in enumerate(records, start=1):

@@ -57,6 +57,11 @@ def test_fields_may_have_any_name_and_labels_may_be_numbers(tmp_path):
         ('{"text": "a"}\n', r"my\.jsonl:1: there is no 'label' here, but text; name the field by task\."),
         ('{"text": "a", "label": 1}\n{"text": "a", "lab', r"my\.jsonl:2: this is not a line of JSON: "),
         ('{"text": "a", "label": 1}\n\n{"text": 1, "label": 1}\n', r"my\.jsonl:3: text is not text"),
+        (
+            '[{"text": "a", "label": 1' + "0" * 4300 + "}]",
+            r"my\.jsonl:1: this is not JSON: Exceeds the limit",
+        ),
+        ('{"text": "a", "label": 1' + "0" * 4300 + "}", r"my\.jsonl:1: this is not a line of JSON: Exceeds"),
         ('{"text": " ", "label": 1}\n', r"my\.jsonl:1: 'text' is empty; fill it in, or leave"),
         ("label,words\n1,a\n", r"my\.jsonl:2: there is no 'text' here, but label, words; name the field"),
         ("label,text\n1,a\n1\n", r"my\.jsonl:3: this row has 1 cells, and the header has 2"),
@@ -73,6 +78,9 @@ def test_a_file_that_is_wrong_is_told_with_its_line(tmp_path, lines, sentence):
 
 def test_another_encoding_is_told_with_line_and_byte(tmp_path):
     path = tmp_path / "my.csv"
+    path.write_bytes('[\n\n{"label": 1, "text": "é"}]'.encode("latin-1"))
+    with pytest.raises(DataError, match=r"my\.csv:3: this is not text in UTF-8 \(byte 25\); save it as such"):
+        open_own_documents(OwnDocuments(train=str(path)))
     path.write_bytes("label,text\n1,a\n2,é\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"my\.csv:3: this is not text in UTF-8 \(byte 17\); save it as such"):
         open_own_documents(OwnDocuments(train=str(path)))
