@@ -1,7 +1,7 @@
 """What a summary is worth: ROUGE, and how much of it is said again."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from rmem_cli.errors import UsageError
@@ -16,11 +16,12 @@ class Rouge:
     """ROUGE-1, ROUGE-2 and ROUGE-L of summaries, by the library rouge-score.
 
     ROUGE-L is that of a summary, sentence by sentence: for each sentence of the reference, the union of its
-    longest common subsequences with all of the summary's. Words are lower-case runs of letters and digits of
-    any script; the library's own are of a to z and 0 to 9 alone, and scored 0 what is written otherwise.
+    longest common subsequences with all of the summary's. Words are those of the library, lower-case runs of
+    a to z and 0 to 9, so that one with an accent is cut there. Beside a reference most of whose letters are
+    others, which the library scores 0, words are lower-case runs of letters and digits of any script.
 
     Args:
-        stemming: Whether words count as equal whose Porter stems are.
+        stemming: Whether words count as equal whose Porter stems, which are of English, are.
 
     Attributes:
         settings: What scores, in words.
@@ -33,21 +34,21 @@ class Rouge:
 
     def __init__(self, *, stemming: bool) -> None:
         try:
-            from nltk.stem.porter import PorterStemmer
             from rouge_score.rouge_scorer import RougeScorer
         except ImportError as error:
             raise UsageError(
                 "ROUGE is computed by the library rouge-score, which is missing; `pip install 'rmem[text]'` "
                 "brings it, then run the same command again"
             ) from error
-        words = _Words(PorterStemmer().stem if stemming else None)
-        self._scorer = RougeScorer([*_KINDS], tokenizer=words)
-        counted = "Porter stems" if stemming else "words"
-        self.settings = f"rouge-score {version('rouge-score')}, {counted} of any script"
+        self._published = RougeScorer([*_KINDS], use_stemmer=stemming)
+        self._of_any_script = RougeScorer([*_KINDS], tokenizer=_Words())
+        self.settings = f"rouge-score {version('rouge-score')}, {'Porter stems' if stemming else 'words'}"
 
     def __call__(self, reference: Sentences, summary: Sentences) -> dict[str, float]:
         """Each metric of `rmem_cli.results.metrics.ROUGE`, of a summary beside a reference."""
-        found = self._scorer.score(_lines(reference), _lines(summary))
+        told = _lines(reference)
+        scorer = self._published if _is_mostly_ascii(told) else self._of_any_script
+        found = scorer.score(told, _lines(summary))
         scores: dict[str, float] = {}
         for kind, name in _KINDS.items():
             precision, recall, f1 = found[kind]
@@ -56,21 +57,18 @@ class Rouge:
 
 
 class _Words:
-    """A text's words, as the library asks for them: of ASCII the same as its own.
-
-    Args:
-        stem: Of a word of four letters or more; None: words stay as they are.
-    """
-
-    def __init__(self, stem: Callable[[str], str] | None) -> None:
-        self._stem = stem
+    """The words of a text of any script, as the library asks for them."""
 
     def tokenize(self, text: str) -> list[str]:
         """The words, an accent being the same as a sign of its own or as part of its letter."""
         signs = unicodedata.normalize("NFC", text.lower())
         runs = "".join(sign if _is_of_a_word(sign) else " " for sign in signs).split()
-        words = (run for run in runs if any(map(str.isalnum, run)))
-        return [self._stem(word) if self._stem and len(word) > 3 else word for word in words]
+        return [run for run in runs if any(map(str.isalnum, run))]
+
+
+def _is_mostly_ascii(text: str) -> bool:
+    letters = [sign for sign in text if sign.isalpha()]
+    return 2 * sum(map(str.isascii, letters)) >= len(letters)
 
 
 def _is_of_a_word(sign: str) -> bool:

@@ -86,7 +86,7 @@ def test_rows_are_means_over_articles_with_their_intervals_and_what_scored_them(
         assert row.value == pytest.approx(sum(scores) / 20)
         assert (row.low, row.high) == bootstrap_interval(scores)
         assert row.examples == 20
-        assert row.settings == ("rouge-score 0.1.2, Porter stems of any script" if name in ROUGE else "")
+        assert row.settings == ("rouge-score 0.1.2, Porter stems" if name in ROUGE else "")
     one = said[0]
     texts = ([line.split(" ") for line in text.split("\n")] for text in (one.reference, one.summary))
     assert Rouge(stemming=True)(*texts).items() <= one.scores.items()
