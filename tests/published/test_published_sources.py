@@ -39,6 +39,7 @@ TABLES = {
     "rum_v1_recall_curves": ["rum2017.recall_curves"],
     "rum_author_copying_logs": ["rum2017.author_copying_logs", "rum2017.author_copying_log_accuracies"],
     "goru_babi": ["goru2017.babi"],
+    "goru_babi_1k": ["goru2017.babi"],
     "goru_ptb_char": ["goru2017.ptb_char"],
     "babilong_space_csv": ["babilong2024.leaderboard"],
     "urlstm_gate_ablation_v2": [
