@@ -18,6 +18,7 @@ END_OF_LINE = "</s>"
 _UNKNOWN_PIECE = "<unknown>"  # sentencepiece passes over its name in a text, and many texts have `<unk>`
 _MOST_LINES = 1_000_000  # that sentencepiece is trained on; the first ones of the text
 _LONGEST_LINE = 1 << 16  # bytes; sentencepiece passes over longer lines
+_MOST_PIECES = 1_000_000_000  # of about twice as many, sentencepiece never ends, or cannot read the number
 
 
 class VocabularyTokenizer:
@@ -90,6 +91,11 @@ class SentencePieceTokenizer:
         Raises:
             UsageError: sentencepiece cannot make that many pieces of the text.
         """
+        if size > _MOST_PIECES:
+            raise UsageError(
+                f"sentencepiece cannot make {size:,} pieces of a text; {_MOST_PIECES:,} are the most, and "
+                "a few thousand are usual."
+            )
         from sentencepiece import SentencePieceTrainer
 
         model = io.BytesIO()

@@ -141,6 +141,8 @@ def test_a_file_that_is_not_there_is_told_in_a_sentence(tmp_path):
         open_own_text(OwnText(file=str(tmp_path)))
     with pytest.raises(UsageError, match="sentencepiece cannot make 4,000 pieces of this text"):
         open_own_text(OwnText(file=written(tmp_path), tokens="sentencepiece", size=4000))
+    with pytest.raises(UsageError, match=r"cannot make 3,000,000,000 pieces of a text; 1,000,000,000 are"):
+        open_own_text(OwnText(file=written(tmp_path), tokens="sentencepiece", size=3_000_000_000))
 
 
 def test_lines_may_be_longer_than_what_is_read_at_a_time(tmp_path):

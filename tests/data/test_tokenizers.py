@@ -77,6 +77,14 @@ def test_too_many_pieces_for_the_text_are_refused():
         SentencePieceTokenizer.train(TEXTS, 9999)
 
 
+@pytest.mark.parametrize("size", [1_900_000_000, 3_000_000_000])
+def test_more_pieces_than_sentencepiece_counts_are_refused(size):
+    with pytest.raises(
+        UsageError, match=rf"cannot make {size:,} pieces of a text; 1,000,000,000 are the most"
+    ):
+        SentencePieceTokenizer.train(TEXTS, size)
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30)), st.integers(1, 9))
 def test_lines_are_whole_however_the_text_comes(pieces_of_text, longest):
     text = "".join(pieces_of_text)
