@@ -90,6 +90,7 @@ class SentencePieceTokenizer:
 
         Raises:
             UsageError: sentencepiece cannot make that many pieces of the text.
+            Exception: Whatever the texts raise while they are read.
         """
         if size > _MOST_PIECES:
             raise UsageError(
@@ -98,10 +99,10 @@ class SentencePieceTokenizer:
             )
         from sentencepiece import SentencePieceTrainer
 
-        model = io.BytesIO()
+        model, watched = io.BytesIO(), _Watched(texts)
         try:
             SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
+                sentence_iterator=watched,
                 model_writer=model,
                 vocab_size=size,
                 hard_vocab_limit=exact,
@@ -119,6 +120,8 @@ class SentencePieceTokenizer:
                 minloglevel=2,
             )
         except (RuntimeError, OSError) as error:
+            if watched.failure is not None:
+                raise watched.failure from None
             # Behind the place in its source and the condition.
             reason = str(error).rsplit("] ", 1)[-1].strip().rstrip(".")
             raise UsageError(f"sentencepiece cannot make {size:,} pieces of this text: {reason}.") from error
@@ -131,6 +134,27 @@ class SentencePieceTokenizer:
     def decode(self, symbols: Iterable[int]) -> str:
         """The text of symbols."""
         return str(self._processor.decode(list(symbols)))
+
+
+class _Watched(Iterator[str]):
+    """Texts that keep what they fail with, which sentencepiece tells as a failure of its own.
+
+    Attributes:
+        failure: What reading them raised; None: nothing.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = iter(texts)
+        self.failure: BaseException | None = None
+
+    def __next__(self) -> str:
+        try:
+            return next(self._texts)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
 
 
 def open_pieces(prepared: Prepared) -> SentencePieceTokenizer:

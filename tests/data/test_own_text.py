@@ -123,12 +123,17 @@ def test_pieces_are_read_and_written_as_text(tmp_path):
         (b"text", r"my\.txt has no text for valid: "),
         (b"abc d\xe9f\n" * 10, r"my\.txt is not UTF-8 text \(byte 5: .*\); save it as such"),
         (b"abc\n" * 300_000 + b"\xff", r"my\.txt is not UTF-8 text \(byte 1,200,000: "),
+        (
+            b"abc\n" * 300_000 + b"\xff\n" + b"abc\n" * 300_000,
+            r"my\.txt is not UTF-8 text \(byte 1,200,000: ",
+        ),
         ("text\n".encode("utf-16") * 20, r"my\.txt is not UTF-8 text \(byte 0: "),
     ],
 )
-def test_what_is_no_text_is_told_in_a_sentence(tmp_path, content, sentence):
+@pytest.mark.parametrize(("tokens", "size"), [("characters", None), ("words", None), ("sentencepiece", 16)])
+def test_what_is_no_text_is_told_in_a_sentence(tmp_path, content, sentence, tokens, size):
     with pytest.raises(DataError, match=sentence):
-        open_own_text(OwnText(file=written(tmp_path, content)))
+        open_own_text(OwnText(file=written(tmp_path, content), tokens=tokens, size=size))
     assert not list((tmp_path / "rmem-data").rglob("meta.json"))
 
 

@@ -85,6 +85,17 @@ def test_more_pieces_than_sentencepiece_counts_are_refused(size):
         SentencePieceTokenizer.train(TEXTS, size)
 
 
+@pytest.mark.parametrize("failure", [DataError("byte 5 is wrong"), KeyboardInterrupt()])
+def test_what_reading_the_texts_fails_with_comes_through_sentencepiece(failure):
+    def texts():
+        yield from TEXTS
+        raise failure
+
+    with pytest.raises(type(failure)) as raised:
+        SentencePieceTokenizer.train(texts(), 40)
+    assert raised.value is failure
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30)), st.integers(1, 9))
 def test_lines_are_whole_however_the_text_comes(pieces_of_text, longest):
     text = "".join(pieces_of_text)
