@@ -63,7 +63,11 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
 
         Returns:
             The loss, and the state after the last segment.
+
+        Raises:
+            ValueError: There is no next token, or the state is that of another model, or of other rows.
         """
+        _check_next_tokens(tokens)
         return self._gradient(self.backprop, tokens, state, loss_weight)
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -77,8 +81,9 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             Logits `[batch, time, tokens]` of what follows each token, and the state after the last.
 
         Raises:
-            ValueError: The state is that of another model, or of other rows.
+            ValueError: There is no token, or the state is that of another model, or of other rows.
         """
+        _check_tokens(tokens)
         batch = self._batch(tokens, tokens, 1.0, fresh=state is None)
         parts = []
         for segment in batch.split(self.model.segment_length):
@@ -119,9 +124,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         return self._generated(tokens, length, choose)
 
     def _check_beginning(self, tokens: Tensor, new: int, temperature: float) -> None:
-        if tokens.dim() != 2 or tokens.shape[1] == 0:
-            shape = list(tokens.shape)
-            raise ValueError(f"tokens have the shape {shape}; they must be [batch, time], time above 0")
+        _check_tokens(tokens)
         if new < 0 or temperature < 0:
             raise ValueError(f"{new} new tokens at temperature {temperature}; neither can be below 0")
         if not self.model.causal:
@@ -162,6 +165,9 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
         transformer: Made with that package's arguments.
         truncate_at_step: Segments after which no gradient goes back; None: it goes back through all of them.
 
+    Raises:
+        ValueError: `truncate_at_step` is no number of segments.
+
     Source: lucidrains/recurrent-memory-transformer-pytorch 0.7.0.
 
     Example:
@@ -179,6 +185,7 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
     model: LucidrainsTransformer
 
     def __init__(self, transformer: LucidrainsTransformer, truncate_at_step: int | None = None) -> None:
+        _check_segments(truncate_at_step)
         super().__init__(transformer)
         self.seq_len = transformer.seq_len
         self.truncate_at_step = truncate_at_step
@@ -217,14 +224,17 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
             `memory_replay_backprop`, the loss alone.
 
         Raises:
-            ValueError: Labels are given, or a mask to `memory_replay_backprop`, there is no token, or
-                memories or mask are not those of this model and these rows.
+            ValueError: Labels are given, or a mask to `memory_replay_backprop`, there is no token or, for a
+                loss, no next one, `truncate_at_step` is no number of segments, or memories or mask are not
+                those of this model and these rows.
         """
         if labels is not None:
             raise ValueError("labels are the next tokens of x; leave them out")
         if mask is not None and mask.shape != x.shape:
             raise ValueError(f"the mask is {list(mask.shape)}; it must be as x is, {list(x.shape)}")
         piece = self.truncate_at_step if truncate_at_step is None else truncate_at_step
+        _check_segments(piece)
+        (_check_next_tokens if return_loss or memory_replay_backprop else _check_tokens)(x)
         if memory_replay_backprop:
             if mask is not None:
                 raise ValueError("memory_replay_backprop takes no mask here; train on rows of equal length")
@@ -246,8 +256,7 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
             if piece is not None and number % piece == 0:
                 memories = memories.detach()
             outputs.append(output * _share(x, mask, here) if return_loss else output)
-        if memories is None:
-            raise ValueError(f"x is {list(x.shape)}; there is no token to read")
+        assert memories is not None  # noqa: S101  there was a token
         return torch.stack(outputs).sum() if return_loss else torch.cat(outputs, dim=1), memories
 
     def _predicted(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -295,6 +304,26 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
         state = self.model.state(len(prime), memories, xl_memories)
         choose = draw(temperature, top_k, torch.default_generator)
         return self._generated(prime, length - prime.shape[1], choose, state)
+
+
+def _check_tokens(tokens: Tensor, before: int = 0) -> None:
+    """`[batch, time]`, with more than so many steps in front of the last."""
+    if tokens.dim() != 2 or tokens.shape[1] <= before:
+        shape = list(tokens.shape)
+        raise ValueError(f"tokens have the shape {shape}; they must be [batch, time], time above {before}")
+
+
+def _check_next_tokens(tokens: Tensor) -> None:
+    _check_tokens(tokens, before=1)
+    if len(tokens) == 0:
+        raise ValueError(f"tokens have the shape {list(tokens.shape)}; without a row there is no loss")
+
+
+def _check_segments(truncate_at_step: int | None) -> None:
+    if truncate_at_step is not None and truncate_at_step < 1:
+        raise ValueError(
+            f"truncate_at_step is {truncate_at_step}; it must be 1 segment or more, or None for all of them"
+        )
 
 
 def _share(x: Tensor, mask: Tensor | None, here: slice) -> float:

@@ -139,6 +139,19 @@ def test_every_kind_of_core_either_takes_single_steps_or_says_that_it_cannot(kin
             core.step(torch.randn(2, 3))
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_a_batch_without_rows_is_read_like_any_other(kind):
+    model = build_model(ModelSettings(core=small_core(kind, segment_length=6)), 16, 10)
+    x = model.encoder(torch.zeros(0, 6, dtype=torch.long))
+    _, state = model.core(x)
+    y, after = model.core(x, state)
+    assert y.shape == (0, 6, model.core.output_size)
+    assert {name: value.shape for name, value in after.items()} == {
+        name: value.shape for name, value in model.core.initial_state(0).items()
+    }
+    y.sum().backward()
+
+
 @pytest.mark.parametrize("missing", ["initial_state", "forward"])
 def test_a_core_that_lacks_something_cannot_be_made(missing):
     methods = {name: getattr(GRU, name) for name in ("initial_state", "forward") if name != missing}

@@ -48,6 +48,11 @@ def test_the_names_of_the_arguments_say_which_call_is_meant():
     assert len(here(tokens(5))) == 2
 
 
+def test_a_batch_without_rows_gives_logits_and_memories_without_rows():
+    logits, memories = RecurrentMemoryTransformerWrapper(make())(tokens()[:0])
+    assert (logits.shape, memories.shape) == ((0, 17, 11), (0, 3, 12))
+
+
 def test_the_defaults_are_those_of_the_package():
     settings = make().core.settings
     assert settings.residual_streams == 4
@@ -189,7 +194,22 @@ def segment(**call):
         (segment(xl_memories=[torch.zeros(2, 2, 2, 5, 4).double()]), "1 layers of 5 places"),
         (segment(xl_memories=[torch.zeros(2, 2, 2, 6, 4).double()] * 2), "xl_mem_len is 5"),
         (lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(), labels=tokens()), "next tokens"),
-        (lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(0)), "no token"),
+        (lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(0)), "time above 0"),
+        (lambda model: RecurrentMemoryTransformerWrapper(model)(tokens()[0]), "time above 0"),
+        (lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(1), return_loss=True), "time above 1"),
+        (
+            lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(1), memory_replay_backprop=True),
+            "time above 1",
+        ),
+        (
+            lambda model: RecurrentMemoryTransformerWrapper(model)(tokens()[:0], return_loss=True),
+            r"shape \[0, 17\]; without a row there is no loss",
+        ),
+        (
+            lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(), truncate_at_step=0),
+            "truncate_at_step is 0; it must be 1 segment or more",
+        ),
+        (lambda model: RecurrentMemoryTransformerWrapper(model, truncate_at_step=-1), "step is -1; it must"),
         (
             lambda model: RecurrentMemoryTransformerWrapper(model)(
                 tokens(), mask=tokens() > 0, memory_replay_backprop=True

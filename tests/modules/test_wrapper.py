@@ -151,6 +151,25 @@ def test_what_cannot_be_generated_from_is_refused(arguments, sentence):
         RecurrentMemoryTransformerWrapper(make()).generate(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda wrapper: wrapper(tokens(0)), r"shape \[2, 0\]; they must be \[batch, time\], time above 0"),
+        (lambda wrapper: wrapper(tokens()[0]), r"shape \[17\]; they must be \[batch, time\]"),
+        (lambda wrapper: wrapper.backward(tokens(1)), r"shape \[2, 1\]; .* time above 1"),
+        (lambda wrapper: wrapper.backward(tokens()[:0]), r"shape \[0, 17\]; without a row there is no loss"),
+    ],
+)
+def test_what_cannot_be_read_or_learned_from_is_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(RecurrentMemoryTransformerWrapper(make()))
+
+
+def test_a_batch_without_rows_gives_logits_without_rows():
+    logits, state = RecurrentMemoryTransformerWrapper(make(cache_length=5))(tokens()[:0])
+    assert (logits.shape, state["memory"].shape) == ((0, 17, 11), (0, 3, 12))
+
+
 def test_a_core_that_reads_what_comes_later_generates_nothing():
     core = RMT(12, RMTSettings(hidden_size=12, memory_tokens=2, causal=False, segment_length=5))
     wrapper = RecurrentMemoryTransformerWrapper(

@@ -61,7 +61,7 @@ class SegmentCache:
         if self.length == 0 or state is None:
             return Cached([], None, 0)
         counts = state[COUNT]
-        if counts.device.type == "meta":  # a tensor without values: as if all rows were full
+        if counts.device.type == "meta" or len(counts) == 0:  # without values: as if all rows were full
             return Cached([state[name] for name in self.names], None, self.length)
         fewest, most = (int(bound) for bound in counts.aminmax())
         layers = [state[name][:, self.length - most :] for name in self.names]

@@ -31,7 +31,7 @@ def relu(
     """The part of Vaswani et al.; arguments as in `reference.relu`."""
     flat = x.flatten(0, -2)  # [n, size]
     y: Tensor = _Relu.apply(flat, inner_weight, inner_bias, outer_weight, outer_bias, dropout)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], -1)  # [..., size]
+    return y.view(*x.shape[:-1], y.shape[-1])  # [..., size]
 
 
 def gated_gelu(
@@ -45,7 +45,7 @@ def gated_gelu(
         return reference.gated_gelu(x, gain, inner_weight, outer_weight, dropout)
     flat = x.flatten(0, -2)  # [n, size]
     y: Tensor = _GatedGelu.apply(flat, gain, inner_weight, outer_weight, dropout)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], -1)  # [..., size]
+    return y.view(*x.shape[:-1], y.shape[-1])  # [..., size]
 
 
 class _Relu(torch.autograd.Function):
