@@ -1,7 +1,6 @@
 """What a model says about articles, and what that is worth."""
 
 from collections.abc import Sequence
-from itertools import groupby
 
 import torch
 
@@ -51,12 +50,15 @@ class Summarizer:
     def joined(self, summaries: Sequence[Summary]) -> list[Summary]:
         """What is said about the sections of each paper as one summary, in the order of its sections.
 
+        Papers are in the order of their first sections, between which those of others may stand.
+
         Args:
             summaries: Those of its sections, whose id and reference are those of the paper, in any order.
         """
-        ordered = sorted(summaries, key=lambda one: one.place)
-        papers = [list(group) for _, group in groupby(ordered, key=lambda one: one.id or one.place)]
-        return [self._joined(paper) for paper in papers]
+        papers: dict[str | int, list[Summary]] = {}
+        for one in sorted(summaries, key=lambda one: one.place):
+            papers.setdefault(one.id or one.place, []).append(one)
+        return [self._joined(paper) for paper in papers.values()]
 
     def _joined(self, paper: Sequence[Summary]) -> Summary:
         first = paper[0]

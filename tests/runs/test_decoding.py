@@ -327,10 +327,10 @@ def test_what_is_said_about_sections_of_a_paper_is_scored_as_one_summary():
     from rmem_cli.evaluation.summaries import Summarizer
 
     reference = "the cat sat .\nthe dog ran ."
-    said = [(2, "b", "no"), (0, "a", "the dog ran ."), (1, "a", "the cat sat ."), (3, "", "x"), (4, "", "y")]
+    said = [(1, "b", "no"), (0, "a", "the dog ran ."), (2, "a", "the cat sat ."), (3, "", "x"), (4, "", "y")]
     summarizer = Summarizer(None, None, SummariesSettings(joined=True))
     found = summarizer.joined([Summary(place, name, reference, text, {}) for place, name, text in said])
-    assert [(one.place, one.id) for one in found] == [(0, "a"), (2, "b"), (3, ""), (4, "")]
+    assert [(one.place, one.id) for one in found] == [(0, "a"), (1, "b"), (3, ""), (4, "")]
     assert found[0].summary == "the dog ran .\nthe cat sat ."
     assert found[0].reference == reference
     assert found[0].scores["rouge_l"] == 1
