@@ -18,6 +18,7 @@ from rmem_cli.recipe.own_files import OwnDocuments
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
+from rmem_cli.tasks.like_length import too_few
 from rmem_cli.tasks.text_config import Alignment, DocumentClassificationSettings
 
 _CLASSES = ["not hyperpartisan", "hyperpartisan"]
@@ -77,10 +78,7 @@ class DocumentClassification(Task):
         """
         documents = len(self.rows["train"])
         if documents < batch_size:
-            raise UsageError(
-                f"there are {documents:,} documents to train on, which do not fill one batch of "
-                f"{batch_size:,}; lower train.batch_size"
-            )
+            raise too_few(documents, "documents", batch_size)
         return documents // batch_size
 
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:

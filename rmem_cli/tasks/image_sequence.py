@@ -12,6 +12,7 @@ from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.base import Task
 from rmem_cli.tasks.image_config import ImageSequenceSettings
+from rmem_cli.tasks.like_length import too_few
 
 
 class ImageSequence(Task):
@@ -72,10 +73,7 @@ class ImageSequence(Task):
         """
         steps = self.training_images // batch_size
         if steps == 0:
-            raise UsageError(
-                f"there are {self.training_images:,} images to train on, which do not fill one batch of "
-                f"{batch_size:,}; lower train.batch_size"
-            )
+            raise too_few(self.training_images, "images", batch_size)
         return steps
 
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:

@@ -9,6 +9,25 @@ import torch
 from rmem_cli.errors import UsageError
 
 
+def too_few(examples: int, what: str, batch_size: int) -> UsageError:
+    """What is raised where the examples to train on do not fill one batch.
+
+    Args:
+        examples: How many there are.
+        what: What they are called.
+        batch_size: How many are wanted.
+    """
+    if examples == 0:
+        return UsageError(
+            f"there are no {what} to train on: the training data has none, or none with anything in it; give "
+            "it some"
+        )
+    return UsageError(
+        f"there are {examples:,} {what} to train on, which do not fill one batch of {batch_size:,}; lower "
+        "train.batch_size"
+    )
+
+
 class LikeLength:
     """Passes over some examples, each in an order of its own, a function of the seed and its number.
 
@@ -35,10 +54,7 @@ class LikeLength:
             UsageError: There are not enough examples for one batch.
         """
         if len(self._lengths) < batch_size:
-            raise UsageError(
-                f"there are {len(self._lengths):,} {self._what} to train on, which do not fill one batch of "
-                f"{batch_size:,}; lower train.batch_size"
-            )
+            raise too_few(len(self._lengths), self._what, batch_size)
         return len(self._lengths) // batch_size
 
     def batch(self, step: int, batch_size: int, seed: int) -> list[int]:

@@ -103,3 +103,16 @@ def test_summaries_of_own_pairs_are_learned_and_written(rmem, own):
     unknown = rmem("sample", recipe, "--article", "p99")
     assert unknown.code == 2
     assert "own-my-" in unknown.err
+
+
+def test_articles_without_a_word_are_told_as_none_to_train_on(rmem, own):
+    recipe = own(PAIRS, POINTER)
+    pair = json.dumps({"id": "p", "article": " ", "summary": "an article."})
+    recipe.with_name("my.jsonl").write_text(f"{pair}\n" * 15)
+    ended = rmem("train", recipe)
+    assert ended.code == 2
+    said = " ".join(ended.err.split())
+    assert (
+        "there are no articles to train on: the training data has none, or none with anything in it" in said
+    )
+    assert "batch_size" not in said
