@@ -334,3 +334,12 @@ def test_more_places_than_the_backbone_knows_are_refused(backbone, kind):
     said = refusal(lambda: built(backbone, decoder=kind == "gpt2", segment_length=20))
     assert "knows 12 positions" in said
     assert "set model.core.segment_length to 6 or less" in said
+
+
+def test_positions_that_roberta_keeps_for_what_fills_up_are_not_counted(make_backbone):
+    folder = make_backbone("roberta")
+    said = refusal(lambda: built(folder, segment_length=SEGMENT + 1))
+    assert "knows 12 positions, and a segment of 7 with 6 places around it takes 13" in said
+    assert "set model.core.segment_length to 6 or less" in said
+    model = built(folder)
+    assert model.core(model.encoder(torch.randint(5, 9, (1, SEGMENT))))[0].shape == (1, SEGMENT, SIZE)

@@ -156,13 +156,29 @@ def _check_symbols(name: str, table: Tensor, symbols: int) -> None:
 
 def _check_positions(backbone: Any, settings: PretrainedRMTSettings) -> None:
     around = 2 * settings.memory_tokens if settings.decoder else settings.memory_tokens + _ENCODER_MARKS
-    known = getattr(backbone.config, "max_position_embeddings", None)
+    known = _known_positions(backbone)
     if known is not None and settings.segment_length + around > known:
         raise UsageError(
             f"{settings.backbone} knows {known} positions, and a segment of {settings.segment_length} with "
             f"{around} places around it takes {settings.segment_length + around}; set "
             f"model.core.segment_length to {known - around} or less, or lower model.core.memory_tokens"
         )
+
+
+def _known_positions(backbone: Any) -> int | None:
+    """How many places a model can read; None: any number.
+
+    Those like RoBERTa count from behind the position that is kept for what fills rows up.
+    """
+    known: int | None = getattr(backbone.config, "max_position_embeddings", None)
+    if known is None:
+        return None
+    kept = [
+        table.padding_idx + 1
+        for name, table in backbone.named_modules()
+        if name.endswith("position_embeddings") and getattr(table, "padding_idx", None) is not None
+    ]
+    return known - max(kept, default=0)
 
 
 @torch.no_grad()
