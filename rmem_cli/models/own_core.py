@@ -1,12 +1,13 @@
 """Building a core of a module outside of the package."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.cores.base import Core
@@ -42,7 +43,28 @@ def own_core(input_size: int, settings: OwnCoreSettings) -> Core:
         ) from error
     if not isinstance(made.output_size, int):
         raise UsageError(f"{settings.kind} has no output_size; set it in __init__: the width of its outputs")
+    made.register_forward_hook(_refuse_other_outputs)
     return made
+
+
+def _refuse_other_outputs(core: Core, inputs: tuple[Any, ...], outputs: Any) -> None:
+    """What `forward` returns is to be what all that reads it takes for granted.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    shape = (*inputs[0].shape[:2], core.output_size)
+    y, state = outputs if isinstance(outputs, tuple) and len(outputs) == 2 else (outputs, None)
+    if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
+        found = "something else"
+    elif not isinstance(y, Tensor) or y.shape != shape:
+        found = f"y {list(y.shape)}" if isinstance(y, Tensor) else f"y as a {type(y).__name__}"
+    else:
+        return
+    raise UsageError(
+        f"{type(core).__module__}:{type(core).__qualname__}.forward must return y {list(shape)} (batch, "
+        f"time, output_size) and a dict of state tensors; it returned {found}"
+    )
 
 
 def check_own_cores(specs: Iterable[RunSpec]) -> None:

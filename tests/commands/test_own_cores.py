@@ -99,6 +99,26 @@ def test_it_trains_resumes_and_is_evaluated_where_its_module_is_allowed(rmem, ow
     assert "One" in rmem("report", recipe).out
 
 
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        ('torch.stack(outputs, 1), {"hidden": hidden}', ""),
+        ("torch.stack(outputs, 1), hidden", "something else"),
+        ("torch.stack(outputs, 1)", "something else"),
+        ('torch.stack(outputs), {"hidden": hidden}', "y [7, 4, 5]"),
+        ('outputs, {"hidden": hidden}', "y as a list"),
+    ],
+)
+def test_a_core_that_returns_something_else_is_told_what_it_must(rmem, own, returned, found):
+    recipe = own()
+    module = Path("my_cores.py")
+    module.write_text(module.read_text().replace('torch.stack(outputs, 1), {"hidden": hidden}', returned))
+    ended = rmem("train", recipe, "--allow-module", "my_cores")
+    told = "forward must return y [4, 7, 5] (batch, time, output_size) and a dict of state tensors"
+    assert (f"my_cores:Leaky.{told}; it returned {found}" in ended.err) == bool(found)
+    assert ended.code == (2 if found else 0)
+
+
 def test_a_class_without_settings_gets_what_the_recipe_gives(rmem, own):
     assert rmem("train", own("my_cores:Plain", ", units: 7"), "--allow-module", "my_cores").code == 0
 
