@@ -24,6 +24,7 @@ from rmem_cli.data.prepared import Prepared
 from rmem_cli.data.progress import counted
 from rmem_cli.data.texts import SIZES, text_chunks
 from rmem_cli.data.writer import Content
+from rmem_cli.errors import DataError
 from rmem_cli.files import write_atomically
 from rmem_cli.visible import say
 
@@ -49,13 +50,22 @@ def prepare_words(pairs: Prepared, work: Path, console: Console, splitting: Spli
         work: Folder of the blocks.
         console: For progress (stderr).
         splitting: How a text becomes words.
+
+    Raises:
+        DataError: Nothing of a split is left.
     """
     texts = Pairs(pairs)
     blocks = {split: _blocks(texts, split, work / split, console, splitting) for split in pairs.splits}
     words, told = set[str](), Counter[str]()
-    for block in (_Block.load(path) for paths in blocks.values() for path in paths):
-        words.update(block.words)
-        told.update(block.told)
+    for split, paths in blocks.items():
+        kept, lacking = 0, Counter[str]()
+        for block in map(_Block.load, paths):
+            words.update(block.words)
+            lacking.update(block.told)
+            kept += len(block.ids)
+        if not kept:
+            raise _nothing_left(pairs, split, lacking)
+        told.update(lacking)
     for what, count in sorted(told.items()):
         say(console, f"{pairs.meta['name']}: {count:,} {_TOLD[what]}")
     return Content(
@@ -64,6 +74,13 @@ def prepare_words(pairs: Prepared, work: Path, console: Console, splitting: Spli
         together=_arrays(blocks, sorted(words)),
         counted={split: f"{split}_source_words" for split in blocks},
         details={"tokenizer": splitting.tokenizer, "full_stops": splitting.full_stops, **told},
+    )
+
+
+def _nothing_left(pairs: Prepared, split: str, lacking: Counter[str]) -> DataError:
+    return DataError(
+        f"Of {pairs.meta['name']}, no article of {split} is left: {lacking['without_article']:,} have no "
+        f"text and {lacking['without_summary']:,} no summary. Fill them in, or give others for {split}."
     )
 
 

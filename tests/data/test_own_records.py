@@ -113,3 +113,15 @@ def test_a_pair_without_a_field_is_told_with_its_line(tmp_path):
     path = jsonl(tmp_path, [{"article": "a", "summary": "b"}, {"article": "a"}])
     with pytest.raises(DataError, match=r"my\.jsonl:2: there is no 'summary' here, but article; name"):
         open_own_pairs(OwnPairs(train=path, valid=path, test=path))
+
+
+@pytest.mark.parametrize(("place", "split"), [(0, "train"), (8, "valid"), (9, "test")])
+def test_a_split_without_a_summary_is_told_before_anything_is_trained(tmp_path, place, split):
+    records = [{"article": f"Article {n}.", "summary": f"Word {n}."} for n in range(10)]
+    for record in records[place : place + (8 if split == "train" else 1)]:
+        record["summary"] = " "
+    own = OwnPairs(file=jsonl(tmp_path, records), shares=[0.8, 0.1, 0.1])
+    with pytest.raises(
+        DataError, match=rf"no article of {split} is left: 0 have no text and \d no summary\."
+    ):
+        open_own_pairs(own)

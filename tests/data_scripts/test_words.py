@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -87,6 +88,17 @@ def test_what_lacks_an_article_or_a_summary_is_left_out_and_counted(tmp_path, co
     said = console.file.getvalue()
     assert "2 without an article are left out" in said
     assert "2 without a summary are left out" in said
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_split_of_which_nothing_is_left_is_told(tmp_path, console, split):
+    splits = {"train": ONE, "valid": ONE, "test": ONE} | {split: [("", "s"), ("a", ""), ("b", "\n")]}
+    sentence = (
+        f"Of own_articles, no article of {split} is left: 1 have no text and 2 no summary. Fill them in, or "
+        f"give others for {split}."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
+        imported(tmp_path, console, **splits)
 
 
 def test_of_tags_of_html_what_is_seen_is_taken_and_said(tmp_path, console):
