@@ -6,6 +6,7 @@ in the files and of how they are read: a file that has changed is another data s
 
 import re
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -90,6 +91,11 @@ def _hashes(own: OwnFiles) -> dict[str, str]:
 def _hash_of(path: Path) -> str:
     try:
         about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise DataError(
+                f"{path} cannot be read as a file: it is a folder, a pipe or a device. Name a file, such "
+                "as one with a copy of what a pipe gives."
+            )
         return _hash_as_it_is(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
     except FileNotFoundError as error:
         raise DataError(

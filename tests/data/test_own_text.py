@@ -1,5 +1,7 @@
 """Texts of one's own become prepared data sets: once, by their content, without a symbol lost."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -148,6 +150,13 @@ def test_a_file_that_is_not_there_is_told_in_a_sentence(tmp_path):
         open_own_text(OwnText(file=written(tmp_path), tokens="sentencepiece", size=4000))
     with pytest.raises(UsageError, match=r"cannot make 3,000,000,000 pieces of a text; 1,000,000,000 are"):
         open_own_text(OwnText(file=written(tmp_path), tokens="sentencepiece", size=3_000_000_000))
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", tmp_path):
+        with pytest.raises(DataError, match=f"{path} cannot be read as a file: it is a folder, a pipe or"):
+            open_own_text(OwnText(file=str(path)))
 
 
 def test_lines_may_be_longer_than_what_is_read_at_a_time(tmp_path):
