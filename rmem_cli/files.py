@@ -31,7 +31,7 @@ def lock_of(path: Path, timeout: float = 0.0) -> FileLock:
 
     Args:
         path: The file.
-        timeout: Seconds for which a lock is waited for.
+        timeout: Seconds for which a lock is waited for; -1: until it is free.
     """
     return FileLock(path, timeout=timeout, fallback_to_soft=False)
 

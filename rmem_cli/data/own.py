@@ -12,13 +12,12 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from filelock import FileLock
 from rich.console import Console
 
 from rmem_cli.data.prepared import OWN, DamagedError, Prepared, open_prepared, prepared_folder
 from rmem_cli.data.writer import TEMPORARY, Content, write_prepared
 from rmem_cli.errors import DataError
-from rmem_cli.files import remedy, sha256_of
+from rmem_cli.files import lock_of, remedy, sha256_of
 from rmem_cli.recipe.hashing import digest
 from rmem_cli.recipe.own_files import OwnFiles
 from rmem_cli.visible import say
@@ -48,7 +47,7 @@ def prepared_once(own: OwnFiles, form: str, make: Callable[[], Content]) -> Prep
     home = prepared_folder(name, form).parent
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / ".lock"):
+        with lock_of(home / ".lock", timeout=-1):
             return _here(name, form) or _made(own, name, form, make, before)
     except OSError as error:
         raise DataError(f"Cannot use {home}: {error.strerror or error}; {remedy(error)}.") from error

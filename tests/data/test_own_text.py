@@ -1,6 +1,10 @@
 """Texts of one's own become prepared data sets: once, by their content, without a symbol lost."""
 
+import errno
+import fcntl
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -157,6 +161,35 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
     for path in (tmp_path / "pipe", "/dev/zero", tmp_path):
         with pytest.raises(DataError, match=f"{path} cannot be read as a file: it is a folder, a pipe or"):
             open_own_text(OwnText(file=str(path)))
+
+
+def test_a_file_system_without_locks_is_told_and_no_other_kind_of_lock_taken(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(
+        DataError, match=r"Cannot use .*: Function not implemented; its file system has no locks"
+    ):
+        open_own_text(OwnText(file=written(tmp_path)))
+
+
+def test_a_text_that_is_being_prepared_is_waited_for(tmp_path, monkeypatch):
+    taken, content = threading.Event(), own_text._content
+
+    def slowly(own):
+        taken.set()
+        time.sleep(0.3)
+        return content(own)
+
+    monkeypatch.setattr(own_text, "_content", slowly)
+    own = OwnText(file=written(tmp_path))
+    first = threading.Thread(target=open_own_text, args=(own,))
+    first.start()
+    taken.wait()
+    monkeypatch.setattr(own_text, "_content", None)  # not prepared again
+    assert whole(open_own_text(own)) == LINES
+    first.join()
 
 
 def test_lines_may_be_longer_than_what_is_read_at_a_time(tmp_path):
