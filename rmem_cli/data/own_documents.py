@@ -119,7 +119,7 @@ def _read(own: OwnDocuments, path: Path) -> Iterator[_Document]:
         label = own_field(place, record, own.label, "documents.label", numbers=True)
         for name, value in ((own.text, text), (own.label, label)):
             if not value.strip():
-                raise DataError(f"{place}: {name!r} is empty; fill it in, or leave the record out.")
+                raise _empty(place, name)
         yield _Document(place, text, label)
 
 
@@ -134,14 +134,20 @@ def own_field(place: str, record: Record, name: str, setting: str, *, numbers: b
         numbers: Whether a number will do.
 
     Raises:
-        DataError: There is none, or it is no text.
+        DataError: There is none, it is null, or it is no text.
     """
     text = text_field(place, record, [name], numbers=numbers)
+    if text is None and name in record:
+        raise _empty(place, name)
     if text is None:
         raise DataError(
             f"{place}: there is no {name!r} here, but {', '.join(record)}; name the field by task.{setting}."
         )
     return text
+
+
+def _empty(place: str, name: str) -> DataError:
+    return DataError(f"{place}: {name!r} is empty; fill it in, or leave the record out.")
 
 
 def _classes(splits: Mapping[str, list[_Document]]) -> list[str]:

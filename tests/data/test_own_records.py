@@ -63,6 +63,7 @@ def test_fields_may_have_any_name_and_labels_may_be_numbers(tmp_path):
         ),
         ('{"text": "a", "label": 1' + "0" * 4300 + "}", r"my\.jsonl:1: this is not a line of JSON: Exceeds"),
         ('{"text": " ", "label": 1}\n', r"my\.jsonl:1: 'text' is empty; fill it in, or leave"),
+        ('{"text": "a", "label": null}\n', r"my\.jsonl:1: 'label' is empty; fill it in, or leave"),
         ("label,words\n1,a\n", r"my\.jsonl:2: there is no 'text' here, but label, words; name the field"),
         ("label,text\n1,a\n1\n", r"my\.jsonl:3: this row has 1 cells, and the header has 2"),
         ("label,text\n1,a\n", r"All documents for training have the label '1'; give some of another"),
@@ -112,6 +113,12 @@ def test_pairs_are_divided_in_order_and_keep_their_fields(tmp_path):
 def test_a_pair_without_a_field_is_told_with_its_line(tmp_path):
     path = jsonl(tmp_path, [{"article": "a", "summary": "b"}, {"article": "a"}])
     with pytest.raises(DataError, match=r"my\.jsonl:2: there is no 'summary' here, but article; name"):
+        open_own_pairs(OwnPairs(train=path, valid=path, test=path))
+
+
+def test_a_pair_with_null_for_a_field_is_told_as_empty(tmp_path):
+    path = jsonl(tmp_path, [{"article": "a", "summary": "b"}, {"article": "a", "summary": None}])
+    with pytest.raises(DataError, match=r"my\.jsonl:2: 'summary' is empty; fill it in, or leave the record"):
         open_own_pairs(OwnPairs(train=path, valid=path, test=path))
 
 
