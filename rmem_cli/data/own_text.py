@@ -26,6 +26,7 @@ from rmem_cli.errors import DataError
 from rmem_cli.recipe.own_files import SPLITS, OwnText
 
 _END_OF_LINE = "<eos>"  # among words
+_BLOCK = 1 << 16
 _MARK = b"\xef\xbb\xbf"  # some editors put it in front of UTF-8
 
 
@@ -47,9 +48,22 @@ class Excerpt:
         """Its text in pieces, of whole lines, which a line feed ends.
 
         Raises:
-            DataError: It is not UTF-8.
+            DataError: It is not UTF-8, or holds a NUL.
         """
-        return (text.replace("\r\n", "\n") for text in text_batches(self.path, self.begin, self.end))
+        for text in text_batches(self.path, self.begin, self.end):
+            if "\0" in text:
+                raise self._with_nul()
+            yield text.replace("\r\n", "\n")
+
+    def _with_nul(self) -> DataError:
+        """Names the first NUL, of which UTF-16 has many, and UTF-8 that is text none."""
+        place = self.begin
+        with self.path.open("rb") as handle:
+            handle.seek(place)
+            while (block := handle.read(_BLOCK)) and b"\0" not in block:
+                place += len(block)
+        place += block.find(b"\0")
+        return DataError(f"{self.path} is not text: byte {place:,} is NUL, as in UTF-16; save it as UTF-8.")
 
 
 def open_own_text(own: OwnText) -> Prepared:

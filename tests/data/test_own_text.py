@@ -133,6 +133,12 @@ def test_pieces_are_read_and_written_as_text(tmp_path):
             b"abc\n" * 300_000 + b"\xff\n" + b"abc\n" * 300_000,
             r"my\.txt is not UTF-8 text \(byte 1,200,000: ",
         ),
+        (
+            "text\n".encode("utf-16-le") * 20,
+            r"my\.txt is not text: byte 1 is NUL, as in UTF-16; save it as UTF-8\.",
+        ),
+        (b"abc\n" * 300_000 + b"a\0\n" + b"abc\n" * 300_000, r"my\.txt is not text: byte 1,200,001 is NUL"),
+        (b"\xef\xbb\xbf" + b"abc\n" * 300_000 + b"a\0\n", r"my\.txt is not text: byte 1,200,004 is NUL"),
         ("text\n".encode("utf-16") * 20, r"my\.txt is not UTF-8 text \(byte 0: "),
     ],
 )
