@@ -1,6 +1,7 @@
 """The Recurrent Memory Transformer as a language model of its own, for use outside of recipes."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ class RecurrentMemoryTransformer(SequenceModel):
     encoder: Embedding
     core: PreNormRMT
     head: LinearHead
+    argument_names: ClassVar[Mapping[str, str]] = {}  # of fields of the settings that are called otherwise
 
     def __new__(cls, *_: Any, **options: Any) -> "RecurrentMemoryTransformer":
         """One that is called as its arguments are named."""
@@ -69,6 +71,7 @@ class RecurrentMemoryTransformer(SequenceModel):
     ) -> None:
         settings = settings_from(
             PreNormRMTSettings,
+            self.argument_names,
             hidden_size=hidden_size,
             memory_tokens=memory_tokens,
             segment_length=segment_length,
@@ -144,6 +147,23 @@ class LucidrainsTransformer(RecurrentMemoryTransformer):
         (torch.Size([1, 128, 256]), torch.Size([1, 8, 64]), torch.Size([2, 1, 8, 128, 64]))
     """
 
+    argument_names: ClassVar[Mapping[str, str]] = {
+        "hidden_size": "dim",
+        "layers": "depth",
+        "memory_tokens": "num_memory_tokens",
+        "segment_length": "seq_len",
+        "head_size": "dim_head",
+        "attention_dropout": "attn_dropout",
+        "dropout": "ff_dropout",
+        "absolute_positions": "abs_pos_emb",
+        "rotary_positions": "rotary_pos_emb",
+        "cache_length": "xl_mem_len",
+        "embedding_gradient": "emb_gradient_frac",
+        "write_to_next_write": "add_write_to_next_write_mem",
+        "read_first_memory": "always_have_read_memories",
+        "residual_streams": "num_residual_streams",
+    }
+
     def __init__(
         self,
         dim: int,
@@ -183,6 +203,8 @@ class LucidrainsTransformer(RecurrentMemoryTransformer):
             raise ValueError(f"num_memory_tokens is {num_memory_tokens}; there must be one or more")
         if not (abs_pos_emb or rotary_pos_emb):
             raise ValueError("neither abs_pos_emb nor rotary_pos_emb is on; one of them must be")
+        if dim > 0 and int(dim * ff_mult * 2 / 3) < 1:
+            raise ValueError(f"ff_mult is {ff_mult}; 2/3 of it, times dim, must be 1 or more")
         cache_length = seq_len if xl_mem_len is None else xl_mem_len
         if cache_length > seq_len:
             raise ValueError(f"xl_mem_len is {cache_length}; it can be no more than seq_len, {seq_len}")
@@ -193,7 +215,7 @@ class LucidrainsTransformer(RecurrentMemoryTransformer):
             "causal": causal,
             "head_size": dim_head,
             "heads": heads,
-            "inner_size": int(dim * ff_mult * 2 / 3),
+            "inner_size": int(dim * ff_mult * 2 / 3) if dim > 0 else None,
             "attention_dropout": attn_dropout,
             "dropout": ff_dropout,
             "absolute_positions": abs_pos_emb,

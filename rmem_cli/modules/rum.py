@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from rmem_cli.models.cores import rum
 from rmem_cli.models.cores.recurrent_config import RUMSettings
 from rmem_cli.models.state import State
+from rmem_cli.modules.shapes import check_inputs
 from rmem_cli.recipe.options import settings_from
+
+_NAMES = {  # of arguments of the published cell, by those of the fields
+    "input_initializer": "kernel_initializer",
+    "layer_norm": "use_layer_norm",
+    "trainable_rotation": "trainable_rot",
+}
 
 
 class RUM(rum.RUM):
@@ -52,7 +59,8 @@ class RUM(rum.RUM):
             if layers not in (1, num_layers):
                 raise ValueError(f"layers is {layers} and num_layers, another name of it, is {num_layers}")
             options["layers"] = num_layers
-        super().__init__(input_size, settings_from(RUMSettings, hidden_size=hidden_size, **options))
+        names = {} if num_layers is None else {"layers": "num_layers"}
+        super().__init__(input_size, settings_from(RUMSettings, names, hidden_size=hidden_size, **options))
         self.batch_first = batch_first
         self.to(device=device, dtype=dtype)
 
@@ -71,8 +79,10 @@ class RUM(rum.RUM):
             `memory.<layer>` `[batch, hidden, hidden]`.
 
         Raises:
-            ValueError: The state is that of another module, or of other rows.
+            ValueError: `x` has another shape, or the state is that of another module, or of other rows.
         """
+        form = "[batch, time, {}]" if self.batch_first else "[time, batch, {}]"
+        check_inputs(x, self.input_size, form)
         if self.batch_first:
             return super().forward(x, state, lengths)
         y, after = super().forward(x.transpose(0, 1), state, lengths)  # y as [batch, time, hidden]
@@ -164,8 +174,13 @@ class RUMCell(nn.Module):
             raise ValueError("kernel_initializer must be the name of one: orthogonal or xavier, for example")
         if eta_ is not None and T_norm is not None:
             raise ValueError(f"eta_ is {eta_} and T_norm, another name of it, is {T_norm}; give one of them")
+        if not eps >= 0:
+            raise ValueError(f"eps is {eps}; it is the square of a length, which is not below 0")
+        if use_zoneout and not 0 < zoneout_keep_h <= 1:
+            raise ValueError(f"zoneout_keep_h is {zoneout_keep_h}; it must be a probability above 0, up to 1")
         settings = settings_from(
             RUMSettings,
+            _NAMES | {"eta": "T_norm" if eta_ is None else "eta_"},
             hidden_size=hidden_size,
             lambda_=lambda_,
             eta=T_norm if eta_ is None else eta_,
@@ -211,8 +226,9 @@ class RUMCell(nn.Module):
             The output `[batch, output_size]`, and the state.
 
         Raises:
-            ValueError: The state is that of another cell, or of other rows.
+            ValueError: The inputs have another shape, or the state is that of another cell, or of other rows.
         """
+        check_inputs(inputs, self.input_size, "[batch, {}]")
         if self.input_size is None:
             self._take_width(inputs.shape[-1])
         output, after = self.core.step(inputs, None if state is None else self._parts(state))

@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
 from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings
+from rmem_cli.modules.shapes import check_inputs
 from rmem_cli.ops.gates.options import GateOptions, lstm_blocks
 from rmem_cli.recipe.options import settings_from
 
@@ -81,7 +82,12 @@ class URLSTM(nn.Module):
             if options.get(name):
                 raise TypeError(f"{name} is no option of URLSTM, but of the core gated_lstm")
         settings = settings_from(
-            GatedLSTMSettings, hidden_size=hidden_size, layers=num_layers, dropout=dropout, **options
+            GatedLSTMSettings,
+            {"layers": "num_layers"},
+            hidden_size=hidden_size,
+            layers=num_layers,
+            dropout=dropout,
+            **options,
         )
         widths = [input_size] + [self.directions * hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList(
@@ -141,10 +147,13 @@ class URLSTM(nn.Module):
             states after the sequence in the form of `hx`.
 
         Raises:
-            ValueError: `hx` is that of another module, or of other rows.
+            ValueError: `x` has another shape, or `hx` is that of another module, or of other rows.
         """
         if isinstance(x, PackedSequence):
+            check_inputs(x.data, self.input_size, "packed sequences of [time, {}]")
             return self._packed(x, hx)
+        many = "[batch, time, {}]" if self.batch_first else "[time, batch, {}]"
+        check_inputs(x, self.input_size, many, "[time, {}]")
         if x.dim() == 2:
             one = None if hx is None else (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
             y, hidden, cell = self._batch(x.unsqueeze(0), one)

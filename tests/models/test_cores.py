@@ -1,5 +1,7 @@
 """What every core promises, and what RUM adds."""
 
+import re
+
 import pytest
 import torch
 from small_cores import ALL, small_core
@@ -369,3 +371,15 @@ def test_a_rum_takes_the_names_of_torch_s_recurrent_modules():
     assert next(RUM(3, 5, device="meta").parameters()).is_meta
     with pytest.raises(ValueError, match="layers is 2 and num_layers, another name of it, is 3"):
         RUM(3, 5, layers=2, num_layers=3)
+    with pytest.raises(ValueError, match=r"^num_layers must be greater than 0, not 0$"):
+        RUM(3, 5, num_layers=0)
+    with pytest.raises(TypeError, match=r"^lamda unknown key; did you mean 'lambda_'\?$"):
+        RUM(3, 5, lamda=1)
+
+
+@pytest.mark.parametrize("shape", [(4, 7, 2), (7, 3), (3,)], ids=str)
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_inputs_of_another_shape_are_told_of_a_rum(shape, batch_first):
+    form = "batch, time, 3" if batch_first else "time, batch, 3"
+    with pytest.raises(ValueError, match=rf"^the inputs are {re.escape(str(list(shape)))}; .* \[{form}\]$"):
+        RUM(3, 5, batch_first=batch_first)(torch.zeros(shape))

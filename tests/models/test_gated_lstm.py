@@ -1,12 +1,13 @@
 """The gated cores, and URLSTM in the place of torch.nn.LSTM."""
 
+import re
 from typing import get_args
 
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from rmem_cli import URLSTM
 from rmem_cli.models.cores.gated_lstm import GatedGRU, GatedLSTM
@@ -398,6 +399,8 @@ def test_a_gate_that_is_not_there_is_refused_by_name():
         URLSTM(3, 6, gate="UX")
     with pytest.raises(TypeError, match=r"^gaet unknown key; did you mean 'gate'\?$"):
         URLSTM(3, 6, gaet="UR")
+    with pytest.raises(ValueError, match=r"^num_layers must be greater than 0, not 0$"):
+        URLSTM(3, 6, num_layers=0)
     with pytest.raises(TypeError, match="no option of URLSTM"):
         URLSTM(3, 6, cell_zoneout=0.1)
 
@@ -423,3 +426,15 @@ def test_states_of_another_urlstm_are_refused_in_a_sentence(shape):
             ValueError, match=r"must both have \[2, 2, 5\], layers x directions, batch and hidden"
         ):
             module(torch.zeros(4, 2, 3), states)
+
+
+@pytest.mark.parametrize("shape", [(4, 7, 2), (7, 2), (3,), (1, 4, 7, 3)], ids=str)
+def test_inputs_of_another_shape_are_told_of_an_urlstm(shape):
+    said = rf"^the inputs are {re.escape(str(list(shape)))}; they must be \[time, batch, 3\] or \[time, 3\]$"
+    with pytest.raises(ValueError, match=said):
+        URLSTM(3, 5)(torch.zeros(shape))
+
+
+def test_packed_inputs_of_another_width_are_told():
+    with pytest.raises(ValueError, match=r"^the inputs are \[4, 2\]; they must be packed sequences of"):
+        URLSTM(3, 5)(pack_sequence([torch.zeros(4, 2)]))

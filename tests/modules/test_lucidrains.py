@@ -1,6 +1,7 @@
 """The arguments, the call and the results of recurrent-memory-transformer-pytorch, and its numbers."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from rmem_cli import (
     RecurrentMemoryTransformerWrapper,
     convert_recurrent_memory_transformer,
 )
+from rmem_cli.models.cores.transformer_config import PreNormRMTSettings
 from rmem_cli.modules.recurrent_memory_transformer import LucidrainsTransformer
 from rmem_cli.modules.wrapper import LucidrainsWrapper
 
@@ -235,7 +237,16 @@ def test_a_call_whose_behaviour_is_not_here_is_a_sentence(call, sentence):
         ({"num_memory_tokens": 0}, "one or more"),
         ({"abs_pos_emb": False}, "rotary_pos_emb"),
         ({"xl_mem_len": 6}, "no more than seq_len"),
-        ({"depth": 0}, "greater than 0"),
+        ({"depth": 0}, "^depth must be greater than 0, not 0$"),
+        ({"dim_head": 0}, "^dim_head must be greater than 0, not 0$"),
+        ({"seq_len": 0}, "^seq_len must be greater than 0, not 0$"),
+        ({"dim": 0}, "^dim must be greater than 0, not 0$"),
+        ({"ff_mult": 0.0}, "^ff_mult is 0.0; 2/3 of it, times dim, must be 1 or more$"),
+        ({"attn_dropout": 1.0}, "^attn_dropout must be less than 1, not 1$"),
+        (
+            {"rotary_pos_emb": True, "dim_head": 5},
+            "^rotary_pos_emb turn pairs of units, and dim_head 5 is odd",
+        ),
     ],
     ids=str,
 )
@@ -255,3 +266,11 @@ def test_options_of_ours_are_taken_beside_those_of_the_package_and_unknown_ones_
     assert make(cache_from_above=True).core.settings.cache_from_above
     with pytest.raises(TypeError, match="resi_dual"):
         make(resi_dual=True)
+    with pytest.raises(TypeError, match=r"^xl_men_len unknown key; did you mean 'xl_mem_len'\?$"):
+        make(xl_men_len=3)
+
+
+def test_every_name_of_an_argument_is_one_of_the_package_and_stands_for_a_field():
+    names = LucidrainsTransformer.argument_names
+    assert set(names) <= set(PreNormRMTSettings.model_fields)
+    assert set(names.values()) <= set(inspect.signature(LucidrainsTransformer.__init__).parameters)

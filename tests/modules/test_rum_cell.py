@@ -95,12 +95,31 @@ def test_the_first_inputs_tell_the_width_to_parameters_that_an_optimizer_knows()
         ({"eta_": 1.0, "T_norm": 2.0}, "give one of them"),
         ({"lambda_": 2}, "lambda"),
         ({"activation": torch.exp}, "activation"),
+        (
+            {"use_zoneout": True, "zoneout_keep_h": 1.5},
+            "^zoneout_keep_h is 1.5; it must be a probability above 0",
+        ),
+        ({"use_zoneout": True, "zoneout_keep_h": 0.0}, "^zoneout_keep_h is 0.0; it must be"),
+        ({"kernel_initializer": "foo"}, "^kernel_initializer must be 'orthogonal', .* not the text 'foo'$"),
+        ({"eps": -1.0}, "^eps is -1.0; it is the square of a length"),
+        ({"eta_": -1.0}, "^eta_ must be greater than 0"),
+        ({"T_norm": -1.0}, "^T_norm must be greater than 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )
 def test_an_argument_whose_behaviour_is_not_here_is_a_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         RUMCell(6, **arguments)
+
+
+def test_inputs_of_another_shape_are_a_sentence():
+    for cell, shape, form in [
+        (RUMCell(6, input_size=3), (2, 4), "3"),
+        (RUMCell(6, input_size=3), (2, 5, 3), "3"),
+        (RUMCell(6), (3,), "input_size"),
+    ]:
+        with pytest.raises(ValueError, match=rf"inputs are \[.*\]; they must be \[batch, {form}\]$"):
+            cell(torch.zeros(shape))
 
 
 def test_the_state_of_another_cell_is_a_sentence():
