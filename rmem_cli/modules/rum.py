@@ -88,6 +88,12 @@ class RUM(rum.RUM):
         y, after = super().forward(x.transpose(0, 1), state, lengths)  # y as [batch, time, hidden]
         return y.transpose(0, 1), after  # [time, batch, hidden]
 
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read one step, `[batch, input_size]` whatever `batch_first` says; see `Core.step`."""
+        check_inputs(x, self.input_size, "[batch, {}]")
+        y, after = super().forward(x[:, None], state)  # y as [batch, 1, hidden]
+        return y[:, 0], after
+
 
 class RUMCell(nn.Module):
     """One step of a rotational unit of memory, with the arguments and the states of the published cell.

@@ -368,6 +368,7 @@ def test_a_rum_takes_the_names_of_torch_s_recurrent_modules():
     assert torch.equal(y_time_first.transpose(0, 1), y)
     assert state.keys() == state_time_first.keys()
     assert all(torch.equal(state[key], state_time_first[key]) for key in state)
+    torch.testing.assert_close(theirs.step(x[:, 0])[0], ours(x)[0][:, 0], rtol=0, atol=1e-12)
     assert next(RUM(3, 5, device="meta").parameters()).is_meta
     with pytest.raises(ValueError, match="layers is 2 and num_layers, another name of it, is 3"):
         RUM(3, 5, layers=2, num_layers=3)
