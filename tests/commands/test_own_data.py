@@ -105,14 +105,11 @@ def test_summaries_of_own_pairs_are_learned_and_written(rmem, own):
     assert "own-my-" in unknown.err
 
 
-def test_articles_without_a_word_are_told_as_none_to_train_on(rmem, own):
+def test_articles_without_a_word_are_told_before_anything_is_trained(rmem, own):
     recipe = own(PAIRS, POINTER)
     pair = json.dumps({"id": "p", "article": " ", "summary": "an article."})
     recipe.with_name("my.jsonl").write_text(f"{pair}\n" * 15)
     ended = rmem("train", recipe)
-    assert ended.code == 2
-    said = " ".join(ended.err.split())
-    assert (
-        "there are no articles to train on: the training data has none, or none with anything in it" in said
-    )
-    assert "batch_size" not in said
+    assert ended.code == 3
+    assert "no article of train is left: 9 have no text and 0 no summary" in " ".join(ended.err.split())
+    assert "batch_size" not in ended.err

@@ -47,7 +47,7 @@ def test_an_lstm_refuses_states_of_another_batch(form, batch, of_state):
 @pytest.mark.parametrize("core", [lambda: RUM(3, 16), lambda: URLSTM(3, 16)], ids=["RUM", "URLSTM"])
 @pytest.mark.parametrize("inputs", [1, 2, 4])
 def test_inputs_of_another_width_are_refused(form, core, inputs):
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match=rf"the inputs are \[5, 2, {inputs}\]; they must be \[.*, 3\]"):
         core()(torch.ones(5, 2, inputs))
 
 
