@@ -36,6 +36,17 @@ def test_other_articles_of_the_same_name_take_the_place_of_the_old_ones(tmp_path
     assert words.meta["sources"][0]["data_hash"] == open_prepared("own_articles_mine", FORM).data_hash
 
 
+def test_a_whole_set_is_not_replaced_by_other_articles_of_some_splits(tmp_path, imported, console):
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(lines(f"{split} ."))
+    assert imported(tmp_path) == (True, ["train ."])
+    (tmp_path / "test.jsonl").unlink()
+    (tmp_path / "train.jsonl").write_text(lines("another .", "and another ."))
+    assert not fetch(dataset("own_articles_mine"), console, path=tmp_path, allow_missing=True)
+    assert open_prepared("own_articles_mine", FORM).meta["counts"] == {"train": 1, "valid": 1, "test": 1}
+    assert "would not become more complete" in console.file.getvalue()
+
+
 @pytest.mark.parametrize("name", ["mine.jsonl", "my.csv", "data"])
 def test_a_single_file_may_have_any_name(tmp_path, imported, name):
     text = "article,summary\none .,said .\n" if name == "my.csv" else lines("one .")
