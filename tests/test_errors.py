@@ -46,5 +46,5 @@ def test_the_only_word_that_begins_so_goes_before_one_that_looks_alike():
     assert closest("rum_", names) != "did you mean 'rum_ptb_char'?"
     assert closest("rum_recal", names) == "did you mean 'rum_recall'?"
     assert closest("rum_prb_char", names) == "did you mean 'rum_ptb_char'?"
-    assert closest("RUM_Recall", names) == "did you mean 'rum_recall'?"
+    assert closest("RUM_RECALL", names) == "did you mean 'rum_recall'?"
     assert closest("r", ["rx_long_name", "q"]).startswith("there are: ")
