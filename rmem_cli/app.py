@@ -1,7 +1,9 @@
 """The Typer application: subcommands, global options, and errors turned into exit codes."""
 
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, NoReturn
 
@@ -14,7 +16,6 @@ from rmem_cli.commands.evaluate import evaluate
 from rmem_cli.commands.export import export
 from rmem_cli.commands.fetch import fetch
 from rmem_cli.commands.list_recipes import list_recipes
-from rmem_cli.commands.options import paragraphs
 from rmem_cli.commands.plot import plot
 from rmem_cli.commands.published import published
 from rmem_cli.commands.report import report
@@ -30,6 +31,13 @@ from rmem_cli.errors import RmemError
 from rmem_cli.interrupts import EXIT_CODE, MESSAGE, ignore_interrupts
 from rmem_cli.streams import guarded_streams
 from rmem_cli.visible import one_line, visible
+
+
+def _paragraphs(function: Callable[..., object] | None) -> str:
+    """What a docstring says, each paragraph in one line, which a terminal of any width folds."""
+    told = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(each.split()) for each in told)
+
 
 app = typer.Typer(
     name="rmem",
@@ -57,7 +65,7 @@ app.command("bench")(bench)
 app.command("doctor")(doctor)
 for group in (app, plot, runs, results):
     for command in group.registered_commands:
-        command.help = paragraphs(command.callback)
+        command.help = _paragraphs(command.callback)
 
 
 def main() -> None:

@@ -97,3 +97,17 @@ def test_ctrl_c_during_imports_is_one_line_however_often(interrupts, seconds, tm
     assert "Traceback" not in said
     lines = [line for line in said.splitlines() if line.startswith("rmem: ")]
     assert len(lines) == 1
+
+
+def test_help_leaves_the_folding_of_paragraphs_to_the_terminal():
+    from rmem_cli.app import app
+
+    commands = [
+        each
+        for group in (app, *(one.typer_instance for one in app.registered_groups))
+        for each in group.registered_commands
+    ]
+    assert len(commands) > 15
+    for each in commands:
+        assert each.help
+        assert "\n" not in each.help.replace("\n\n", "")

@@ -1,7 +1,6 @@
 """Options that several subcommands share."""
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,12 +35,6 @@ def _allow_modules(names: list[str] | None) -> list[str] | None:
                 raise typer.BadParameter(f"{name!r} names no module; write my_cores for my_cores.py.")
         allow_modules(names)
     return names
-
-
-def paragraphs(function: Callable[..., object] | None) -> str:
-    """What a docstring says, each paragraph in one line, which a terminal of any width folds."""
-    told = (inspect.getdoc(function) or "").split("\n\n")
-    return "\n\n".join(" ".join(each.split()) for each in told)
 
 
 CHOICES = {name: f"--{name}" for name in ("row", "cell", "seed", "scale")}

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rmem_cli.data.prepared import OWN, DamagedError, Prepared, open_prepared, prepared_folder
-from rmem_cli.data.writer import TEMPORARY, Content, write_prepared
+from rmem_cli.data.writer import Content, clear_leftovers, write_prepared
 from rmem_cli.errors import DataError
 from rmem_cli.files import lock_of, remedy, sha256_of
 from rmem_cli.recipe.hashing import digest
@@ -63,8 +63,7 @@ def _here(name: str, form: str) -> Prepared | None:
 def _made(
     own: OwnFiles, name: str, form: str, make: Callable[[], Content], before: Mapping[str, str]
 ) -> Prepared:
-    for leftover in prepared_folder(name, form).parent.glob(f"{TEMPORARY}*"):  # of a process that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
+    clear_leftovers(prepared_folder(name, form).parent)
     files = ", ".join(path.name for path in own.files.values())
     say(Console(stderr=True), f"preparing {files} ({form})")
     sources = [{"file": path.name, "sha256": before[field]} for field, path in own.files.items()]

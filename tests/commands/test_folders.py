@@ -1,5 +1,8 @@
 """Folders that cannot be, in each variable and for each command that uses it."""
 
+import subprocess
+import sys
+
 import pytest
 
 from rmem_cli import paths
@@ -114,18 +117,17 @@ def test_folder_names_are_shown_as_text(rmem, monkeypatch, folder, command):
     assert not {"\x1b", "\u202e"} & set(ended.out + ended.err)
 
 
-def test_a_cache_that_cannot_be_leaves_the_pytorch_form_with_one_line(rmem, monkeypatch, folder):
+def test_a_cache_that_cannot_be_leaves_the_pytorch_form_with_one_line(monkeypatch, process_timeout):
+    monkeypatch.delenv("RMEM_NATIVE", raising=False)
     monkeypatch.setenv("RMEM_NATIVE_CACHE", "~no-such-user/\x1b")
-    from rmem_cli.ops.native import build
-
-    build.status.cache_clear()
-    try:
-        status = build.status("product")
-    finally:
-        build.status.cache_clear()
-    if status.available:
-        pytest.skip("this process has loaded it already")
-    assert status.reason.startswith(r"RMEM_NATIVE_CACHE is '~no-such-user/\x1b', but there is no such home")
+    # In a process of its own, as what is loaded once is not looked for again.
+    program = "from rmem_cli.ops.native.build import status; print(*vars(status('product')).values())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=process_timeout
+    )
+    assert done.stdout.startswith(
+        r"False RMEM_NATIVE_CACHE is '~no-such-user/\x1b', but there is no such home"
+    )
 
 
 def test_a_cache_of_rates_that_cannot_be_stops_no_training(rmem, monkeypatch):

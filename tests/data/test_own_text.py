@@ -85,6 +85,18 @@ def test_what_was_damaged_is_prepared_anew(tmp_path):
     assert whole(open_own_text(own)) == LINES
 
 
+def test_what_killed_processes_left_goes_when_something_is_prepared(tmp_path):
+    own = OwnText(file=written(tmp_path))
+    home = open_own_text(own).folder.parent
+    (home / ".tmp-killed").mkdir()
+    (home / ".old-char").mkdir()
+    open_own_text(OwnText(file=own.file))
+    assert len(list(home.iterdir())) == 4  # nothing was prepared
+    (home / "char" / "train.bin").write_bytes(b"")
+    open_own_text(own)
+    assert sorted(path.name for path in home.iterdir()) == [".lock", "char"]
+
+
 def test_a_text_that_changes_while_it_is_read_is_not_kept(tmp_path, monkeypatch):
     own, content = OwnText(file=written(tmp_path)), own_text._content
 

@@ -144,7 +144,6 @@ module.fetch(replace(PTB, files=files, forms=(Form("char", prepare, None),)), Co
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
 def test_a_preparation_that_was_killed_is_not_taken_for_done(
     small_ptb, console, copy_folder, data_folder, process_timeout
 ):

@@ -9,10 +9,6 @@ import pytest
 from rmem_cli.data.prepared import open_prepared
 from rmem_cli.errors import DataError
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="the system has no limit on the size of files"
-)
-
 SCRIPT = """
 import resource, sys
 from dataclasses import replace

@@ -5,15 +5,12 @@ there, until twenty were killed before they were done; the last one is let be. I
 """
 
 import json
-import os
 import random
 import subprocess
 import sys
 import time
 
 import pytest
-
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
 MOMENTS = 20
 MEGABYTES = 4

@@ -1,7 +1,5 @@
 import hashlib
 import io
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -88,8 +86,6 @@ def test_text_that_is_not_utf8_is_refused(folder):
         prepare_characters({file.name: folder / file.name for file in PTB.files})
 
 
-REAL = os.environ.get("RMEM_TEST_DATA", "")
-
 # sha256 of the character files in circulation: every symbol, newline included, with a space after it.
 CHARACTER_FILES = {
     "train": "e313d91425e06c4f0a8fb6e881dcce0c291f2a0e9f4dda54833069b122f91da9",
@@ -99,9 +95,8 @@ CHARACTER_FILES = {
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not REAL, reason="RMEM_TEST_DATA does not name the real data sets")
-def test_the_real_penn_treebank_has_the_published_counts_and_characters():
-    fetch(PTB, Console(file=io.StringIO()), path=Path(REAL) / "ptb")
+def test_the_real_penn_treebank_has_the_published_counts_and_characters(real_data):
+    fetch(PTB, Console(file=io.StringIO()), path=real_data / "ptb")
     char, word = open_prepared("ptb", "char"), open_prepared("ptb", "word")
     assert [len(char.tokens(split)) for split in ("train", "valid", "test")] == [5_017_482, 393_042, 442_423]
     assert [len(word.tokens(split)) for split in ("train", "valid", "test")] == [929_589, 73_760, 82_430]
