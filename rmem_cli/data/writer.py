@@ -13,17 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rmem_cli.data.prepared import (
-    DESCRIPTION_HASH,
-    FORMAT,
-    META,
-    Prepared,
-    array_path,
-    content_hash,
-    description_hash,
-    prepared_folder,
-    read_prepared,
-)
+from rmem_cli.data.description import DESCRIPTION_HASH, FORMAT, META, content_hash, description_hash
+from rmem_cli.data.prepared import Prepared, array_path, prepared_folder, read_prepared
 from rmem_cli.errors import DataError
 from rmem_cli.files import sync_folder, write_durably
 from rmem_cli.version import VERSION

@@ -10,7 +10,7 @@ from rmem_cli.errors import DivergedError
 from rmem_cli.evaluation.free_running import own_answers
 from rmem_cli.evaluation.walk import walk
 from rmem_cli.models.batch import Batch
-from rmem_cli.models.model import Model
+from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.state import State
 from rmem_cli.recipe.schema import Drawn, Feed
 from rmem_cli.results.metrics import METRICS, Sums, metric, sum_of
@@ -60,30 +60,19 @@ def evaluate(
             if not len(batch.fresh):
                 continue
             groups = _groups(totals, batch)
-            for sums, rows in groups:
-                sums.examples += task.examples_in(batch.rows(rows))
-                sums.told += task.told_in(batch.rows(rows))
+            _count_examples(task, batch, groups)
             if state is not None and bool(batch.fresh.all()):
                 state = None
             on_device = batch.to(parameter.device, parameter.dtype)
             right: list[Tensor] = []  # of each segment
             for segment, result in walk(model, on_device, state, own_answers(model, whole, feed)):
                 state = result.state
-                for sums, rows in groups:
-                    sums.nll += float(result.losses[rows].double().sum())
-                    sums.weight += float(result.weights[rows].double().sum())
-                answers = None
-                if counts_answers and result.outputs is not None:
-                    answers = model.answers(result.outputs)
-                if answers is not None:
-                    found = answers == segment.targets
-                    for sums, rows in groups:
-                        _count_answers(sums, found[rows], segment.rows(rows))
-                    right.append(found)
-            exact = task.exact(torch.cat(right, dim=1), on_device, feed == "published") if right else None
-            if exact is not None:
-                for sums, rows in groups:
-                    sums.exact += int(exact[rows].sum())
+                _count_losses(result, groups)
+                if counts_answers and (answers := _answers(model, result)) is not None:
+                    right.append(answers == segment.targets)
+                    _count_answers(right[-1], segment, groups)
+            if right:
+                _count_exact(task.exact(torch.cat(right, dim=1), on_device, feed == "published"), groups)
     model.train(was_training)
     totals = sum_of(world.all(totals))
     if not math.isfinite(totals.nll):
@@ -91,9 +80,13 @@ def evaluate(
     return totals
 
 
-def _groups(totals: Sums, batch: Batch) -> list[tuple[Sums, Tensor | slice]]:
-    """The sums that a batch counts in, each with the rows that do: all of them, and those of each part."""
-    groups: list[tuple[Sums, Tensor | slice]] = [(totals, slice(None))]
+_Groups = list[tuple[Sums, Tensor | slice]]
+"""Sums, each with the rows of a batch that count in them."""
+
+
+def _groups(totals: Sums, batch: Batch) -> _Groups:
+    """What a batch counts in: the sums of all its rows, and those of each part."""
+    groups: _Groups = [(totals, slice(None))]
     if batch.part is not None:
         for part in sorted({*batch.part.tolist()}):
             rows = (batch.part == part).nonzero()[:, 0]  # [n]
@@ -101,8 +94,32 @@ def _groups(totals: Sums, batch: Batch) -> list[tuple[Sums, Tensor | slice]]:
     return groups
 
 
-def _count_answers(sums: Sums, right: Tensor, segment: Batch) -> None:
-    answer = segment.weight > 0 if segment.answer is None else segment.answer
-    sums.correct += int((right & answer).sum())
-    sums.found += int((right & answer & (segment.targets == 1)).sum())
-    sums.answers += int(answer.sum())
+def _count_examples(task: Task, batch: Batch, groups: _Groups) -> None:
+    for sums, rows in groups:
+        sums.examples += task.examples_in(batch.rows(rows))
+        sums.told += task.told_in(batch.rows(rows))
+
+
+def _count_losses(result: StepResult, groups: _Groups) -> None:
+    for sums, rows in groups:
+        sums.nll += float(result.losses[rows].double().sum())
+        sums.weight += float(result.weights[rows].double().sum())
+
+
+def _answers(model: Model, result: StepResult) -> Tensor | None:
+    return None if result.outputs is None else model.answers(result.outputs)
+
+
+def _count_answers(right: Tensor, segment: Batch, groups: _Groups) -> None:
+    for sums, rows in groups:
+        part, found = segment.rows(rows), right[rows]
+        answer = part.weight > 0 if part.answer is None else part.answer
+        sums.correct += int((found & answer).sum())
+        sums.found += int((found & answer & (part.targets == 1)).sum())
+        sums.answers += int(answer.sum())
+
+
+def _count_exact(exact: Tensor | None, groups: _Groups) -> None:
+    if exact is not None:
+        for sums, rows in groups:
+            sums.exact += int(exact[rows].sum())

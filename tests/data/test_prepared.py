@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from rmem_cli.data import verified
-from rmem_cli.data.prepared import check_prepared, content_hash, open_prepared
+from rmem_cli.data.description import content_hash
+from rmem_cli.data.prepared import check_prepared, open_prepared
 from rmem_cli.data.writer import Content, Expected, smallest_unsigned, write_prepared
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.paths import verified_root

@@ -26,11 +26,12 @@ from rmem_cli.data_scripts.hyperpartisan import prepare_articles, prepare_pieces
 
 from rmem_cli.data.algorithmic import open_algorithmic
 from rmem_cli.data.babi import Babi
+from rmem_cli.data.description import DESCRIPTION_HASH, META, content_hash, description_hash
 from rmem_cli.data.hyperpartisan import PIECES, open_hyperpartisan
 from rmem_cli.data.images import open_images
 from rmem_cli.data.pair_records import Pair, pair_content
 from rmem_cli.data.pairs import FORM, Pairs
-from rmem_cli.data.prepared import DESCRIPTION_HASH, META, content_hash, description_hash, open_prepared
+from rmem_cli.data.prepared import open_prepared
 from rmem_cli.data.writer import Content, write_prepared
 from rmem_cli.errors import DataError
 
