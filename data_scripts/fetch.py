@@ -46,17 +46,23 @@ def fetch(
         Whether anything had to be done.
 
     Raises:
-        DataError: It could not be had, or nothing is at the path. What was downloaded is kept and continued
-            by the next call.
+        DataError: It could not be had, nothing is at the path, or its folder cannot be written and does not
+            hold all of it. What was downloaded is kept and continued by the next call.
         UsageError: A local copy is offered for a data set that is generated.
     """
     if path is not None and not dataset.files:
         raise UsageError(f"{dataset.name} is generated, not imported: `rmem fetch {dataset.name}`.")
     if path is not None:
         refuse_no_copy(path)
-    with alone(dataset, console) as home:
-        job = _Fetch(dataset, home, console, path, allow_missing, patience)
-        return job.run()
+    try:
+        with alone(dataset, console) as home:
+            job = _Fetch(dataset, home, console, path, allow_missing, patience)
+            return job.run()
+    except UnwritableError:
+        if _is_offered(dataset, path) or not _is_whole(dataset):
+            raise
+        _say_here(dataset, console)  # a folder that many read may be writable for nobody
+        return False
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,11 @@ class _Fetch:
         prepared = bool(todo) and self.prepare(todo, here, downloads)
         changed = self.derive_all() or prepared
         if not changed and all(map(_is_complete, here.values())):
-            say(self.console, f"{self.dataset.name} is here and verified: {self.home}")
+            _say_here(self.dataset, self.console)
         return changed
 
     def is_due(self, here: Prepared | None) -> bool:
-        """Whether a form is lacking, or a copy is offered of a set that is whatever is imported."""
-        return not _is_complete(here) or (self.path is not None and not self.dataset.sources)
+        return not _is_complete(here) or _is_offered(self.dataset, self.path)
 
     def prepare(self, todo: list[Form], here: Mapping[str, Prepared | None], downloads: Path) -> bool:
         """Gather the files and prepare forms of them; whether there was anything new."""
@@ -213,10 +218,30 @@ def _is_complete(prepared: Prepared | None) -> bool:
     return prepared is not None and not prepared.missing
 
 
+def _is_offered(dataset: Dataset, path: Path | None) -> bool:
+    """Whether a copy is offered of a set that is whatever is imported."""
+    return path is not None and not dataset.sources
+
+
+def _is_whole(dataset: Dataset) -> bool:
+    """Whether all that a fetch would make is here."""
+    return all(_is_complete(_sound(dataset.name, form.name)) for form in dataset.forms) and all(
+        is_made_from(check_prepared(dataset.name, form.made_from), form.name) for form in dataset.derived
+    )
+
+
+def _say_here(dataset: Dataset, console: Console) -> None:
+    say(console, f"{dataset.name} is here and verified: {data_root() / dataset.name}")
+
+
 def _brings(used: Iterable[Obtained], here: Prepared) -> bool:
     """Whether a prepared form was made without some of the files."""
     known = {(source["file"], source["sha256"]) for source in here.meta["sources"]}
     return any((file.file, file.sha256) not in known for file in used)
+
+
+class UnwritableError(DataError):
+    """A folder of data that cannot be written."""
 
 
 @contextmanager
@@ -224,7 +249,7 @@ def alone(dataset: Dataset, console: Console) -> Iterator[Path]:
     """Hold the lock of a data set, and have its folder; the system releases it when its holder dies.
 
     Raises:
-        DataError: The folder cannot be written.
+        UnwritableError: The folder cannot be written.
     """
     home = data_root() / dataset.name
     try:
@@ -240,7 +265,7 @@ def alone(dataset: Dataset, console: Console) -> Iterator[Path]:
         finally:
             lock.release()
     except OSError as error:
-        raise DataError(
+        raise UnwritableError(
             f"Cannot use {home}: {error.strerror or error}. RMEM_DATA names another folder for data."
         ) from error
 

@@ -19,7 +19,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.visible import say
 
 from .dataset import Dataset
-from .fetch import alone, describe, is_made_from, origin_of
+from .fetch import UnwritableError, alone, describe, is_made_from, origin_of
 
 
 def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
@@ -32,11 +32,17 @@ def prepare_pieces(dataset: Dataset, size: int, console: Console) -> Prepared:
 
     Raises:
         UsageError: The data set is not one of plain text, or too small for that many pieces.
-        DataError: It is not prepared, or partial.
+        DataError: It is not prepared, or partial; or its folder, where the pieces are not, cannot be written.
     """
     refuse_no_text(dataset)
-    with alone(dataset, console):
-        return _prepare(dataset, size, console)
+    try:
+        with alone(dataset, console):
+            return _prepare(dataset, size, console)
+    except UnwritableError:
+        text, form = open_prepared(dataset.name, dataset.text_form), f"{SENTENCEPIECE}{size}"
+        if not is_made_from(text, form):
+            raise
+        return _here(dataset, form, console)  # a folder that many read may be writable for nobody
 
 
 def refuse_no_text(dataset: Dataset) -> None:
@@ -49,12 +55,16 @@ def refuse_no_text(dataset: Dataset) -> None:
         raise UsageError(f"{dataset.name} is not plain text: --sentencepiece does not go with it.")
 
 
+def _here(dataset: Dataset, form: str, console: Console) -> Prepared:
+    say(console, f"{dataset.name} ({form}) is here.")
+    return open_prepared(dataset.name, form)
+
+
 def _prepare(dataset: Dataset, size: int, console: Console) -> Prepared:
     text = open_prepared(dataset.name, dataset.text_form)
     form = f"{SENTENCEPIECE}{size}"
     if is_made_from(text, form):
-        say(console, f"{dataset.name} ({form}) is here.")
-        return open_prepared(dataset.name, form)
+        return _here(dataset, form, console)
     say(console, f"{dataset.name} ({form}): training sentencepiece on {len(text.tokens('train')):,} symbols")
     tokenizer = SentencePieceTokenizer.train(whole_lines(decoded(text, "train")), size)
     arrays: dict[str, Iterable[np.ndarray]] = {

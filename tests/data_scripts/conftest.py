@@ -103,6 +103,18 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def no_lock_in(data_folder: Path) -> Callable[[str], None]:
+    """Makes the folder of a data set refuse its lock, to root as well, as a folder does that is read-only."""
+
+    def refuse(name: str) -> None:
+        lock = data_folder / name / ".lock"
+        lock.unlink()
+        lock.mkdir()
+
+    return refuse
+
+
 TEXTS = {
     "ptb.train.txt": " a cat sat on <unk> N mats \n the cat is a cat \n",
     "ptb.valid.txt": " the cat is on N mats \n",

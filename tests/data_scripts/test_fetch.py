@@ -30,6 +30,35 @@ def test_a_second_fetch_does_nothing(small_ptb, console, patience, mirror):
     assert "is here and verified" in console.file.getvalue()
 
 
+def test_a_whole_set_in_a_folder_that_cannot_be_written_is_here(
+    small_ptb, console, patience, copy_folder, no_lock_in
+):
+    fetch(small_ptb, console, path=copy_folder)
+    no_lock_in("ptb")
+    assert not fetch(small_ptb, console, patience=patience)
+    assert "is here and verified" in console.file.getvalue()
+
+
+def test_a_set_that_is_not_whole_needs_a_folder_that_can_be_written(
+    small_ptb, console, copy_folder, data_folder, no_lock_in
+):
+    fetch(small_ptb, console, path=copy_folder)
+    (data_folder / "ptb" / "char" / "valid.bin").unlink()
+    no_lock_in("ptb")
+    with pytest.raises(DataError, match=r"Cannot use .*ptb: .*RMEM_DATA names another folder"):
+        fetch(small_ptb, console, path=copy_folder)
+
+
+def test_a_copy_that_is_offered_needs_a_folder_that_can_be_written(
+    small_ptb, console, copy_folder, no_lock_in
+):
+    imported = replace(small_ptb, sources=())
+    fetch(imported, console, path=copy_folder)
+    no_lock_in("ptb")
+    with pytest.raises(DataError, match="Cannot use"):
+        fetch(imported, console, path=copy_folder)
+
+
 def test_a_local_copy_gives_the_same_data_as_a_download(
     small_ptb, console, patience, copy_folder, monkeypatch, tmp_path
 ):

@@ -33,6 +33,15 @@ def test_pieces_that_are_here_are_not_made_again(pieces, small_ptb, console):
     assert "ptb (sentencepiece-20) is here" in console.file.getvalue()
 
 
+def test_pieces_in_a_folder_that_cannot_be_written_are_here_or_refused(
+    pieces, small_ptb, console, no_lock_in
+):
+    no_lock_in("ptb")
+    assert prepare_pieces(small_ptb, 20, console) == pieces
+    with pytest.raises(DataError, match="Cannot use"):
+        prepare_pieces(small_ptb, 19, console)
+
+
 def test_nobody_else_is_at_work_at_the_set_while_pieces_are_made(pieces, small_ptb, console, monkeypatch):
     train = SentencePieceTokenizer.train
 
