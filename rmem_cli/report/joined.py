@@ -40,7 +40,7 @@ def join(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = None) ->
     """
     scales = [scale] if scale is not None else list(recipe.scales)
     whole = {name: entries(recipe.runs(name, [row.id for row in recipe.rows_at(name)])) for name in scales}
-    selection = select(whole, rows)
+    selection = select(whole, rows, recipe.scales)
     plan, pooled = pool_folds(whole, selection.results)
     results = add_means(plan, by_key(pooled))
     measured = {key.scale for key in results}

@@ -1,7 +1,7 @@
 """Which results are those of a recipe as it stands now."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -76,12 +76,13 @@ def entries(runs: Iterable[RunSpec]) -> list[Entry]:
     return list(grouped.values())
 
 
-def select(plan: dict[str, list[Entry]], rows: Sequence[ResultRow]) -> Selection:
+def select(plan: dict[str, list[Entry]], rows: Sequence[ResultRow], scales: Collection[str]) -> Selection:
     """The results whose hashes are those of the recipe.
 
     Args:
         plan: Scale to what the recipe runs there; results of other scales are passed over.
         rows: Results of the experiment.
+        scales: All scales that the recipe has.
     """
     columns = {name: [getattr(row, name) for row in rows] for name in _RESULT}
     found = pd.DataFrame({**columns, "result": list(rows)}, dtype=object)
@@ -95,6 +96,7 @@ def select(plan: dict[str, list[Entry]], rows: Sequence[ResultRow]) -> Selection
         "of other data than the newest result": len(current) - len(latest),
         "of rows that the recipe does not have now": int(found["scale"].isin(list(plan)).sum())
         - len(planned),
+        "of scales that the recipe does not have now": int((~found["scale"].isin([*scales, CUSTOM])).sum()),
         "of runs with --set, which the recipe does not define": int((found["scale"] == CUSTOM).sum()),
     }
     seeds = latest.drop_duplicates([*_KEY, "seed"], keep="last")

@@ -62,7 +62,7 @@ def up_to_date_keys(recipe: Recipe, store: ResultStore) -> set[tuple[str, ...]]:
         scale: entries(recipe.runs(scale, [row.id for row in recipe.rows_at(scale)]))
         for scale in recipe.scales
     }
-    selected = select(plan, store.read(recipe.name)).results["result"]
+    selected = select(plan, store.read(recipe.name), recipe.scales).results["result"]
     return {tuple(map(str, row.key)) for row in selected}
 
 

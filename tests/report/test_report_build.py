@@ -128,6 +128,16 @@ def test_runs_with_set_and_rows_the_recipe_lost_are_left_out_and_counted(recipe,
     assert any("rows that the recipe does not have" in remark for remark in table.remarks)
 
 
+@pytest.mark.parametrize("shown", [None, "cpu"])
+def test_results_of_a_scale_the_recipe_lost_are_left_out_and_counted(recipe, results, shown):
+    made = recipe(LSTM)
+    rows = [replace(row, scale="gone") for row in results(made, "lstm", [1.0, 1.0])]
+    table = build_table(made, rows + results(made, "lstm", [1.0]), shown)
+    assert [text for text in table.remarks if text.startswith("left out")] == [
+        "left out: 2 results of scales that the recipe does not have now"
+    ]
+
+
 def test_published_rows_that_no_row_stands_for_are_listed_as_not_run(recipe, results):
     made = recipe(LSTM, extra="published: rum2019.ptb_char")
     table = build_table(made, results(made, "lstm", [1.0]))
