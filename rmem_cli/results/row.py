@@ -134,7 +134,11 @@ class ResultRow:
         """
         if len(cells) != len(COLUMNS):
             raise ValueError(f"the row has {len(cells)} cells, not {len(COLUMNS)}")
-        return cls(**{name: _from_text(name, text) for name, text in zip(COLUMNS, cells, strict=True)})
+        row = cls(**{name: _from_text(name, text) for name, text in zip(COLUMNS, cells, strict=True)})
+        unit = METRICS[row.metric].unit
+        if row.unit not in ("", unit):
+            raise ValueError(f"column 'unit' holds {row.unit!r}, and values of {row.metric} are in {unit!r}")
+        return row
 
 
 _KINDS: dict[str, Any] = {field.name: field.type for field in fields(ResultRow)}

@@ -60,8 +60,8 @@ def foreign(tmp_path, monkeypatch):
     rows = [
         ResultRow(
             experiment="small", row="gru", cell="", scale="paper", seed=1, protocol=protocol.name,
-            split="test", part=part, metric="loss", value=0.5, unit=FOREIGN, examples=8, step=4,
-            checkpoint="last",
+            split="test", part=part, metric="loss", value=0.5, unit="nats per symbol", examples=8,
+            step=4, checkpoint="last",
             parameters=1, wall_seconds=1.0, peak_memory_mb=1.0, device=MARKUP, threads=1, op_paths=MARKUP,
             dtype=MARKUP, torch_version=MARKUP, rmem_version=MARKUP, git_commit=MARKUP, git_dirty="false",
             train_hash=spec.train_hash(""), eval_hash=spec.eval_hash(protocol), data_hash="",

@@ -60,6 +60,17 @@ def test_a_cell_of_the_wrong_kind_is_named():
         ResultRow.from_text(cells)
 
 
+def test_a_value_in_another_unit_than_its_metric_is_refused_where_it_would_be_averaged():
+    cells = ROW.to_text()
+    cells[COLUMNS.index("value")], cells[COLUMNS.index("unit")] = "98.2", "percent"
+    with pytest.raises(ValueError, match=r"column 'unit' holds 'percent'.*accuracy are in 'fraction'"):
+        ResultRow.from_text(cells)
+
+
+def test_a_row_without_a_unit_is_read_as_those_of_tables_without_the_column():
+    assert ResultRow.from_text(replace(ROW, unit="").to_text()).unit == ""
+
+
 def test_a_timestamp_is_utc_with_whole_seconds():
     assert len(timestamp()) == len("2026-01-02T03:04:05Z")
     assert timestamp().endswith("Z")
