@@ -1,5 +1,6 @@
 """Two sets of results against each other: rows, recipes, folders of results, or commits."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ import pandas as pd
 
 from rmem_cli.errors import UsageError, closest
 from rmem_cli.report.statistics import Interval, mean, sample_sd, welch_interval
+from rmem_cli.report.verdict import MIN_SEEDS
 from rmem_cli.results.metrics import metric
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.store import ResultStore
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _MEASURED = ["scale", "cell", "protocol", "split", "part", "metric"]
+_SETTINGS = ["train_hash", "eval_hash"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,9 @@ class Contrast:
 
     @property
     def verdict(self) -> str:
-        """Whether the second is surely better or worse, where intervals tell."""
-        if self.interval is None:
-            return "one seed"
+        """Whether the second is surely better or worse, where there are seeds enough to tell."""
+        if self.interval is None or min(self.seeds) < MIN_SEEDS:
+            return "too few seeds"
         if self.interval.low <= 0 <= self.interval.high:
             return "no sure difference"
         return "better" if (self.difference > 0) == metric(self.metric).higher_is_better else "worse"
@@ -121,12 +124,17 @@ def contrasts(first: Side, second: Side) -> list[Contrast]:
 
 
 def _values(one: Side, keys: list[str]) -> pd.DataFrame:
-    """The values of the seeds, by what was measured; of each seed the latest."""
-    finished = sorted((row for row in one.rows if row.value is not None), key=lambda row: row.time)
-    names = [*keys, "seed", "value"]
+    """The values of the seeds, by what was measured: of the newest settings, and of each seed the latest."""
+    finished = sorted(filter(_has_value, one.rows), key=lambda row: row.time)
+    names = [*keys, *_SETTINGS, "seed", "value"]
     found = pd.DataFrame({name: [getattr(row, name) for row in finished] for name in names}, dtype=object)
-    latest = found.drop_duplicates([*keys, "seed"], keep="last")
+    newest = found.drop_duplicates(keys, keep="last")[[*keys, *_SETTINGS]]
+    latest = found.merge(newest, on=[*keys, *_SETTINGS]).drop_duplicates([*keys, "seed"], keep="last")
     return latest.groupby(keys, sort=False)["value"].agg(list).rename("values").reset_index()
+
+
+def _has_value(row: ResultRow) -> bool:
+    return row.status == "ok" and row.value is not None and math.isfinite(row.value)
 
 
 def _contrast(keys: list[str], record: dict[str, object]) -> Contrast:

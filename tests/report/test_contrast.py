@@ -1,5 +1,6 @@
 """--compare sets two sets of results against each other, where they were measured alike."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -42,11 +43,38 @@ def test_two_folders_are_compared_row_by_row_and_nothing_surely_differs_from_its
     assert {one.verdict for one in found} == {"no sure difference"}
 
 
-def test_single_seeds_have_a_difference_and_no_interval(store, recipe, results, tmp_path):
+def test_single_seeds_have_a_difference_and_no_interval(store, tmp_path):
     other = ResultStore(tmp_path / "other")
     other.write([row for row in store.read("made_up") if row.seed == 1])
     found = compared(store, str(store.folder), str(other.folder))
-    assert [(one.interval, one.verdict) for one in found] == [(None, "one seed")] * 2
+    assert [(one.interval, one.verdict) for one in found] == [(None, "too few seeds")] * 2
+
+
+def test_two_seeds_show_no_order_however_close_they_lie(store, tmp_path):
+    own, other = ResultStore(tmp_path / "two"), ResultStore(tmp_path / "other")
+    two = [row for row in store.read("made_up") if row.seed < 3]
+    own.write([replace(row, value=1.0) for row in two])
+    other.write([replace(row, value=1.1) for row in two])
+    found = compared(store, str(own.folder), str(other.folder))
+    assert [(one.difference, one.verdict) for one in found] == [(pytest.approx(0.1), "too few seeds")] * 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("status", ["ok", "diverged"])
+def test_a_seed_without_a_number_is_in_no_mean(store, value, status):
+    (row,) = [row for row in store.read("made_up") if (row.row, row.seed) == ("a", 1)]
+    store.write([replace(row, seed=4, value=value, status=status)])
+    (found,) = compared(store, "made_up/a", "made_up/b")
+    assert (found.seeds, found.means[0], found.verdict) == ((3, 3), pytest.approx(1.1), "worse")
+
+
+@pytest.mark.parametrize("column", ["train_hash", "eval_hash"])
+def test_seeds_of_other_settings_than_the_newest_are_in_no_mean(store, column):
+    (row,) = [row for row in store.read("made_up") if (row.row, row.seed) == ("a", 1)]
+    older = replace(row, seed=4, value=9.0, time="2025-01-01T00:00:00Z", **{column: "f" * 12})
+    store.write([older])
+    (found,) = compared(store, "made_up/a", "made_up/b")
+    assert (found.seeds, found.means[0]) == ((3, 3), pytest.approx(1.1))
 
 
 def test_commits_are_compared_by_what_they_made(store):
