@@ -10,12 +10,13 @@ from rmem_cli.published.schema import PublishedRow, PublishedTable
 from rmem_cli.published.store import find, find_table, load_paper, papers
 from rmem_cli.recipe import Recipe, RunSpec
 from rmem_cli.recipe.resolve import PAPER
-from rmem_cli.report.citations import cite_table
+from rmem_cli.report.citations import cite
 from rmem_cli.report.selection import entries
 from rmem_cli.report.table import Basis, Line, Table
 from rmem_cli.report.verdict import Outcome
 
 Cost = Callable[[RunSpec], float | None]  # how long a run takes here, in seconds, where that is known
+Verdicts = dict[tuple[str, str], tuple[Outcome, bool]]
 
 _LESSER: tuple[Basis, ...] = ("digitized", "quoted", "reading")
 
@@ -107,7 +108,7 @@ def build_scoreboard(recipes: Sequence[Recipe], tables: Sequence[Table], cost: C
     asked = {address.id for recipe in recipes for row in recipe.rows for address in row.published}
     verdicts = _verdicts(tables)
     ids = [f"{paper}.{table}" for paper in papers() for table in load_paper(paper).tables]
-    scores = [_score(table, runs[table], verdicts, asked) for table in ids if table in runs]
+    scores = [one for table in ids if table in runs for one in _scores(table, runs[table], verdicts, asked)]
     return Scoreboard(
         scores, [table for table in ids if table not in runs], _candidates(recipes, tables, cost)
     )
@@ -122,7 +123,7 @@ def _recipes_by_table(recipes: Iterable[Recipe]) -> dict[str, list[str]]:
     return {table: list(names) for table, names in found.items()}
 
 
-def _verdicts(tables: Iterable[Table]) -> dict[tuple[str, str], tuple[Outcome, bool]]:
+def _verdicts(tables: Iterable[Table]) -> Verdicts:
     """Published cell to the verdict on it, and whether it has results of a smaller size only.
 
     Where several rows of ours stand for one, the first that was run at the paper's size counts.
@@ -148,17 +149,33 @@ def _outcome(line: Line) -> Outcome:
     return Outcome.NOT_RUN if line.comparison is None else line.comparison.verdict.outcome
 
 
+def _scores(table_id: str, recipes: list[str], verdicts: Verdicts, asked: Collection[str]) -> list[Score]:
+    """The counts of a table: of its rows as printed, and apart of those that were not read there."""
+    found: dict[bool, dict[str, PublishedRow]] = {False: {}, True: {}}
+    for name, row in find_table(table_id).rows.items():
+        found[cite(f"{table_id}.{name}")[0].basis in _LESSER][name] = row
+    scores = [
+        _score(table_id, rows, recipes, verdicts, asked, is_lesser=is_lesser)
+        for is_lesser, rows in found.items()
+        if rows
+    ]
+    return [score for score in scores if score.cells or score.quoted] or scores[:1]
+
+
 def _score(
     table_id: str,
+    rows: Mapping[str, PublishedRow],
     recipes: list[str],
-    verdicts: Mapping[tuple[str, str], tuple[Outcome, bool]],
+    verdicts: Verdicts,
     asked: Collection[str],
+    *,
+    is_lesser: bool,
 ) -> Score:
-    """The counts of a table; a quoted row is one of its own where a row of a recipe stands for it."""
+    """The counts of some rows; a quoted one is the table's own where a row of a recipe stands for it."""
     table = find_table(table_id)
     outcomes: Counter[Outcome] = Counter()
     quoted, smaller = 0, 0
-    for name, row in table.rows.items():
+    for name, row in rows.items():
         for column in _columns(table, row):
             found = verdicts.get((f"{table_id}.{name}", column))
             if row.quoted and f"{table_id}.{name}" not in asked:
@@ -167,7 +184,6 @@ def _score(
             outcome, is_smaller = found or (Outcome.NOT_RUN, False)
             outcomes[outcome] += 1
             smaller += is_smaller
-    is_lesser = cite_table(table_id)[0].basis in _LESSER
     return Score(table_id, table.where, recipes, is_lesser, dict(outcomes), quoted, smaller)
 
 

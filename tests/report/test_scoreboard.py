@@ -1,10 +1,13 @@
 """The scoreboard counts each verified cell of each published table once."""
 
+from collections import Counter
+
 import pytest
 
 from rmem_cli.published.store import find_table
 from rmem_cli.recipe import list_recipes, load_recipe
 from rmem_cli.report.build import build_table
+from rmem_cli.report.citations import cite_table
 from rmem_cli.report.scoreboard import build_scoreboard
 from rmem_cli.report.scoreboard_layout import page
 from rmem_cli.report.verdict import Outcome
@@ -33,7 +36,7 @@ def test_the_first_row_that_was_run_speaks_for_a_cell(made, results):
     board = build_scoreboard([made], [build_table(made, rows)], unknown)
     score = only(board)
     assert score.outcomes == {Outcome.WORSE: 1}  # fs_rum_2 is the only number of the paper's own
-    assert score.quoted == sum(
+    assert sum(one.quoted for one in board.scores if one.table == score.table) == sum(
         row.quoted and row.verified for row in find_table("rum2019.ptb_char").rows.values()
     )
 
@@ -49,6 +52,24 @@ def test_what_a_table_quotes_is_a_cell_where_a_row_stands_for_it_whatever_was_ru
     after = only(build_scoreboard([made], [build_table(made, results(made, "lstm", [1.19] * 3))], unknown))
     assert sum(before.outcomes.values()) == sum(after.outcomes.values()) == 2
     assert before.quoted == after.quoted
+
+
+def test_a_cell_that_was_read_in_the_paper_is_not_counted_with_those_that_are_known_from_quotations():
+    recipes = [load_recipe(name) for name in list_recipes()]
+    found = [one for one in build_scoreboard(recipes, [], unknown).scores if one.table == "urlstm2020.smnist"]
+    # printed: LSTM, and quoted by it Dilated GRU and IndRNN; from quotations: UR-LSTM, UR-GRU and six others
+    assert [(one.is_lesser, one.cells, one.quoted) for one in found] == [(False, 1, 2), (True, 2, 6)]
+
+
+def test_each_cell_is_counted_with_those_of_its_own_basis():
+    board = build_scoreboard([load_recipe(name) for name in list_recipes()], [], unknown)
+    for is_lesser in (False, True):
+        counted = Counter(
+            {one.table: one.cells + one.quoted for one in board.scores if one.is_lesser == is_lesser}
+        )
+        cited = (one for table in {one.table for one in board.scores} for one in cite_table(table))
+        of_basis = [one for one in cited if (one.basis in ("digitized", "quoted")) == is_lesser]
+        assert +counted == Counter(one.table_id for one in of_basis if one.row.verified)
 
 
 def test_results_of_a_smaller_size_are_counted_apart(made, results):
@@ -75,10 +96,10 @@ def test_every_verified_cell_of_every_table_is_counted_once():
     recipes = [load_recipe(name) for name in list_recipes()]
     board = build_scoreboard(recipes, [], unknown)
     assert not {score.table for score in board.scores} & set(board.idle)
-    for score in board.scores:
-        table = find_table(score.table)
+    for name in {score.table for score in board.scores}:
+        table, scores = find_table(name), [score for score in board.scores if score.table == name]
         cells = 0
         for row in table.rows.values():
             values = row.value if table.columns and isinstance(row.value, tuple) else [row.value]
             cells += sum(value is not None for value in values)
-        assert score.cells + score.quoted == cells
+        assert sum(score.cells + score.quoted for score in scores) == cells
