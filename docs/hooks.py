@@ -79,19 +79,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Fill in what a page asks for: `<!-- scoreboard: rum2019 -->` or `<!-- notes: rmt_copy -->`."""
+    """Fill in what a page asks for: `<!-- scoreboard: rum2019 -->` or `all`, `<!-- notes: rmt_copy -->`."""
     markdown = re.sub(r"<!-- scoreboard: ([\w ]+) -->", lambda found: scoreboard(found[1].split()), markdown)
     return re.sub(r"<!-- notes: ([\w ]+) -->", lambda found: notes(found[1].split()), markdown)
 
 
 def scoreboard(papers: list[str]) -> str:
-    """The lines of `results/scoreboard.md` about the tables of some papers, under their headings."""
+    """The lines of `results/scoreboard.md` about the tables of some papers, or all, under their headings."""
     kept = []
     for line in (ROOT / "results" / "scoreboard.md").read_text(encoding="utf-8").splitlines():
         table = re.match(r"\| (\w+)\.\w+ \|", line)
         if line.startswith("**") or re.match(r"\| (Table|---)", line):
             kept.append(f"\n{line}\n" if line.startswith("**") else line)
-        elif table and table[1] in papers:
+        elif (table and table[1] in papers) or (line.startswith("|") and papers == ["all"]):
             kept.append(line)
     return "\n".join(kept)
 

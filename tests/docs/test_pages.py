@@ -24,6 +24,17 @@ def test_each_command_has_a_section_and_an_example_that_is_run():
         assert f"$ rmem {name} " in run
 
 
+def test_the_page_about_results_has_every_table_and_total_of_the_scoreboard(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    import hooks
+
+    markdown = (DOCS / "results.md").read_text(encoding="utf-8")
+    shown = hooks.on_page_markdown(markdown, None, None, None).splitlines()
+    committed = (DOCS.parent / "results" / "scoreboard.md").read_text(encoding="utf-8").splitlines()
+    counts = [line for line in committed if line.startswith(("|", "**"))]
+    assert [line for line in counts if line not in shown] == []
+
+
 def test_a_command_that_fails_is_no_example(tmp_path):
     with pytest.raises(ValueError, match="ended with 3"):
         follow("```console\n$ exit 3\n```\n", tmp_path)
