@@ -369,10 +369,9 @@ class _Builder:
 
     def remarks(self, papers: Sequence[PaperTable]) -> list[str]:
         """The recipe's notes, those of its published tables, and what was left out."""
+        notes = dict.fromkeys(find_table(table).notes for table in self.recipe.published_tables)
         remarks = list(self.recipe.notes)
-        for table in self.recipe.published_tables:
-            notes = find_table(table).notes
-            remarks += [f"published table: {' '.join(notes.split())}"] if notes else []
+        remarks += [f"published table: {' '.join(note.split())}" for note in notes if note]
         sections = [section for paper in papers for section in paper.columns]
         remarks += tally(sections)
         published = [line.published for section in sections for line in section.lines if line.published]

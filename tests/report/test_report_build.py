@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from rmem_cli.errors import UsageError
+from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.report.build import build_table
 
@@ -126,6 +127,13 @@ def test_runs_with_set_and_rows_the_recipe_lost_are_left_out_and_counted(recipe,
     assert line(table, "lstm").ours == {}
     assert any("--set" in remark for remark in table.remarks)
     assert any("rows that the recipe does not have" in remark for remark in table.remarks)
+
+
+def test_a_note_that_several_published_tables_share_is_told_once():
+    remarks = build_table(load_recipe("babilong"), []).remarks
+    assert [text.partition(",")[0] for text in remarks if text.startswith("published table")] == [
+        "published table: ARMT rows are the mean of 3 runs"
+    ]
 
 
 @pytest.mark.parametrize("shown", [None, "cpu"])
