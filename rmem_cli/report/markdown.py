@@ -7,8 +7,9 @@ from typing import IO
 from rmem_cli.report.marks import marked, numbered
 from rmem_cli.report.page import Cell, Grid, Page
 
-# Underscores inside words, brackets that begin no link and most ampersands mean themselves.
-_SPECIAL = re.compile(r"([\\|*<>`]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
+# Underscores inside words, brackets that begin no link and most ampersands mean themselves; where Markdown is
+# read as on GitHub, tildes strike text out, and dollars begin formulas.
+_SPECIAL = re.compile(r"([\\|*<>`~$]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
 
 
 def write(pages: Sequence[Page], file: IO[str]) -> None:

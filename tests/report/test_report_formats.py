@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rmem_cli.report import markdown
 from rmem_cli.report.csv_format import COLUMNS
 from rmem_cli.report.formats import FORMATS
 from rmem_cli.report.table import (
@@ -159,6 +160,10 @@ def test_the_csv_form_keeps_every_digit_and_gives_each_scale_a_record():
     }
     assert (records[1]["failed"], records[1]["verdict"]) == ("diverged=1;out_of_memory=1", "")
     assert records[7]["published_curve"] == "1.0=1.0;2.0=0.9;4.0=0.8;8.0=0.7;16.0=0.6"
+
+
+def test_markdown_strikes_nothing_out_and_reads_no_formula():
+    assert markdown.escaped("~5 to ~6, ~~old~~, $10 to $20") == r"\~5 to \~6, \~\~old\~\~, \$10 to \$20"
 
 
 def test_the_json_form_has_a_schema_number_and_the_fields_of_the_table():
