@@ -6,6 +6,7 @@ import pandas as pd
 
 from rmem_cli.errors import UsageError
 from rmem_cli.results.row import ResultRow
+from rmem_cli.results.run_names import run_name
 from rmem_cli.results.store import ResultStore
 from rmem_cli.results.summaries import samples_name
 from rmem_cli.results.withdrawn import Withdrawals, add_withdrawals
@@ -55,8 +56,8 @@ def _new(
     differ = own[is_other & counts.astype(bool)]
     if len(differ):
         first = [
-            f"{row.row} {row.scale} seed {row.seed} {row.protocol} {row.metric}"
-            for row in differ.itertuples()
+            " ".join(filter(None, (run_name(row), row.protocol, row.part, row.metric)))
+            for row in differ["result_other"]
         ]
         more = f" and {len(first) - _MOST_NAMED} more" if len(first) > _MOST_NAMED else ""
         raise UsageError(
