@@ -11,6 +11,7 @@ from rmem_cli.report.table import Bounds, Ours, SolveRate, StepsToSolve
 from rmem_cli.results.row import ResultRow
 
 PARTIAL = "-partial"  # how the hash of a data set ends that was prepared without some of its files
+_NO_VALUE = "no value"  # how a seed ended that was trained to its end, and measured no number
 
 
 def measure(
@@ -36,6 +37,7 @@ def measure(
     ends = [_end(row) for row in results]
     values = [end for end in ends if isinstance(end, float)]
     failed = Counter(end for end in ends if isinstance(end, str))
+    unsolved = failed["diverged"] + failed[_NO_VALUE]
     seconds = [row.wall_seconds for row in results if row.wall_seconds is not None]
     return Ours(
         mean=mean(values) if values else None,
@@ -43,7 +45,7 @@ def measure(
         n=len(values),
         planned=planned,
         failed=dict(failed),
-        solve_rate=None if rule is None else _solve_rate(rule, values, failed["diverged"]),
+        solve_rate=None if rule is None else _solve_rate(rule, values, unsolved),
         bounds=_bounds(values, results) if has_bounds else _bootstrapped(results),
         steps=steps,
         steps_to_solve=steps_to_solve,
@@ -60,11 +62,11 @@ def _end(row: ResultRow) -> float | str:
     """The value of a finished seed, or how it ended without one."""
     if row.status != "ok":
         return row.status
-    return row.value if row.value is not None and math.isfinite(row.value) else "no value"
+    return row.value if row.value is not None and math.isfinite(row.value) else _NO_VALUE
 
 
-def _solve_rate(rule: SolvedRule, values: Sequence[float], diverged: int) -> SolveRate | None:
-    seeds = len(values) + diverged
+def _solve_rate(rule: SolvedRule, values: Sequence[float], unsolved: int) -> SolveRate | None:
+    seeds = len(values) + unsolved
     if seeds == 0:
         return None
     solved = sum(rule.holds(value) for value in values)

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -255,6 +256,15 @@ def test_generated_tasks_have_a_solve_rate_in_which_a_diverged_seed_counts_as_un
     found = line(build_table(made, rows), "lstm").ours["paper"]
     assert (found.solve_rate.solved, found.solve_rate.seeds) == (2, 4)
     assert (found.n, found.planned, found.failed) == (3, 3, {"diverged": 1})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_seed_that_ended_with_no_number_has_not_solved_the_task(recipe, results, value):
+    made = recipe(PLAIN, "copying", extra="solved: {metric: loss, at: 0.001}")
+    rows = results(made, "lstm", [0.0, 0.0, 0.0, value], name="loss", data_hash="")
+    found = line(build_table(made, rows), "lstm").ours["paper"]
+    assert (found.solve_rate.solved, found.solve_rate.seeds) == (3, 4)
+    assert (found.n, found.failed) == (3, {"no value": 1})
 
 
 def test_two_seeds_are_too_few(recipe, results):
