@@ -114,6 +114,7 @@ def _compare_number(
         Evidence(
             seeds=ours.n,
             failed=sum(ours.failed.values()),
+            without_number=ours.without_number,
             has_number=published is not None and published.verified,
             obstacles=obstacles,
             interval=interval,

@@ -49,7 +49,9 @@ def page(table: Table, view: View) -> Page:
 
 
 def _lines(table: Table) -> list[str]:
-    return [line for line in (table.reference, table.summary) if line]
+    """The paper, and what the recipe says of its results, which need not be those that are shown."""
+    summary = f"The recipe says: {table.summary}" if table.summary else ""
+    return [line for line in (table.reference, summary) if line]
 
 
 def status(table: Table) -> str:

@@ -7,11 +7,10 @@ from statistics import median
 
 from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report.statistics import mean, sample_sd, wilson_interval
-from rmem_cli.report.table import Bounds, Ours, SolveRate, StepsToSolve
+from rmem_cli.report.table import NO_VALUE, Bounds, Ours, SolveRate, StepsToSolve
 from rmem_cli.results.row import ResultRow
 
 PARTIAL = "-partial"  # how the hash of a data set ends that was prepared without some of its files
-_NO_VALUE = "no value"  # how a seed ended that was trained to its end, and measured no number
 
 
 def measure(
@@ -37,7 +36,7 @@ def measure(
     ends = [_end(row) for row in results]
     values = [end for end in ends if isinstance(end, float)]
     failed = Counter(end for end in ends if isinstance(end, str))
-    unsolved = failed["diverged"] + failed[_NO_VALUE]
+    unsolved = failed["diverged"] + failed[NO_VALUE]
     seconds = [row.wall_seconds for row in results if row.wall_seconds is not None]
     return Ours(
         mean=mean(values) if values else None,
@@ -62,7 +61,7 @@ def _end(row: ResultRow) -> float | str:
     """The value of a finished seed, or how it ended without one."""
     if row.status != "ok":
         return row.status
-    return row.value if row.value is not None and math.isfinite(row.value) else _NO_VALUE
+    return row.value if row.value is not None and math.isfinite(row.value) else NO_VALUE
 
 
 def _solve_rate(rule: SolvedRule, values: Sequence[float], unsolved: int) -> SolveRate | None:

@@ -94,6 +94,10 @@ class Bounds:
     rule: Literal["wilson", "bootstrap"]
 
 
+NO_VALUE = "no value"
+"""How a seed ended that was trained to its end and measured no number."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ours:
     """What the seeds of one row at one scale gave.
@@ -127,6 +131,11 @@ class Ours:
     parameters: int | None = None
     wall_seconds: float | None = None
     peak_memory_mb: float | None = None
+
+    @property
+    def without_number(self) -> int:
+        """Seeds that were trained and have no number: they diverged, or measured none."""
+        return self.failed.get("diverged", 0) + self.failed.get(NO_VALUE, 0)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class Evidence:
     Attributes:
         seeds: Seeds with a value.
         failed: Seeds that were run and have none.
+        without_number: How many of those were trained as the others, and diverged or measured no number.
         has_number: Whether there is a verified published value.
         obstacles: Why the two values may not be compared, such as "dirty tree"; usually none.
         interval: 95 % interval of ours minus the published number; None for fewer than two seeds.
@@ -90,6 +91,7 @@ class Evidence:
 
     seeds: int
     failed: int
+    without_number: int
     has_number: bool
     obstacles: tuple[str, ...]
     interval: Interval | None
@@ -112,6 +114,9 @@ def judge(evidence: Evidence) -> Verdict:
         return Verdict(Outcome.NO_VERDICT, ", ".join(obstacles))
     if evidence.seeds < MIN_SEEDS or evidence.interval is None or evidence.tolerance is None:
         return Verdict(Outcome.TOO_FEW_SEEDS)
+    if evidence.without_number:
+        trained = evidence.seeds + evidence.without_number
+        return Verdict(Outcome.INCONCLUSIVE, f"{evidence.without_number} of {trained} seeds without a number")
     return Verdict(_place(evidence.interval, evidence.tolerance, evidence.higher_is_better))
 
 

@@ -8,6 +8,7 @@ from rmem_cli.report.verdict import Evidence, Outcome, Verdict, judge
 INSIDE = Evidence(
     seeds=3,
     failed=0,
+    without_number=0,
     has_number=True,
     obstacles=(),
     interval=Interval(-0.005, 0.005),
@@ -58,6 +59,8 @@ def test_a_difference_of_the_tolerance_is_inside_it_however_it_was_rounded():
         ({"seeds": 1, "interval": None}, "too few seeds", ""),
         ({"seeds": 2, "failed": 1}, "too few seeds", ""),
         ({"failed": 1}, "reproduced", ""),
+        ({"failed": 2, "without_number": 1}, "inconclusive", "1 of 4 seeds without a number"),
+        ({"seeds": 2, "failed": 1, "without_number": 1}, "too few seeds", ""),
     ],
 )
 def test_what_stands_in_the_way_of_a_verdict_is_said(changes, outcome, reason):
