@@ -131,6 +131,16 @@ def test_tensors_may_be_views_and_weights_frozen(options):
 
 
 @CASES
+def test_a_gradient_that_alone_is_asked_for_is_the_one_among_all(options):
+    among_all = outcome(native, case(options))[1:]
+    for place, expected in enumerate(among_all):
+        given = case(options)
+        leaf = leaves_of(given)[place].requires_grad_()
+        loss = (run(native, given) * normal(20, *among_all[0].shape[:2], given[1].shape[1])).sum()
+        assert torch.equal(torch.autograd.grad(loss, leaf)[0], expected), place
+
+
+@CASES
 @pytest.mark.parametrize(
     "layout",
     [

@@ -49,11 +49,11 @@ def _outputs(
     own, other, phases = coefficients(weights, options.unitary)
     rotors = None if phases is None else torch.stack([torch.cos(phases), torch.sin(phases)], dim=1)
     # [time, batch, input]
-    given = (x.transpose(0, 1), hidden, *kernels, own, other)
-    operands = [each.contiguous() for each in given]
-    keeps = torch.is_grad_enabled() and any(each.requires_grad for each in operands)
+    given = (x.transpose(0, 1), hidden, *kernels, own, other, rotors)
+    operands = [None if each is None else each.contiguous() for each in given]
+    keeps = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
     choices = (options.unitary.fft, options.reset_gate, options.update_gate, keeps)
-    outputs, *_ = torch.ops.rmem.unitary_rnn(*operands, rotors, _time_first(keep, x, hidden), *choices)
+    outputs, *_ = torch.ops.rmem.unitary_rnn(*operands, _time_first(keep, x, hidden), *choices)
     time_last: Tensor = outputs.transpose(0, 1)  # [batch, time, size]
     return time_last
 
