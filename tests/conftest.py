@@ -241,3 +241,14 @@ def write_made_up(write_text, write_images, write_babi, write_articles, write_su
         return write_images(name) if form == "images" else write_text(name=name, form=form)
 
     return write
+
+
+@pytest.fixture(params=["native", "fast"])
+def op_form(request, monkeypatch):
+    """Operations run natively, where that can be built, or in PyTorch; the form that was chosen is forgotten."""
+    from rmem_cli.ops.native import build
+
+    monkeypatch.setenv("RMEM_NATIVE", "auto" if request.param == "native" else "off")
+    build.status.cache_clear()
+    yield request.param
+    build.status.cache_clear()

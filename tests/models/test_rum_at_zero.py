@@ -7,13 +7,11 @@ from rmem_cli.models.cores.recurrent_config import RUMSettings
 from rmem_cli.models.cores.rum import RUM
 
 
-@pytest.mark.parametrize("native", ["off", "on"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(
     "options", [{"lambda": 0}, {"lambda": 1}, {"lambda": 0, "update_gate": False}], ids=str
 )
-def test_a_state_of_zeros_passes_no_gradient_through_its_norm(monkeypatch, options, dtype, native):
-    monkeypatch.setenv("RMEM_NATIVE", native)
+def test_a_state_of_zeros_passes_no_gradient_through_its_norm(op_form, options, dtype):
     torch.manual_seed(1)
     rum = RUM(3, RUMSettings(hidden_size=20, eta=1.0, **options)).to(dtype)
     x = torch.zeros(2, 45, 3, dtype=dtype)
@@ -29,3 +27,14 @@ def test_a_state_of_zeros_passes_no_gradient_through_its_norm(monkeypatch, optio
     close = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
     for name, weight in rum.named_parameters():
         torch.testing.assert_close(found[name], weight.grad, rtol=close, atol=close)
+
+
+@pytest.mark.parametrize("options", [{"lambda": 0}, {"lambda": 1}], ids=str)
+def test_an_eta_below_the_smallest_number_of_its_type_makes_states_and_gradients_zero(op_form, options):
+    rum = RUM(3, RUMSettings(hidden_size=5, eta=1e-60, **options))
+    x = torch.randn(2, 4, 3, requires_grad=True)
+    assert rum.op_paths()["rotation"] in (op_form, "fast")
+    outputs, _ = rum(x)
+    outputs.sum().backward()
+    assert (outputs == 0).all()
+    assert all((each.grad == 0).all() for each in (x, *rum.parameters()))

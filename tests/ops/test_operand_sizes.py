@@ -12,23 +12,15 @@ from rmem_cli.ops.native import build
 from rmem_cli.ops.product import native as native_product
 
 
-@pytest.fixture(params=["auto", "off"], ids=["native", "fast"])
-def form(request, monkeypatch):
-    monkeypatch.setenv("RMEM_NATIVE", request.param)
-    build.status.cache_clear()
-    yield
-    build.status.cache_clear()
-
-
 @pytest.mark.parametrize("lambda_", [0, 1])
 @pytest.mark.parametrize(("batch", "of_state"), [(64, 1), (2, 4), (3, 2)])
-def test_a_rum_refuses_the_state_of_another_batch(form, lambda_, batch, of_state):
+def test_a_rum_refuses_the_state_of_another_batch(op_form, lambda_, batch, of_state):
     rum = RUM(3, 16, lambda_=lambda_)
     with pytest.raises(ValueError, match=r"must (both )?have"):
         rum(torch.ones(batch, 5, 3), rum.initial_state(of_state))
 
 
-def test_a_rum_refuses_the_memory_of_another_batch_or_size(form):
+def test_a_rum_refuses_the_memory_of_another_batch_or_size(op_form):
     rum = RUM(3, 16, lambda_=1)
     for memory in (torch.eye(16).expand(1, 16, 16), torch.eye(15).expand(8, 15, 15)):
         with pytest.raises(ValueError, match=r"must (both )?have"):
@@ -36,7 +28,7 @@ def test_a_rum_refuses_the_memory_of_another_batch_or_size(form):
 
 
 @pytest.mark.parametrize(("batch", "of_state"), [(64, 1), (2, 4), (3, 2)])
-def test_an_lstm_refuses_states_of_another_batch(form, batch, of_state):
+def test_an_lstm_refuses_states_of_another_batch(op_form, batch, of_state):
     lstm = URLSTM(3, 16)
     fits, other = torch.zeros(1, batch, 16), torch.zeros(1, of_state, 16)
     for states in ((other, other), (fits, other), (other, fits)):
@@ -46,12 +38,12 @@ def test_an_lstm_refuses_states_of_another_batch(form, batch, of_state):
 
 @pytest.mark.parametrize("core", [lambda: RUM(3, 16), lambda: URLSTM(3, 16)], ids=["RUM", "URLSTM"])
 @pytest.mark.parametrize("inputs", [1, 2, 4])
-def test_inputs_of_another_width_are_refused(form, core, inputs):
+def test_inputs_of_another_width_are_refused(op_form, core, inputs):
     with pytest.raises(ValueError, match=rf"the inputs are \[5, 2, {inputs}\]; they must be \[.*, 3\]"):
         core()(torch.ones(5, 2, inputs))
 
 
-def test_one_length_holds_for_all_rows(form):
+def test_one_length_holds_for_all_rows(op_form):
     rum = RUM(3, 16)
     x = torch.randn(64, 5, 3)
     for_all, for_each = (rum(x, None, torch.full((count,), 3))[0] for count in (1, 64))
@@ -157,7 +149,7 @@ def test_an_empty_batch_has_empty_outputs_and_gradients_of_zero(core):
     assert all(not weight.grad.any() for weight in core.parameters())
 
 
-def test_without_inputs_the_states_alone_count(form):
+def test_without_inputs_the_states_alone_count(op_form):
     x = torch.ones(5, 2, 0, requires_grad=True)
     for core in (RUM(0, 16), URLSTM(0, 16)):
         core(x)[0].sum().backward()

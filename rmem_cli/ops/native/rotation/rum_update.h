@@ -253,9 +253,10 @@ class Update {
   }
 
   // Of scaling to the length eta; `along` is the product of the gradient with the unscaled vector. A vector shorter than
-  // eps is scaled as if it were that long, so that its own length plays no part.
+  // eps is scaled as if it were that long, so that its own length plays no part. Nor does it where eta is zero in T.
   void scale_backward(T along) {
-    const T eta(*form_.eta), share = short_ ? T(0) : along * (scale_ / eta) * (scale_ / eta);
+    const T eta(*form_.eta);
+    const T share = short_ || scale_ == T(0) ? T(0) : along * (scale_ / eta) * (scale_ / eta);
     each_vector<T>(size_, [&](int64_t first, int64_t count) {
       const V across = load(&mixed_grad_[first], count) - V(share) * load(&mixed_[first], count);
       store(V(scale_) * across, &mixed_grad_[first], count);
