@@ -245,7 +245,7 @@ def write_made_up(write_text, write_images, write_babi, write_articles, write_su
 
 @pytest.fixture(params=["native", "fast"])
 def op_form(request, monkeypatch):
-    """Operations run natively, where that can be built, or in PyTorch; the form that was chosen is forgotten."""
+    """Operations run natively, where that can be built, or in PyTorch, whatever was chosen before."""
     from rmem_cli.ops.native import build
 
     monkeypatch.setenv("RMEM_NATIVE", "auto" if request.param == "native" else "off")
