@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rmem_cli.models.cores import rum
 from rmem_cli.models.cores.recurrent_config import RUMSettings
 from rmem_cli.models.state import State
-from rmem_cli.modules.shapes import check_inputs
+from rmem_cli.modules.shapes import check_inputs, check_width
 from rmem_cli.recipe.options import settings_from
 
 _NAMES = {  # of arguments of the published cell, by those of the fields
@@ -54,6 +54,7 @@ class RUM(rum.RUM):
         dtype: torch.dtype | None = None,
         **options: Any,
     ) -> None:
+        check_width(input_size)
         if num_layers is not None:
             layers = options.setdefault("layers", num_layers)
             if layers not in (1, num_layers):
@@ -201,6 +202,8 @@ class RUMCell(nn.Module):
             trainable_rotation=trainable_rot,
             track_angle=track_angle,
         )
+        if input_size is not None:
+            check_width(input_size)
         self.settings = settings
         self.input_size = input_size
         self.core = rum.RUM(1 if input_size is None else input_size, settings)

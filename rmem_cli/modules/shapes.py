@@ -1,6 +1,20 @@
 """What modules that are called by others' programs say about the shapes that they get."""
 
+from numbers import Integral
+
 from torch import Tensor
+
+from rmem_cli.recipe.messages import describe
+
+
+def check_width(width: int) -> None:
+    """Make sure that a module can be made for inputs of this width, its `input_size`.
+
+    Raises:
+        ValueError: It is no whole number above 0.
+    """
+    if not isinstance(width, Integral) or isinstance(width, bool) or width < 1:
+        raise ValueError(f"input_size must be a whole number above 0, not {describe(width)}")
 
 
 def check_inputs(x: Tensor, width: int | None, *forms: str) -> None:

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
 from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings
-from rmem_cli.modules.shapes import check_inputs
+from rmem_cli.modules.shapes import check_inputs, check_width
 from rmem_cli.ops.gates.options import GateOptions, lstm_blocks
 from rmem_cli.recipe.options import settings_from
 
@@ -65,6 +65,7 @@ class URLSTM(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        check_width(input_size)
         if proj_size:
             raise ValueError(
                 f"proj_size is {proj_size}; it must be 0: URLSTM does not project its hidden state"

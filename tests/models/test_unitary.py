@@ -214,6 +214,7 @@ WRONG = [
     (GORUSettings, {"capacity": 0}, "capacity", "greater than 0"),
     (EUNNSettings, {"capacity": 10_001}, "capacity", "less than or equal to 10000"),
     (GORUSettings, {"update_gate": False, "update_bias": 1.0}, "", "leave it out, too"),
+    (GORUSettings, {"reset_gate": False, "reset_bias": 1.0}, "", "leave it out, too"),
     (EUNNSettings, {"capacity": 4, "fft": True}, "", "leave capacity 4 out"),
     (EUNNSettings, {"published_last_unit": True, "fft": True}, "", "leave it out"),
     (EUNNSettings, {"published_last_unit": True, "complex": True}, "", "leave it out"),

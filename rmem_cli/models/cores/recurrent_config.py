@@ -386,6 +386,8 @@ class GORUSettings(UnitarySettings):
     def _biases_are_of_gates(self) -> Self:
         if self.update_bias is not None and not self.update_gate:
             raise ValueError("update_bias is that of the update gate, which is left out; leave it out, too")
+        if self.reset_bias != type(self).model_fields["reset_bias"].default and not self.reset_gate:
+            raise ValueError("reset_bias is that of the reset gate, which is left out; leave it out, too")
         return self
 
     def free_in_evaluation(self) -> frozenset[str]:
