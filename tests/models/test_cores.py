@@ -201,6 +201,25 @@ def test_gradients_of_outputs_and_states_reach_every_weight(name):
         assert parameter.grad.abs().sum() > 0 or "bias" in parameter_name, parameter_name
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_a_weight_that_alone_is_trained_has_the_gradient_that_it_has_among_all(kind):
+    settings = small_core(kind, segment_length=7)
+    core = build_model(ModelSettings(core=settings), symbols=3, classes=3).core.double().eval()
+    for weight in core.parameters():
+        weight.data += torch.randn_like(weight).abs() / 10  # nothing is zero, as biases are at first
+    leaves = {"inputs": inputs(), **dict(core.named_parameters())}
+
+    def gradients(names):
+        for name, leaf in leaves.items():
+            leaf.requires_grad_(name in names)
+        y, _ = core(leaves["inputs"])
+        return torch.autograd.grad(y.square().sum(), [leaves[name] for name in names], allow_unused=True)
+
+    for name, among_all in zip(leaves, gradients(list(leaves)), strict=True):
+        if among_all is not None:  # an output does not depend on what only a later segment reads
+            torch.testing.assert_close(gradients([name])[0], among_all, msg=name)
+
+
 def test_states_are_cut_selected_and_reset_by_row():
     core = make("rum lambda 1")
     _, state = core(inputs())

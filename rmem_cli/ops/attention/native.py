@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from rmem_cli.ops.forms import note
-from rmem_cli.ops.native.registration import Arguments, refuse_second_derivative, register_operation
+from rmem_cli.ops.native.registration import (
+    Arguments,
+    is_differentiated,
+    refuse_second_derivative,
+    register_operation,
+)
 
 
 def relative_attention(
@@ -22,7 +27,7 @@ def relative_attention(
     """Attention by content and distance; arguments and result are those of `dispatch.relative_attention`."""
     note("attention", "native")
     operands = [projected, cached, distances, content_bias, distance_bias, mask]
-    keep = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
+    keep = is_differentiated(*operands)
     attended: Tensor
     attended, _ = torch.ops.rmem.relative_attention(
         *(None if each is None else each.contiguous() for each in operands), keep

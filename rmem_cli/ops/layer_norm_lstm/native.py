@@ -9,7 +9,12 @@ from torch import Tensor
 
 from rmem_cli.ops.forms import note
 from rmem_cli.ops.layer_norm_lstm.options import BLOCKS
-from rmem_cli.ops.native.registration import Arguments, refuse_second_derivative, register_operation
+from rmem_cli.ops.native.registration import (
+    Arguments,
+    is_differentiated,
+    refuse_second_derivative,
+    register_operation,
+)
 
 
 def update(
@@ -26,7 +31,7 @@ def update(
     """
     note("layer_norm_lstm", "native")
     operands = z, hidden, cell, *norms
-    keep = torch.is_grad_enabled() and any(each.requires_grad for each in operands)
+    keep = is_differentiated(*operands)
     new_hidden, new_cell, *_ = torch.ops.rmem.layer_norm_lstm_update(
         *(each.contiguous() for each in operands), _constant(hidden_keep), _constant(cell_keep), keep
     )

@@ -8,10 +8,20 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 Arguments = SimpleNamespace
 """The arguments of an operation as attributes: tensors, or their sizes where only these are known."""
+
+
+def is_differentiated(*operands: Tensor | None) -> bool:
+    """Whether an operation has to keep what a gradient needs.
+
+    Args:
+        operands: All that a gradient may reach.
+    """
+    return torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
 
 
 def register_operation(

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from rmem_cli.ops.forms import note
-from rmem_cli.ops.native.registration import Arguments, refuse_second_derivative, register_operation
+from rmem_cli.ops.native.registration import (
+    Arguments,
+    is_differentiated,
+    refuse_second_derivative,
+    register_operation,
+)
 from rmem_cli.ops.rotation.options import RUMOptions, RUMResult, RUMWeights
 
 
@@ -36,9 +41,7 @@ def rum(
     kernels = (weights.embedding.kernel, weights.target.kernel, gate)
     biases = (weights.embedding.bias, weights.target.bias, gate_bias)
     operands = (x.contiguous(), hidden.contiguous(), memory, *kernels, _norms(weights))
-    keeps = torch.is_grad_enabled() and any(
-        each is not None and each.requires_grad for each in (*operands, *biases)
-    )
+    keeps = is_differentiated(*operands, *biases)
     # In the order of the source: by their names, torch takes ten microseconds longer to read them.
     choices = (options.activation, options.layer_norm, options.eta, options.eps)
     outputs, last, last_memory, cosines, *_ = torch.ops.rmem.rum(

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from rmem_cli.ops.forms import note
-from rmem_cli.ops.native.registration import Arguments, refuse_second_derivative, register_operation
+from rmem_cli.ops.native.registration import (
+    Arguments,
+    is_differentiated,
+    refuse_second_derivative,
+    register_operation,
+)
 from rmem_cli.ops.unitary.fast import coefficients
 from rmem_cli.ops.unitary.options import EUNNWeights, GORUOptions, GORUWeights, Unitary, UnitaryWeights
 
@@ -51,7 +56,7 @@ def _outputs(
     # [time, batch, input]
     given = (x.transpose(0, 1), hidden, *kernels, own, other, rotors)
     operands = [None if each is None else each.contiguous() for each in given]
-    keeps = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
+    keeps = is_differentiated(*operands)
     choices = (options.unitary.fft, options.reset_gate, options.update_gate, keeps)
     outputs, *_ = torch.ops.rmem.unitary_rnn(*operands, _time_first(keep, x, hidden), *choices)
     time_last: Tensor = outputs.transpose(0, 1)  # [batch, time, size]
