@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rmem_cli.models.cores import rum
 from rmem_cli.models.cores.recurrent_config import RUMSettings
 from rmem_cli.models.state import State
-from rmem_cli.modules.shapes import check_inputs, check_width
+from rmem_cli.modules.shapes import check_inputs, check_lengths, check_width
 from rmem_cli.recipe.options import settings_from
 
 _NAMES = {  # of arguments of the published cell, by those of the fields
@@ -80,10 +80,14 @@ class RUM(rum.RUM):
             `memory.<layer>` `[batch, hidden, hidden]`.
 
         Raises:
-            ValueError: `x` has another shape, or the state is that of another module, or of other rows.
+            ValueError: `x` has another shape, a row cannot have its length, or the state is that of
+                another module, or of other rows.
         """
         form = "[batch, time, {}]" if self.batch_first else "[time, batch, {}]"
         check_inputs(x, self.input_size, form)
+        rows, time = x.shape[:2] if self.batch_first else (x.shape[1], x.shape[0])
+        if lengths is not None:
+            check_lengths(lengths, rows, time)
         if self.batch_first:
             return super().forward(x, state, lengths)
         y, after = super().forward(x.transpose(0, 1), state, lengths)  # y as [batch, time, hidden]

@@ -2,6 +2,7 @@
 
 from numbers import Integral
 
+import torch
 from torch import Tensor
 
 from rmem_cli.recipe.messages import describe
@@ -26,9 +27,33 @@ def check_inputs(x: Tensor, width: int | None, *forms: str) -> None:
         forms: The shapes that there are, such as `[batch, time, {}]`, with braces for the width.
 
     Raises:
-        ValueError: They have none of these.
+        ValueError: They have none of these, or there is no step.
     """
     sizes = {form.count(",") + 1 for form in forms}
     if x.dim() not in sizes or width not in (None, x.shape[-1]):
         shapes = " or ".join(form.format("input_size" if width is None else width) for form in forms)
         raise ValueError(f"the inputs are {list(x.shape)}; they must be {shapes}")
+    form = next(form for form in forms if form.count(",") + 1 == x.dim())
+    names = form[form.index("[") + 1 :].split(", ")
+    if "time" in names and x.shape[names.index("time")] == 0:
+        raise ValueError(f"the inputs are {list(x.shape)}; there must be a step at least")
+
+
+def check_lengths(lengths: Tensor, rows: int, time: int) -> None:
+    """Make sure that each row has a length that it can have.
+
+    Values on a GPU, where a look at them would wait, and those of a captured graph are not looked at.
+
+    Raises:
+        ValueError: There is not one for each row, or one is no whole number, below 0, or above the time.
+    """
+    whole = not (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool)
+    if lengths.shape != (rows,) or not whole:
+        raise ValueError(
+            f"lengths are {list(lengths.shape)} of {lengths.dtype}; they must be [{rows}], whole numbers"
+        )
+    if lengths.device.type != "cpu" or torch.compiler.is_compiling() or rows == 0:
+        return
+    least, most = int(lengths.min()), int(lengths.max())
+    if least < 0 or most > time:
+        raise ValueError(f"lengths go from {least} to {most}; the inputs have from 0 to {time} steps")

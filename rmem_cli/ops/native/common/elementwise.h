@@ -67,7 +67,8 @@ inline V sigmoid(const V& x) {
   return one / (one + exponential(x.neg()));
 }
 
-// Exact to rounding in absolute terms, which is all that sums of such numbers see.
+// Exact to rounding in absolute terms, which is all that a sum of such numbers sees. A norm of numbers that are all small
+// sees their relative error: 5e-6 of the largest, in a layer-norm LSTM of floats whose inputs are a thousandth.
 template <typename V>
 inline V tanh(const V& x) {
   const V one(1), two(2);
