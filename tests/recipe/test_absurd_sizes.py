@@ -89,7 +89,7 @@ def test_what_is_absurdly_large_is_refused_in_a_few_lines_and_soon(size):
     started = time.thread_time()
     with pytest.raises(RecipeError) as caught:
         read_recipe(data, "small.yaml", "small")
-    assert time.thread_time() - started < 4  # of processor time; a quadratic reader took over 40
+    assert time.thread_time() - started < 20  # of processor time, up to 5; a quadratic reader took over 40
     told = str(caught.value)
     assert message in told
     assert len(told.splitlines()) <= MOST_TOLD + 1
