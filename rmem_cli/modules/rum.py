@@ -73,7 +73,7 @@ class RUM(rum.RUM):
         Args:
             x: `[batch, time, input_size]`, or as `batch_first` says.
             state: What the segment before returned; None starts afresh.
-            lengths: `[batch]`, steps of each row that count; None: all.
+            lengths: `[batch]`, or `[1]` for all rows: steps that count; None: all.
 
         Returns:
             Outputs in the form of `x`, and the state: `hidden.<layer>` `[batch, hidden]`, and for lambda 1

@@ -12,10 +12,10 @@ def check_width(width: int) -> None:
     """Make sure that a module can be made for inputs of this width, its `input_size`.
 
     Raises:
-        ValueError: It is no whole number above 0.
+        ValueError: It is no whole number from 0 on, for a module that reads nothing.
     """
-    if not isinstance(width, Integral) or isinstance(width, bool) or width < 1:
-        raise ValueError(f"input_size must be a whole number above 0, not {describe(width)}")
+    if not isinstance(width, Integral) or isinstance(width, bool) or width < 0:
+        raise ValueError(f"input_size must be a whole number from 0 on, not {describe(width)}")
 
 
 def check_inputs(x: Tensor, width: int | None, *forms: str) -> None:
@@ -45,14 +45,14 @@ def check_lengths(lengths: Tensor, rows: int, time: int) -> None:
     Values on a GPU, where a look at them would wait, and those of a captured graph are not looked at.
 
     Raises:
-        ValueError: There is not one for each row, or one is no whole number, below 0, or above the time.
+        ValueError: There is not one for each row, or one for all, of whole numbers from 0 to the time.
     """
     whole = not (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool)
-    if lengths.shape != (rows,) or not whole:
+    if lengths.shape not in ((rows,), (1,)) or not whole:
         raise ValueError(
             f"lengths are {list(lengths.shape)} of {lengths.dtype}; they must be [{rows}], whole numbers"
         )
-    if lengths.device.type != "cpu" or torch.compiler.is_compiling() or rows == 0:
+    if lengths.device.type != "cpu" or torch.compiler.is_compiling() or not len(lengths):
         return
     least, most = int(lengths.min()), int(lengths.max())
     if least < 0 or most > time:
