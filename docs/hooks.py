@@ -36,6 +36,7 @@ from rmem_cli.recipe.registry import (
     Registry,
 )
 from rmem_cli.recipe.settings import Settings
+from rmem_cli.recipe.solved import StopWhenSolvedSettings
 
 ROOT = Path(__file__).parents[1]
 SORTS = {
@@ -62,6 +63,7 @@ SECTIONS = {
     "train": schema.TrainSettings,
     "train.validation": schema.ValidationSettings,
     "train.early_stopping": schema.EarlyStoppingSettings,
+    "train.stop_when_solved": StopWhenSolvedSettings,
     "train.stages": schema.StageSettings,
     "eval": schema.EvalProtocol,
     "eval.summaries": schema.SummariesSettings,

@@ -118,7 +118,7 @@ def _make_plausible(tree: dict[str, Any], source: random.Random) -> None:
     for name in ("memory_loss", "encoder", "readout", "head"):
         if source.random() < 0.8:
             model.pop(name, None)
-    for name in ("stages", "early_stopping", "restart"):
+    for name in ("stages", "early_stopping", "stop_when_solved", "restart"):
         if source.random() < 0.7:
             train.pop(name, None)
     if source.random() < 0.9 and "segment_length" in CORES.settings(model["core"]["kind"]).model_fields:

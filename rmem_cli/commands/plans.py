@@ -118,7 +118,7 @@ def print_rows(rows: Sequence[PlannedRow], machine: "Machine") -> None:
         each = f" each, {duration(row.seconds)} in all" if seeds > 1 else ""
         typer.echo(
             f"{row.spec.row_label}: {seeds} seed{'s' * (seeds > 1)}, {plan.parameters:,} parameters, "
-            f"{plan.steps:,} steps of {plan.batch_size}, about {plan.memory_mb:,.0f} MB, "
+            f"{_up_to(row.spec)}{plan.steps:,} steps of {plan.batch_size}, about {plan.memory_mb:,.0f} MB, "
             f"{duration(plan.seconds)}{_decoding(plan)}{each} ({_basis(plan)})"
         )
     typer.echo(
@@ -127,6 +127,12 @@ def print_rows(rows: Sequence[PlannedRow], machine: "Machine") -> None:
         "memory is that of the model's numbers, beside some 400 MB of any process",
         err=True,
     )
+
+
+def _up_to(spec: "RunSpec") -> str:
+    """That a run may end before its last step."""
+    train = spec.settings.train
+    return "up to " if train.early_stopping is not None or train.stop_when_solved is not None else ""
 
 
 def print_json(rows: Sequence[PlannedRow], refused: Refused, machine: "Machine") -> None:

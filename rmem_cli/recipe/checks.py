@@ -17,6 +17,7 @@ from rmem_cli.results.metrics import METRICS
 Path = tuple[str | int, ...]
 Found = Iterator[tuple[Path, str]]
 
+_EARLY_ENDS = {"early_stopping": "early stopping", "stop_when_solved": "a stop when the task is solved"}
 _EMPTY = "the task has nothing in the split {split!r} with these settings; take another split"
 _OF_SUMMARIES = {
     True: "is of summaries, and the protocol makes none; add summaries: {} to it",
@@ -306,8 +307,9 @@ def _check_coverage(train: TrainSettings, model: ModelSettings) -> Found:
                 "the model has no coverage that it could do without; set model.pointer_generator.coverage, "
                 "or leave it out",
             )
-    if without and train.early_stopping is not None:
-        yield ("train", "early_stopping"), "may end the run before coverage is learned; leave it out"
+    for name in _EARLY_ENDS:
+        if without and getattr(train, name) is not None:
+            yield ("train", name), "may end the run before coverage is learned; leave it out"
 
 
 def _check_duration(task: type[TaskSettings] | None, train: TrainSettings) -> Found:
@@ -331,11 +333,7 @@ def _check_validation(task: type[TaskSettings] | None, sections: Sections) -> Fo
     train = sections.train
     assert train is not None  # noqa: S101  the caller checked
     if train.validation is not None and task is not None:
-        metric = train.validation.metric
-        if metric not in task.metrics:
-            yield ("train", "validation", "metric"), _unknown_metric(metric, task)
-        elif METRICS[metric].asks_for_summaries:
-            yield ("train", "validation", "metric"), "is of summaries, which no validation decodes; take loss"
+        yield from _check_validated(("train", "validation", "metric"), train.validation.metric, task)
         if task.generated and train.validation.examples is None:
             yield (
                 ("train", "validation", "examples"),
@@ -345,6 +343,10 @@ def _check_validation(task: type[TaskSettings] | None, sections: Sections) -> Fo
             yield ("train", "validation", "examples_drawn"), _NOT_DRAWN
         if sections.task is not None and train.validation.split in sections.task.empty_splits():
             yield ("train", "validation", "split"), _EMPTY.format(split=train.validation.split)
+    if train.stop_when_solved is not None and task is not None:
+        yield from _check_validated(
+            ("train", "stop_when_solved", "metric"), train.stop_when_solved.metric, task
+        )
     for path, what in _users_of_validation(sections):
         if train.validation is None:
             yield path, f"{what} needs train.validation"
@@ -352,9 +354,18 @@ def _check_validation(task: type[TaskSettings] | None, sections: Sections) -> Fo
             yield path, f"{what} needs train.eval_every"
 
 
+def _check_validated(path: Path, metric: str, task: type[TaskSettings]) -> Found:
+    """A metric that validations are to measure."""
+    if metric not in task.metrics:
+        yield path, _unknown_metric(metric, task)
+    elif METRICS[metric].asks_for_summaries:
+        yield path, "is of summaries, which no validation decodes; take loss"
+
+
 def _users_of_validation(sections: Sections) -> Found:
-    if sections.train is not None and sections.train.early_stopping is not None:
-        yield ("train", "early_stopping"), "early stopping"
+    for name, what in _EARLY_ENDS.items():
+        if sections.train is not None and getattr(sections.train, name) is not None:
+            yield ("train", name), what
     if sections.schedule is not None and sections.schedule.kind == "plateau":
         yield ("schedule", "kind"), "the plateau schedule"
 

@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from rmem_cli.recipe.kinds import Backprop, Core, Encoder, Head, Optimizer, Readout, Schedule, Task
 from rmem_cli.recipe.settings import Settings
+from rmem_cli.recipe.solved import StopWhenSolvedSettings
 
 Drawn = Literal["by_batch", "by_number"]
 Feed = Literal["truth", "predictions", "published"]
@@ -187,7 +188,8 @@ class TrainSettings(Settings):
             itself, with all of the model; and on the task itself are all validations.
         restart: Whether each stage starts with a new optimizer and schedule, as if they were runs that take
             over the weights of the one before.
-        early_stopping: When to stop before the last step.
+        early_stopping: When to stop before the last step because nothing improves.
+        stop_when_solved: When to stop before the last step because nothing is left to learn.
         diverged_above: Loss (nats per position) at which the run counts as diverged; one that is not finite
             always does.
         dtype: Numbers of weights and activations.
@@ -212,6 +214,7 @@ class TrainSettings(Settings):
     stages: list[StageSettings] = Field(default_factory=list)
     restart: bool = False
     early_stopping: EarlyStoppingSettings | None = None
+    stop_when_solved: StopWhenSolvedSettings | None = None
     diverged_above: PositiveFloat | None = None
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["float32", "bf16", "tf32"] = "float32"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from rmem_cli.published.store import find_table, load_paper
 from rmem_cli.recipe import Recipe, RunSpec
 from rmem_cli.recipe.resolve import PAPER, Row
-from rmem_cli.recipe.solved import SolvedRule
+from rmem_cli.recipe.solved import SolvedRule, StopWhenSolvedSettings
 from rmem_cli.report import wording
 from rmem_cli.report.chance import chance_lines, mark_no_better
 from rmem_cli.report.citations import STEPS, Citation, Readings
@@ -48,6 +48,9 @@ _BOUNDS = {
 }
 _PYROUGE = (
     "the papers' ROUGE is that of ROUGE-1.5.5 by pyrouge, which splits words otherwise than what scored here"
+)
+_SOLVED_EARLY = (
+    "training ends ahead of its {steps:,} steps when validation gives {metric} of {bound} {at}{in_a_row}"
 )
 _SAMPLES = "samples of summaries, of the first articles of each split, stand beside the results: {names}"
 _TOO_WIDE = (
@@ -212,6 +215,7 @@ class _Builder:
         published = None if first is None else self.published(first)
         texts = [*row.notes, *_notes_on_means(at_scale.values(), ours.values())]
         texts += self.notes_on_scores(place, row_id, published)
+        texts += [text for scale, one in ours.items() for text in _notes_on_ends(at_scale[scale], one)]
         texts += [_also(one, place) for one in cited[1:]]
         notes = tuple(self.footnotes.add(text) for text in texts)
         comparison = None
@@ -246,15 +250,17 @@ class _Builder:
     def common_budget(self, place: Place, scale: str, at_place: dict[str, dict[str, Entry]]) -> int | None:
         """The most steps that every row with results had; None if no row has results, or tells its steps."""
         found = [
-            self.steps(at[scale], results)
+            self.steps(at[scale], results, at[scale].spec.settings.train.stop_when_solved)
             for row, at in at_place.items()
             if scale in at and (results := self.results.get(place.key(scale, row)))
         ]
         return min((steps for steps in found if steps is not None), default=None)
 
-    def steps(self, entry: Entry, results: Sequence[ResultRow]) -> int | None:
-        """How long the seeds of a row were trained."""
-        return trained_steps(results, entry.spec.settings.train.steps, self.curves)
+    def steps(
+        self, entry: Entry, results: Sequence[ResultRow], stop: StopWhenSolvedSettings | None = None
+    ) -> int | None:
+        """How long the seeds of a row were trained; with `stop`, see `trained_steps`."""
+        return trained_steps(results, entry.spec.settings.train.steps, self.curves, stop)
 
     def ours(self, place: Place, entry: Entry, results: Sequence[ResultRow], budget: int | None) -> Ours:
         """What the seeds of a row gave."""
@@ -410,6 +416,19 @@ def _notes_on_means(entries: Iterable[Entry], ours: Iterable[Ours]) -> list[str]
     notes = [_FOLDS.format(folds=folds) for folds in {entry.folds for entry in entries if entry.folds > 1}]
     found = dict.fromkeys((one.bounds.rule, one.bounds.examples) for one in ours if one.bounds is not None)
     return notes + [_BOUNDS[rule].format(examples=count) for rule, count in found]
+
+
+def _notes_on_ends(entry: Entry, ours: Ours) -> list[str]:
+    """Why a row was trained for fewer steps than it was planned for, where solving the task ended it."""
+    train = entry.spec.settings.train
+    stop, planned = train.stop_when_solved, train.steps
+    if stop is None or planned is None or ours.steps is None or ours.steps >= planned:
+        return []
+    bound = "at least" if metric(stop.metric).higher_is_better else "at most"
+    in_a_row = f", {stop.evaluations} times in a row" if stop.evaluations > 1 else ""
+    return [
+        _SOLVED_EARLY.format(steps=planned, metric=stop.metric, bound=bound, at=stop.at, in_a_row=in_a_row)
+    ]
 
 
 def _apart(citation: Citation, scales: list[str]) -> Section:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rmem_cli.recipe.solved import SolvedRule
+from rmem_cli.recipe.solved import SolvedRule, StopWhenSolvedSettings
 from rmem_cli.report.citations import STEPS
 from rmem_cli.report.comparison import AtStep
 from rmem_cli.report.measured import measure
@@ -22,15 +22,26 @@ def no_curves(row: ResultRow) -> LearningCurve | None:
     return None
 
 
-def trained_steps(results: Sequence[ResultRow], planned: int | None, curves: Curves) -> int | None:
+def trained_steps(
+    results: Sequence[ResultRow],
+    planned: int | None,
+    curves: Curves,
+    stop: StopWhenSolvedSettings | None = None,
+) -> int | None:
     """How many steps every finished seed of a row was trained; None if nothing tells.
 
     Args:
         results: One for each seed. Their own step is that of the checkpoint, which may be an earlier one.
         planned: Steps of the recipe; None if it counts in epochs.
         curves: The learning curve behind a result.
+        stop: When training ended because nothing was left to learn. A seed that ended so counts as trained as
+            long as planned: its task stays solved. None: none does.
     """
-    found = [curve.last_step for row in results if row.status == "ok" and (curve := curves(row)) is not None]
+    found = [
+        planned if planned is not None and _ends_solved(curve, stop) else curve.last_step
+        for row in results
+        if row.status == "ok" and (curve := curves(row)) is not None
+    ]
     return min(found, default=planned)
 
 
@@ -103,6 +114,11 @@ def _plain(ours: Ours) -> Ours:
 def _validation(row: ResultRow, metric: str, curves: Curves) -> Points:
     curve = curves(row)
     return [] if curve is None else curve.validation(metric)
+
+
+def _ends_solved(curve: LearningCurve, stop: StopWhenSolvedSettings | None) -> bool:
+    points = [] if stop is None else curve.validation(stop.metric)
+    return stop is not None and bool(points) and stop.holds(points[-1][1])
 
 
 def _first(points: Points, rule: SolvedRule, budget: int) -> int | None:

@@ -56,6 +56,7 @@ class Counters:
         best: Best value of the validation metric so far.
         best_step: Step at which it was reached.
         evaluations_since_best: Validations since then.
+        evaluations_solved: Validations up to the last one, all of which were those of a solved task.
         wall_seconds: Time spent in training, over all sessions.
     """
 
@@ -63,6 +64,7 @@ class Counters:
     best: FiniteFloat | None = None
     best_step: NonNegativeInt | None = None
     evaluations_since_best: NonNegativeInt = 0
+    evaluations_solved: NonNegativeInt = 0
     wall_seconds: NonNegativeFloat = 0.0
 
 
@@ -76,11 +78,12 @@ def saved_counters(saved: Mapping[str, Any], total_steps: int) -> Counters:
     Raises:
         ValueError: They cannot be those of the run.
     """
-    if set(saved["counters"]) != {each.name for each in fields(Counters)}:
+    found = {"evaluations_solved": 0, **saved["counters"]}  # checkpoints from before there were such lack it
+    if set(found) != {each.name for each in fields(Counters)}:
         raise ValueError("its counters are others")
-    text = json.dumps(saved["counters"], allow_nan=False)
-    counters = TypeAdapter(Counters).validate_json(text, strict=True)
-    if max(counters.step, counters.best_step or 0, counters.evaluations_since_best) > total_steps:
+    counters = TypeAdapter(Counters).validate_json(json.dumps(found, allow_nan=False), strict=True)
+    evaluations = max(counters.evaluations_since_best, counters.evaluations_solved)
+    if max(counters.step, counters.best_step or 0, evaluations) > total_steps:
         raise ValueError(f"its counters are beyond the {total_steps:,} steps of the run")
     return counters
 
@@ -283,9 +286,10 @@ class Training:
         self._started = now
 
     def _finished(self) -> bool:
-        early = self.train.early_stopping
-        out_of_patience = early is not None and self.counters.evaluations_since_best >= early.patience
-        return self.counters.step >= self.total or out_of_patience
+        counters, early, solved = self.counters, self.train.early_stopping, self.train.stop_when_solved
+        out_of_patience = early is not None and counters.evaluations_since_best >= early.patience
+        is_solved = solved is not None and counters.evaluations_solved >= solved.evaluations
+        return counters.step >= self.total or out_of_patience or is_solved
 
     def _step(self, progress: Progress) -> None:
         step = self.counters.step
@@ -392,6 +396,9 @@ class Training:
         value = values[validation.metric]
         self._measured = f"{validation.metric} {value:.4g} at step {step}"
         self.schedule.observe(value, metric(validation.metric).higher_is_better)
+        solved = self.train.stop_when_solved
+        is_solved = solved is not None and solved.holds(values[solved.metric])
+        self.counters.evaluations_solved = self.counters.evaluations_solved + 1 if is_solved else 0
         if self._improved(value, validation.metric):
             self.counters.best, self.counters.best_step = value, step
             self.counters.evaluations_since_best = 0

@@ -85,6 +85,15 @@ def test_a_dry_run_tells_the_size_of_each_run_and_trains_nothing(rmem, recipe):
     assert not Path(os.environ["RMEM_RESULTS"]).exists()
 
 
+@pytest.mark.parametrize(
+    "end", ["early_stopping={patience: 1}", "stop_when_solved={metric: accuracy, at: 1.0}"]
+)
+def test_a_dry_run_says_which_runs_may_end_early(rmem, recipe, end):
+    sets = ("--set", "train.eval_every=1", "--set", f"train.{end}")
+    _, gru, lstm = rmem("train", recipe, "--dry-run", *sets).out.splitlines()
+    assert all(", up to 4 steps of 4, " in line for line in (gru, lstm))
+
+
 @pytest.mark.slow
 def test_a_finished_run_and_a_few_timed_steps_make_a_plan_a_measured_one(rmem, recipe):
     def bases():

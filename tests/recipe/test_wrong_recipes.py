@@ -194,6 +194,21 @@ BETWEEN_FIELDS = [
         "train.early_stopping: early stopping needs train.validation",
     ),
     (
+        "batch_size: 128",
+        "batch_size: 128, stop_when_solved: ‸{metric: accuracy, at: 1.0}",
+        "train.stop_when_solved: a stop when the task is solved needs train.validation",
+    ),
+    (
+        "batch_size: 128",
+        "batch_size: 128, stop_when_solved: {metric: ‸bpc, at: 1.0}",
+        "train.stop_when_solved.metric: the task has no metric 'bpc'",
+    ),
+    (
+        "batch_size: 128",
+        "batch_size: 128, stop_when_solved: {metric: accuracy, at: ‸.nan}",
+        "train.stop_when_solved.at: ",
+    ),
+    (
         "seeds: [1, 2, 3]",
         "seeds: [1]\nschedule: {kind: ‸plateau}",
         "schedule.kind: the plateau schedule needs train.eval_every",

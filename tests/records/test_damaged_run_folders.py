@@ -210,6 +210,7 @@ FORGED = {
     "a best step beyond the run": put("counters", "best_step", 10**9),
     "time that is text": put("counters", "wall_seconds", "1"),
     "time without end": put("counters", "wall_seconds", float("inf")),
+    "more solved validations than steps": put("counters", "evaluations_solved", 10**9),
     "one counter more": put("counters", "more", 1),
     "no optimizer": put("optimizer", None),
     "an optimizer without groups": put("optimizer", "param_groups", []),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rmem_cli.recipe.solved import SolvedRule
+from rmem_cli.recipe.solved import SolvedRule, StopWhenSolvedSettings
 from rmem_cli.report.build import build_table
 from rmem_cli.report.citations import cite
 from rmem_cli.report.explained import explanations
@@ -62,6 +62,47 @@ def test_steps_to_solve_count_what_all_rows_had_and_censor_the_rest(table):
     found = line(table, "rum").ours["paper"].steps_to_solve
     assert (found.steps, found.budget, found.resolution) == ((4000, None), 4000, 3000)
     assert line(table, "gru").ours["paper"].steps_to_solve.steps == (None,)
+
+
+STOPS = """\
+  - id: gru
+    title: GRU
+    model.core.kind: gru
+    train.eval_every: 1000
+    train.validation: {examples: 9}
+    train.stop_when_solved: {metric: loss, at: 0.01, evaluations: 2}
+"""
+
+
+@pytest.fixture
+def stopped(recipe, results):
+    """The table of a row that solves the task late, beside one that ends as soon as it has."""
+    made = recipe(PAPER + STOPS, **COPYING)
+    both = {"name": "loss", "cell": "length=200", "data_hash": ""}
+    rows = [
+        *results(made, "rum", [0.004, 0.003], step=6000, **both),
+        *results(made, "gru", [0.001, 0.002], step=3000, **both),
+    ]
+    ends = {1: {2000: 0.009, 3000: 0.008}, 2: {1000: 0.02, 2000: 0.009, 3000: 0.009, 4000: 0.008}}
+    return build_table(
+        made, rows, curves=lambda row: curve(POINTS[row.seed] if row.row == "rum" else ends[row.seed])
+    )
+
+
+def test_a_row_that_ended_because_it_solved_the_task_takes_no_steps_from_the_others(stopped):
+    found = line(stopped, "rum").ours["paper"].steps_to_solve
+    assert (found.steps, found.budget) == ((4000, 6000), 6000)
+    assert line(stopped, "gru").ours["paper"].steps_to_solve.steps == (2000, 2000)
+
+
+def test_fewer_steps_than_planned_are_shown_with_their_reason(stopped):
+    found = line(stopped, "gru")
+    assert found.ours["paper"].steps == 3000
+    (note,) = (stopped.footnotes[note - 1] for note in found.notes)
+    assert note == (
+        "training ends ahead of its 6,000 steps when validation gives loss of at most 0.01, 2 times in a row"
+    )
+    assert not any("6,000 steps" in stopped.footnotes[note - 1] for note in line(stopped, "rum").notes)
 
 
 def test_a_seed_that_solves_the_task_later_than_others_still_counts_as_solved(table):
@@ -138,6 +179,9 @@ def test_a_row_was_trained_as_long_as_its_shortest_finished_seed(rows):
     diverged = replace(first, status="diverged", value=None)
     assert trained_steps([diverged, second], 9000, curves) == 6000
     assert trained_steps([diverged], 9000, curves) == 9000
+    stop = StopWhenSolvedSettings(metric="loss", at=0.1)
+    assert trained_steps([first, second], 9000, curves, stop) == 9000
+    assert trained_steps([first, second], 9000, curves, stop.model_copy(update={"at": 0.09})) == 4000
 
 
 def test_steps_to_solve_are_known_as_finely_as_the_coarsest_curve(rows):

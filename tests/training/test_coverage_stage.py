@@ -188,6 +188,7 @@ def test_a_stage_without_coverage_changes_the_train_hash_and_others_have_none(ma
         (["train.steps=4"], "take 4 steps, and train.steps is 4: none is left"),
         (["train.stages=[{steps: 2}]"], "nothing differs in this stage; give it a task or coverage"),
         (["train.stages=[{steps: 2, coverage: true}]"], "nothing differs in this stage"),
+        (["train.stop_when_solved={metric: loss, at: 0.1}"], "may end the run before coverage is learned"),
         (["train.early_stopping={patience: 1}"], "may end the run before coverage is learned; leave it out"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rmem_cli.errors import DivergedError, InterruptedRunError, UsageError
-from rmem_cli.records.checkpoint import load_checkpoint
+from rmem_cli.records.checkpoint import load_checkpoint, save_checkpoint
 from rmem_cli.runs.opened import open_run
 from rmem_cli.tasks.build import open_task
 from rmem_cli.training import loop, parallel
@@ -95,6 +95,51 @@ def test_early_stopping_counts_validations_without_a_large_enough_improvement(
     # 1.95 is no improvement by 0.1 on 2.0, 1.85 is; 1.8 and 1.79 are none.
     assert (ended.status, ended.step) == ("ok", 6)
     assert load_checkpoint(lab.folder(spec), "best")[1]["counters"]["step"] == 4
+
+
+@pytest.fixture
+def accuracies(monkeypatch):
+    """Validations that are right from step 3 to 4 and again from step 6 on, whose loss rises."""
+
+    def values(training, _):
+        step = training.counters.step
+        return {"loss": float(step), "accuracy": 1.0 if step in (3, 4) or step >= 6 else 0.999}
+
+    monkeypatch.setattr(Training, "_validation_values", values)
+
+
+SOLVED = ("train.eval_every=1", "train.stop_when_solved={metric: accuracy, at: 1.0, evaluations: 3}")
+
+
+@pytest.mark.usefixtures("accuracies")
+def test_training_ends_with_so_many_solved_validations_in_a_row(make_spec, lab):
+    spec = make_spec(*SOLVED)
+    ended = lab.train(spec)
+    assert (ended.status, ended.step) == ("ok", 8)
+    best = load_checkpoint(lab.folder(spec), "best")[1]["counters"]
+    assert best["best_step"] == 1, "the best checkpoint goes by the loss, as in a run that goes on"
+    assert lab.train(make_spec(*SOLVED, "train.stop_when_solved.evaluations=9")).step == 12
+
+
+@pytest.mark.usefixtures("accuracies")
+def test_a_resumed_run_remembers_the_solved_validations_before_it(make_spec, lab):
+    spec = make_spec(*SOLVED)
+    calls = iter(range(100))
+    with pytest.raises(InterruptedRunError, match="stopped after step 7"):
+        lab.train(spec, stop=lambda: next(calls) == 7)
+    assert lab.train(spec).step == 8
+
+
+@pytest.mark.usefixtures("accuracies")
+def test_a_checkpoint_from_before_solved_validations_were_counted_goes_on(make_spec, lab):
+    spec = make_spec("train.eval_every=1")
+    calls = iter(range(100))
+    with pytest.raises(InterruptedRunError):
+        lab.train(spec, stop=lambda: next(calls) == 7)
+    weights, saved = load_checkpoint(lab.folder(spec), "last")
+    del saved["counters"]["evaluations_solved"]
+    save_checkpoint(lab.folder(spec), "last", weights, saved)
+    assert lab.train(spec).step == 12
 
 
 def test_a_higher_accuracy_is_a_better_one(make_spec, lab, monkeypatch):
