@@ -37,14 +37,31 @@ class PlannedRow:
 Refused = dict[str, dict[str, None]]  # why some rows cannot be planned, to their names
 
 
+def with_data(specs: "Sequence[RunSpec]") -> "tuple[list[RunSpec], list[RunSpec], Refused]":
+    """The runs whose data is here or of a known size, the others, and why these cannot be planned."""
+    from rmem_cli.errors import DataError
+    from rmem_cli.runs.identity import identity_of
+
+    there, absent, refused = [], [], defaultdict[str, dict[str, None]](dict)
+    for spec in specs:
+        try:
+            identity_of(spec)
+            there.append(spec)
+        except DataError as error:
+            absent.append(spec)
+            refused[str(error)][_named(spec)] = None
+    return there, absent, dict(refused)
+
+
 def planned_rows(
-    specs: "Sequence[RunSpec]", machine: "Machine", *, measure: bool
+    specs: "Sequence[RunSpec]", machine: "Machine", refused_before: Refused, *, measure: bool
 ) -> tuple[list[PlannedRow], Refused]:
     """The plan of each row, and the rows that cannot be planned.
 
     Args:
         specs: Runs.
         machine: Where they would be computed.
+        refused_before: What is known already to be among the latter.
         measure: Whether to time a few steps of each before.
 
     Raises:
@@ -53,7 +70,7 @@ def planned_rows(
     """
     import torch
 
-    from rmem_cli.errors import DataError
+    from rmem_cli.errors import DataError, RmemError
     from rmem_cli.runs.opened import open_run
     from rmem_cli.runs.peak_memory import OutOfMemoryError
     from rmem_cli.runs.plan import plan_of
@@ -64,7 +81,8 @@ def planned_rows(
     rows: dict[tuple[str, str, str, str], list[RunSpec]] = defaultdict(list)
     for spec in specs:
         rows[spec.experiment, spec.row, spec.cell, spec.scale].append(spec)
-    planned, refused = [], defaultdict[str, dict[str, None]](dict)
+    kind: type[RmemError] = DataError
+    planned, refused = [], defaultdict[str, dict[str, None]](dict, refused_before)
     for runs in rows.values():
         try:
             run = open_run(runs[0])
@@ -75,7 +93,7 @@ def planned_rows(
             planned.append(PlannedRow(run.spec, [each.seed for each in runs], plan))
         except (DataError, OutOfMemoryError) as error:
             kind = type(error)
-            refused[str(error)][f"{runs[0].experiment} {runs[0].row}"] = None
+            refused[str(error)][_named(runs[0])] = None
     if refused and not planned:
         raise kind("\n".join(_reasons(refused)))
     return planned, dict(refused)
@@ -95,6 +113,10 @@ def tell_refused(refused: Refused) -> None:
 
     for line in _reasons(refused):
         typer.echo(visible(line), err=True)
+
+
+def _named(spec: "RunSpec") -> str:
+    return f"{spec.experiment} {spec.row}"
 
 
 def _reasons(refused: Refused) -> list[str]:

@@ -217,16 +217,17 @@ def _print_plan(
     Raises:
         DataError: There are runs to do, and none of them can be planned.
     """
-    from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused
+    from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused, with_data
     from rmem_cli.data.prepared import opened_instead
     from rmem_cli.data_scripts.dataset import unwritten
     from rmem_cli.runs.experiment import due_runs
 
     with opened_instead(unwritten):
-        todo, _ = due_runs(specs, rerun, write=False)
-        typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
+        there, absent, refused = with_data(specs)
+        todo, _ = due_runs(there, rerun, write=False)
+        typer.echo(f"runs to do: {len(todo) + len(absent)} of {len(specs)}", err=True)
         _tell_unprepared(todo)
-        rows, refused = planned_rows(todo, machine, measure=measure)
+        rows, refused = planned_rows(todo, machine, refused, measure=measure)
     tell_refused(refused)
     if as_json:
         print_json(rows, refused, machine)

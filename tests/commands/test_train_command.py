@@ -209,6 +209,22 @@ def test_a_dry_run_names_the_runs_that_cannot_be_planned_and_plans_the_others(rm
     assert both in none.err
 
 
+def test_a_dry_run_plans_what_it_can_beside_data_of_no_known_size(rmem, recipe):
+    some = rmem("train", "dancer_arxiv", recipe, "--dry-run", "--json")
+    assert some.code == 0, some.err
+    plan = json.loads(some.out)
+    assert [row["row"] for row in plan["rows"] if row["experiment"] == "small"] == ["gru", "lstm"]
+    (refused,) = plan["refused"]
+    assert refused["reason"].startswith("The data set arxiv_sections (words) is not in ")
+    assert {row.split()[0] for row in refused["rows"]} == {"dancer_arxiv"}
+    runs = sum(len(one.seeds) for one in load_recipe("dancer_arxiv").resolved if one.scale == "paper")
+    assert f"runs to do: {runs + 2} of {runs + 2}\n" in some.err
+    rows = [option for row in refused["rows"] for option in ("--row", row.split()[1])]
+    alone = rmem("train", "dancer_arxiv", *rows, "--dry-run")
+    assert (alone.code, alone.out) == (3, "")
+    assert "The data set arxiv_sections (words) is not in " in alone.err
+
+
 def test_runs_changed_by_set_are_told_where_to_be_found(rmem, recipe, rows):
     ended = rmem("train", recipe, "--row", "gru", "--set", "train.steps=3")
     assert (ended.code, ended.out) == (0, "")
