@@ -1,11 +1,11 @@
 """When a seed counts as having solved its task, and runs that end there."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from rmem_cli.recipe.settings import Settings
-from rmem_cli.results.metrics import metric
+from rmem_cli.results.metrics import METRICS, metric
 
 
 class SolvedAt(Settings):
@@ -18,6 +18,20 @@ class SolvedAt(Settings):
 
     metric: str
     at: Annotated[float, Field(allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _a_fraction_is_none_of_a_hundred(self) -> Self:
+        known = METRICS.get(self.metric)
+        if known is not None and known.unit == "fraction" and not 0 <= self.at <= 1:
+            raise ValueError(
+                f"{self.metric} is a fraction, and at is {self.at}; give one from 0 to 1, as 0.99"
+            )
+        return self
+
+    @property
+    def bound(self) -> str:
+        """On which side of `at` a solved task is, in words."""
+        return "at least" if metric(self.metric).higher_is_better else "at most"
 
     def holds(self, value: float) -> bool:
         """Whether a value of the metric is that of a solved task."""

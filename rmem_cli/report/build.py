@@ -424,10 +424,11 @@ def _notes_on_ends(entry: Entry, ours: Ours) -> list[str]:
     stop, planned = train.stop_when_solved, train.steps
     if stop is None or planned is None or ours.steps is None or ours.steps >= planned:
         return []
-    bound = "at least" if metric(stop.metric).higher_is_better else "at most"
     in_a_row = f", {stop.evaluations} times in a row" if stop.evaluations > 1 else ""
     return [
-        _SOLVED_EARLY.format(steps=planned, metric=stop.metric, bound=bound, at=stop.at, in_a_row=in_a_row)
+        _SOLVED_EARLY.format(
+            steps=planned, metric=stop.metric, bound=stop.bound, at=stop.at, in_a_row=in_a_row
+        )
     ]
 
 

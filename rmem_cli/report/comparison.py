@@ -141,8 +141,7 @@ def _compare_claim(
             assumed_budget=rule.budget == "assumed",
         )
     )
-    bound = "at least" if metric.higher_is_better else "at most"
-    note = footnotes.add(_CLAIM.format(metric=metric.name, bound=bound, at=rule.at))
+    note = footnotes.add(_CLAIM.format(metric=metric.name, bound=rule.bound, at=rule.at))
     return Comparison(None, None, None, None, verdict, (note,), "claim")
 
 

@@ -209,6 +209,16 @@ BETWEEN_FIELDS = [
         "train.stop_when_solved.at: ",
     ),
     (
+        "batch_size: 128",
+        "batch_size: 128, stop_when_solved: ‸{metric: accuracy, at: 99}",
+        "train.stop_when_solved: accuracy is a fraction, and at is 99.0; give one from 0 to 1",
+    ),
+    (
+        "seeds: [1, 2, 3]",
+        "seeds: [1]\nsolved: ‸{metric: accuracy, at: 99}",
+        "solved: accuracy is a fraction, and at is 99.0; give one from 0 to 1",
+    ),
+    (
         "seeds: [1, 2, 3]",
         "seeds: [1]\nschedule: {kind: ‸plateau}",
         "schedule.kind: the plateau schedule needs train.eval_every",
