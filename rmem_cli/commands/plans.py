@@ -71,32 +71,50 @@ def planned_rows(
     import torch
 
     from rmem_cli.errors import DataError, RmemError
-    from rmem_cli.runs.opened import open_run
+    from rmem_cli.runs.opened import Tasks, open_run
     from rmem_cli.runs.peak_memory import OutOfMemoryError
     from rmem_cli.runs.plan import plan_of
     from rmem_cli.runs.timings import keep_cost
 
     torch.set_num_threads(machine.threads)
     device = torch.device(machine.device)
+    kind: type[RmemError] = DataError
+    planned: dict[int, PlannedRow] = {}
+    refused = defaultdict[str, dict[str, None]](dict, refused_before)
+    rows = _rows(specs)
+    for places in _by_task(rows):
+        tasks = Tasks()
+        for place in places:
+            runs = rows[place]
+            try:
+                run = open_run(runs[0], tasks)
+                if measure:
+                    _measure(run, device)
+                plan = plan_of(run, device)
+                keep_cost(run.spec, plan.seconds + plan.decoding_seconds)
+                planned[place] = PlannedRow(run.spec, [each.seed for each in runs], plan)
+            except (DataError, OutOfMemoryError) as error:
+                kind = type(error)
+                refused[str(error)][_named(runs[0])] = None
+    if refused and not planned:
+        raise kind("\n".join(_reasons(refused)))
+    return [planned[place] for place in sorted(planned)], dict(refused)
+
+
+def _rows(specs: "Sequence[RunSpec]") -> "list[list[RunSpec]]":
+    """Runs, those together that differ in their seed alone."""
     rows: dict[tuple[str, str, str, str], list[RunSpec]] = defaultdict(list)
     for spec in specs:
         rows[spec.experiment, spec.row, spec.cell, spec.scale].append(spec)
-    kind: type[RmemError] = DataError
-    planned, refused = [], defaultdict[str, dict[str, None]](dict, refused_before)
-    for runs in rows.values():
-        try:
-            run = open_run(runs[0])
-            if measure:
-                _measure(run, device)
-            plan = plan_of(run, device)
-            keep_cost(run.spec, plan.seconds + plan.decoding_seconds)
-            planned.append(PlannedRow(run.spec, [each.seed for each in runs], plan))
-        except (DataError, OutOfMemoryError) as error:
-            kind = type(error)
-            refused[str(error)][_named(runs[0])] = None
-    if refused and not planned:
-        raise kind("\n".join(_reasons(refused)))
-    return planned, dict(refused)
+    return list(rows.values())
+
+
+def _by_task(rows: "Sequence[Sequence[RunSpec]]") -> list[list[int]]:
+    """The places of rows of the same task, which is opened once for all of them."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, runs in enumerate(rows):
+        places[runs[0].settings.task.model_dump_json()].append(place)
+    return list(places.values())
 
 
 def _measure(run: "Run", device: object) -> None:

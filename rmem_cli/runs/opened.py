@@ -110,8 +110,12 @@ class Run:
 
 
 @one_out_of_memory_error()
-def open_run(spec: RunSpec) -> Run:
+def open_run(spec: RunSpec, tasks: "Tasks | None" = None) -> Run:
     """Open the data of a run and make sure that everything its recipe asks for can be had.
+
+    Args:
+        spec: The run.
+        tasks: Those that are open already; without, it opens all of its own.
 
     Raises:
         UsageError: A stage or an evaluation has other symbols or classes than the task, or an evaluation a
@@ -124,7 +128,7 @@ def open_run(spec: RunSpec) -> Run:
     for protocol in settings.eval:
         if protocol.summaries is not None:  # its library is missed before anything is trained
             Rouge(stemming=protocol.summaries.stemming)
-    tasks = _Tasks()
+    tasks = tasks or Tasks()
     task = tasks.open(settings.task)
     measurements = [_measurement(spec, protocol, tasks) for protocol in settings.eval]
     stages = build_stages(settings, tasks.open, total_steps(settings.train, task))
@@ -135,7 +139,7 @@ def open_run(spec: RunSpec) -> Run:
     return Run(spec, identity, stages, measurements)
 
 
-class _Tasks:
+class Tasks:
     """Tasks by their settings, each of them opened once."""
 
     def __init__(self) -> None:
@@ -151,7 +155,7 @@ class _Tasks:
         return task
 
 
-def _measurement(spec: RunSpec, protocol: EvalProtocol, tasks: _Tasks) -> Measurement:
+def _measurement(spec: RunSpec, protocol: EvalProtocol, tasks: Tasks) -> Measurement:
     settings = spec.protocol_task(protocol)
     model = spec.settings.model.model_copy(update={"core": spec.protocol_core(protocol)})
     return Measurement(protocol, tasks.open(settings), model, spec.eval_hash(protocol), settings.parts())

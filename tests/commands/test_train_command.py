@@ -14,6 +14,7 @@ from rmem_cli.models.cores.torch_rnn import LSTM
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.recipe import load_recipe
 from rmem_cli.runs.timings import known_costs
+from rmem_cli.tasks import build
 
 
 @pytest.fixture
@@ -83,6 +84,20 @@ def test_a_dry_run_tells_the_size_of_each_run_and_trains_nothing(rmem, recipe):
     assert lstm.startswith("small lstm (paper): 1 seed, 196 parameters, 4 steps of 4, ")
     assert not Path(os.environ["RMEM_RUNS"]).exists()
     assert not Path(os.environ["RMEM_RESULTS"]).exists()
+
+
+def test_a_dry_run_opens_each_task_once_and_keeps_the_order_of_rows(rmem, recipe, monkeypatch):
+    opened = []
+
+    def open_task(settings):
+        opened.append(settings.length)
+        return build.open_task(settings)
+
+    monkeypatch.setattr("rmem_cli.runs.opened.open_task", open_task)
+    ended = rmem("train", recipe, "--dry-run", "--set", "matrix.task.length=[3, 5]")
+    rows = [line.partition(" (")[0] for line in ended.out.splitlines()[1:]]
+    assert rows == ["small gru length=3", "small gru length=5", "small lstm length=3", "small lstm length=5"]
+    assert opened == [3, 5]
 
 
 @pytest.mark.parametrize(
