@@ -128,7 +128,7 @@ def open_run(spec: RunSpec, tasks: "Tasks | None" = None) -> Run:
     for protocol in settings.eval:
         if protocol.summaries is not None:  # its library is missed before anything is trained
             Rouge(stemming=protocol.summaries.stemming)
-    tasks = tasks or Tasks()
+    tasks = Tasks() if tasks is None else tasks
     task = tasks.open(settings.task)
     measurements = [_measurement(spec, protocol, tasks) for protocol in settings.eval]
     stages = build_stages(settings, tasks.open, total_steps(settings.train, task))
