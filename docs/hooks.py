@@ -35,6 +35,7 @@ from rmem_cli.recipe.registry import (
     TASKS,
     Registry,
 )
+from rmem_cli.recipe.search import SearchSettings
 from rmem_cli.recipe.settings import Settings
 from rmem_cli.recipe.solved import StopWhenSolvedSettings
 
@@ -64,6 +65,7 @@ SECTIONS = {
     "train.validation": schema.ValidationSettings,
     "train.early_stopping": schema.EarlyStoppingSettings,
     "train.stop_when_solved": StopWhenSolvedSettings,
+    "search": SearchSettings,
     "train.stages": schema.StageSettings,
     "eval": schema.EvalProtocol,
     "eval.summaries": schema.SummariesSettings,

@@ -45,10 +45,14 @@ def submit(
 ) -> None:
     """Hand every row and seed of recipes that has no result yet to a cluster, as one array of jobs.
 
+    Where a recipe searches values of its matrix, submit it again when the candidates have ended: what their
+    validations choose is trained then with the other seeds.
+
     A job whose time is up, or that is pre-empted, goes back into the queue and on from its last checkpoint.
     `rmem status` shows them all; folders of data, runs and results must be those of the machines of the
     cluster. Submit runs again only when their jobs have ended.
     """
+    from rmem_cli.commands.searched import chosen_in, tell_to_come
     from rmem_cli.models.own_core import check_own_cores
     from rmem_cli.recipe import load_recipe
     from rmem_cli.runs.cluster import read_profile
@@ -59,9 +63,12 @@ def submit(
     asked = read_profile(profile)
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [one for recipe in loaded for one in recipe.runs(scale, row, seed, overrides or [], cell or [])]
+    chosen, to_come = chosen_in(loaded if seed is None else [], specs)
+    specs += chosen
     todo, _ = each_once(missing_runs(specs, rerun))
     check_own_cores(todo)
     typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
+    tell_to_come(to_come)
     if todo:
         numbers = hand_over(todo, cluster, asked, device, repeat=rerun != "missing")
         for spec, number in zip(todo, numbers, strict=True):

@@ -92,6 +92,9 @@ def train(
 ) -> None:
     """Train every row and seed of a recipe that has no result yet, and print its table.
 
+    Where the recipe searches values of its matrix, those that each row's validation chooses are trained after
+    the candidates with the other seeds, unless --seed says with which.
+
     Stop it at any time and give the same command again: it goes on from the last checkpoints. As long as some
     of the runs have failed, now or before, the exit code says so.
 
@@ -108,6 +111,7 @@ def train(
     parameters, steps, batch_size, memory_mb, seconds_per_step, seconds (of a run), decoding_seconds and
     basis (measured or estimated), and refused, a list of objects with rows and reason.
     """
+    from rmem_cli.commands.searched import chosen_in
     from rmem_cli.errors import UsageError
     from rmem_cli.recipe import load_recipe
 
@@ -142,16 +146,21 @@ def train(
     processes = max(nproc, local_processes())
     own = own_device(device, 0) if processes > 1 else device
     machine = choose_machine(own, jobs * processes, compile=compile_core, deterministic=deterministic)
+    searching = loaded if seed is None and from_run is None else []
+    chosen, to_come = chosen_in(searching, specs)
     if dry_run:
-        _print_plan(specs, rerun, machine, measure=measure, as_json=as_json)
+        _print_plan([*specs, *chosen], to_come, rerun, machine, measure=measure, as_json=as_json)
     else:
         machine = replace(machine, tensorboard=tensorboard)
-        _bring_up_to_date(loaded, specs, rerun, machine, jobs=jobs, nproc=nproc, as_json=as_json)
+        _bring_up_to_date(
+            loaded, [*specs, *chosen], searching, rerun, machine, jobs=jobs, nproc=nproc, as_json=as_json
+        )
 
 
 def _bring_up_to_date(
     recipes: "list[Recipe]",
     specs: "list[RunSpec]",
+    searching: "list[Recipe]",
     rerun: "Rerun",
     machine: "Machine",
     *,
@@ -159,7 +168,7 @@ def _bring_up_to_date(
     nproc: int,
     as_json: bool,
 ) -> None:
-    """Do the runs that have to be done, and print the tables.
+    """Do the runs that have to be done, and those that the searches of some recipes choose; print the tables.
 
     Raises:
         RmemError: A run failed.
@@ -167,6 +176,7 @@ def _bring_up_to_date(
     """
     from rich.console import Console
 
+    from rmem_cli.commands.searched import chosen_in
     from rmem_cli.errors import RunsFailedError
     from rmem_cli.models.own_core import check_own_cores
     from rmem_cli.paths import results_root
@@ -184,11 +194,23 @@ def _bring_up_to_date(
     if failed_before:
         console.print(f"failed before: {failed_before}; --rerun failed repeats them", highlight=False)
     readings = readings_of(results_root())  # before, as a wrong one is refused
+    done = list(todo)
+
+    def chosen_now() -> "list[RunSpec]":
+        chosen = [spec for spec in chosen_in(searching, specs)[0] if spec not in specs]
+        further, _ = due_runs(chosen, rerun)
+        if further:
+            console.print(f"runs to do of what the searches chose: {len(further)}", highlight=False)
+        done.extend(further)
+        return further
+
     with together(machine, nproc) as machine:
-        failures = train_runs(todo, machine, console, jobs=jobs, repeat=rerun != "missing")
+        failures = train_runs(
+            todo, machine, console, jobs=jobs, repeat=rerun != "missing", further=chosen_now
+        )
     failed = [failure.spec for failure in failures]
     _print_tables(recipes, specs, failed, readings, "json" if as_json else "terminal")
-    _raise_for(failures, len(todo))
+    _raise_for(failures, len(done))
     if failed_before:
         raise typer.Exit(RunsFailedError.exit_code)
 
@@ -210,7 +232,13 @@ def _refuse_no_run(name: str) -> None:
 
 
 def _print_plan(
-    specs: "list[RunSpec]", rerun: "Rerun", machine: "Machine", *, measure: bool, as_json: bool
+    specs: "list[RunSpec]",
+    to_come: int,
+    rerun: "Rerun",
+    machine: "Machine",
+    *,
+    measure: bool,
+    as_json: bool,
 ) -> None:
     """The time of all runs that would be done, then a line for each row: its size, and what it would cost.
 
@@ -218,6 +246,7 @@ def _print_plan(
         DataError: There are runs to do, and none of them can be planned.
     """
     from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused, with_data
+    from rmem_cli.commands.searched import tell_to_come
     from rmem_cli.data.prepared import opened_instead
     from rmem_cli.data_scripts.dataset import unwritten
     from rmem_cli.runs.experiment import due_runs
@@ -226,6 +255,7 @@ def _print_plan(
         there, absent, refused = with_data(specs)
         todo, _ = due_runs(there, rerun, write=False)
         typer.echo(f"runs to do: {len(todo) + len(absent)} of {len(specs)}", err=True)
+        tell_to_come(to_come)
         _tell_unprepared(todo)
         rows, refused = planned_rows(todo, machine, refused, measure=measure)
     tell_refused(refused)

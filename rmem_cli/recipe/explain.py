@@ -42,11 +42,13 @@ class Line:
 
 
 def explain(recipe: Recipe, resolved: Resolved) -> list[Line]:
-    """The resolved settings and seeds, field by field, each with its origin."""
+    """The resolved settings, seeds and search, field by field, each with its origin."""
     explainer = _Explainer(recipe, resolved.tree)
+    search = {} if resolved.search is None else {"search": resolved.search}
     return [
         *explainer.group(fields_of(resolved.settings), (), ""),
         explainer.leaf("seeds", resolved.seeds, ("seeds",), ""),
+        *explainer.group(search, (), ""),
     ]
 
 

@@ -9,7 +9,7 @@ from rmem_cli.recipe.components import registry_at
 from rmem_cli.recipe.document import Node, read_value
 from rmem_cli.recipe.problems import Place, Problem, RecipeError
 
-SECTIONS = ("task", "model", "optimizer", "schedule", "train", "eval", "seeds", "matrix")
+SECTIONS = ("task", "model", "optimizer", "schedule", "train", "eval", "seeds", "matrix", "search")
 EVERY_PROTOCOL = ("eval", "*")
 
 
@@ -60,21 +60,28 @@ def split_path(text: str, place: Place, sections: Iterable[str] = SECTIONS) -> t
     return parts
 
 
-def read_overrides(node: Node, skip: Iterable[str], layer: str, problems: list[Problem]) -> list[Override]:
-    """The overrides that a row or a scale holds.
+def read_overrides(
+    node: Node,
+    skip: Iterable[str],
+    layer: str,
+    problems: list[Problem],
+    sections: Iterable[str] = SECTIONS,
+) -> list[Override]:
+    """The overrides that a row, a scale or a named value of the matrix holds.
 
     Args:
-        node: The row or scale, a mapping.
+        node: The row, scale or value, a mapping.
         skip: Its keys that are not overrides.
         layer: What the values will be said to come from.
         problems: Receives what is wrong.
+        sections: What the paths may start with.
     """
     overrides = []
     for key, value in node.fields.items():
         if key in skip:
             continue
         try:
-            path = split_path(key, node.keys[key], (*SECTIONS, *skip))
+            path = split_path(key, node.keys[key], (*sections, *skip))
             overrides.append(Override(path, value.labelled(layer), node.keys[key]))
         except RecipeError as error:
             problems += error.problems

@@ -234,7 +234,7 @@ class _Reader:
         """The paths whose origin is told must be fields of some row."""
         if not origin:
             return
-        known = {"seeds"}
+        known = {"seeds", "search"}
         for one in resolved:
             if not known.issuperset(origin):
                 known |= all_paths(one.settings)

@@ -72,6 +72,18 @@ class Recipe:
         resolved = self._within(cells, self.resolve(scale, rows, overrides), scale)
         return [spec for one in resolved for spec in one.specs(self.name, seeds)]
 
+    def searches(self, scale: str) -> list[list[Resolved]]:
+        """The candidates of each search at a scale, those together of which one is chosen.
+
+        Raises:
+            UsageError: There is no such scale.
+        """
+        found: dict[tuple[str, str], list[Resolved]] = {}
+        for one in self.resolve(scale, [row.id for row in self.rows_at(scale)]):
+            if one.search is not None:
+                found.setdefault((one.row.id, one.searched_cell), []).append(one)
+        return list(found.values())
+
     def resolve(
         self, scale: str = PAPER, rows: Sequence[str] | None = None, overrides: Sequence[str] = ()
     ) -> list[Resolved]:

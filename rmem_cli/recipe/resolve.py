@@ -3,9 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
-
-from pydantic import AfterValidator, Field, NonNegativeInt
+from typing import Any, TypeVar
 
 from rmem_cli.errors import UsageError, closest
 from rmem_cli.recipe.addresses import Address
@@ -17,7 +15,9 @@ from rmem_cli.recipe.overrides import Dropped, Override, apply_overrides
 from rmem_cli.recipe.own_files import with_whole_paths
 from rmem_cli.recipe.problems import Problem
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
-from rmem_cli.recipe.settings import Component, Settings
+from rmem_cli.recipe.search import SearchSettings, read_search
+from rmem_cli.recipe.seeds import Seeds
+from rmem_cli.recipe.settings import Component
 from rmem_cli.recipe.validation import build_settings, validate, with_default_kinds
 from rmem_cli.visible import one_line
 
@@ -172,21 +172,41 @@ class Resolved:
 
     Attributes:
         row: The row.
-        cell: The matrix cell, like `number=1`; empty if there is none.
+        matrix_cell: The matrix cell.
         scale: The label of the runs: the scale asked for, or `custom`.
         seeds: One run for each.
+        search: What the matrix is searched for, if it is.
         settings: The validated settings.
         tree: The same as written, for the layer and place of each value.
         dropped: What was lost by changes of a kind.
     """
 
     row: Row
-    cell: str
+    matrix_cell: Cell
     scale: str
     seeds: list[int]
+    search: SearchSettings | None
     settings: RunSettings
     tree: Node = field(repr=False)
     dropped: list[Dropped]
+
+    @property
+    def cell(self) -> str:
+        """Label of the matrix cell, like `number=1`; empty if there is none."""
+        return self.matrix_cell.label
+
+    @property
+    def searched_cell(self) -> str:
+        """Label of what the search chooses of this cell and others, like `lr by valid`.
+
+        Raises:
+            ValueError: There is no search.
+        """
+        if self.search is None:
+            raise ValueError(f"{self.row.id} at {self.scale} scale searches nothing")
+        names = " and ".join(self.matrix_cell.names[key] for key in self.search.over)
+        others = self.matrix_cell.labels(leave_out=self.search.over)
+        return ",".join([*others, f"{names} by {self.search.protocol}"])
 
     def specs(self, experiment: str, seeds: Sequence[int] | None = None) -> list[RunSpec]:
         """One run for each seed; without `seeds`, for each seed of the recipe."""
@@ -203,18 +223,6 @@ class Resolved:
             )
             for seed in (self.seeds if seeds is None else dict.fromkeys(seeds))
         ]
-
-
-def _different(seeds: list[int]) -> list[int]:
-    if len(set(seeds)) < len(seeds):
-        raise ValueError("lists a seed twice")
-    return seeds
-
-
-class Seeds(Settings):
-    """The part of a recipe that says how often each row is run."""
-
-    seeds: Annotated[list[NonNegativeInt], Field(min_length=1, max_length=1000), AfterValidator(_different)]
 
 
 def resolve_all(
@@ -264,8 +272,10 @@ def _resolve(
         tree = with_whole_paths(with_default_kinds(tree))
         settings = build_settings(tree, problems)
         seeds = validate(Seeds, tree.part(["seeds"]), problems)
-        if settings is not None and seeds is not None:
-            resolved.append(Resolved(row, cell.label, label, seeds.seeds, settings, tree, dropped))
+        if settings is None or seeds is None:
+            continue
+        search = read_search(tree, settings.eval, problems)
+        resolved.append(Resolved(row, cell, label, seeds.seeds, search, settings, tree, dropped))
     return resolved
 
 
@@ -280,10 +290,19 @@ def _apply(
 
 
 def _refuse_conflicts(cell: Cell, above: Iterable[list[Override]], problems: list[Problem]) -> None:
-    """What the matrix multiplies cannot be set to one value by a layer above it."""
-    for multiplied in cell.overrides:
-        for override in (override for layer in above for override in layer):
-            if multiplied.path[: len(override.path)] == override.path:
-                name = multiplied.dotted
-                message = f"the matrix sets {name}; change matrix.{name} to a list instead"
+    """What the matrix multiplies cannot be set to one value by the layers above it.
+
+    Of a named value, which sets several fields, some can.
+    """
+    given = [override for layer in above for override in layer]
+    for value in cell.values:
+        hidden = {
+            multiplied: override
+            for multiplied in (one.path for one in value.overrides)
+            for override in given
+            if multiplied[: len(override.path)] == override.path
+        }
+        if len(hidden) == len(value.overrides):
+            for multiplied, override in hidden.items():
+                message = f"the matrix sets {'.'.join(multiplied)}; change matrix.{value.key} instead"
                 problems += override.problem(message).problems

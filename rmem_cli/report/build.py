@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from rmem_cli.published.store import find_table, load_paper
 from rmem_cli.recipe import Recipe, RunSpec
-from rmem_cli.recipe.resolve import PAPER, Row
+from rmem_cli.recipe.matrix import Value
+from rmem_cli.recipe.resolve import PAPER, Resolved, Row
 from rmem_cli.recipe.solved import SolvedRule, StopWhenSolvedSettings
 from rmem_cli.report import wording
 from rmem_cli.report.chance import chance_lines, mark_no_better
@@ -25,6 +26,7 @@ from rmem_cli.report.learning import (
 from rmem_cli.report.measured import measure
 from rmem_cli.report.parts import MEAN
 from rmem_cli.report.places import Place, cell_x, entries_at, find_places, main_place, place_x
+from rmem_cli.report.searches import searched_metric
 from rmem_cli.report.selection import Entry
 from rmem_cli.report.table import Comparison, Line, Ours, PaperTable, Published, Section, Table
 from rmem_cli.report.tally import tally
@@ -52,6 +54,7 @@ _PYROUGE = (
 _SOLVED_EARLY = (
     "training ends ahead of its {steps:,} steps when validation gives {metric} of {bound} {at}{in_a_row}"
 )
+_CHOSEN = "{values}: the best of {count} by {protocol} {metric}, {seeds}{edge}"
 _SAMPLES = "samples of summaries, of the first articles of each split, stand beside the results: {names}"
 _TOO_WIDE = (
     "the published spread alone (95 %) is wider than the tolerance: no result can be called reproduced"
@@ -205,6 +208,7 @@ class _Builder:
             x_name=x_name,
             x=x,
             x_is_cell=by_protocol is None and by_cell is not None,
+            is_chosen=any(entry.choice for at_scale in at_place.values() for entry in at_scale.values()),
         )
 
     def row_line(self, place: Place, row_id: str, cited: Sequence[Citation]) -> Line:
@@ -214,6 +218,7 @@ class _Builder:
         first = cited[0] if cited else None
         published = None if first is None else self.published(first)
         texts = [*row.notes, *_notes_on_means(at_scale.values(), ours.values())]
+        texts += [text for entry in at_scale.values() for text in _notes_on_choice(entry)]
         texts += self.notes_on_scores(place, row_id, published)
         texts += [text for scale, one in ours.items() for text in _notes_on_ends(at_scale[scale], one)]
         texts += [_also(one, place) for one in cited[1:]]
@@ -416,6 +421,39 @@ def _notes_on_means(entries: Iterable[Entry], ours: Iterable[Ours]) -> list[str]
     notes = [_FOLDS.format(folds=folds) for folds in {entry.folds for entry in entries if entry.folds > 1}]
     found = dict.fromkeys((one.bounds.rule, one.bounds.examples) for one in ours if one.bounds is not None)
     return notes + [_BOUNDS[rule].format(examples=count) for rule, count in found]
+
+
+def _notes_on_choice(entry: Entry) -> list[str]:
+    """Which of the candidates a search chose, how, and whether it may have stopped short of a better one."""
+    if entry.choice is None or entry.choice.best is None:
+        return []
+    best, candidates = entry.choice.best, entry.choice.candidates
+    search = best.search
+    assert search is not None  # noqa: S101  it was chosen by it
+    values = {value.key: value for value in best.matrix_cell.values if value.key in search.over}
+    names = best.matrix_cell.names
+    edges = [names[key] for key, value in values.items() if _is_extreme(value, candidates)]
+    return [
+        _CHOSEN.format(
+            values=", ".join(f"{names[key]}={value.text}" for key, value in values.items()),
+            count=len(candidates),
+            protocol=search.protocol,
+            metric=searched_metric(best),
+            seeds=f"seed{'s' * (len(best.seeds) > 1)} {', '.join(map(str, best.seeds))}",
+            edge=f"; at the edge of what was tried of {' and '.join(edges)}" if edges else "",
+        )
+    ]
+
+
+def _is_extreme(value: Value, candidates: Sequence[Resolved]) -> bool:
+    """Whether it is the least or the largest of more than two numbers."""
+    numbers = {
+        each.number
+        for one in candidates
+        for each in one.matrix_cell.values
+        if each.key == value.key and each.number is not None
+    }
+    return len(numbers) > 2 and value.number in (min(numbers), max(numbers))
 
 
 def _notes_on_ends(entry: Entry, ours: Ours) -> list[str]:

@@ -124,8 +124,8 @@ def _lines(recipe: Recipe, joined: Joined) -> list[GridLine]:
 
 
 def _whole(planned: Sequence[Entry]) -> Sequence[Entry]:
-    """All folds together in place of each, where there are folds."""
-    return [entry for entry in planned if entry.folds > 1] or planned
+    """All folds together, or what a search chose, in place of each, where there is one of these."""
+    return [entry for entry in planned if entry.stands_for_cells] or planned
 
 
 def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> GridLine:

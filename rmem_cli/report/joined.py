@@ -8,6 +8,7 @@ from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report.folds import pool_folds
 from rmem_cli.report.parts import add_means
+from rmem_cli.report.searches import add_chosen
 from rmem_cli.report.selection import Entry, Results, by_key, entries, select
 from rmem_cli.results.row import ResultRow
 
@@ -41,8 +42,9 @@ def join(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = None) ->
     scales = [scale] if scale is not None else list(recipe.scales)
     whole = {name: entries(recipe.runs(name, [row.id for row in recipe.rows_at(name)])) for name in scales}
     selection = select(whole, rows, recipe.scales)
-    plan, pooled = pool_folds(whole, selection.results)
-    results = add_means(plan, by_key(pooled))
+    searched = {name: recipe.searches(name) for name in scales}
+    plan, found = add_chosen(*pool_folds(whole, selection.results), searched)
+    results = add_means(plan, by_key(found))
     measured = {key.scale for key in results}
     shown = [name for name in plan if name in measured or name == PAPER] or list(plan)
     return Joined({name: plan[name] for name in shown}, results, selection.left_out)

@@ -89,6 +89,9 @@ def _first_grids(table: Table, view: View, tasks: Sequence[Grid]) -> list[Grid]:
     if not told and not _same(main, on_curves):
         told = [main]
         grids.append(_section_grid(_that_ran(main) if has_run else main, view))
+    chosen = [one for one in singles if one.is_chosen and one.split == "test" and not _same(one, told)]
+    grids += [_section_grid(_that_ran(one), view) for one in chosen if _shows([one])]
+    told += chosen
     grids += [grid for group in curves if _shows(group) for grid in curve_grids(group, only_run=has_run)]
     others = [one for one in singles if one.protocol and not _same(one, told) and _shows([one])]
     grids += [_others_grid(others)] if others else []
@@ -392,7 +395,7 @@ def _where(section: Section) -> str:
 def _cost_grid(table: Table) -> Grid:
     titles = {line.id: line.title for section in table.sections for line in section.lines}
     runs: dict[tuple[str, str, str], Ours] = {}
-    for section in table.sections:
+    for section in (one for one in table.sections if not one.is_chosen):
         for line in (line for line in section.lines if line.kind == "row"):
             for scale, ours in line.ours.items():
                 runs.setdefault((line.id, section.cell, scale), ours)

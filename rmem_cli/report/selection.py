@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from rmem_cli.recipe import RunSpec
-from rmem_cli.recipe.resolve import CUSTOM
+from rmem_cli.recipe.resolve import CUSTOM, Resolved
 from rmem_cli.results.row import ResultRow
 
 
@@ -41,6 +41,19 @@ _RESULT = [*_MEASURED, "seed", "train_hash", "data_hash", "time"]
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What the search of a row has found.
+
+    Attributes:
+        candidates: Its matrix cells that were compared.
+        best: That with the best validation; None as long as one of them lacks results, or if all diverged.
+    """
+
+    candidates: list[Resolved]
+    best: Resolved | None
+
+
+@dataclass(frozen=True)
 class Entry:
     """The runs of one row, or of one matrix cell of it, at one scale; they differ in the seed only.
 
@@ -48,11 +61,18 @@ class Entry:
         spec: One of them.
         seeds: The seeds the recipe asks for.
         folds: How many folds each seed goes through, in an entry that stands for all of them together.
+        choice: The search, in an entry that stands for what it chose.
     """
 
     spec: RunSpec
     seeds: list[int]
     folds: int = 1
+    choice: Choice | None = None
+
+    @property
+    def stands_for_cells(self) -> bool:
+        """Whether it stands for other matrix cells."""
+        return self.folds > 1 or self.choice is not None
 
 
 @dataclass(frozen=True)

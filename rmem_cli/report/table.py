@@ -213,6 +213,7 @@ class Section:
             it is a number ("" if it is not so).
         x: Its value, the same at all scales.
         x_is_cell: Whether the matrix sets it.
+        is_chosen: Whether the cell is what a search chose of others, for each row its own.
     """
 
     cell: str
@@ -228,6 +229,7 @@ class Section:
     x_name: str = ""
     x: float | None = None
     x_is_cell: bool = False
+    is_chosen: bool = False
 
     @property
     def cell_without_x(self) -> str:

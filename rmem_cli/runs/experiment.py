@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
@@ -129,7 +129,13 @@ def due_runs(
 
 
 def train_runs(
-    specs: Sequence[RunSpec], machine: Machine, console: Console, *, jobs: int = 1, repeat: bool = False
+    specs: Sequence[RunSpec],
+    machine: Machine,
+    console: Console,
+    *,
+    jobs: int = 1,
+    repeat: bool = False,
+    further: Callable[[], Sequence[RunSpec]] = tuple,
 ) -> list[Failure]:
     """Train runs, each to its end; one that fails does not stop the others. Equal ones are trained once.
 
@@ -139,6 +145,7 @@ def train_runs(
         console: Where people read.
         jobs: How many at a time, each in a process of its own.
         repeat: Start runs that have ended all over again.
+        further: Says after these which others their results ask for.
 
     Raises:
         InterruptedRunError: Ctrl-C, SIGTERM or SIGHUP came; every run has saved a checkpoint.
@@ -148,7 +155,6 @@ def train_runs(
     """
     ResultStore(results_root()).check_writable()
     check_runs_root(runs_root())
-    first, equal = each_once(specs)
     with stop_requested() as stop:
 
         def train(some: Sequence[RunSpec]) -> list[Failure]:
@@ -162,9 +168,14 @@ def train_runs(
                     raise _end_of_all(failure)
             return failures
 
-        failures = train(first)
-        done = taken_over(equal)
-        failures += train([spec for spec in equal if spec not in done])
+        def train_each_once(some: Sequence[RunSpec]) -> list[Failure]:
+            first, equal = each_once(some)
+            failures = train(first)
+            done = taken_over(equal)
+            return failures + train([spec for spec in equal if spec not in done])
+
+        failures = train_each_once(specs)
+        failures += train_each_once(further())
         machine.world.told(None)
         return failures
 

@@ -350,3 +350,41 @@ def test_eval_of_several_runs_evaluates_those_that_it_can(rmem, recipe):
     assert "small lstm seed 1 (paper): test loss" in ended.out
     assert "has not been trained" in ended.err
     assert "rmem: 1 of 2 evaluations failed" in ended.err
+
+
+@pytest.fixture
+def searching(recipe):
+    """A recipe whose second rate learns nothing, so that the first is chosen."""
+    text = recipe.read_text().replace(
+        "eval: [", "eval: [{name: valid, split: valid, examples: 8, metrics: [loss]}, "
+    )
+    search = "search: {over: [optimizer.lr], protocol: valid, seeds: [1, 2]}\n"
+    recipe.write_text(f"{text}matrix: {{optimizer.lr: [0.01, 1.0e-9]}}\n{search}")
+    return recipe
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_a_search_chooses_is_trained_with_the_other_seeds_at_once(rmem, searching, rows, jobs):
+    planned = rmem("train", searching, "--dry-run")
+    assert planned.err.startswith(
+        "runs to do: 4 of 4\n2 more to come, of what the searches of the recipe choose by these\n"
+    )
+    ended = rmem("train", searching, "--jobs", jobs)
+    assert ended.code == 0
+    assert "runs to do of what the searches chose: 2\n" in ended.err
+    both = {(row, f"lr={rate}", "1") for row in ("gru", "lstm") for rate in ("0.01", "1e-09")}
+    assert set(rows("row", "cell", "seed")) == both | {("gru", "lr=0.01", "2"), ("lstm", "lr=0.01", "2")}
+    assert "lr by valid, test" in ended.out
+    again = rmem("train", searching, "--dry-run")
+    assert (again.code, again.err) == (0, "runs to do: 0 of 6\n")
+
+
+def test_seeds_that_are_asked_for_and_some_of_the_candidates_choose_nothing(rmem, searching, rows):
+    assert rmem("train", searching, "--row", "gru", "--cell", "lr=0.01").code == 0
+    assert rmem("train", searching, "--seed", "1").code == 0
+    assert {seed for (seed,) in rows("seed")} == {"1"}
+    assert rmem("train", searching, "--row", "gru").err.startswith("runs to do: 1 of 3\n")
+    assert sorted(set(rows("row", "cell"))) == [
+        (row, f"lr={rate}") for row in ("gru", "lstm") for rate in ("0.01", "1e-09")
+    ]
+    assert {row for row, seed in rows("row", "seed") if seed == "2"} == {"gru"}

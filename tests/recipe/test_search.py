@@ -1,0 +1,144 @@
+"""Values that a validation chooses, and named values of a matrix."""
+
+from collections.abc import Callable
+
+import pytest
+
+from rmem_cli.recipe import Recipe
+from rmem_cli.recipe.problems import RecipeError
+
+Read = Callable[[str], Recipe]
+RATES = "matrix: {task.length: [10, 20], optimizer.lr: [1e-3, 1e-2]}\n"
+SEARCH = "search: {over: [optimizer.lr], protocol: valid, seeds: [1, 2, 5]}\n"
+NAMED = """\
+matrix:
+  setting:
+    short: {task.length: 10, train.steps: 7}
+    other: {task: {kind: copying_memory, length: 3}, eval.long.task: {length: 4}}
+  optimizer.lr: [1e-3, 1e-2]
+"""
+
+
+@pytest.fixture
+def with_valid(text: str) -> str:
+    """The text of a recipe that is validated by a protocol of its own."""
+    return text.replace(
+        "eval:\n", "eval:\n  - {name: valid, split: valid, examples: 20, metrics: [accuracy, loss]}\n"
+    )
+
+
+def test_there_is_a_search_for_each_row_and_value_of_the_other_keys(with_valid: str, read: Read) -> None:
+    recipe = read(with_valid + RATES + SEARCH)
+    found = [
+        (one[0].row.id, one[0].searched_cell, [candidate.cell for candidate in one])
+        for one in recipe.searches("paper")
+    ]
+    assert found == [
+        (row, f"length={length},lr by valid", [f"length={length},lr={lr}" for lr in (0.001, 0.01)])
+        for row in ("rum", "lstm")
+        for length in (10, 20)
+    ]
+    assert [(one.row.id, one.searched_cell) for (one, *_) in recipe.searches("smoke")] == [
+        ("rum", f"length={length},lr by valid") for length in (10, 20)
+    ]
+
+
+def test_several_keys_are_searched_together_and_a_scale_may_search_nothing(
+    with_valid: str, read: Read
+) -> None:
+    both = SEARCH.replace("[optimizer.lr]", "[optimizer.lr, task.length]")
+    recipe = read(with_valid.replace("cpu: {", "cpu: {search: null, ") + RATES + both)
+    first, second = recipe.searches("paper")
+    assert [len(first), len(second), first[0].searched_cell] == [4, 4, "lr and length by valid"]
+    assert recipe.searches("cpu") == []
+
+
+def test_a_search_moves_no_hash_and_asks_for_no_runs_of_its_own(with_valid: str, read: Read) -> None:
+    without, searched = read(with_valid + RATES), read(with_valid + RATES + SEARCH)
+    assert [one.train_hash("") for one in without.runs()] == [one.train_hash("") for one in searched.runs()]
+    assert [(one.cell, one.seed) for one in without.runs()] == [
+        (one.cell, one.seed) for one in searched.runs()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "over: [optimizer.lr]",
+            "over: [‸optimizer.rl]",
+            "search.over: the matrix has no key 'optimizer.rl'",
+        ),
+        ("over: [optimizer.lr]", "over: ‸[]", "search.over: must not be empty"),
+        (
+            "protocol: valid",
+            "protocol: ‸vali",
+            "search.protocol: no evaluation protocol is called 'vali'; did",
+        ),
+        (
+            "protocol: valid",
+            "protocol: ‸test",
+            "search.protocol: is of the test split, on which nothing may be",
+        ),
+        ("protocol: valid", "protocol: valid, ‸metric: loss", "search.metric: unknown key"),
+        ("seeds: [1, 2, 5]", "seeds: ‸[1, 1]", "search.seeds: lists a seed twice"),
+        (", seeds: [1, 2, 5]", "", "search.seeds: is missing"),
+        (SEARCH, "search: ‸[optimizer.lr]\n", "search: must be a mapping"),
+    ],
+)
+def test_a_wrong_search_is_refused_with_place_and_cure(
+    with_valid: str, read: Read, old: str, new: str, message: str
+) -> None:
+    wrong = (with_valid + RATES + SEARCH).replace(old, new)
+    before = wrong.partition("‸")[0]
+    line = (with_valid + RATES).count("\n") + 1
+    with pytest.raises(RecipeError) as caught:
+        read(wrong.replace("‸", ""))
+    (told,) = str(caught.value).splitlines()
+    column = f"{len(before) - before.rfind(chr(10))}: " if "‸" in wrong else ""
+    assert told.startswith(f"made_up.yaml:{line}:{column}")
+    assert message in told
+
+
+def test_a_search_without_a_matrix_is_told_to_have_one(with_valid: str, read: Read) -> None:
+    with pytest.raises(RecipeError, match=r"the matrix has no key 'optimizer\.lr'; give the recipe a matrix"):
+        read(with_valid + SEARCH)
+
+
+def test_a_named_value_sets_all_its_fields_at_once(text: str, read: Read) -> None:
+    recipe = read(text + NAMED)
+    found = {
+        spec.cell: (spec.settings.task.kind, spec.settings.train.steps, spec.settings.optimizer.lr)
+        for spec in recipe.runs(rows=["rum"], seeds=[1])
+    }
+    assert found == {
+        "setting=short,lr=0.001": ("associative_recall", 7, 0.001),
+        "setting=short,lr=0.01": ("associative_recall", 7, 0.01),
+        "setting=other,lr=0.001": ("copying_memory", 1000, 0.001),
+        "setting=other,lr=0.01": ("copying_memory", 1000, 0.01),
+    }
+    chosen = recipe.runs("smoke", cells=["setting=other"], overrides=["matrix.optimizer.lr=[0.5]"])
+    assert [(spec.cell, spec.settings.train.steps) for spec in chosen] == [("setting=other,lr=0.5", 3)]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ("{setting: {a: {tsk.length: 3}}}", "tsk.length: unknown key 'tsk'; did you mean 'task'?"),
+        ("{setting: {a: {seeds: [1]}}}", "seeds: unknown key 'seeds'"),
+        ("{setting: {a: 3}}", "matrix.setting: a must be a mapping from paths to values, not 3"),
+        ("{setting: {'a,b=1': {task.length: 4}}}", "matrix.setting: 'a,b=1' is no name; use a-z, 0-9 and _"),
+        ("{task.length: {a: {task.length: 4}}}", "matrix.task.length: 'task.length' is no name"),
+        ("{setting: {a: {task.length: 3}}}", "must be a multiple of 2, not 3"),
+    ],
+)
+def test_a_wrong_named_value_is_refused(text: str, read: Read, matrix: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read(f"{text}matrix: {matrix}\n")
+    assert message in str(caught.value).splitlines()[0]
+
+
+def test_what_a_named_value_sets_cannot_be_set_by_a_scale(text: str, read: Read) -> None:
+    recipe = read(text + "matrix: {setting: {short: {task.length: 10}}}\n")
+    with pytest.raises(RecipeError, match=r"the matrix sets task\.length; change matrix\.setting instead"):
+        recipe.runs(overrides=["task.length=30"])
