@@ -105,6 +105,7 @@ def _as_json(recipe: "Recipe", resolved: "Resolved") -> dict[str, Any]:
         "cell": spec.cell,
         "scale": spec.scale,
         "seeds": resolved.seeds,
+        "search": None if resolved.search is None else resolved.search.model_dump(mode="json"),
         "published": _published(resolved),
         "footnotes": spec.footnotes,
         "settings": spec.settings.model_dump(mode="json", by_alias=True),

@@ -89,8 +89,8 @@ def _first_grids(table: Table, view: View, tasks: Sequence[Grid]) -> list[Grid]:
     if not told and not _same(main, on_curves):
         told = [main]
         grids.append(_section_grid(_that_ran(main) if has_run else main, view))
-    chosen = [one for one in singles if one.is_chosen and one.split == "test" and not _same(one, told)]
-    grids += [_section_grid(_that_ran(one), view) for one in chosen if _shows([one])]
+    chosen = [one for one in _chosen(singles) if not _same(one, told) and _shows([one])]
+    grids += [_section_grid(_that_ran(one), view) for one in chosen]
     told += chosen
     grids += [grid for group in curves if _shows(group) for grid in curve_grids(group, only_run=has_run)]
     others = [one for one in singles if one.protocol and not _same(one, told) and _shows([one])]
@@ -116,6 +116,12 @@ def _all_grids(table: Table, view: View) -> list[Grid]:
     found += [_section_grid(one, view) for one in singles if one.protocol and not _same(one, told)]
     costs = _cost_grid(table)
     return [*found, costs] if costs.columns else found
+
+
+def _chosen(sections: Sequence[Section]) -> list[Section]:
+    """The first test of what each search chose."""
+    tests = [one for one in sections if one.is_chosen and one.split == "test"]
+    return list({one.cell: one for one in reversed(tests)}.values())[::-1]
 
 
 def _papers_beside(on_curves: Sequence[Section], table: Table) -> list[PaperTable]:

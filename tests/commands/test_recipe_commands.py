@@ -85,6 +85,21 @@ def test_what_show_prints_is_a_recipe_of_the_same_settings() -> None:
     assert tree == {**settings, "seeds": [1, 2]}
 
 
+def test_show_tells_what_is_searched() -> None:
+    search = {"over": ["optimizer.lr"], "protocol": "valid", "seeds": [1, 2]}
+    sets = [
+        "matrix={optimizer.lr: [0.1, 0.2]}",
+        "eval=[{name: valid, split: valid, examples: 4, metrics: [loss]}]",
+        f"search={json.dumps(search)}",
+    ]
+    options = [part for each in sets for part in ("--set", each)]
+    printed = run("show", "made_up", "--row", "rum", *options).stdout
+    assert read_document(printed.split("\n---\n")[0].encode(), "shown").plain()["search"] == search
+    told = json.loads(run("show", "made_up", "--row", "rum", *options, "--json").stdout)
+    assert [one["search"] for one in told] == [search, search]
+    assert json.loads(run("show", "made_up", "--row", "rum", "--json").stdout)[0]["search"] is None
+
+
 def test_show_prints_one_document_for_each_row() -> None:
     assert run("show", "made_up").stdout.count("\n---\n") == 1
 

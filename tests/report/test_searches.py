@@ -166,6 +166,23 @@ def test_the_table_shows_what_was_chosen_beside_each_other_and_the_grid_has_one_
     assert (line.cell, line.best["lstm"].ours.mean, line.best["rum"].ours.mean) == (CHOSEN, 2.5, 6.5)
 
 
+def test_of_what_was_chosen_the_first_metric_of_the_test_has_a_grid_of_its_own(recipe, results):
+    both = {"metrics: [accuracy]": "metrics: [accuracy, loss]"}
+    made = recipe(LSTM, "recall", RATES, **ONE_SEED, **both)
+    rows = [
+        row
+        for rate in (0.1, 0.2, 0.4)
+        for protocol, name in (("valid", "loss"), ("test", "loss"), ("test", "accuracy"))
+        for row in results(made, "lstm", [rate], name=name, protocol=protocol, cell=f"lr={rate}")
+    ]
+    file = io.StringIO()
+    FORMATS["markdown"].write([build_table(made, rows)], file)
+    captions = [part.partition("**")[0] for part in file.getvalue().split("\n\n**")[1:]]
+    own = [caption for caption in captions if caption.startswith(f"{CHOSEN}, test")]
+    assert [caption.partition(" (")[0] for caption in own] == [f"{CHOSEN}, test: accuracy"]
+    assert "also measured" in captions[-1]
+
+
 def test_the_chosen_are_run_further_where_all_their_candidates_are_asked_for(made, measured):
     made = made(ROWS)
     rows = [row for rate in (0.1, 0.2, 0.4) for row in measured(made, rate, [1 / rate], [3.0])]
