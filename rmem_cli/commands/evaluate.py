@@ -46,6 +46,8 @@ def evaluate(
 ) -> None:
     """Evaluate the checkpoints of trained runs and write the result rows.
 
+    What the searches of a recipe have chosen is evaluated with all its seeds, unless --seed names others.
+
     Evaluations can be changed: --set eval.test.examples=100000, --set eval.test.task.length=400.
 
     Results of exported models are printed and not written: tables have what was trained here.
@@ -58,6 +60,7 @@ def evaluate(
 
     from rich.console import Console
 
+    from rmem_cli.commands.searched import chosen_in
     from rmem_cli.errors import RmemError, RunsFailedError
     from rmem_cli.json_text import json_text
     from rmem_cli.recipe import load_recipe
@@ -72,11 +75,12 @@ def evaluate(
         if name in exported:
             continue
         recipe = load_recipe(name)
-        chosen = list(overrides or [])
+        sets = list(overrides or [])
         if checkpoint is not None:
             protocols = dict.fromkeys(p.name for spec in recipe.runs(scale) for p in spec.settings.eval)
-            chosen += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
-        specs += recipe.runs(scale, row, seed, chosen, cell or [])
+            sets += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
+        runs = recipe.runs(scale, row, seed, sets, cell or [])
+        specs += runs if seed else [*runs, *chosen_in([recipe], runs)[0]]
 
     from rmem_cli.records.exported import read_exported
     from rmem_cli.runs.experiment import progress_of

@@ -45,17 +45,18 @@ def chosen_runs(asked: Sequence[RunSpec], planned: Sequence[Entry]) -> tuple[lis
         planned: What the recipe runs there, from `join`.
 
     Returns:
-        The runs that are not among those asked for, and how many more there will be once the other searches
-        have chosen.
+        The runs that are not among those asked for, with what `--set` changed in these, and how many more
+        there will be once the other searches have chosen.
     """
-    there = {(spec.row, spec.cell) for spec in asked}
+    there = {(spec.row, spec.cell): spec for spec in asked}
     chosen: list[RunSpec] = []
     to_come = 0
     for choice, seeds in ((entry.choice, entry.seeds) for entry in planned if entry.choice is not None):
         if not all((one.row.id, one.cell) in there for one in choice.candidates):
             continue
         if choice.best is not None:
-            chosen += choice.best.specs(asked[0].experiment, seeds)
+            one = there[choice.best.row.id, choice.best.cell]
+            chosen += [replace(one, seed=seed) for seed in seeds]
         else:
             to_come += len(set(seeds) - set(choice.candidates[0].seeds))
     return [spec for spec in chosen if spec not in asked], to_come

@@ -388,3 +388,16 @@ def test_seeds_that_are_asked_for_and_some_of_the_candidates_choose_nothing(rmem
         (row, f"lr={rate}") for row in ("gru", "lstm") for rate in ("0.01", "1e-09")
     ]
     assert {row for row, seed in rows("row", "seed") if seed == "2"} == {"gru"}
+
+
+def test_what_was_chosen_is_evaluated_too_and_keeps_what_was_set(rmem, searching, rows):
+    assert rmem("train", searching, "--row", "gru", "--set", "eval.test.examples=16").code == 0
+    wanted = {("lr=0.01", "1"), ("lr=1e-09", "1"), ("lr=0.01", "2")}
+    asked = [row for row in rows("cell", "seed", "protocol", "examples") if row[2] == "test"]
+    assert {row[:2] for row in asked} == wanted
+    assert {examples for *_, examples in asked} == {"16"}
+    assert rmem("eval", searching, "--row", "gru", "--set", "eval.test.examples=24").code == 0
+    again = [row for row in rows("cell", "seed", "protocol", "examples") if row[3] == "24"]
+    assert {row[:2] for row in again} == wanted
+    one = rmem("eval", searching, "--row", "gru", "--seed", "1", "--json")
+    assert {result["seed"] for result in json.loads(one.out)["results"]} == {1}
