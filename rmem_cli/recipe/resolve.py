@@ -15,7 +15,7 @@ from rmem_cli.recipe.overrides import Dropped, Override, apply_overrides
 from rmem_cli.recipe.own_files import with_whole_paths
 from rmem_cli.recipe.problems import Problem
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
-from rmem_cli.recipe.search import SearchSettings, read_search
+from rmem_cli.recipe.search import SearchSettings, chosen_label, read_search
 from rmem_cli.recipe.seeds import Seeds
 from rmem_cli.recipe.settings import Component
 from rmem_cli.recipe.validation import build_settings, validate, with_default_kinds
@@ -204,9 +204,9 @@ class Resolved:
         """
         if self.search is None:
             raise ValueError(f"{self.row.id} at {self.scale} scale searches nothing")
-        names = " and ".join(self.matrix_cell.names[key] for key in self.search.over)
+        names = [self.matrix_cell.names[key] for key in self.search.over]
         others = self.matrix_cell.labels(leave_out=self.search.over)
-        return ",".join([*others, f"{names} by {self.search.protocol}"])
+        return ",".join([*others, chosen_label(names, self.search.protocol)])
 
     def specs(self, experiment: str, seeds: Sequence[int] | None = None) -> list[RunSpec]:
         """One run for each seed; without `seeds`, for each seed of the recipe."""

@@ -1,6 +1,6 @@
 """Values that a validation chooses, each row its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -31,6 +31,21 @@ class SearchSettings(Settings):
     over: Annotated[list[str], Field(min_length=1)]
     protocol: str
     seeds: SeedList
+
+
+def chosen_label(names: Sequence[str], protocol: str) -> str:
+    """What the part of a cell is called that stands for what a search chose, like `lr by valid`.
+
+    Args:
+        names: Of the keys of the matrix, as in labels.
+        protocol: Of the search.
+    """
+    return f"{' and '.join(names)} by {protocol}"
+
+
+def is_chosen(cell: str) -> bool:
+    """Whether a part of a cell's label is one of `chosen_label`; others have a `=`, or are folds together."""
+    return any("=" not in part and " by " in part for part in cell.split(","))
 
 
 def read_search(tree: Node, protocols: list[EvalProtocol], problems: list[Problem]) -> SearchSettings | None:

@@ -208,7 +208,6 @@ class _Builder:
             x_name=x_name,
             x=x,
             x_is_cell=by_protocol is None and by_cell is not None,
-            is_chosen=any(entry.choice for at_scale in at_place.values() for entry in at_scale.values()),
         )
 
     def row_line(self, place: Place, row_id: str, cited: Sequence[Citation]) -> Line:

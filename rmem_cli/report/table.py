@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rmem_cli.recipe.search import is_chosen
 from rmem_cli.report.verdict import Verdict
 
 Rule = Literal["welch", "student", "single run", "claim"]
@@ -213,7 +214,6 @@ class Section:
             it is a number ("" if it is not so).
         x: Its value, the same at all scales.
         x_is_cell: Whether the matrix sets it.
-        is_chosen: Whether the cell is what a search chose of others, for each row its own.
     """
 
     cell: str
@@ -229,7 +229,11 @@ class Section:
     x_name: str = ""
     x: float | None = None
     x_is_cell: bool = False
-    is_chosen: bool = False
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the cell is what a search chose of others, for each row its own."""
+        return is_chosen(self.cell)
 
     @property
     def cell_without_x(self) -> str:

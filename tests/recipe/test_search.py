@@ -6,6 +6,7 @@ import pytest
 
 from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.problems import RecipeError
+from rmem_cli.recipe.search import chosen_label, is_chosen
 
 Read = Callable[[str], Recipe]
 RATES = "matrix: {task.length: [10, 20], optimizer.lr: [1e-3, 1e-2]}\n"
@@ -59,6 +60,16 @@ def test_a_search_moves_no_hash_and_asks_for_no_runs_of_its_own(with_valid: str,
     assert [(one.cell, one.seed) for one in without.runs()] == [
         (one.cell, one.seed) for one in searched.runs()
     ]
+
+
+def test_the_label_of_what_was_chosen_is_known_from_all_others() -> None:
+    label = chosen_label(["lr", "hidden_size"], "valid")
+    assert label == "lr and hidden_size by valid"
+    assert is_chosen(label)
+    assert is_chosen(f"length=50,{label}")
+    assert not any(
+        map(is_chosen, ["", "length=50", "5 folds together", "length=50,5 folds together", "text=a by b"])
+    )
 
 
 @pytest.mark.parametrize(
