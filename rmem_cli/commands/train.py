@@ -93,7 +93,7 @@ def train(
     """Train every row and seed of a recipe that has no result yet, and print its table.
 
     Where the recipe searches values of its matrix, those that each row's validation chooses are trained after
-    the candidates with the other seeds, unless --seed says with which.
+    the candidates with the other seeds, unless --seed says with which, or --set makes runs custom.
 
     Stop it at any time and give the same command again: it goes on from the last checkpoints. As long as some
     of the runs have failed, now or before, the exit code says so.
