@@ -49,10 +49,16 @@ def test_every_row_is_valid_at_every_scale_and_smoke_is_one_of_them(name):
         assert recipe.runs(scale)
 
 
+OF_NO_PAPER = ["grid_small"]
+
+
 @EVERY_RECIPE
 def test_what_it_calls_published_exists(name):
     recipe = load_recipe(name)
-    load_paper(recipe.paper)
+    if name in OF_NO_PAPER:
+        assert (recipe.paper, recipe.published_tables) == (None, [])
+    else:
+        load_paper(recipe.paper)
     for table in recipe.published_tables:
         assert find_table(table)
     for address in (address for row in recipe.rows for address in row.published):
