@@ -120,8 +120,11 @@ def _all_grids(table: Table, view: View) -> list[Grid]:
 
 def _chosen(sections: Sequence[Section]) -> list[Section]:
     """The first test of what each search chose."""
-    tests = [one for one in sections if one.is_chosen and one.split == "test"]
-    return list({one.cell: one for one in reversed(tests)}.values())[::-1]
+    found: dict[str, Section] = {}
+    for one in sections:
+        if one.is_chosen and one.split == "test":
+            found.setdefault(one.cell, one)
+    return list(found.values())
 
 
 def _papers_beside(on_curves: Sequence[Section], table: Table) -> list[PaperTable]:
