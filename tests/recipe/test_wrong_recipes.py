@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from marked import without_mark
 
 from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.problems import RecipeError
@@ -264,11 +265,9 @@ def test_a_wrong_recipe_is_refused_with_place_and_cure(
     text: str, read: Read, old: str, new: str, message: str
 ) -> None:
     assert old in text
-    wrong = text.replace(old, new, 1)
-    before = wrong.partition("‸")[0]
-    place = f"made_up.yaml:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+    wrong, place = without_mark(text.replace(old, new, 1))
     with pytest.raises(RecipeError) as caught:
-        read(wrong.replace("‸", ""))
+        read(wrong)
     lines = str(caught.value).splitlines()
     assert any(line.startswith(f"{place}: {message}") for line in lines), (place, lines)
 
