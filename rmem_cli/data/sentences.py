@@ -34,9 +34,10 @@ class Sentences:
         self, corpus: Prepared, split: str, shortest: int, without: Collection[np.ndarray] = ()
     ) -> None:
         self._tokens = tokens = corpus.tokens(split)
-        ends = np.unique(np.append(np.flatnonzero(np.isin(tokens, _ends(corpus))) + 1, len(tokens)))
         if isinstance(corpus, Unwritten):  # nobody knows where its sentences end, nor what they say
-            ends, shortest, without = ends[-1:], 0, ()
+            ends, shortest, without = np.array([len(tokens)]), 0, ()
+        else:
+            ends = np.unique(np.append(np.flatnonzero(np.isin(tokens, _ends(corpus))) + 1, len(tokens)))
         starts = np.append(0, ends)[:-1]
         lengths = ends - starts
         left = lengths >= shortest
@@ -80,6 +81,8 @@ def _ends(corpus: Prepared) -> list[int]:
 
 def _places(tokens: np.ndarray, sequences: Collection[np.ndarray]) -> np.ndarray:
     """Where one of some sequences begins in a text."""
+    if not sequences:
+        return np.empty(0, np.int64)
     pairs = tokens[:-1].astype(np.int64) << 32 | tokens[1:]
     beginnings = {int(each[0]) << 32 | int(each[1]) for each in sequences}
     places = np.flatnonzero(np.isin(pairs, list(beginnings)))

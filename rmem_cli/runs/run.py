@@ -235,9 +235,9 @@ def set_up(stored: Environment | None, machine: Machine, train: TrainSettings) -
     torch.set_num_threads(stored.threads if stored is not None and alone else machine.threads)
     mode, on_gpu = machine.deterministic, torch.device(machine.device).type == "cuda"
     # Kernels are chosen for equal bits, not for the last few per cent of speed.
-    torch.use_deterministic_algorithms(
-        mode == "error" or (mode == "warn" and on_gpu), warn_only=mode == "warn"
-    )
+    wanted = mode == "error" or (mode == "warn" and on_gpu)
+    if wanted or torch.are_deterministic_algorithms_enabled():  # setting it loads torch's compiler: a second
+        torch.use_deterministic_algorithms(wanted, warn_only=mode == "warn")
     rounded = train.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = rounded
 
