@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist wo
 FAST := tests/test_contracts.py tests/test_errors.py tests/test_imports.py tests/recipe/test_document.py \
 	tests/recipe/test_locked_hashes.py tests/recipe/test_precedence.py tests/results tests/report/test_verdict.py
 
-.PHONY: demo test test-all fast lint check-gpu docs pages results clean
+.PHONY: demo test test-all fast native lint check-gpu docs pages results clean
 
 demo: .venv/installed
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
@@ -21,6 +21,11 @@ test-all: .venv/installed
 # Under a minute: what a recipe, a result and a table are, without training.
 fast: .venv/installed
 	$(BIN)/python -m pytest -q -m 'not pages' --numprocesses auto --maxprocesses 4 $(FAST)
+
+# What is compiled at first use, side by side beforehand: tests would wait for one operation after the other.
+native: .venv/installed
+	$(BIN)/python -c 'from rmem_cli.ops.native.build import FAMILIES; print(*FAMILIES, sep="\n")' | \
+	xargs -P 4 -I FAMILY $(BIN)/python -c 'from rmem_cli.ops.native import build; build.status("FAMILY")'
 
 lint: .venv/installed
 	$(BIN)/ruff format --check

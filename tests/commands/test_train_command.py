@@ -363,13 +363,12 @@ def searching(recipe):
     return recipe
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_what_a_search_chooses_is_trained_with_the_other_seeds_at_once(rmem, searching, rows, jobs):
+def test_what_a_search_chooses_is_trained_with_the_other_seeds_at_once(rmem, searching, rows):
     planned = rmem("train", searching, "--dry-run")
     assert planned.err.startswith(
         "runs to do: 4 of 4\n2 more to come, of what the searches of the recipe choose by these\n"
     )
-    ended = rmem("train", searching, "--jobs", jobs)
+    ended = rmem("train", searching)
     assert ended.code == 0
     assert "runs to do of what the searches chose: 2\n" in ended.err
     both = {(row, f"lr={rate}", "1") for row in ("gru", "lstm") for rate in ("0.01", "1e-09")}
@@ -377,6 +376,12 @@ def test_what_a_search_chooses_is_trained_with_the_other_seeds_at_once(rmem, sea
     assert "lr by valid, test" in ended.out
     again = rmem("train", searching, "--dry-run")
     assert (again.code, again.err) == (0, "runs to do: 0 of 6\n")
+
+
+@pytest.mark.slow
+def test_what_a_search_chooses_is_trained_side_by_side_too(rmem, searching, rows):
+    assert rmem("train", searching, "--row", "gru", "--jobs", 2).code == 0
+    assert set(rows("cell", "seed")) == {("lr=0.01", "1"), ("lr=1e-09", "1"), ("lr=0.01", "2")}
 
 
 def test_seeds_that_are_asked_for_and_some_of_the_candidates_choose_nothing(rmem, searching, rows):

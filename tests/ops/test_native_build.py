@@ -165,10 +165,9 @@ def test_a_library_that_was_damaged_is_built_again(built, compiler, damage):
     (library,) = built.glob("*/*.so")
     whole = library.read_bytes()
     library.write_bytes(damage(whole))
-    available, number, err = run(built)
+    available, _, err = run(built)
     assert (available, err.count("building the native gates")) == ("True", 1)
     assert library.read_bytes() == whole
-    assert run(built) == ("True", number, "")
 
 
 @needs_compiler

@@ -48,9 +48,12 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=source, dtype=torch.float64).requires_grad_()
 
 
-def assert_right(form, *leaves):
-    """The second derivatives are those of the gradients' finite differences."""
-    assert gradgradcheck(form, leaves)
+def assert_right(form, *leaves, projected=False):
+    """The second derivatives are those of the gradients' finite differences.
+
+    Each of them, or, which takes a tenth of the time, all of them along random directions.
+    """
+    assert gradgradcheck(form, leaves, fast_mode=projected)
 
 
 def test_no_hand_written_backward_pass_is_left_out():
@@ -143,7 +146,7 @@ def rum_case(options, batch=2, time=3, inputs=2, size=3):
 @pytest.mark.slow
 def test_those_of_a_rum_are_right(lambda_, form):
     leaves, run = rum_case(RUMOptions(lambda_=lambda_, **form))
-    assert_right(lambda *leaves: run(rotation, leaves), *leaves)
+    assert_right(lambda *leaves: run(rotation, leaves), *leaves, projected=form != {})
 
 
 @pytest.mark.parametrize("lambda_", [0, 1])
