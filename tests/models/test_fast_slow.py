@@ -215,6 +215,12 @@ def test_zoneout_is_the_same_step_by_step_and_in_a_segment():
             "rmt reads segments as a whole",
         ),
         (
+            "{kind: layer_norm_lstm, hidden_size: 4}",
+            "[{kind: layer_norm_lstm, hidden_size: 4}, {kind: layer_norm_lstm, hidden_size: 5}]",
+            "model.core.fast",
+            "so they are alike; give one as a mapping, and how many there are as fast_cells",
+        ),
+        (
             "kind: rum, hidden_size: 6",
             "kind: lstn, hidden_size: 6",
             "model.core.slow",

@@ -273,6 +273,16 @@ class FastSlowSettings(CoreSettings):
         """See `CoreSettings.free_in_evaluation`."""
         return frozenset({"dropout"})
 
+    @field_validator("fast", mode="before")
+    @classmethod
+    def _fast_cells_are_alike(cls, cell: object) -> object:
+        if isinstance(cell, list):
+            raise ValueError(
+                "all fast cells share one state, so they are alike; give one as a mapping, and how many "
+                "there are as fast_cells"
+            )
+        return cell
+
     @field_validator("fast", "slow")
     @classmethod
     def _cells_take_single_steps(cls, cell: CoreSettings) -> CoreSettings:
