@@ -62,3 +62,7 @@ class StopWhenSolvedSettings(SolvedAt):
     """
 
     evaluations: PositiveInt = 1
+
+    def implies(self, rule: SolvedAt) -> bool:
+        """Whether training that ended so has solved the task by a rule as well."""
+        return self.metric == rule.metric and rule.holds(self.at)

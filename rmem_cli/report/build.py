@@ -7,7 +7,7 @@ from rmem_cli.published.store import find_table, load_paper
 from rmem_cli.recipe import Recipe, RunSpec
 from rmem_cli.recipe.matrix import Value
 from rmem_cli.recipe.resolve import PAPER, Resolved, Row
-from rmem_cli.recipe.solved import SolvedRule, StopWhenSolvedSettings
+from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report import wording
 from rmem_cli.report.chance import chance_lines, mark_no_better
 from rmem_cli.report.citations import STEPS, Citation, Readings
@@ -20,6 +20,7 @@ from rmem_cli.report.learning import (
     at_last_common_step,
     learning_sections,
     no_curves,
+    notes_on_ends,
     steps_to_solve,
     trained_steps,
 )
@@ -50,9 +51,6 @@ _BOUNDS = {
 }
 _PYROUGE = (
     "the papers' ROUGE is that of ROUGE-1.5.5 by pyrouge, which splits words otherwise than what scored here"
-)
-_SOLVED_EARLY = (
-    "training ends ahead of its {steps:,} steps when validation gives {metric} of {bound} {at}{in_a_row}"
 )
 _CHOSEN = "{values}: the best of {count} by {protocol} {metric}, {seeds}{edge}"
 _SAMPLES = "samples of summaries, of the first articles of each split, stand beside the results: {names}"
@@ -219,7 +217,9 @@ class _Builder:
         texts = [*row.notes, *_notes_on_means(at_scale.values(), ours.values())]
         texts += [text for entry in at_scale.values() for text in _notes_on_choice(entry)]
         texts += self.notes_on_scores(place, row_id, published)
-        texts += [text for scale, one in ours.items() for text in _notes_on_ends(at_scale[scale], one)]
+        for scale, entry in at_scale.items():
+            results = self.results.get(place.key(scale, row_id), [])
+            texts += notes_on_ends(results, entry.spec.settings.train, self.curves)
         texts += [_also(one, place) for one in cited[1:]]
         notes = tuple(self.footnotes.add(text) for text in texts)
         comparison = None
@@ -254,17 +254,15 @@ class _Builder:
     def common_budget(self, place: Place, scale: str, at_place: dict[str, dict[str, Entry]]) -> int | None:
         """The most steps that every row with results had; None if no row has results, or tells its steps."""
         found = [
-            self.steps(at[scale], results, at[scale].spec.settings.train.stop_when_solved)
+            self.steps(at[scale], results, self.solved_rule(place, at[scale]))
             for row, at in at_place.items()
             if scale in at and (results := self.results.get(place.key(scale, row)))
         ]
         return min((steps for steps in found if steps is not None), default=None)
 
-    def steps(
-        self, entry: Entry, results: Sequence[ResultRow], stop: StopWhenSolvedSettings | None = None
-    ) -> int | None:
-        """How long the seeds of a row were trained; with `stop`, see `trained_steps`."""
-        return trained_steps(results, entry.spec.settings.train.steps, self.curves, stop)
+    def steps(self, entry: Entry, results: Sequence[ResultRow], rule: SolvedRule | None = None) -> int | None:
+        """How long the seeds of a row were trained; with a rule, see `trained_steps`."""
+        return trained_steps(results, entry.spec.settings.train, self.curves, rule)
 
     def ours(self, place: Place, entry: Entry, results: Sequence[ResultRow], budget: int | None) -> Ours:
         """What the seeds of a row gave."""
@@ -453,20 +451,6 @@ def _is_extreme(value: Value, candidates: Sequence[Resolved]) -> bool:
         if each.key == value.key and each.number is not None
     }
     return len(numbers) > 2 and value.number in (min(numbers), max(numbers))
-
-
-def _notes_on_ends(entry: Entry, ours: Ours) -> list[str]:
-    """Why a row was trained for fewer steps than it was planned for, where solving the task ended it."""
-    train = entry.spec.settings.train
-    stop, planned = train.stop_when_solved, train.steps
-    if stop is None or planned is None or ours.steps is None or ours.steps >= planned:
-        return []
-    in_a_row = f", {stop.evaluations} times in a row" if stop.evaluations > 1 else ""
-    return [
-        _SOLVED_EARLY.format(
-            steps=planned, metric=stop.metric, bound=stop.bound, at=stop.at, in_a_row=in_a_row
-        )
-    ]
 
 
 def _apart(citation: Citation, scales: list[str]) -> Section:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rmem_cli.recipe.solved import SolvedRule, StopWhenSolvedSettings
+from rmem_cli.recipe.schema import TrainSettings
+from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report.citations import STEPS
 from rmem_cli.report.comparison import AtStep
 from rmem_cli.report.measured import measure
@@ -15,6 +16,10 @@ from rmem_cli.results.row import ResultRow
 Curves = Callable[[ResultRow], LearningCurve | None]
 Points = list[tuple[int, float]]
 
+_SOLVED_EARLY = (
+    "training ends ahead of its {steps:,} steps when validation gives {metric} of {bound} {at}{in_a_row}"
+)
+
 
 def no_curves(row: ResultRow) -> LearningCurve | None:
     """For reports that look at no learning curves."""
@@ -24,25 +29,64 @@ def no_curves(row: ResultRow) -> LearningCurve | None:
 
 def trained_steps(
     results: Sequence[ResultRow],
-    planned: int | None,
+    train: TrainSettings,
     curves: Curves,
-    stop: StopWhenSolvedSettings | None = None,
+    rule: SolvedRule | None = None,
 ) -> int | None:
     """How many steps every finished seed of a row was trained; None if nothing tells.
 
     Args:
         results: One for each seed. Their own step is that of the checkpoint, which may be an earlier one.
-        planned: Steps of the recipe; None if it counts in epochs.
+        train: Settings of the row, whose steps are None if they are counted in epochs.
         curves: The learning curve behind a result.
-        stop: When training ended because nothing was left to learn. A seed that ended so counts as trained as
-            long as planned: its task stays solved. None: none does.
+        rule: When the task is solved. A seed that ended because it was, by this or something stricter, counts
+            as trained as long as planned: its task stays solved. None: none does.
     """
+    planned, stop = train.steps, train.stop_when_solved
+    stays_solved = planned is not None and rule is not None and stop is not None and stop.implies(rule)
     found = [
-        planned if planned is not None and _ends_solved(curve, stop) else curve.last_step
+        planned if planned is not None and stays_solved and ended_solved(curve, train) else curve.last_step
         for row in results
         if row.status == "ok" and (curve := curves(row)) is not None
     ]
     return min(found, default=planned)
+
+
+def ended_solved(curve: LearningCurve, train: TrainSettings) -> bool:
+    """Whether training ended by `stop_when_solved`: its last validations are those of a solved task.
+
+    Args:
+        curve: Thinned or not: it is looked at as far back as so many validations take.
+        train: Settings of the run.
+    """
+    stop, every = train.stop_when_solved, train.eval_every
+    points = [] if stop is None else curve.validation(stop.metric)
+    if stop is None or every is None or not points:
+        return False
+    before = points[-1][0] - stop.evaluations * every
+    return before >= 0 and all(stop.holds(value) for step, value in points if step > before)
+
+
+def notes_on_ends(results: Sequence[ResultRow], train: TrainSettings, curves: Curves) -> list[str]:
+    """Why seeds were trained for fewer steps than was planned, where solving the task ended one of them.
+
+    Args:
+        results: One for each seed.
+        train: Settings of the row.
+        curves: The learning curve behind a result.
+    """
+    stop, planned = train.stop_when_solved, train.steps
+    found = [curve for row in results if row.status == "ok" and (curve := curves(row)) is not None]
+    if stop is None or planned is None:
+        return []
+    if not any(curve.last_step < planned and ended_solved(curve, train) for curve in found):
+        return []
+    in_a_row = f", {stop.evaluations} times in a row" if stop.evaluations > 1 else ""
+    return [
+        _SOLVED_EARLY.format(
+            steps=planned, metric=stop.metric, bound=stop.bound, at=stop.at, in_a_row=in_a_row
+        )
+    ]
 
 
 def steps_to_solve(
@@ -114,11 +158,6 @@ def _plain(ours: Ours) -> Ours:
 def _validation(row: ResultRow, metric: str, curves: Curves) -> Points:
     curve = curves(row)
     return [] if curve is None else curve.validation(metric)
-
-
-def _ends_solved(curve: LearningCurve, stop: StopWhenSolvedSettings | None) -> bool:
-    points = [] if stop is None else curve.validation(stop.metric)
-    return stop is not None and bool(points) and stop.holds(points[-1][1])
 
 
 def _first(points: Points, rule: SolvedRule, budget: int) -> int | None:

@@ -10,7 +10,13 @@ from rmem_cli.report.citations import cite
 from rmem_cli.report.explained import explanations
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.layout import View, page
-from rmem_cli.report.learning import at_last_common_step, steps_to_solve, trained_steps
+from rmem_cli.report.learning import (
+    at_last_common_step,
+    ended_solved,
+    notes_on_ends,
+    steps_to_solve,
+    trained_steps,
+)
 from rmem_cli.results.curves import LearningCurve
 
 BOTH = "[rum2017.copying_t200.rum_lambda1, rum2019.copying.rum]"
@@ -168,20 +174,66 @@ def test_curves_meet_only_where_every_seed_has_a_value(rows):
     assert (found.step, found.published, found.ours.mean) == (1000, 0.2, 0.5)
 
 
-def test_a_row_was_trained_as_long_as_its_shortest_finished_seed(rows):
+STOP = StopWhenSolvedSettings(metric="loss", at=0.1, evaluations=2)
+RULE = SolvedRule(metric="loss", at=0.1)
+
+
+@pytest.fixture
+def train(made):
+    """Settings of 9,000 steps that end once two validations, 500 steps apart, are at most 0.1."""
+    settings = made.runs()[0].settings.train
+    return settings.model_copy(update={"steps": 9000, "eval_every": 500, "stop_when_solved": STOP})
+
+
+def test_a_row_was_trained_as_long_as_its_shortest_finished_seed(rows, train):
     first, second = rows[:2]
     points = {1: {500: 0.1, 4000: 0.1}, 2: {500: 0.1, 6000: 0.1}}
 
     def curves(row):
         return curve(points[row.seed])
 
-    assert trained_steps([first, second], 9000, curves) == 4000
+    assert trained_steps([first, second], train, curves) == 4000
     diverged = replace(first, status="diverged", value=None)
-    assert trained_steps([diverged, second], 9000, curves) == 6000
-    assert trained_steps([diverged], 9000, curves) == 9000
-    stop = StopWhenSolvedSettings(metric="loss", at=0.1)
-    assert trained_steps([first, second], 9000, curves, stop) == 9000
-    assert trained_steps([first, second], 9000, curves, stop.model_copy(update={"at": 0.09})) == 4000
+    assert trained_steps([diverged, second], train, curves) == 6000
+    assert trained_steps([diverged], train, curves) == 9000
+
+
+@pytest.mark.parametrize(
+    ("rule", "stop", "steps"),
+    [
+        (RULE, STOP, 9000),
+        (RULE.model_copy(update={"at": 0.2}), STOP, 9000),
+        (RULE.model_copy(update={"at": 0.09}), STOP, 4000),  # solved by the stop, perhaps not by the rule
+        (SolvedRule(metric="accuracy", at=0.9), STOP, 4000),
+        (RULE, STOP.model_copy(update={"at": 0.09}), 4000),
+        (RULE, STOP.model_copy(update={"evaluations": 3}), 4000),  # something else ended it
+        (RULE, STOP.model_copy(update={"evaluations": 9}), 4000),
+        (RULE, None, 4000),
+        (None, STOP, 4000),
+    ],
+)
+def test_a_seed_counts_as_trained_to_the_end_only_if_it_ended_solved_by_the_rule(
+    rows, train, rule, stop, steps
+):
+    points = {1: {3000: 0.2, 3500: 0.1, 4000: 0.1}, 2: {8000: 0.2, 9000: 0.2}}
+    settings = train.model_copy(update={"stop_when_solved": stop})
+    assert trained_steps(rows[:2], settings, lambda row: curve(points[row.seed]), rule) == steps
+
+
+def test_of_a_thinned_curve_what_is_left_of_the_last_validations_tells_that_training_ended_solved(train):
+    stop = STOP.model_copy(update={"evaluations": 4})
+    settings = train.model_copy(update={"stop_when_solved": stop})
+    assert ended_solved(curve({1000: 0.3, 2000: 0.3, 3000: 0.1, 4000: 0.1}), settings)
+    assert not ended_solved(curve({1000: 0.3, 2500: 0.3, 4000: 0.1}), settings)
+
+
+def test_a_run_that_something_else_ended_is_not_said_to_have_ended_solved(rows, train):
+    early = {1: {3500: 0.2, 4000: 0.1}, 2: {3500: 0.2, 4000: 0.1}}
+    assert notes_on_ends(rows[:2], train, lambda row: curve(early[row.seed])) == []
+    one = early | {2: {3500: 0.1, 4000: 0.1}}
+    assert len(notes_on_ends(rows[:2], train, lambda row: curve(one[row.seed]))) == 1
+    whole = {1: {8500: 0.1, 9000: 0.1}, 2: {8500: 0.1, 9000: 0.1}}
+    assert notes_on_ends(rows[:2], train, lambda row: curve(whole[row.seed])) == []
 
 
 def test_steps_to_solve_are_known_as_finely_as_the_coarsest_curve(rows):
