@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from rmem_cli.recipe import Recipe, RunSpec
 
 
-def chosen_in(recipes: "Sequence[Recipe]", asked: "Sequence[RunSpec]") -> "tuple[list[RunSpec], int]":
+def chosen_in(
+    recipes: "Sequence[Recipe]", asked: "Sequence[RunSpec]", pending: "Sequence[RunSpec]" = ()
+) -> "tuple[list[RunSpec], int]":
     """What the searches among some runs have chosen, as `report.searches.chosen_runs`.
 
     Args:
         recipes: The recipes.
         asked: Runs of them, each recipe's at one scale.
+        pending: Those of the runs that are to be done first.
     """
     from rmem_cli.paths import results_root
     from rmem_cli.report.joined import join
@@ -28,7 +31,8 @@ def chosen_in(recipes: "Sequence[Recipe]", asked: "Sequence[RunSpec]") -> "tuple
         own = [spec for spec in asked if spec.experiment == recipe.name]
         scale = own[0].scale if own else ""
         if scale in recipe.scales and recipe.searches(scale):
-            found, later = chosen_runs(own, join(recipe, store.read(recipe.name), scale).plan[scale])
+            first = [spec for spec in pending if spec.experiment == recipe.name]
+            found, later = chosen_runs(own, join(recipe, store.read(recipe.name), scale).plan[scale], first)
             chosen += found
             to_come += later
     return chosen, to_come

@@ -63,9 +63,10 @@ def submit(
     asked = read_profile(profile)
     loaded = [load_recipe(name) for name in dict.fromkeys(recipes)]
     specs = [one for recipe in loaded for one in recipe.runs(scale, row, seed, overrides or [], cell or [])]
-    chosen, to_come = chosen_in(loaded if seed is None else [], specs)
+    missing = missing_runs(specs, rerun)
+    chosen, to_come = chosen_in(loaded if seed is None else [], specs, pending=missing)
     specs += chosen
-    todo, _ = each_once(missing_runs(specs, rerun))
+    todo, _ = each_once([*missing, *missing_runs(chosen, rerun)])
     check_own_cores(todo)
     typer.echo(f"runs to do: {len(todo)} of {len(specs)}", err=True)
     tell_to_come(to_come)

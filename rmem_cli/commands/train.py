@@ -93,7 +93,8 @@ def train(
     """Train every row and seed of a recipe that has no result yet, and print its table.
 
     Where the recipe searches values of its matrix, those that each row's validation chooses are trained after
-    the candidates with the other seeds, unless --seed says with which, or --set makes runs custom.
+    the candidates with the other seeds, unless --seed says with which, --cell takes some of the candidates
+    alone, or --set makes runs custom.
 
     Stop it at any time and give the same command again: it goes on from the last checkpoints. As long as some
     of the runs have failed, now or before, the exit code says so.
@@ -111,7 +112,6 @@ def train(
     parameters, steps, batch_size, memory_mb, seconds_per_step, seconds (of a run), decoding_seconds and
     basis (measured or estimated), and refused, a list of objects with rows and reason.
     """
-    from rmem_cli.commands.searched import chosen_in
     from rmem_cli.errors import UsageError
     from rmem_cli.recipe import load_recipe
 
@@ -147,14 +147,11 @@ def train(
     own = own_device(device, 0) if processes > 1 else device
     machine = choose_machine(own, jobs * processes, compile=compile_core, deterministic=deterministic)
     searching = loaded if seed is None and from_run is None else []
-    chosen, to_come = chosen_in(searching, specs)
     if dry_run:
-        _print_plan([*specs, *chosen], to_come, rerun, machine, measure=measure, as_json=as_json)
+        _print_plan(specs, searching, rerun, machine, measure=measure, as_json=as_json)
     else:
         machine = replace(machine, tensorboard=tensorboard)
-        _bring_up_to_date(
-            loaded, [*specs, *chosen], searching, rerun, machine, jobs=jobs, nproc=nproc, as_json=as_json
-        )
+        _bring_up_to_date(loaded, specs, searching, rerun, machine, jobs=jobs, nproc=nproc, as_json=as_json)
 
 
 def _bring_up_to_date(
@@ -186,6 +183,9 @@ def _bring_up_to_date(
 
     console = Console(stderr=True)
     todo, equal = due_runs(specs, rerun)
+    chosen, _ = chosen_in(searching, specs, pending=todo)
+    due, also_equal = due_runs(chosen, rerun)
+    specs, todo, equal = [*specs, *chosen], [*todo, *due], [*equal, *also_equal]
     check_own_cores(todo)
     if equal:
         console.print(f"taken over from equal runs in other tables: {len(equal)}", highlight=False)
@@ -233,7 +233,7 @@ def _refuse_no_run(name: str) -> None:
 
 def _print_plan(
     specs: "list[RunSpec]",
-    to_come: int,
+    searching: "list[Recipe]",
     rerun: "Rerun",
     machine: "Machine",
     *,
@@ -246,7 +246,7 @@ def _print_plan(
         DataError: There are runs to do, and none of them can be planned.
     """
     from rmem_cli.commands.plans import planned_rows, print_json, print_rows, tell_refused, with_data
-    from rmem_cli.commands.searched import tell_to_come
+    from rmem_cli.commands.searched import chosen_in, tell_to_come
     from rmem_cli.data.prepared import opened_instead
     from rmem_cli.data_scripts.dataset import unwritten
     from rmem_cli.runs.experiment import due_runs
@@ -254,7 +254,9 @@ def _print_plan(
     with opened_instead(unwritten):
         there, absent, refused = with_data(specs)
         todo, _ = due_runs(there, rerun, write=False)
-        typer.echo(f"runs to do: {len(todo) + len(absent)} of {len(specs)}", err=True)
+        chosen, to_come = chosen_in(searching, specs, pending=[*todo, *absent])
+        todo += due_runs(chosen, rerun, write=False)[0]
+        typer.echo(f"runs to do: {len(todo) + len(absent)} of {len(specs) + len(chosen)}", err=True)
         tell_to_come(to_come)
         _tell_unprepared(todo)
         rows, refused = planned_rows(todo, machine, refused, measure=measure)

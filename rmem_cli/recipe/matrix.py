@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -13,6 +13,7 @@ from rmem_cli.recipe.overrides import SECTIONS, Override, read_overrides, split_
 from rmem_cli.recipe.problems import Problem, RecipeError
 
 MOST_CELLS = 500
+_NO_VALUES = "must be a list of single values, or a mapping from names to fields, and not empty"
 _OF_RUNS = tuple(section for section in SECTIONS if section not in ("seeds", "matrix", "search"))
 
 
@@ -102,10 +103,29 @@ def _axes(matrix: Node | None) -> dict[str, list[Value]]:
     if not isinstance(matrix.value, dict):
         message = f"must be a mapping from paths to lists of values, not {describe(matrix.plain())}"
         raise RecipeError([Problem(matrix.place, "matrix", message)])
-    return {
-        key: (_named_values if values.fields else _values)(key, values, matrix)
+    axes = {
+        key: (_named_values if isinstance(values.value, dict) else _values)(key, values, matrix)
         for key, values in matrix.fields.items()
     }
+    problems = list(_overwritten(axes))
+    if problems:
+        raise RecipeError(problems)
+    return axes
+
+
+def _overwritten(axes: dict[str, list[Value]]) -> Iterator[Problem]:
+    """Fields that an earlier key sets as well, whose labels would tell what is not so."""
+    set_before: dict[tuple[str, ...], str] = {}
+    for key, values in axes.items():
+        own = [override for value in values for override in value.overrides]
+        for override in own:
+            lost = [path for path in set_before if path[: len(override.path)] == override.path]
+            if lost:
+                message = (
+                    f"sets {'.'.join(lost[0])}, which {set_before[lost[0]]} sets; leave it to one of them"
+                )
+                yield Problem(override.place, f"matrix.{key}", message)
+        set_before |= {override.path: key for override in own}
 
 
 def _values(key: str, values: Node, matrix: Node) -> list[Value]:
@@ -114,8 +134,7 @@ def _values(key: str, values: Node, matrix: Node) -> list[Value]:
     path = split_path(key, place, _OF_RUNS)
     plain = values.plain()
     if not values.items or any(isinstance(value, dict | list) for value in plain):
-        message = "must be a list of single values, or a mapping from names to fields, and not empty"
-        raise RecipeError([Problem(values.place, f"matrix.{key}", message)])
+        raise RecipeError([Problem(values.place, f"matrix.{key}", _NO_VALUES)])
     if len({repr(value) for value in plain}) < len(plain):
         raise RecipeError([Problem(values.place, f"matrix.{key}", "lists a value twice")])
     return [
@@ -127,12 +146,15 @@ def _values(key: str, values: Node, matrix: Node) -> list[Value]:
 def _named_values(key: str, values: Node, matrix: Node) -> list[Value]:
     """Values that set several fields each, all at once."""
     found, problems = [], []
+    if not values.fields:
+        raise RecipeError([Problem(values.place, f"matrix.{key}", _NO_VALUES)])
     for name, place in [(key, matrix.keys[key]), *values.keys.items()]:
         if not re.fullmatch("[a-z0-9_]+", name):
             problems.append(Problem(place, f"matrix.{key}", f"{name!r} is no name; use a-z, 0-9 and _"))
     for name, fields in values.fields.items():
         if not fields.fields:
-            message = f"{name} must be a mapping from paths to values, not {describe(fields.plain())}"
+            found_there = "an empty one" if isinstance(fields.value, dict) else describe(fields.plain())
+            message = f"{name} must be a mapping from paths to values, not {found_there}"
             problems.append(Problem(fields.place, f"matrix.{key}", message))
         overrides = read_overrides(fields, (), "matrix", problems, _OF_RUNS)
         found.append(Value(key, name, overrides))

@@ -256,7 +256,9 @@ class _Reader:
     def published_cells(self, rows: list[Row], resolved: list[Resolved]) -> None:
         """The matrix cells that published rows are for must be there, at some scale."""
         for row in rows:
-            cells = list(dict.fromkeys(one.cell for one in resolved if one.row.id == row.id))
+            own = [one for one in resolved if one.row.id == row.id]
+            searched = [one.searched_cell for one in own if one.search is not None]
+            cells = list(dict.fromkeys([*(one.cell for one in own), *searched]))
             for address in row.published:
                 if address.cell is not None and address.cell not in cells:
                     hint = (

@@ -1,7 +1,7 @@
 """From a row and a scale to settings: base < row < matrix cell < scale < the row's own scale < `--set`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -276,7 +276,32 @@ def _resolve(
             continue
         search = read_search(tree, settings.eval, problems)
         resolved.append(Resolved(row, cell, label, seeds.seeds, search, settings, tree, dropped))
+    if not problems:
+        problems += _uneven_searches(resolved)
     return resolved
+
+
+def _uneven_searches(resolved: Iterable[Resolved]) -> Iterator[Problem]:
+    """Searches of a row whose candidates are not compared by the same validation of the same task."""
+    first: dict[str, Resolved] = {}
+    for one in resolved:
+        if one.search is None:
+            continue
+        other = first.setdefault(one.searched_cell, one)
+        if _validated(one) != _validated(other):
+            message = (
+                f"compares what is not alike: {one.search.protocol!r} has another task or other settings for "
+                f"{one.cell} than for {other.cell}; give it the same, or leave a key out of `over`"
+            )
+            yield Problem(one.tree.fields["search"].place, "search", message)
+            return
+
+
+def _validated(one: Resolved) -> tuple[TaskSettings, EvalProtocol]:
+    """By what a candidate of a search is compared: the task as it is there, and all else of the protocol."""
+    assert one.search is not None  # noqa: S101  it is a candidate
+    protocol = next(each for each in one.settings.eval if each.name == one.search.protocol)
+    return changed(one.settings.task, protocol.task), protocol.model_copy(update={"task": {}})
 
 
 def _apply(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rmem_cli.errors import closest
 from rmem_cli.recipe.document import Node
@@ -12,6 +12,12 @@ from rmem_cli.recipe.schema import EvalProtocol
 from rmem_cli.recipe.seeds import SeedList
 from rmem_cli.recipe.settings import Settings
 from rmem_cli.recipe.validation import validate
+
+
+def _different(keys: list[str]) -> list[str]:
+    if len(set(keys)) < len(keys):
+        raise ValueError("lists a key twice")
+    return keys
 
 
 class SearchSettings(Settings):
@@ -28,7 +34,7 @@ class SearchSettings(Settings):
         seeds: With which the best is trained.
     """
 
-    over: Annotated[list[str], Field(min_length=1)]
+    over: Annotated[list[str], Field(min_length=1), AfterValidator(_different)]
     protocol: str
     seeds: SeedList
 
@@ -83,3 +89,9 @@ def _wrong(
     elif protocol.split == "test":
         message = "is of the test split, on which nothing may be chosen; name one of another split"
         yield Problem(place, "search.protocol", message)
+    else:
+        earlier = protocols[: protocols.index(protocol)]
+        same = [each.name for each in earlier if each.model_copy(update={"name": protocol.name}) == protocol]
+        if same:
+            message = f"is the same evaluation as {same[0]}, which has its results; name that one"
+            yield Problem(place, "search.protocol", message)

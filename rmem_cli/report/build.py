@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from rmem_cli.published.store import find_table, load_paper
 from rmem_cli.recipe import Recipe, RunSpec
-from rmem_cli.recipe.matrix import Value
-from rmem_cli.recipe.resolve import PAPER, Resolved, Row
+from rmem_cli.recipe.resolve import PAPER, Row
 from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report import wording
 from rmem_cli.report.chance import chance_lines, mark_no_better
+from rmem_cli.report.choices import notes_on_choices
 from rmem_cli.report.citations import STEPS, Citation, Readings
 from rmem_cli.report.cited import Cite, Cited
 from rmem_cli.report.comparison import AtStep, Rules, compare, is_too_wide
@@ -27,7 +27,6 @@ from rmem_cli.report.learning import (
 from rmem_cli.report.measured import measure
 from rmem_cli.report.parts import MEAN
 from rmem_cli.report.places import Place, cell_x, entries_at, find_places, main_place, place_x
-from rmem_cli.report.searches import searched_metric
 from rmem_cli.report.selection import Entry
 from rmem_cli.report.table import Comparison, Line, Ours, PaperTable, Published, Section, Table
 from rmem_cli.report.tally import tally
@@ -52,7 +51,6 @@ _BOUNDS = {
 _PYROUGE = (
     "the papers' ROUGE is that of ROUGE-1.5.5 by pyrouge, which splits words otherwise than what scored here"
 )
-_CHOSEN = "{values}: the best of {count} by {protocol} {metric}, {seeds}{edge}"
 _SAMPLES = "samples of summaries, of the first articles of each split, stand beside the results: {names}"
 _TOO_WIDE = (
     "the published spread alone (95 %) is wider than the tolerance: no result can be called reproduced"
@@ -215,7 +213,7 @@ class _Builder:
         first = cited[0] if cited else None
         published = None if first is None else self.published(first)
         texts = [*row.notes, *_notes_on_means(at_scale.values(), ours.values())]
-        texts += [text for entry in at_scale.values() for text in _notes_on_choice(entry)]
+        texts += notes_on_choices(at_scale)
         texts += self.notes_on_scores(place, row_id, published)
         for scale, entry in at_scale.items():
             results = self.results.get(place.key(scale, row_id), [])
@@ -418,39 +416,6 @@ def _notes_on_means(entries: Iterable[Entry], ours: Iterable[Ours]) -> list[str]
     notes = [_FOLDS.format(folds=folds) for folds in {entry.folds for entry in entries if entry.folds > 1}]
     found = dict.fromkeys((one.bounds.rule, one.bounds.examples) for one in ours if one.bounds is not None)
     return notes + [_BOUNDS[rule].format(examples=count) for rule, count in found]
-
-
-def _notes_on_choice(entry: Entry) -> list[str]:
-    """Which of the candidates a search chose, how, and whether it may have stopped short of a better one."""
-    if entry.choice is None or entry.choice.best is None:
-        return []
-    best, candidates = entry.choice.best, entry.choice.candidates
-    search = best.search
-    assert search is not None  # noqa: S101  it was chosen by it
-    values = {value.key: value for value in best.matrix_cell.values if value.key in search.over}
-    names = best.matrix_cell.names
-    edges = [names[key] for key, value in values.items() if _is_extreme(value, candidates)]
-    return [
-        _CHOSEN.format(
-            values=", ".join(f"{names[key]}={value.text}" for key, value in values.items()),
-            count=len(candidates),
-            protocol=search.protocol,
-            metric=searched_metric(best),
-            seeds=f"seed{'s' * (len(best.seeds) > 1)} {', '.join(map(str, best.seeds))}",
-            edge=f"; at the edge of what was tried of {' and '.join(edges)}" if edges else "",
-        )
-    ]
-
-
-def _is_extreme(value: Value, candidates: Sequence[Resolved]) -> bool:
-    """Whether it is the least or the largest of more than two numbers."""
-    numbers = {
-        each.number
-        for one in candidates
-        for each in one.matrix_cell.values
-        if each.key == value.key and each.number is not None
-    }
-    return len(numbers) > 2 and value.number in (min(numbers), max(numbers))
 
 
 def _apart(citation: Citation, scales: list[str]) -> Section:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rmem_cli.published.schema import PublishedRow, PublishedTable
 from rmem_cli.published.store import find, find_table, load_paper
+from rmem_cli.recipe.search import is_chosen
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.places import Place
 from rmem_cli.report.table import Basis, Published
@@ -100,12 +101,14 @@ class Citation:
     def is_for(self, place: Place) -> bool:
         """Whether it was measured in the matrix cell, or on the part of the test, that a place is.
 
-        A value for no cell in particular is for none of those that a matrix has.
+        A value for no cell in particular is for none of those that a matrix has, but for what a search of all
+        of them chose.
         """
         column = None if self._column_metric else self._column_name
         labels = [label for label in (self.cell, self.table.cell, column) if label is not None]
         if not labels:
-            return not place.cell and not place.part
+            is_whole = not place.cell or ("," not in place.cell and is_chosen(place.cell))
+            return is_whole and not place.part
         here = {place.cell, *place.cell.split(","), place.part}
         return all(label in here for label in labels) and (not place.part or place.part in labels)
 

@@ -124,8 +124,9 @@ def _lines(recipe: Recipe, joined: Joined) -> list[GridLine]:
 
 
 def _whole(planned: Sequence[Entry]) -> Sequence[Entry]:
-    """All folds together, or what a search chose, in place of each, where there is one of these."""
-    return [entry for entry in planned if entry.stands_for_cells] or planned
+    """Of each row all folds together, or what a search chose, in place of each cell, where there is one."""
+    rows = {entry.spec.row for entry in planned if entry.stands_for_cells}
+    return [entry for entry in planned if entry.stands_for_cells or entry.spec.row not in rows]
 
 
 def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> GridLine:

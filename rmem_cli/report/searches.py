@@ -37,28 +37,33 @@ def add_chosen(
     return with_chosen, pd.concat(chosen)
 
 
-def chosen_runs(asked: Sequence[RunSpec], planned: Sequence[Entry]) -> tuple[list[RunSpec], int]:
+def chosen_runs(
+    asked: Sequence[RunSpec], planned: Sequence[Entry], pending: Sequence[RunSpec] = ()
+) -> tuple[list[RunSpec], int]:
     """What searches among some runs have chosen to be trained further.
 
     Args:
         asked: Runs of one recipe at one scale; a search counts if all its candidates are among them.
         planned: What the recipe runs there, from `join`.
+        pending: Those of the runs that are to be done first, whatever results they have by now.
 
     Returns:
         The runs that are not among those asked for, with what `--set` changed in these, and how many more
         there will be once the other searches have chosen.
     """
     there = {(spec.row, spec.cell): spec for spec in asked}
+    waiting = {(spec.row, spec.cell) for spec in pending}
     chosen: list[RunSpec] = []
     to_come = 0
     for choice, seeds in ((entry.choice, entry.seeds) for entry in planned if entry.choice is not None):
-        if not all((one.row.id, one.cell) in there for one in choice.candidates):
+        cells = [(one.row.id, one.cell) for one in choice.candidates]
+        if not there.keys() >= set(cells):
             continue
-        if choice.best is not None:
+        if waiting.intersection(cells) or choice.shown is None:
+            to_come += len(set(seeds) - set(choice.candidates[0].seeds))
+        elif choice.best is not None:
             one = there[choice.best.row.id, choice.best.cell]
             chosen += [replace(one, seed=seed) for seed in seeds]
-        else:
-            to_come += len(set(seeds) - set(choice.candidates[0].seeds))
     return [spec for spec in chosen if spec not in asked], to_come
 
 
@@ -70,8 +75,8 @@ def searched_metric(one: Resolved) -> str:
 
 def _entry(candidates: list[Resolved], planned: Sequence[Entry], measured: Results) -> Entry:
     """The entry of what a search chose, or will choose."""
-    choice = Choice(candidates, _best(candidates, measured))
-    first = choice.best or candidates[0]
+    choice = _choice(candidates, measured)
+    first = choice.shown or candidates[0]
     specs = (entry.spec for entry in planned)
     spec = next(spec for spec in specs if (spec.row, spec.cell) == (first.row.id, first.cell))
     return Entry(replace(spec, cell=first.searched_cell), _search(first).seeds, choice=choice)
@@ -79,27 +84,34 @@ def _entry(candidates: list[Resolved], planned: Sequence[Entry], measured: Resul
 
 def _results(entry: Entry, results: pd.DataFrame) -> pd.DataFrame:
     """The results of what was chosen, under the cell of the search."""
-    spec, best = entry.spec, None if entry.choice is None else entry.choice.best
-    if best is None:
+    spec, shown = entry.spec, None if entry.choice is None else entry.choice.shown
+    if shown is None:
         return results.iloc[:0]
     is_there = (results["scale"] == spec.scale) & (results["row"] == spec.row)
-    is_there &= (results["cell"] == best.cell) & results["seed"].isin(entry.seeds)
+    is_there &= (results["cell"] == shown.cell) & results["seed"].isin(entry.seeds)
     return results[is_there].assign(cell=spec.cell)
 
 
-def _best(candidates: Sequence[Resolved], measured: Results) -> Resolved | None:
-    """The candidate with the best validation, of equal ones the first; None if there is no telling yet."""
+def _choice(candidates: list[Resolved], measured: Results) -> Choice:
+    """What the validations of the candidates tell, as far as they are there."""
     name = searched_metric(candidates[0])
+    found = [_validations(one, name, measured) for one in candidates]
+    data = {row.data_hash for rows in found for row in rows}
+    if not all(found) or len(data) > 1:
+        return Choice(candidates)
     sign = 1 if metric(name).higher_is_better else -1
-    found = []
-    for one in candidates:
-        key = Key(one.scale, one.row.id, one.cell, _search(one).protocol, "", name)
-        rows = {row.seed: row for row in measured.get(key, [])}
-        if not rows.keys() >= set(one.seeds):
-            return None
-        found.append(_score([rows[seed] for seed in one.seeds], sign))
-    best = max(found)
-    return None if best == -math.inf else candidates[found.index(best)]
+    scores = [_score(rows, sign) for rows in found]
+    best = max(scores)
+    if best == -math.inf:
+        return Choice(candidates, has_failed=True)
+    return Choice(candidates, candidates[scores.index(best)], scores.count(best))
+
+
+def _validations(one: Resolved, name: str, measured: Results) -> list[ResultRow]:
+    """The results by which a candidate is compared, one for each of its seeds; none if one is missing."""
+    key = Key(one.scale, one.row.id, one.cell, _search(one).protocol, "", name)
+    rows = {row.seed: row for row in measured.get(key, [])}
+    return [rows[seed] for seed in one.seeds] if rows.keys() >= set(one.seeds) else []
 
 
 def _score(rows: Sequence[ResultRow], sign: int) -> float:

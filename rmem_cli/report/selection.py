@@ -45,12 +45,22 @@ class Choice:
     """What the search of a row has found.
 
     Attributes:
-        candidates: Its matrix cells that were compared.
-        best: That with the best validation; None as long as one of them lacks results, or if all diverged.
+        candidates: Its matrix cells that are compared.
+        best: That with the best validation, of equal ones the first; None as long as one of them lacks
+            results, or has them of other data than the rest, and if none has a number.
+        equals: How many are as good as the best, itself among them.
+        has_failed: Whether all have results, and none a number, as runs diverged.
     """
 
     candidates: list[Resolved]
-    best: Resolved | None
+    best: Resolved | None = None
+    equals: int = 0
+    has_failed: bool = False
+
+    @property
+    def shown(self) -> Resolved | None:
+        """The candidate whose results stand for the search: the best, or the first of those that failed."""
+        return self.candidates[0] if self.has_failed else self.best
 
 
 @dataclass(frozen=True)

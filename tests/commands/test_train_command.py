@@ -384,6 +384,15 @@ def test_what_a_search_chooses_is_trained_side_by_side_too(rmem, searching, rows
     assert set(rows("cell", "seed")) == {("lr=0.01", "1"), ("lr=1e-09", "1"), ("lr=0.01", "2")}
 
 
+def test_candidates_that_are_done_again_choose_anew(rmem, searching):
+    assert rmem("train", searching, "--row", "gru").code == 0
+    planned = rmem("train", searching, "--row", "gru", "--rerun", "all", "--dry-run")
+    assert planned.err.startswith("runs to do: 2 of 2\n1 more to come, of what the searches")
+    again = rmem("train", searching, "--row", "gru", "--rerun", "all")
+    assert "runs to do: 2 of 2\n" in again.err
+    assert "runs to do of what the searches chose: 1\n" in again.err
+
+
 def test_seeds_that_are_asked_for_and_some_of_the_candidates_choose_nothing(rmem, searching, rows):
     assert rmem("train", searching, "--row", "gru", "--cell", "lr=0.01").code == 0
     assert rmem("train", searching, "--seed", "1").code == 0

@@ -48,10 +48,11 @@ def test_there_is_a_search_for_each_row_and_value_of_the_other_keys(with_valid: 
 def test_several_keys_are_searched_together_and_a_scale_may_search_nothing(
     with_valid: str, read: Read
 ) -> None:
-    both = SEARCH.replace("[optimizer.lr]", "[optimizer.lr, task.length]")
-    recipe = read(with_valid.replace("cpu: {", "cpu: {search: null, ") + RATES + both)
+    both = SEARCH.replace("[optimizer.lr]", "[optimizer.lr, train.clip_norm]")
+    rates = RATES.replace("task.length: [10, 20]", "train.clip_norm: [1, 2]")
+    recipe = read(with_valid.replace("cpu: {", "cpu: {search: null, ") + rates + both)
     first, second = recipe.searches("paper")
-    assert [len(first), len(second), first[0].searched_cell] == [4, 4, "lr and length by valid"]
+    assert [len(first), len(second), first[0].searched_cell] == [4, 4, "lr and clip_norm by valid"]
     assert recipe.searches("cpu") == []
 
 
@@ -92,6 +93,12 @@ def test_the_label_of_what_was_chosen_is_known_from_all_others() -> None:
             "protocol: ‸test",
             "search.protocol: is of the test split, on which nothing may be",
         ),
+        ("over: [optimizer.lr]", "over: ‸[optimizer.lr, optimizer.lr]", "search.over: lists a key twice"),
+        (
+            SEARCH,
+            SEARCH.replace("{", "‸{").replace("[optimizer.lr]", "[task.length]"),
+            "search: compares what is not alike: 'valid' has another task or other settings for",
+        ),
         ("protocol: valid", "protocol: valid, ‸metric: loss", "search.metric: unknown key"),
         ("seeds: [1, 2, 5]", "seeds: ‸[1, 1]", "search.seeds: lists a seed twice"),
         (SEARCH, SEARCH.replace(", seeds: [1, 2, 5]", "").replace("{", "‸{"), "search.seeds: is missing"),
@@ -106,6 +113,36 @@ def test_a_wrong_search_is_refused_with_place_and_cure(
         read(wrong)
     assert str(caught.value).startswith(f"{place}: {message}")
     assert len(caught.value.problems) == 1
+
+
+def test_a_protocol_whose_results_stand_under_another_name_chooses_nothing(
+    with_valid: str, read: Read
+) -> None:
+    first = "eval:\n  - {name: first, split: valid, examples: 20, metrics: [accuracy, loss]}\n"
+    with pytest.raises(RecipeError, match=r"search\.protocol: is the same evaluation as first, .* name that"):
+        read(with_valid.replace("eval:\n", first) + RATES + SEARCH)
+
+
+def test_a_wrong_matrix_is_told_once_whatever_is_searched_in_it(with_valid: str, read: Read) -> None:
+    twice = RATES.replace("optimizer.lr: [", "setting: {a: {task.length: 4}}, optimizer.lr: [")
+    with pytest.raises(RecipeError) as caught:
+        read(with_valid + twice + SEARCH)
+    assert [problem.path for problem in caught.value.problems] == ["matrix.setting"]
+
+
+def test_what_is_trained_on_another_task_may_be_compared_on_the_same(with_valid: str, read: Read) -> None:
+    same = with_valid.replace("split: valid, ", "split: valid, task: {length: 6}, ")
+    recipe = read(same + RATES + SEARCH.replace("[optimizer.lr]", "[task.length]"))
+    assert [len(candidates) for candidates in recipe.searches("paper")] == [2, 2, 2, 2]
+
+
+def test_a_published_number_may_be_named_for_what_a_search_chooses(with_valid: str, read: Read) -> None:
+    cell = "published: {'length=10,lr by valid': rum2019.recall.rum_lambda1}"
+    named = with_valid.replace("title: RUM}", f"title: RUM, {cell}}}")
+    (address,) = read(named + RATES + SEARCH).row("rum").published
+    assert address.cell == "length=10,lr by valid"
+    with pytest.raises(RecipeError, match="no scale has a cell 'length=10,lr by valid'"):
+        read(named + RATES)
 
 
 def test_a_search_without_a_matrix_is_told_to_have_one(with_valid: str, read: Read) -> None:
@@ -134,6 +171,16 @@ def test_a_named_value_sets_all_its_fields_at_once(text: str, read: Read) -> Non
     [
         ("{setting: {a: {tsk.length: 3}}}", "tsk.length: unknown key 'tsk'; did you mean 'task'?"),
         ("{setting: {a: {seeds: [1]}}}", "seeds: unknown key 'seeds'"),
+        ("{setting: {}}", "matrix.setting: must be a list of single values, or a mapping from names to"),
+        ("{setting: {a: {}}}", "a must be a mapping from paths to values, not an empty one"),
+        (
+            "{optimizer.lr: [1e-3], setting: {a: {optimizer.lr: 0.5}}}",
+            "matrix.setting: sets optimizer.lr, which optimizer.lr sets; leave it to one of them",
+        ),
+        (
+            "{setting: {a: {task.length: 4}}, other: {b: {task: {kind: associative_recall, length: 8}}}}",
+            "matrix.other: sets task.length, which setting sets; leave it to one of them",
+        ),
         ("{setting: {a: 3}}", "matrix.setting: a must be a mapping from paths to values, not 3"),
         ("{setting: {'a,b=1': {task.length: 4}}}", "matrix.setting: 'a,b=1' is no name; use a-z, 0-9 and _"),
         ("{task.length: {a: {task.length: 4}}}", "matrix.task.length: 'task.length' is no name"),

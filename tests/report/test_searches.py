@@ -1,6 +1,7 @@
 """What is chosen by validation among the candidates of a search, and where it stands in tables."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -96,8 +97,27 @@ def test_a_candidate_that_diverged_is_the_worst(made, measured, worst):
         *measured(made, 0.4, [worst], [1.0]),
     ]
     assert ours(made, rows).mean == 4.0
-    all_worst = [row for rate in (0.1, 0.2, 0.4) for row in measured(made, rate, [worst], [1.0])]
-    assert ours(made, all_worst) is None
+
+
+def test_where_all_candidates_diverged_the_first_shows_it_and_nothing_more_is_to_come(made, measured):
+    made = made()
+    rows = [row for rate in (0.1, 0.2, 0.4) for row in measured(made, rate, [None], [None])]
+    table = build_table(made, rows)
+    line = lines_of(table)["lstm"]
+    assert (line.ours["paper"].mean, line.ours["paper"].n) == (None, 0)
+    (note,) = (table.footnotes[number - 1] for number in line.notes)
+    assert note == "lr=0.1 stands for 3 of which none has a number by valid bpc, seed 1"
+    assert chosen_runs(made.runs(), join(made, rows, "paper").plan["paper"]) == ([], 0)
+
+
+def test_candidates_measured_on_different_data_choose_nothing(made, measured):
+    made = made()
+    rows = [row for rate in (0.2, 0.4) for row in measured(made, rate, [rate], [3.0])]
+    first = measured(made, 0.1, [0.1], [3.0])
+    assert ours(made, [*first, *rows]).mean == 3.0
+    spec = next(spec for spec in made.runs() if spec.cell == "lr=0.1")
+    moved = [replace(row, data_hash="another", train_hash=spec.train_hash("another")) for row in first]
+    assert ours(made, [*moved, *rows]) is None
 
 
 def test_of_equal_candidates_the_first_is_chosen(made, measured):
@@ -107,7 +127,25 @@ def test_of_equal_candidates_the_first_is_chosen(made, measured):
         for rate, test in ((0.1, 4.0), (0.2, 5.0), (0.4, 6.0))
         for row in measured(made, rate, [2.0], [test])
     ]
-    assert ours(made, rows).mean == 4.0
+    table = build_table(made, rows)
+    line = lines_of(table)["lstm"]
+    assert line.ours["paper"].mean == 4.0
+    (note,) = (table.footnotes[number - 1] for number in line.notes)
+    assert note == "lr=0.1: the first of 3 that are equally the best of 3 by valid bpc, seed 1"
+
+
+def test_of_choices_at_several_scales_the_footnotes_name_the_scale(recipe, measured, results):
+    made = recipe(LSTM, extra=RATES, **ONE_SEED)
+    rows = [row for rate in (0.1, 0.2, 0.4) for row in measured(made, rate, [rate], [3.0])]
+    rows += [
+        row
+        for rate in (0.1, 0.2, 0.4)
+        for protocol in ("valid", "test")
+        for row in results(made, "lstm", [1 / rate], scale="cpu", protocol=protocol, cell=f"lr={rate}")
+    ]
+    table = build_table(made, rows)
+    notes = [table.footnotes[number - 1] for number in lines_of(table)["lstm"].notes]
+    assert [note.partition(":")[0] for note in notes] == ["paper", "cpu"]
 
 
 def test_where_more_is_better_the_most_is_chosen(recipe, results):
@@ -166,6 +204,31 @@ def test_the_table_shows_what_was_chosen_beside_each_other_and_the_grid_has_one_
     assert (line.cell, line.best["lstm"].ours.mean, line.best["rum"].ours.mean) == (CHOSEN, 2.5, 6.5)
 
 
+def test_rows_that_search_nothing_keep_their_places_in_the_grid(recipe, measured, results):
+    none = "  - {id: gru, title: GRU, model.core.kind: gru, matrix: null, search: null}\n"
+    made = recipe(LSTM + "\n" + none, extra=RATES, **ONE_SEED)
+    rows = [row for rate in (0.1, 0.2, 0.4) for row in measured(made, rate, [rate], [3.0])]
+    grid = build_core_grid([(made, [*rows, *results(made, "gru", [5.0])])])
+    assert {(line.cell, core): best.ours.mean for line in grid.lines for core, best in line.best.items()} == {
+        (CHOSEN, "lstm"): 3.0,
+        ("", "gru"): 5.0,
+    }
+
+
+def test_a_published_number_stands_beside_what_was_chosen_and_no_candidate(recipe, measured):
+    made = recipe(
+        LSTM.replace("LSTM}", "LSTM, published: rum2019.ptb_char.fs_rum_2}"), extra=RATES, **ONE_SEED
+    )
+    rows = [row for rate in (0.1, 0.2, 0.4) for row in measured(made, rate, [rate], [3.0])]
+    cells = {
+        section.cell: line.published.id
+        for section in build_table(made, rows).sections
+        for line in section.lines
+        if line.published is not None
+    }
+    assert cells == {CHOSEN: "rum2019.ptb_char.fs_rum_2"}
+
+
 def test_of_what_was_chosen_the_first_metric_of_the_test_has_a_grid_of_its_own(recipe, results):
     both = {"metrics: [accuracy]": "metrics: [accuracy, loss]"}
     made = recipe(LSTM, "recall", RATES, **ONE_SEED, **both)
@@ -197,3 +260,5 @@ def test_the_chosen_are_run_further_where_all_their_candidates_are_asked_for(mad
     assert of(made.runs(rows=["lstm"])) == (lstm, 0)
     assert of(made.runs(cells=["lr=0.2", "lr=0.4"])) == ([], 0)
     assert of([*made.runs(rows=["lstm"]), *made.runs(rows=["lstm"], seeds=[2])]) == (lstm[1:], 0)
+    first = [spec for spec in made.runs(rows=["lstm"]) if spec.cell == "lr=0.1"]
+    assert chosen_runs(made.runs(rows=["lstm"]), planned, pending=first) == ([], 2)
