@@ -183,3 +183,22 @@ def test_double_precision_stays(form):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y, state = core(x)
     assert {each.dtype for each in (y, *state.values())} == {torch.float64}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GORU(4, GORUSettings(hidden_size=5, zoneout=0.001)),
+        lambda: RUM(4, 5, zoneout=0.001),
+        lambda: LayerNormLSTM(4, LayerNormLSTMSettings(hidden_size=5, hidden_zoneout=0.1, cell_zoneout=0.01)),
+        lambda: GatedLSTM(4, GatedLSTMSettings(hidden_size=5, hidden_zoneout=0.1, cell_zoneout=0.01)),
+    ],
+    ids=["goru", "rum", "layer-norm lstm", "gated lstm"],
+)
+def test_zoneout_of_inputs_in_lower_precision_keeps_its_share(make):
+    torch.manual_seed(0)
+    core, x = make().eval(), torch.randn(2, 6, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = core(x)[0], core(x.float())[0]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
