@@ -10,11 +10,10 @@ from rmem_cli.recipe.solved import SolvedRule
 from rmem_cli.report.page import Cell, Column, Grid, text_column
 from rmem_cli.report.parts import MEAN
 from rmem_cli.report.statistics import CONFIDENCE, Interval, mean
-from rmem_cli.report.table import Line, Section, Table
+from rmem_cli.report.table import Line, Ours, Section, Table
 from rmem_cli.report.wording import NOTHING
 
 _FEWEST = 5  # tasks that are worth a grid
-_PARTIAL = "partial data"
 _RESAMPLES = 10_000
 
 
@@ -45,14 +44,14 @@ class Values:
     Attributes:
         title: Of the model, and whose values they are.
         values: One for each task, as a share; None where there is none.
-        partial: Whether each value is from partial data, which no difference counts.
+        caveats: Why each value counts in no difference, such as "partial data"; usually nothing.
         published: What a paper says of it; None where that is no question.
         row: Id of the row of the recipe whose values we measured; "" of published values.
     """
 
     title: str
     values: list[float | None]
-    partial: list[bool]
+    caveats: list[str]
     published: "Values | None" = None
     row: str = ""
 
@@ -66,7 +65,7 @@ class Values:
         """Ours minus the published value, of each task that has both on whole data."""
         if self.published is None:
             return []
-        pairs = zip(self.values, self.published.values, self.partial, strict=True)
+        pairs = zip(self.values, self.published.values, self.caveats, strict=True)
         return [
             ours - theirs
             for ours, theirs, cut in pairs
@@ -135,16 +134,16 @@ def lines_across(tasks: Tasks) -> Iterator[Values]:
     for key, title in titles.items():
         found = [_line(section, key) for section in tasks.sections]
         ours = [None if line is None else line.ours.get(tasks.scale) for line in found]
-        partial = [one is not None and _PARTIAL in one.caveats for one in ours]
+        caveats = ["" if one is None else _caveats(one) for one in ours]
         said = [None if line is None else line.published for line in found]
         theirs = [one.value if one is not None and one.verified else None for one in said]
         is_row = key[0] == "row"
-        quoted = Values(f"{title}, published" if is_row else title, theirs, [False] * len(theirs))
+        quoted = Values(f"{title}, published" if is_row else title, theirs, [""] * len(theirs))
         published = quoted if quoted.known else None
         own = Values(
             title,
             [None if one is None else one.mean for one in ours],
-            partial,
+            caveats,
             published,
             key[1] if is_row else "",
         )
@@ -160,15 +159,16 @@ def _grid(tasks: Tasks, lines: Sequence[Values], rule: SolvedRule) -> Grid:
     whole = tasks.sections[0]
     columns = [text_column("Model", [line.title for line in lines])]
     for place, label in enumerate(tasks.labels):
-        texts = [_percent(line.values[place], line.partial[place]) for line in lines]
+        texts = [_percent(line.values[place], line.caveats[place]) for line in lines]
         columns.append(text_column(label, texts, is_number=True))
     failed = [str(sum(not rule.holds(value) for value in line.known)) for line in lines]
     columns.append(text_column("mean", [_mean(line) for line in lines], is_number=True))
     columns.append(text_column("failed", failed, is_number=True))
     words = [f"{whole.metric} (%) by {tasks.name}, {tasks.scale}", "mean: of the values in its line"]
     words.append(f"failed: tasks under {100 * rule.at:g}")
-    if any(cut for line in lines for cut in line.partial):
-        words.append("*: partial data, in no difference")
+    caveats = dict.fromkeys(each for line in lines for each in line.caveats if each)
+    if caveats:
+        words.append(f"*: {' or '.join(caveats)}, in no difference")
     differences = [_difference(line) for line in lines] if tasks.scale == PAPER else []
     if any(not cell.is_empty for cell in differences):
         columns.append(Column(Cell("ours - published"), differences))
@@ -177,8 +177,14 @@ def _grid(tasks: Tasks, lines: Sequence[Values], rule: SolvedRule) -> Grid:
     return Grid(f"{where}: {'; '.join(words)}", columns)
 
 
-def _percent(value: float | None, partial: bool) -> str:
-    return NOTHING if value is None else f"{100 * value:.1f}" + "*" * partial
+def _percent(value: float | None, caveat: str) -> str:
+    return NOTHING if value is None else f"{100 * value:.1f}" + "*" * bool(caveat)
+
+
+def _caveats(ours: Ours) -> str:
+    """Why there would be no verdict on a value."""
+    lost = ["seeds without a number"] if ours.without_number else []
+    return ", ".join([*ours.caveats, *lost])
 
 
 def _mean(line: Values) -> str:

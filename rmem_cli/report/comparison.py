@@ -137,6 +137,7 @@ def _compare_claim(
             claim=published.claim,
             solved=0 if rate is None else rate.solved,
             seeds=0 if rate is None else rate.seeds,
+            failed=sum(ours.failed.values()) - ours.without_number,
             obstacles=ours.caveats,
             assumed_budget=rule.budget == "assumed",
         )

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +43,8 @@ class Contrast:
         metric: Name of the metric.
         means: Of either.
         sds: Sample standard deviations; None for a single seed.
-        seeds: How many seeds.
+        seeds: How many seeds have a number.
+        without_number: How many have none: they diverged, failed or measured none.
         difference: The second minus the first.
         interval: Its 95 % interval (Welch); None where either is a single seed.
     """
@@ -54,6 +54,7 @@ class Contrast:
     means: tuple[float, float]
     sds: tuple[float | None, float | None]
     seeds: tuple[int, int]
+    without_number: tuple[int, int]
     difference: float
     interval: Interval | None
 
@@ -62,6 +63,8 @@ class Contrast:
         """Whether the second is surely better or worse, where there are seeds enough to tell."""
         if self.interval is None or min(self.seeds) < MIN_SEEDS:
             return "too few seeds"
+        if any(self.without_number):
+            return "seeds without a number"
         if self.interval.low <= 0 <= self.interval.high:
             return "no sure difference"
         return "better" if (self.difference > 0) == metric(self.metric).higher_is_better else "worse"
@@ -115,6 +118,8 @@ def contrasts(first: Side, second: Side) -> list[Contrast]:
         )
     keys = [*first.by, *_MEASURED]
     both = _values(first, keys).merge(_values(second, keys), on=keys, suffixes=("_first", "_second"))
+    has_numbers = both[["values_first", "values_second"]].map(lambda values: bool(_finished(values)))
+    both = both[has_numbers.all(axis=1)]
     if both.empty:
         raise UsageError(f"{first.name!r} and {second.name!r} have no results that are measured alike")
     return [
@@ -125,12 +130,17 @@ def contrasts(first: Side, second: Side) -> list[Contrast]:
 
 def _values(one: Side, keys: list[str]) -> pd.DataFrame:
     """The values of the seeds, by what was measured: of the newest settings, and of each seed the latest."""
-    finished = sorted(filter(_has_value, one.rows), key=lambda row: row.time)
-    names = [*keys, *_SETTINGS, "seed", "value"]
-    found = pd.DataFrame({name: [getattr(row, name) for row in finished] for name in names}, dtype=object)
+    rows = sorted(one.rows, key=lambda row: row.time)
+    names = [*keys, *_SETTINGS, "seed"]
+    found = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in names}, dtype=object)
+    found["value"] = pd.Series([row.value if _has_value(row) else None for row in rows], dtype=object)
     newest = found.drop_duplicates(keys, keep="last")[[*keys, *_SETTINGS]]
     latest = found.merge(newest, on=[*keys, *_SETTINGS]).drop_duplicates([*keys, "seed"], keep="last")
     return latest.groupby(keys, sort=False)["value"].agg(list).rename("values").reset_index()
+
+
+def _finished(values: object) -> list[float]:
+    return [float(value) for value in values if value is not None] if isinstance(values, list) else []
 
 
 def _has_value(row: ResultRow) -> bool:
@@ -138,7 +148,11 @@ def _has_value(row: ResultRow) -> bool:
 
 
 def _contrast(keys: list[str], record: dict[str, object]) -> Contrast:
-    sides = [[float(value) for value in _listed(record[f"values_{which}"])] for which in ("first", "second")]
+    both = [record["values_first"], record["values_second"]]
+    sides = [_finished(values) for values in both]
+    lost = [
+        len(values) - len(side) for values, side in zip(both, sides, strict=True) if isinstance(values, list)
+    ]
     means, sds = [mean(values) for values in sides], [sample_sd(values) for values in sides]
     difference = means[1] - means[0]
     interval = None
@@ -151,13 +165,10 @@ def _contrast(keys: list[str], record: dict[str, object]) -> Contrast:
         (means[0], means[1]),
         (sds[0], sds[1]),
         (len(sides[0]), len(sides[1])),
+        (lost[0], lost[1]),
         difference,
         interval,
     )
-
-
-def _listed(values: object) -> Iterable[float]:
-    return values if isinstance(values, list) else []
 
 
 def _all(store: ResultStore) -> list[ResultRow]:

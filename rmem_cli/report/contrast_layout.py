@@ -42,7 +42,9 @@ def _broken(name: str) -> str:
 
 def _value(one: Contrast, which: int) -> Cell:
     digits = metric(one.metric).digits
-    return Cell(wording.mean_and_spread(one.means[which], one.sds[which], digits) + f" ({one.seeds[which]})")
+    seeds, lost = one.seeds[which], one.without_number[which]
+    counts = f"{seeds} of {seeds + lost}; {lost} without a number" if lost else f"{seeds}"
+    return Cell(f"{wording.mean_and_spread(one.means[which], one.sds[which], digits)} ({counts})")
 
 
 def _difference(one: Contrast) -> Cell:

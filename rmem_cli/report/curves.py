@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rmem_cli.report import wording
 from rmem_cli.report.page import Cell, Column, Grid, text_column
-from rmem_cli.report.table import Line, Ours, Section
+from rmem_cli.report.table import Line, Ours, Section, shared_notes
 
 FEWEST = 3  # points of a curve
 _WIDEST = 7  # curves side by side
@@ -125,14 +125,18 @@ class _Lines:
         """What was published, and what was measured at each scale, where there is anything."""
         if self.constant is not None:
             return
-        title, notes = self.first.title, self.first.notes
+        title, notes = self.first.title, shared_notes(self.at.values())
         for published in (line.published for line in self.at.values() if line.published is not None):
             points = zip(published.x or (), published.curve or (), strict=True)
             heading = Cell(f"{title}, published", (*notes, *published.notes))
             yield _Curve(heading, {x: Cell(wording.as_published(value, digits)) for x, value in points})
         for scale in self.scales:
             if measured := self.ours(scale):
-                cells = {x: wording.ours(ours, digits) for x, ours in measured.items()}
+                own = {x: [note for note in line.notes if note not in notes] for x, line in self.at.items()}
+                cells = {
+                    x: replace(wording.ours(ours, digits), notes=tuple(own[x]))
+                    for x, ours in measured.items()
+                }
                 yield _Curve(Cell(f"{title}, {scale}", notes), cells)
 
 

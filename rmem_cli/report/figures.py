@@ -262,14 +262,14 @@ def _over(points: Sequence[tuple[float, Line]], scales: Sequence[str], model: _M
 
 
 def _published_over(points: Sequence[tuple[float, Line]], model: _Model) -> Iterator[Series]:
-    """The numbers that were published at several places as one line, and each published curve."""
+    """The numbers that were published at several places as one line, and each curve over such places."""
     published = [(x, line.published) for x, line in points if line.published is not None]
     title = f"{model.title}, published"
     numbers = sorted((x, one.value) for x, one in published if one.value is not None)
     if numbers:
         yield Series(title, numbers, model.colour, is_published=True)
     for _, one in published:
-        if one.x is not None and one.curve is not None:
+        if one.x is not None and one.curve is not None and one.x_name != STEPS:
             yield Series(title, list(zip(one.x, one.curve, strict=True)), model.colour, is_published=True)
 
 

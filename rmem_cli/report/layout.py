@@ -11,7 +11,7 @@ from rmem_cli.report.curves import curve_grids, find_curves
 from rmem_cli.report.explained import explanations
 from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
 from rmem_cli.report.significance import best_line
-from rmem_cli.report.table import Line, Ours, PaperTable, Section, Table
+from rmem_cli.report.table import Line, Ours, PaperTable, Section, Table, shared_notes
 from rmem_cli.report.verdict import MIN_SEEDS
 
 Key = tuple[str, str, str]  # of a line
@@ -203,7 +203,7 @@ def _paper_grid(paper: PaperTable, view: View, *, fold: bool, spares: bool = Fal
     if is_long:
         return Grid(caption, _columns_as_lines(paper.names, aligned, view), _folded(folded, view))
     columns = [_models(aligned)]
-    for name, section in zip(paper.names, aligned, strict=True):
+    for name, section in zip(paper.names, _without_shared_notes(aligned), strict=True):
         columns += _value_columns(section, f"{name}\n" if name else "", view)
     return Grid(caption, _without_empty(columns), _folded(folded, view))
 
@@ -258,12 +258,26 @@ def _is_shown(line: Line) -> bool:
 
 def _models(sections: Sequence[Section]) -> Column:
     """The names of lines, each from the first column that has it."""
-    rows = zip(*(section.lines for section in sections), strict=True)
+    rows = list(zip(*(section.lines for section in sections), strict=True))
     named = [next((line for line in row if line.title), row[0]) for row in rows]
     return Column(
         Cell("Model"),
-        [Cell(line.title, line.notes, about=line.id if line.has_run else "") for line in named],
+        [
+            Cell(line.title, shared_notes(row), about=line.id if line.has_run else "")
+            for line, row in zip(named, rows, strict=True)
+        ],
     )
+
+
+def _without_shared_notes(sections: Sequence[Section]) -> list[Section]:
+    """The columns of a table whose lines have those footnotes that do not stand at their names."""
+    rows = zip(*(section.lines for section in sections), strict=True)
+    kept = [[_less(line, shared_notes(row)) for line in row] for row in rows]
+    return [replace(section, lines=[row[index] for row in kept]) for index, section in enumerate(sections)]
+
+
+def _less(line: Line, notes: Sequence[int]) -> Line:
+    return replace(line, notes=tuple(note for note in line.notes if note not in notes))
 
 
 def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: View) -> list[Column]:
@@ -280,7 +294,9 @@ def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: V
             heading = f"{title}\nPublished,\n{verdicts.pop()}"
             columns.append(_column(heading, across, partial(_published, across.digits, view)))
         else:
-            columns += _value_columns(across, f"{title}\n", view, marks_best=False)
+            notes = shared_notes(across.lines)
+            across = replace(across, lines=[_less(line, notes) for line in across.lines])
+            columns += _value_columns(across, f"{title}\n", view, notes, marks_best=False)
     return _without_empty(columns)
 
 
@@ -289,8 +305,10 @@ def _measured(sections: Sequence[Section]) -> Section:
     return next((section for section in sections if section.protocol), sections[0])
 
 
-def _value_columns(section: Section, name: str, view: View, *, marks_best: bool = True) -> list[Column]:
-    """What was published, what was measured at each scale, and what follows."""
+def _value_columns(
+    section: Section, name: str, view: View, notes: tuple[int, ...] = (), *, marks_best: bool = True
+) -> list[Column]:
+    """What was published, what was measured at each scale, and what follows; notes are of all that was."""
     digits = section.digits
     is_paper_run = any(PAPER in line.ours for line in section.lines if line.kind == "row")
     nothing_run = not any(line.has_run for line in section.lines)
@@ -301,7 +319,8 @@ def _value_columns(section: Section, name: str, view: View, *, marks_best: bool 
         if scale == PAPER and not (is_paper_run or nothing_run):
             continue
         if section.protocol and not nothing_run:
-            columns += _ours_columns(section, scale, name, view, marks_best=marks_best)
+            heading = Cell(f"{name}Ours, {scale}", notes)
+            columns += _ours_columns(section, scale, name, heading, view, marks_best=marks_best)
         if scale == PAPER and (is_cited or nothing_run):
             differences = [wording.difference(line.comparison, digits) for line in section.lines]
             if not (view.is_brief and name):
@@ -311,14 +330,21 @@ def _value_columns(section: Section, name: str, view: View, *, marks_best: bool 
     return columns
 
 
-def _ours_columns(section: Section, scale: str, name: str, view: View, *, marks_best: bool) -> list[Column]:
+def _ours_columns(
+    section: Section, scale: str, name: str, heading: Cell, view: View, *, marks_best: bool
+) -> list[Column]:
     """What was measured at a scale, after how many steps, and who solved the task."""
     digits = section.digits
     best = best_line(section, scale) if marks_best else None
     cells = [
-        replace(wording.ours(line.ours.get(scale), digits), is_best=line is best) for line in section.lines
+        replace(
+            wording.ours(line.ours.get(scale), digits),
+            notes=line.notes if scale in line.ours else (),
+            is_best=line is best,
+        )
+        for line in section.lines
     ]
-    ours = [Column(Cell(f"{name}Ours, {scale}"), cells, is_number=True)]
+    ours = [Column(heading, cells, is_number=True)]
     if len(_steps(section, scale)) > 1:
         ours.append(_column("Steps", section, lambda line: _steps_of(line.ours.get(scale))))
     solved = [wording.solved(line.ours.get(scale)) for line in section.lines]
@@ -340,7 +366,7 @@ def _published(digits: int | None, view: View, line: Line) -> Cell:
 
 
 def _section_grid(section: Section, view: View) -> Grid:
-    columns = [_models([section]), *_value_columns(section, "", view)]
+    columns = [_models([section]), *_value_columns(_without_shared_notes([section])[0], "", view)]
     if all(cell.text == wording.NOTHING or cell.is_empty for cell in columns[1].cells):
         del columns[1]
     return Grid(_caption(section), _without_empty(columns))

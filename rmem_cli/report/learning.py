@@ -95,24 +95,26 @@ def steps_to_solve(
     """When the seeds of a row first solved the task in validation; None if no seed has a curve that tells.
 
     Args:
-        results: One for each seed.
+        results: One for each seed; those that neither came to their end nor diverged count for nothing, and
+            one that diverged has not solved the task, whatever it did before.
         rule: When the task is solved.
         budget: What comes after so many steps does not count.
         curves: The learning curve behind a result.
     """
-    found = [points for row in results if (points := _validation(row, rule.metric, curves))]
+    counted = [row for row in results if row.status in ("ok", "diverged")]
+    found = [(row, points) for row in counted if (points := _validation(row, rule.metric, curves))]
     if not found:
         return None
-    steps = [_first(points, rule, budget) for points in found]
+    steps = [_first(points, rule, budget) if row.status == "ok" else None for row, points in found]
     reached = sorted(step for step in steps if step is not None)
     missed = [None] * (len(steps) - len(reached))
-    return StepsToSolve((*reached, *missed), budget, max(map(_resolution, found)))
+    return StepsToSolve((*reached, *missed), budget, max(_resolution(points) for _, points in found))
 
 
 def at_last_common_step(
     results: Sequence[ResultRow], published: Published, metric: str, curves: Curves
 ) -> AtStep | None:
-    """Ours and a published learning curve at the last step at which all our seeds have a value, too."""
+    """Ours and a published learning curve at the last step at which all seeds that finished have a value."""
     found = list(_together(results, published, metric, curves))
     return found[-1] if found else None
 
@@ -140,14 +142,16 @@ def learning_sections(
 def _together(
     results: Sequence[ResultRow], published: Published, metric: str, curves: Curves
 ) -> Iterator[AtStep]:
-    seeds = [dict(_validation(row, metric, curves)) for row in results]
+    finished = [row for row in results if row.status == "ok"]
+    others = [row for row in results if row.status != "ok"]
+    seeds = [dict(_validation(row, metric, curves)) for row in finished]
     for x, value in zip(published.x or (), published.curve or (), strict=True):
         if seeds and all(x in points for points in seeds):
             rows = [
                 replace(row, value=points[int(x)], step=int(x))
-                for row, points in zip(results, seeds, strict=True)
+                for row, points in zip(finished, seeds, strict=True)
             ]
-            yield AtStep(int(x), value, _plain(measure(rows, len(rows))))
+            yield AtStep(int(x), value, _plain(measure([*rows, *others], len(results))))
 
 
 def _plain(ours: Ours) -> Ours:

@@ -9,7 +9,8 @@ def best_line(section: Section, scale: str) -> Line | None:
     """The row that is surely better than every other one that was run; None if there is none.
 
     Surely: the 95 % interval (Welch) of its difference to each of them excludes zero. Rows of fewer than
-    three seeds show no order, and so no row is the best beside them.
+    three seeds show no order, and so no row is the best beside them, nor where a seed has no number or
+    results count for no verdict.
 
     Args:
         section: Lines that are measured alike.
@@ -29,7 +30,8 @@ def best_line(section: Section, scale: str) -> Line | None:
 
 
 def _has_spread(ours: Ours) -> bool:
-    return ours.mean is not None and ours.sd is not None and ours.n >= MIN_SEEDS
+    is_whole = not ours.without_number and not ours.caveats
+    return is_whole and ours.mean is not None and ours.sd is not None and ours.n >= MIN_SEEDS
 
 
 def _is_surely_ahead(ours: Ours, other: Ours, sign: int) -> bool:

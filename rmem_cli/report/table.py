@@ -1,6 +1,6 @@
 """The table of one experiment: values and what is said about them, without any formatting."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -193,6 +193,13 @@ class Line:
     def has_run(self) -> bool:
         """Whether it is a row with results."""
         return self.kind == "row" and bool(self.ours)
+
+
+def shared_notes(lines: Iterable[Line]) -> tuple[int, ...]:
+    """The footnotes of all the lines of one row, of those that have run if one has."""
+    named = [line for line in lines if line.title]
+    told = [line for line in named if line.has_run] or named
+    return tuple(note for note in told[0].notes if all(note in line.notes for line in told)) if told else ()
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class ClaimEvidence:
     Attributes:
         claim: What was published: the task is solved, or it is not.
         solved: Seeds that solved it.
-        seeds: Seeds that were run, diverged ones included.
+        seeds: Seeds that were trained, diverged ones included.
+        failed: Seeds that were begun, and failed otherwise.
         obstacles: Why result and claim may not be compared; usually none.
         assumed_budget: Whether the steps of training are assumed, so that what no seed solved is censored.
     """
@@ -51,16 +52,18 @@ class ClaimEvidence:
     claim: Literal["solved", "not solved"]
     solved: int
     seeds: int
+    failed: int
     obstacles: tuple[str, ...]
     assumed_budget: bool
 
 
 def judge_claim(evidence: ClaimEvidence) -> Verdict:
     """The verdict on a claim: reproduced if every seed bears it out, and the contrary only if none does."""
-    if evidence.seeds == 0:
+    if evidence.seeds + evidence.failed == 0:
         return Verdict(Outcome.NOT_RUN)
-    if evidence.obstacles:
-        return Verdict(Outcome.NO_VERDICT, ", ".join(evidence.obstacles))
+    obstacles = [*evidence.obstacles, *(["no seed finished"] if evidence.seeds == 0 else [])]
+    if obstacles:
+        return Verdict(Outcome.NO_VERDICT, ", ".join(obstacles))
     if evidence.seeds < MIN_SEEDS:
         return Verdict(Outcome.TOO_FEW_SEEDS)
     if 0 < evidence.solved < evidence.seeds:

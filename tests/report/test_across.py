@@ -1,6 +1,7 @@
 """All tasks of an evaluation in one grid, with their means, beside the published ones."""
 
 import random
+from dataclasses import replace
 from io import StringIO
 from statistics import fmean, stdev
 from types import SimpleNamespace
@@ -135,6 +136,16 @@ def test_partial_data_is_marked_and_in_no_difference(babi, planned, results):
     (section,) = (each for each in build_table(babi, rows).sections if each.cell == "number=3")
     verdict = next(line for line in section.lines if line.id == "rum").comparison.verdict
     assert (verdict.outcome, verdict.reason) == ("no verdict", "partial data")
+
+
+def test_what_gets_no_verdict_is_in_no_difference(babi, planned, results, measured):
+    rows = measured("rum", [0.5] * 4, tasks=[1, 3, 4, 5])
+    dirty = [replace(one, git_dirty="true") if one.cell == "number=3" else one for one in rows]
+    lost = results(planned, "rum", [None, 0.5, 0.5], name="accuracy", cell="number=4")
+    grid, found = grid_of(babi, [*(one for one in dirty if one.cell != "number=4"), *lost])
+    assert found["RUM, lambda 0"][:4] == ["50.0", "-", "50.0*", "50.0*"]
+    assert " (2)\n" in found["RUM, lambda 0"][22]
+    assert "*: dirty tree or seeds without a number, in no difference" in grid.caption
 
 
 def test_the_table_is_readable_in_100_columns(babi, measured):

@@ -93,6 +93,12 @@ def test_two_seeds_are_too_few_for_a_claim_and_none_is_not_run():
     assert compare(None, claim, LOSS, Footnotes()).verdict.outcome == "not run"
 
 
+def test_a_claim_whose_seeds_all_failed_was_run():
+    failed = ours(None, sd=None, n=0, failed={"out of memory": 3})
+    found = compare(failed, published(text="learns it", claim="solved"), LOSS, Footnotes()).verdict
+    assert (found.outcome, found.reason) == ("no verdict", "no seed finished")
+
+
 def test_a_claim_about_runs_of_a_dirty_tree_gets_no_verdict():
     dirty = ours(0.5, solve_rate=SolveRate(3, 3, 0.4, 1.0), caveats=("no commit",))
     found = compare(dirty, published(text="learns it", claim="solved"), LOSS, Footnotes()).verdict

@@ -61,11 +61,14 @@ def test_two_seeds_show_no_order_however_close_they_lie(store, tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("status", ["ok", "diverged"])
-def test_a_seed_without_a_number_is_in_no_mean(store, value, status):
+def test_a_seed_without_a_number_is_in_no_mean_and_leaves_no_order(store, value, status):
     (row,) = [row for row in store.read("made_up") if (row.row, row.seed) == ("a", 1)]
     store.write([replace(row, seed=4, value=value, status=status)])
     (found,) = compared(store, "made_up/a", "made_up/b")
-    assert (found.seeds, found.means[0], found.verdict) == ((3, 3), pytest.approx(1.1), "worse")
+    assert (found.seeds, found.without_number, found.means[0]) == ((3, 3), (1, 0), pytest.approx(1.1))
+    assert found.verdict == "seeds without a number"
+    (cell,) = page("a", "b", [found]).grids[0].columns[1].cells
+    assert cell.text.endswith("(3 of 4; 1 without a number)")
 
 
 @pytest.mark.parametrize("column", ["train_hash", "eval_hash"])

@@ -83,6 +83,21 @@ def test_published_numbers_of_a_matrix_stand_beside_ours(recipe, results):
     ]
 
 
+def test_a_published_learning_curve_is_in_no_chart_over_lengths(recipe, results):
+    made = recipe(
+        "  - {id: lstm, title: LSTM, published: {length=200: rum2017.copying_t200.rum_lambda1}}",
+        "copying",
+        extra="matrix: {task.length: [100, 200]}",
+    )
+    rows = [
+        row
+        for length in (100, 200)
+        for row in results(made, "lstm", [0.1], cell=f"length={length}", name="loss", data_hash="")
+    ]
+    (figure,) = sweeps(build_table(made, rows))
+    assert [one.name for one in figure.series] == ["LSTM, paper"]
+
+
 def test_numbers_that_are_names_are_no_sweep(recipe, results):
     task = "kind: babi, number: 1"
     made = recipe(

@@ -135,6 +135,15 @@ def test_the_best_is_marked_only_where_it_is_surely_better_than_each_other(made,
     assert (None if found is None else found.id) == best
 
 
+@pytest.mark.parametrize("fields", [{"failed": {"diverged": 1}}, {"caveats": ("dirty tree",)}])
+def test_a_seed_without_a_number_or_of_no_known_commit_leaves_no_best(fields):
+    made = section(0.9, 0.95, 0.8)
+    lines = [replace(line, ours={"paper": replace(line.ours["paper"], **fields)}) for line in made.lines]
+    for index in range(3):
+        others = [*made.lines[:index], lines[index], *made.lines[index + 1 :]]
+        assert best_line(replace(made, lines=others), "paper") is None
+
+
 def test_a_row_of_fewer_seeds_leaves_no_best():
     made = section(0.9, 0.95, 0.8)
     few = replace(made.lines[2], ours={"paper": Ours(mean=0.8, n=1, planned=3)})

@@ -236,6 +236,28 @@ def test_a_run_that_something_else_ended_is_not_said_to_have_ended_solved(rows, 
     assert notes_on_ends(rows[:2], train, lambda row: curve(whole[row.seed])) == []
 
 
+def test_seeds_that_diverged_have_not_solved_it_and_those_that_failed_count_for_nothing(rows):
+    first, second = rows[:2]
+    points = {1: {100: 0.5, 200: 0.001}, 2: {100: 0.5, 300: 0.001}}
+    rule = SolvedRule(metric="loss", at=0.01)
+
+    def steps(*ends):
+        return steps_to_solve(ends, rule, 2000, lambda row: curve(points[row.seed])).steps
+
+    assert steps(first, second) == (200, 300)
+    assert steps(first, replace(second, status="diverged", value=None)) == (200, None)
+    assert steps(first, replace(second, status="out_of_memory", value=None)) == (200,)
+
+
+def test_a_seed_that_failed_moves_no_common_step_and_is_counted(rows):
+    (citation,) = cite("rum2017.copying_t200.rum_lambda1")
+    published = replace(citation.published(Footnotes()), x=(500.0, 1000.0), curve=(0.3, 0.2))
+    points = {1: {500: 0.5, 1000: 0.25}, 2: {500: 0.5}}
+    seeds = [rows[0], replace(rows[1], status="diverged", value=None)]
+    found = at_last_common_step(seeds, published, "loss", lambda row: curve(points[row.seed]))
+    assert (found.step, found.ours.mean, found.ours.n, found.ours.failed) == (1000, 0.25, 1, {"diverged": 1})
+
+
 def test_steps_to_solve_are_known_as_finely_as_the_coarsest_curve(rows):
     points = {1: {100: 0.5, 200: 0.001}, 2: {500: 0.5, 1500: 0.001}}
     rule = SolvedRule(metric="loss", at=0.01)

@@ -7,6 +7,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.report.build import build_table
+from rmem_cli.report.layout import View, page
 
 LSTM = "  - {id: lstm, title: LSTM, published: rum2019.ptb_char.fs_rum_2}"
 PLAIN = "  - {id: lstm, title: LSTM}"
@@ -351,6 +352,36 @@ def test_a_row_no_better_than_knowing_which_answers_occurred_is_marked(recipe, r
     notes = [table.footnotes[note - 1] for note in line(table, "lstm").notes]
     assert bool(notes) == marked
     assert all(note.startswith("not surely better than knowing which answers occurred") for note in notes)
+
+
+@pytest.mark.parametrize("form", ["published table", "curve"])
+def test_a_footnote_of_one_value_of_several_stands_at_that_value(recipe, results, form):
+    published = ", published: rum2017.recall.lstm" if form == "published table" else ""
+    tables = "\npublished: rum2017.recall" if published else ""
+    made = recipe(
+        f"  - {{id: lstm, title: LSTM, notes: [of the row]{published}}}",
+        "recall",
+        extra=f"matrix: {{task.length: [{'30' if published else '30, 40'}, 50]}}{tables}",
+    )
+    values = {30: [0.5, 0.51, 0.52], 40: [0.6, 0.61, 0.62], 50: [0.2, 0.21, 0.22]}  # 0.207 without the keys
+    rows = [
+        row
+        for length, of in values.items()
+        if length != 40 or not published
+        for row in results(made, "lstm", of, name="accuracy", cell=f"length={length}", data_hash="")
+    ]
+    shown = page(build_table(made, rows), View())
+    noted = {
+        cell.text: [shown.footnotes[note - 1].partition(":")[0] for note in cell.notes]
+        for grid in shown.grids
+        for column in grid.columns
+        for cell in (column.heading, *column.cells)
+        if cell.notes and "published" not in cell.text
+    }
+    (of_the_row,) = (text for text, notes in noted.items() if notes == ["of the row"])
+    assert of_the_row.startswith("LSTM")
+    (of_the_value,) = (text for text, notes in noted.items() if notes and "not surely better" in notes[0])
+    assert of_the_value.startswith("0.210")
 
 
 def test_the_plateaus_of_copying_are_a_footnote_of_chance(recipe):

@@ -2,7 +2,7 @@
 "use strict";
 
 function number(text) {
-  const found = text.replace(/,/g, "").match(/^[-+]?\d+(\.\d+)?/);
+  const found = text.replace(/,/g, "").match(/^[-+]?\d+(\.\d+)?(e[-+]?\d+)?/);
   return found ? Number(found[0]) : null;
 }
 
