@@ -174,6 +174,23 @@ def test_the_state_of_a_row_stays_after_its_end(name):
 
 
 @EVERY_CORE
+def test_what_is_behind_the_end_of_a_row_may_be_no_number(name):
+    core = make(name).eval()
+    lengths = torch.tensor([7, 1, 4, 2])
+    counts = (torch.arange(7) < lengths[:, None]).unsqueeze(-1)
+    found = []
+    for padding in (0.0, float("nan")):
+        y, state = core(torch.where(counts, inputs(), padding), None, lengths)
+        y = torch.where(counts, y, 0.0)
+        total = y.square().sum() + sum(each.sum() for each in state.values())
+        found.append(
+            [y, *state.values(), *torch.autograd.grad(total, list(core.parameters()), allow_unused=True)]
+        )
+    for zeros, nan in zip(*found, strict=True):
+        torch.testing.assert_close(zeros, nan)
+
+
+@EVERY_CORE
 def test_no_output_depends_on_later_inputs(name):
     core = make(name).eval()
     x = inputs()

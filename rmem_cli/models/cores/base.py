@@ -133,3 +133,14 @@ class Core(nn.Module, ABC):
         """Device and dtype to make a state in: those given, else those of the parameters."""
         parameter = next(self.parameters())
         return device or parameter.device, dtype or parameter.dtype
+
+
+def without_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Inputs with zeros behind the ends of rows: what is not a number there, times nothing, is none either.
+
+    Args:
+        x: Inputs, `[batch, time, width]`.
+        lengths: Steps of each row that count, `[batch]`, on the device of `x`.
+    """
+    counts = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # [batch, time]
+    return torch.where(counts.unsqueeze(-1), x, 0.0)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.errors import UsageError
-from rmem_cli.models.cores.base import Core, Stepped, Stepper
+from rmem_cli.models.cores.base import Core, Stepped, Stepper, without_padding
 from rmem_cli.models.cores.recurrent_config import FastSlowSettings
 from rmem_cli.models.state import State, described
 from rmem_cli.ops.autocast import in_single_precision
@@ -66,10 +66,13 @@ class FastSlow(Core):
         if state is None:
             state = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
         self.check_state(state, x.shape[0])
+        if lengths is not None:
+            lengths = lengths.to(x.device)
+            x = without_padding(x, lengths)
         step, outputs = self.stepper(), []
         for time, x_t in enumerate(x.unbind(1)):
             y, after = step(x_t, state)
-            state = after if lengths is None else _where(time < lengths.to(x.device), after, state)
+            state = after if lengths is None else _where(time < lengths, after, state)
             outputs.append(y)
         return torch.stack(outputs, dim=1), state
 

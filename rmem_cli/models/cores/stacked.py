@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rmem_cli.models.cores.base import Core
+from rmem_cli.models.cores.base import Core, without_padding
 from rmem_cli.models.cores.layered_config import LayeredSettings
 from rmem_cli.models.state import State
 
@@ -70,6 +70,7 @@ class StackedCore(Core):
         self.check_state(state, x.shape[0])
         if lengths is not None:
             lengths = lengths.to(x.device)
+            x = without_padding(x, lengths)
         after: State = {}
         for index in range(len(self.layers)):
             if index:
