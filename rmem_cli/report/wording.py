@@ -67,17 +67,22 @@ def ours(cell: Ours | None, digits: int | None) -> Cell:
         return Cell(NOTHING)
     if cell.mean is not None and cell.n == 0:
         return Cell(number(cell.mean, digits))
-    more = _bounds(cell, digits)
-    if cell.caveats:
-        more += (", ".join(cell.caveats),)
-    return Cell(f"{mean_and_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})", more=more)
+    return Cell(
+        f"{mean_and_spread(cell.mean, cell.sd, digits)} ({seeds(cell)})", more=_qualified(cell, digits)
+    )
 
 
 def spread(cell: Ours | None, digits: int | None) -> Cell:
-    """Our value without its seeds: mean ± sd."""
+    """Our value, mean ± sd, with its seeds only where some ended without a value."""
     if cell is None:
         return Cell(NOTHING)
-    return Cell(mean_and_spread(cell.mean, cell.sd, digits), more=_bounds(cell, digits))
+    counts = f" ({seeds(cell)})" if cell.failed else ""
+    return Cell(mean_and_spread(cell.mean, cell.sd, digits) + counts, more=_qualified(cell, digits))
+
+
+def _qualified(cell: Ours, digits: int | None) -> tuple[str, ...]:
+    """What stands beneath a value: its interval, and why it counts for no verdict."""
+    return _bounds(cell, digits) + ((", ".join(cell.caveats),) if cell.caveats else ())
 
 
 def _bounds(cell: Ours, digits: int | None) -> tuple[str, ...]:

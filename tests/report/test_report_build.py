@@ -6,8 +6,10 @@ import pytest
 from rmem_cli.errors import UsageError
 from rmem_cli.recipe import load_recipe
 from rmem_cli.recipe.kinds import TaskSettings
+from rmem_cli.report import wording
 from rmem_cli.report.build import build_table
 from rmem_cli.report.layout import View, page
+from rmem_cli.report.table import Ours
 
 LSTM = "  - {id: lstm, title: LSTM, published: rum2019.ptb_char.fs_rum_2}"
 PLAIN = "  - {id: lstm, title: LSTM}"
@@ -420,3 +422,17 @@ def test_a_published_row_that_no_recipe_runs_says_why(recipe):
     assert [table.footnotes[note - 1] for note in reasoned.notes] == [
         "an ensemble of two networks; no recipe averages what several say"
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, ("0.500 ± 0.100", ())),
+        ({"n": 2}, ("0.500 ± 0.100", ())),
+        ({"n": 2, "failed": {"diverged": 1}}, ("0.500 ± 0.100 (2 of 3; 1 diverged)", ())),
+        ({"caveats": ("dirty tree", "partial data")}, ("0.500 ± 0.100", ("dirty tree, partial data",))),
+    ],
+)
+def test_a_value_without_its_seeds_tells_those_that_failed_and_why_it_gets_no_verdict(fields, shown):
+    cell = wording.spread(Ours(**{"mean": 0.5, "sd": 0.1, "n": 3, "planned": 3, **fields}), 3)
+    assert (cell.text, cell.more) == shown
