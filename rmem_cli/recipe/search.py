@@ -3,21 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from rmem_cli.errors import closest
 from rmem_cli.recipe.document import Node
 from rmem_cli.recipe.problems import Problem
 from rmem_cli.recipe.schema import EvalProtocol
 from rmem_cli.recipe.seeds import SeedList
-from rmem_cli.recipe.settings import Settings
+from rmem_cli.recipe.settings import Settings, listed_once
 from rmem_cli.recipe.validation import validate
-
-
-def _different(keys: list[str]) -> list[str]:
-    if len(set(keys)) < len(keys):
-        raise ValueError("lists a key twice")
-    return keys
 
 
 class SearchSettings(Settings):
@@ -34,7 +28,7 @@ class SearchSettings(Settings):
         seeds: With which the best is trained.
     """
 
-    over: Annotated[list[str], Field(min_length=1), AfterValidator(_different)]
+    over: Annotated[list[str], Field(min_length=1), listed_once("a key")]
     protocol: str
     seeds: SeedList
 

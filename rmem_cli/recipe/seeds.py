@@ -2,18 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
-from rmem_cli.recipe.settings import Settings
+from rmem_cli.recipe.settings import Settings, listed_once
 
-
-def _different(seeds: list[int]) -> list[int]:
-    if len(set(seeds)) < len(seeds):
-        raise ValueError("lists a seed twice")
-    return seeds
-
-
-SeedList = Annotated[list[NonNegativeInt], Field(min_length=1, max_length=1000), AfterValidator(_different)]
+SeedList = Annotated[list[NonNegativeInt], Field(min_length=1, max_length=1000), listed_once("a seed")]
 
 
 class Seeds(Settings):

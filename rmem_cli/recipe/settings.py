@@ -1,14 +1,29 @@
 """Base classes of everything a recipe can set."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 if TYPE_CHECKING:
     from rmem_cli.recipe.registry import Registry
 
 LARGEST = 3.4e38  # of numbers of 32 bits, which models compute in
+
+
+def listed_once(noun: str) -> AfterValidator:
+    """The rule of a list that nothing stands in it twice.
+
+    Args:
+        noun: What it lists, such as "a seed".
+    """
+
+    def check(values: list[Hashable]) -> list[Hashable]:
+        if len(set(values)) < len(values):
+            raise ValueError(f"lists {noun} twice")
+        return values
+
+    return AfterValidator(check)
 
 
 class Settings(BaseModel):

@@ -57,3 +57,18 @@ def test_number_deviation_and_tolerance_are_in_the_unit_of_our_metric():
     citation = replace(citation, row=row, table=table)
     found = citation.published(Footnotes())
     assert (found.value, found.sd, citation.tolerance) == (0.995, 0.015, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_for"),
+    [
+        ("", True),
+        ("lr by valid", True),
+        ("lr=0.1", False),
+        ("length=10,lr by valid", False),  # chosen for one length, and the number names none
+    ],
+)
+def test_a_number_of_no_cell_is_for_the_whole_or_what_a_search_of_all_chose(cell, is_for):
+    (citation,) = cite("rum2019.ptb_char.fs_rum_2")
+    place = Place(cell=cell, protocol="test", split="test", part="", metric="bpc")
+    assert citation.is_for(place) == is_for
