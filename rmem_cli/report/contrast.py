@@ -16,7 +16,8 @@ from rmem_cli.results.store import ResultStore
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _MEASURED = ["scale", "cell", "protocol", "split", "part", "metric"]
-_SETTINGS = ["train_hash", "eval_hash"]
+_DATA = "data_hash"
+_SETTINGS = ["train_hash", "eval_hash", _DATA]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def side(name: str, store: ResultStore) -> Side:
 
 
 def contrasts(first: Side, second: Side) -> list[Contrast]:
-    """All that both sets measured alike.
+    """All that both sets measured alike: of the same names, on the same data.
 
     Args:
         first: One set of results.
@@ -117,7 +118,8 @@ def contrasts(first: Side, second: Side) -> list[Contrast]:
             "two experiments, or two rows"
         )
     keys = [*first.by, *_MEASURED]
-    both = _values(first, keys).merge(_values(second, keys), on=keys, suffixes=("_first", "_second"))
+    alike = [*keys, _DATA]
+    both = _values(first, keys).merge(_values(second, keys), on=alike, suffixes=("_first", "_second"))
     has_numbers = both[["values_first", "values_second"]].map(lambda values: bool(_finished(values)))
     both = both[has_numbers.all(axis=1)]
     if both.empty:
@@ -136,7 +138,7 @@ def _values(one: Side, keys: list[str]) -> pd.DataFrame:
     found["value"] = pd.Series([row.value if _has_value(row) else None for row in rows], dtype=object)
     newest = found.drop_duplicates(keys, keep="last")[[*keys, *_SETTINGS]]
     latest = found.merge(newest, on=[*keys, *_SETTINGS]).drop_duplicates([*keys, "seed"], keep="last")
-    return latest.groupby(keys, sort=False)["value"].agg(list).rename("values").reset_index()
+    return latest.groupby([*keys, _DATA], sort=False)["value"].agg(list).rename("values").reset_index()
 
 
 def _finished(values: object) -> list[float]:

@@ -8,7 +8,11 @@ from rmem_cli.report.page import Cell, Column, Grid, Page, text_column
 from rmem_cli.report.verdict import Outcome
 from rmem_cli.results.metrics import metric
 
-_LEGEND = "a ± b (n): mean, standard deviation, seeds; [a, b]: 95 % interval of the difference (Welch)"
+_LEGEND = [
+    "a ± b (n): mean, standard deviation, seeds; [a, b]: 95 % interval of the difference (Welch)",
+    "measured alike: at the same scale, by protocols and cells of the same names, on the same data; whether "
+    "two recipes mean the same task by them, `rmem show` tells",
+]
 _OUTCOMES = {"better": Outcome.BETTER, "worse": Outcome.WORSE}
 
 
@@ -32,7 +36,7 @@ def page(first: str, second: str, found: Sequence[Contrast]) -> Page:
     ]
     status = f"{len(found)} measured alike"
     grid = Grid("second minus first", columns)
-    return Page("compare", f"{first} against {second}", status, [], [grid], [], [_LEGEND])
+    return Page("compare", f"{first} against {second}", status, [], [grid], [], _LEGEND)
 
 
 def _broken(name: str) -> str:

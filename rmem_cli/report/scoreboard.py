@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from rmem_cli.published.schema import PublishedRow, PublishedTable
 from rmem_cli.published.store import find, find_table, load_paper, papers
 from rmem_cli.recipe import Recipe, RunSpec
@@ -128,21 +126,24 @@ def _verdicts(tables: Iterable[Table]) -> Verdicts:
 
     Where several rows of ours stand for one, the first that was run at the paper's size counts.
     """
-    records = [
-        (line.published.id, name, _outcome(line), PAPER not in line.ours, not line.ours)
+    lines = [
+        ((line.published.id, name), line)
         for table in tables
         for paper in table.papers
         for name, section in zip(paper.names, paper.columns, strict=True)
         for line in section.lines
-        if line.kind == "row" and line.published is not None
+        if line.published is not None
     ]
-    columns = ["id", "column", "outcome", "is_smaller", "not_run"]
-    ordered = pd.DataFrame(records, columns=columns, dtype=object).sort_values(columns[3:], kind="stable")
-    first = ordered.drop_duplicates(["id", "column"])
-    return {
-        (name, column): (outcome, is_smaller and not not_run)
-        for name, column, outcome, is_smaller, not_run in first.itertuples(index=False)
-    }
+    found: Verdicts = {}
+    for cell, line in sorted(lines, key=lambda each: _rank(each[1])):
+        found.setdefault(cell, (_outcome(line), PAPER not in line.ours and bool(line.ours)))
+    return found
+
+
+def _rank(line: Line) -> int:
+    """Small for what tells most of a published cell: a result, why it has none, a smaller result, nothing."""
+    tells = [PAPER in line.ours, _outcome(line) is not Outcome.NOT_RUN, bool(line.ours), True]
+    return tells.index(True)
 
 
 def _outcome(line: Line) -> Outcome:

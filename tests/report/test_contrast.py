@@ -80,6 +80,13 @@ def test_seeds_of_other_settings_than_the_newest_are_in_no_mean(store, column):
     assert (found.seeds, found.means[0]) == ((3, 3), pytest.approx(1.1))
 
 
+def test_what_was_measured_on_other_data_is_not_measured_alike(store, tmp_path):
+    other, hashes = ResultStore(tmp_path / "other"), {"a": "f" * 12}
+    other.write([replace(row, data_hash=hashes.get(row.row, row.data_hash)) for row in store.read("made_up")])
+    (found,) = compared(store, str(store.folder), str(other.folder))
+    assert found.where == "made_up, b, paper, test"
+
+
 def test_commits_are_compared_by_what_they_made(store):
     with pytest.raises(UsageError, match="no results that are measured alike"):
         compared(store, "0000000", "1111111")

@@ -78,6 +78,17 @@ def test_results_of_a_smaller_size_are_counted_apart(made, results):
     assert (score.outcomes, score.smaller) == ({Outcome.NOT_RUN: 1}, 1)
 
 
+def test_a_cell_whose_results_cannot_be_compared_with_it_is_not_one_that_was_not_run(recipe, results):
+    row = "  - {id: lstm, title: LSTM, published: rum2019.babi.rum_no_attention}"
+    made = recipe(row, "recall", "matrix: {task.length: [10, 20]}")
+    in_a_cell = results(made, "lstm", [0.7], name="accuracy", cell="length=20", data_hash="")
+    for rows, outcome in (([], Outcome.NOT_RUN), (in_a_cell, Outcome.NO_VERDICT)):
+        score = only(build_scoreboard([made], [build_table(made, rows)], unknown), "rum2019.babi")
+        assert score.outcomes[outcome] >= 1
+        assert score.has_results == bool(rows)
+        assert score.outcomes.get(Outcome.NO_VERDICT, 0) == bool(rows)
+
+
 def test_the_next_row_is_the_cheapest_by_what_its_seeds_take(made, results):
     rows = results(made, "lstm", [1.19, 1.19])  # 60 and 120 seconds
     costs = {"lstm": 1.0, "twin": 50.0}
