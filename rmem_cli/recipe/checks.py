@@ -62,6 +62,8 @@ def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found
     if sections.train is not None:
         yield from _check_duration(task, sections.train)
         yield from _check_validation(task, sections)
+    if sections.task is not None:
+        yield from _check_meaning(sections.task, sections)
     yield from _check_names(sections.eval)
     for index, protocol in enumerate(sections.eval):
         if protocol is not None:
@@ -360,6 +362,19 @@ def _check_validated(path: Path, metric: str, task: type[TaskSettings]) -> Found
         yield path, _unknown_metric(metric, task)
     elif METRICS[metric].asks_for_summaries:
         yield path, "is of summaries, which no validation decodes; take loss"
+
+
+def _check_meaning(task: TaskSettings, sections: Sections) -> Found:
+    """Metrics that the task has, and that mean nothing with its settings."""
+    measured: list[tuple[Path, str]] = [
+        (("eval", index, "metrics", place), metric)
+        for index, protocol in enumerate(sections.eval)
+        if protocol is not None
+        for place, metric in enumerate(protocol.metrics)
+    ]
+    if sections.train is not None and sections.train.validation is not None:
+        measured.append((("train", "validation", "metric"), sections.train.validation.metric))
+    yield from ((path, why) for path, metric in measured if (why := task.refuses(metric)))
 
 
 def _users_of_validation(sections: Sections) -> Found:

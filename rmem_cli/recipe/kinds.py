@@ -63,6 +63,11 @@ class TaskSettings(Component):
         chance = self.chance(split)
         return {"chance": chance} if chance else {}
 
+    def refuses(self, metric: str) -> str:
+        """Why one of its metrics means nothing with these settings; empty where it does mean something."""
+        del metric
+        return ""
+
     def plateaus(self) -> str:
         """Where a loss rests that counts each symbol by itself, in words; empty for other tasks."""
         return ""

@@ -22,7 +22,7 @@ class SolvedAt(Settings):
     @model_validator(mode="after")
     def _a_fraction_is_none_of_a_hundred(self) -> Self:
         known = METRICS.get(self.metric)
-        if known is not None and known.unit == "fraction" and not 0 <= self.at <= 1:
+        if known is not None and known.is_share and not 0 <= self.at <= 1:
             raise ValueError(
                 f"{self.metric} is a fraction, and at is {self.at}; give one from 0 to 1, as 0.99"
             )

@@ -84,6 +84,11 @@ class Metric:
     asks_for_answers: bool = False
     asks_for_summaries: bool = False
 
+    @property
+    def is_share(self) -> bool:
+        """Whether its values are from 0 to 1."""
+        return self.unit in ("fraction", "F1")
+
     def interval(self, sums: Sums) -> tuple[float, float] | None:
         """The 95 % interval of its value over articles, by bootstrap; None: it is no mean over articles."""
         return bootstrap_interval(sums.scores[self.name]) if self.asks_for_summaries else None

@@ -19,7 +19,7 @@ class AlgorithmicTask(GeneratedTask[Tensor]):
     """Read a row of symbols, predict each next one; only the predictions at the end, the answer, count.
 
     The examples of a prepared set are read in its order, again and again, whatever the seed: so does the
-    published code. Otherwise every batch is drawn anew, as the prepared sets were.
+    published code. Otherwise every batch is drawn anew, as the prepared sets were, whatever was drawn before.
 
     Args:
         draw_rows: From a generator and a number of rows to rows `[n, length + 1]` of symbols.

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from rmem_cli.errors import listed
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.tasks.baselines import OCCURRED
 
@@ -15,7 +16,9 @@ class AlgorithmicSettings(TaskSettings):
 
     Attributes:
         prepared: Whether the examples are those of the prepared set, as published (100,000 to train on,
-            10,000 and 20,000 to evaluate), or drawn anew at every step.
+            10,000 and 20,000 to evaluate), or drawn anew at every step. Those of a prepared set all differ.
+            Drawn anew, an example that is evaluated may have been trained on, where there are few: of
+            equations with whole roots, 400,000.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "exact_match", "loss")
@@ -45,9 +48,20 @@ class _RepeatingSettings(AlgorithmicSettings):
     """
 
     common: ClassVar[frozenset[str]] = frozenset({"length", "alphabet", "prepared"})
+    prepared_lengths: ClassVar[tuple[int, ...]]
 
     length: PositiveInt
     alphabet: int = Field(default=10, gt=0, le=254)  # symbols are bytes, and two of them stand for others
+
+    @model_validator(mode="after")
+    def _there_is_such_a_prepared_set(self) -> Self:
+        if self.prepared and self.length not in self.prepared_lengths:
+            lengths = listed([str(length) for length in self.prepared_lengths])
+            raise ValueError(
+                f"there are prepared sets of the lengths {lengths}, not of {self.length}; take one of these, "
+                "or set prepared to false"
+            )
+        return self
 
     def chance(self, split: str) -> dict[str, float]:
         """One of the symbols, each as likely as the other."""
@@ -62,6 +76,7 @@ class CopySettings(_RepeatingSettings):
     """The copy task in the form of the RMT paper; `rmem_cli.tasks.copy_reverse` has an example."""
 
     implementation: ClassVar[str] = "rmem_cli.tasks.copy_reverse:Copy"
+    prepared_lengths: ClassVar[tuple[int, ...]] = (24, 120, 240, 360)
 
     kind: Literal["copy"] = "copy"
 
@@ -70,6 +85,7 @@ class ReverseSettings(_RepeatingSettings):
     """The reverse task in the form of the RMT paper; `rmem_cli.tasks.copy_reverse` has an example."""
 
     implementation: ClassVar[str] = "rmem_cli.tasks.copy_reverse:Reverse"
+    prepared_lengths: ClassVar[tuple[int, ...]] = (24, 120)
 
     kind: Literal["reverse"] = "reverse"
 

@@ -37,18 +37,11 @@ class AssociativeRecall(GeneratedTask[Tensor]):
 
     def __init__(self, settings: AssociativeRecallSettings) -> None:
         self.pairs = settings.length // 2
-        self.training_set: TrainingSet[Tensor] | None = None
         if settings.training_examples is not None:
             draw = partial(self.draw, settings.training_examples, split="training set", number=0)
             self.training_set = TrainingSet(settings.training_examples, draw)
         self.symbols = 1 + self.pairs + DIGITS
         self.classes = DIGITS
-
-    def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
-        """See `Task.training_batch`."""
-        if self.training_set is None:
-            return super().training_batch(step, batch_size, seed)
-        return self.batch(self.training_set.batch(step, batch_size, seed))
 
     def draw(self, count: int, seed: int, split: str, number: int) -> Tensor:
         """See `GeneratedTask.draw`; `[count, length + 4]` symbols, behind them the digit asked for."""

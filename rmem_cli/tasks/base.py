@@ -13,6 +13,7 @@ from rmem_cli.data.task_tokenizers import TaskTokenizer
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import derive_seed
+from rmem_cli.tasks.training_set import TrainingSet
 
 Examples = TypeVar("Examples", bound=Tensor | Sequence[Any])
 
@@ -88,7 +89,14 @@ class Task(ABC):
 
 
 class GeneratedTask(Task, Generic[Examples]):
-    """A task whose examples are made from (seed, split, number)."""
+    """A task whose examples are made from (seed, split, number).
+
+    Attributes:
+        training_set: Examples that training reads again and again, and an evaluation of the split `train` in
+            their order; None: training makes new ones.
+    """
+
+    training_set: TrainingSet[Examples] | None = None
 
     @abstractmethod
     def draw(self, count: int, seed: int, split: str, number: int) -> Examples:
@@ -116,6 +124,8 @@ class GeneratedTask(Task, Generic[Examples]):
 
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
         """See `Task.training_batch`."""
+        if self.training_set is not None:
+            return self.batch(self.training_set.batch(step, batch_size, seed))
         return self.make(batch_size, seed, "train", step)
 
     def evaluation_batches(
@@ -133,14 +143,18 @@ class GeneratedTask(Task, Generic[Examples]):
     ) -> Iterator[Examples]:
         """The examples of each batch of an evaluation; see `Task.evaluation_batches`.
 
-        Drawn by number, they come in blocks of one size, each with a generator of its own: an example depends
-        on its number, whatever the size of the batches and however many are asked for.
+        Those of a training set are its first ones, or all if it has fewer. Drawn by number, they come in
+        blocks of one size, each with a generator of its own: an example depends on its number, whatever the
+        size of the batches and however many are asked for.
 
         Raises:
             ValueError: `examples` is None.
         """
         if examples is None:
             raise ValueError("a task that makes its examples needs to know how many")
+        if split == "train" and self.training_set is not None:
+            yield from self.training_set.in_order(min(examples, self.training_set.size), batch_size, seed)
+            return
         block = lru_cache(1)(partial(self.draw, _BLOCK, derive_seed(seed, "by number"), split))
         for step, first in enumerate(range(0, examples, batch_size)):
             count = min(batch_size, examples - first)

@@ -5,8 +5,13 @@ import math
 from functools import cache
 from importlib.resources import files
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
-_MOST_COUNTED = 5_000
+if TYPE_CHECKING:
+    import numpy as np
+
+_MOST_COUNTED = 5_000  # draws, whose exact shares are found soon
+_MOST_LISTED = 10_000  # occurrences of a value on average, whose probabilities are listed one by one
 _NEGLIGIBLE = 1e-10
 _MOST_TOLD = 20
 OCCURRED = "knowing which answers occurred, not where"
@@ -15,7 +20,7 @@ OCCURRED = "knowing which answers occurred, not where"
 def expected_largest_count(draws: int, values: int) -> float:
     """How often the most frequent of some equally likely values occurs among independent draws, on average.
 
-    Exact to rounding; of more than 5,000 draws, counts are taken to be normal, which is right to 0.1 %.
+    Exact to rounding; of more than 5,000 draws, counts are taken to be independent, which is right to 0.1 %.
 
     Args:
         draws: How many draws, at least one.
@@ -24,25 +29,43 @@ def expected_largest_count(draws: int, values: int) -> float:
     import numpy as np
 
     mean = draws / values
-    if draws > _MOST_COUNTED:
+    if mean > _MOST_LISTED:
         return mean + math.sqrt(mean) * _expected_largest_normal(values)
+    if draws > _MOST_COUNTED:
+        return _expected_largest_poisson(mean, values)
     # Counts are Poisson numbers whose sum is known: the share of draws without a larger one than `limit` is
     # that of Poisson numbers up to `limit` whose sum is `draws`, over that of all whose sum is.
-    numbers = np.arange(draws + 1)
-    factorials = np.array([math.lgamma(number + 1) for number in numbers])
-    poisson = np.exp(numbers * math.log(mean) - mean - factorials)
-    all_sums = math.exp(draws * math.log(draws) - draws - factorials[-1])
+    poisson = _poisson(mean, np.arange(draws + 1))
+    all_sums = _poisson(draws, np.array([draws])).item()
+    size = 1 << (2 * draws + 100).bit_length()  # a sum beyond it, which falls on a small one, never comes
     least = -(-draws // values)
     expected = float(least)
     for limit in range(least, draws):
-        size = 1 << (values * limit).bit_length()
         spectrum = np.fft.rfft(poisson[: limit + 1], size)
-        sums = np.fft.irfft(np.multiply.reduce([spectrum] * values), size)
+        sums = np.fft.irfft(spectrum**values, size)
         missing = 1 - float(sums[draws]) / all_sums
         if missing < _NEGLIGIBLE:
             break
         expected += missing
     return expected
+
+
+def _poisson(mean: float, numbers: "np.ndarray") -> "np.ndarray":
+    """Probabilities of numbers of occurrences."""
+    import numpy as np
+
+    factorials = np.array([math.lgamma(number + 1) for number in numbers.tolist()])
+    found: np.ndarray = np.exp(numbers * math.log(mean) - mean - factorials)
+    return found
+
+
+def _expected_largest_poisson(mean: float, values: int) -> float:
+    """The largest of some independent Poisson numbers, on average."""
+    import numpy as np
+
+    beyond = _poisson(mean, np.arange(round(mean + 15 * math.sqrt(mean) + 100)))
+    at_least = beyond[::-1].cumsum()[::-1][1:]  # 1 or more, 2 or more, ...
+    return float(-np.expm1(values * np.log1p(-np.minimum(at_least, 1 - 1e-16))).sum())
 
 
 def _expected_largest_normal(values: int) -> float:

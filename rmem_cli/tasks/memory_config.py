@@ -95,8 +95,8 @@ class AssociativeRecallSettings(TaskSettings):
 
     Attributes:
         length: T, twice the number of key-digit pairs; even.
-        training_examples: How many examples are drawn for training, to be read again in every pass; None:
-            every step draws its own.
+        training_examples: How many examples are drawn for training, to be read again in every pass, and by
+            an evaluation of the split `train`; None: every step draws its own.
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.associative_recall:AssociativeRecall"

@@ -11,14 +11,15 @@ class ProgramExecutionSettings(TaskSettings):
     """Programs to be executed by reading them; `rmem_cli.tasks.program_execution` has an example.
 
     Attributes:
-        length: Most digits of a number in a program.
+        length: Most digits of a number in a program; of more than a thousand, Python refuses to print what
+            becomes of them.
         nesting: How many operations a program combines.
         curriculum: How hard the training examples are. `baseline`: as hard as length and nesting say.
             `naive`: at first both are 1; then length rises to its full value, then nesting by one with
             length 1 again, and so on. `mix`: both are drawn anew for each example, from 1 to their full
             values. `combined`: each example is one of `naive` or of `mix`. Evaluation is always on the full
             values.
-        stage_steps: Training steps before `naive` and `combined` get harder; they need it.
+        stage_steps: Training steps before `naive` and `combined` get harder; no other curriculum has them.
     """
 
     implementation: ClassVar[str] = "rmem_cli.tasks.program_execution:ProgramExecution"
@@ -27,13 +28,16 @@ class ProgramExecutionSettings(TaskSettings):
     common: ClassVar[frozenset[str]] = frozenset({"length"})
 
     kind: Literal["program_execution"] = "program_execution"
-    length: PositiveInt
+    length: int = Field(ge=1, le=1000)
     nesting: int = Field(ge=1, le=20)
     curriculum: Literal["baseline", "naive", "mix", "combined"] = "baseline"
     stage_steps: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _stages_have_a_length(self) -> Self:
-        if self.curriculum in ("naive", "combined") and self.stage_steps is None:
+        has_stages = self.curriculum in ("naive", "combined")
+        if has_stages and self.stage_steps is None:
             raise ValueError(f"curriculum {self.curriculum} needs stage_steps")
+        if not has_stages and self.stage_steps is not None:
+            raise ValueError(f"curriculum {self.curriculum} has no stages; leave out stage_steps")
         return self

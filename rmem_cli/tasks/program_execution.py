@@ -53,12 +53,19 @@ class ProgramExecution(GeneratedTask[Sequence[Written]]):
         self.curriculum: str = settings.curriculum
         self.stage_steps = settings.stage_steps
 
+    def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
+        """See `Task.training_batch`; as hard as the curriculum says."""
+        return self.batch(self._draw(self.curriculum, batch_size, seed, "train", step))
+
     def draw(self, count: int, seed: int, split: str, number: int) -> Sequence[Written]:
-        """See `GeneratedTask.draw`."""
+        """See `GeneratedTask.draw`; as hard as length and nesting say."""
+        return self._draw("baseline", count, seed, split, number)
+
+    def _draw(self, curriculum: str, count: int, seed: int, split: str, number: int) -> Sequence[Written]:
         random = Random(derive_seed(seed, "program_execution", split, number))  # noqa: S311  no secret
         examples = []
         for _ in range(count):
-            length, nesting = self.difficulty(split, number, random)
+            length, nesting = self.difficulty(curriculum, number, random)
             program, value = ProgramWriter(random, length).write(nesting)
             examples.append((f"{program}\n", f"{value}."))
         return examples
@@ -77,9 +84,8 @@ class ProgramExecution(GeneratedTask[Sequence[Written]]):
             weight[row, due] = 1
         return Batch(inputs, targets, weight, fresh=torch.ones(len(examples), dtype=torch.bool))
 
-    def difficulty(self, split: str, step: int, random: Random) -> tuple[int, int]:
-        """Length and nesting of one example."""
-        curriculum = self.curriculum if split == "train" else "baseline"
+    def difficulty(self, curriculum: str, step: int, random: Random) -> tuple[int, int]:
+        """Length and nesting of one example by a curriculum at a step of training."""
         if curriculum == "combined":
             curriculum = random.choice(("naive", "mix"))
         if curriculum == "mix":

@@ -28,6 +28,9 @@ def _no_path(text: str) -> str:
 PreparedName = Annotated[str, AfterValidator(_no_path)]
 
 
+_SYMBOLS = {"word": "words", "words": "words", "sentencepiece": "pieces of words"}
+
+
 class LanguageModelSettings(TaskSettings):
     """Next-symbol prediction over a whole text, the state carried from batch to batch.
 
@@ -90,6 +93,15 @@ class LanguageModelSettings(TaskSettings):
             "perplexity": math.exp(loss),
             "accuracy": accuracy,
         }
+
+    def refuses(self, metric: str) -> str:
+        """See `TaskSettings.refuses`; bits per character of what is no character."""
+        symbols = self.form if self.text is None else self.text.tokens
+        if metric != "bpc" or symbols not in _SYMBOLS:
+            return ""
+        return (
+            f"is of characters, and the symbols of this text are {_SYMBOLS[symbols]}; take perplexity or loss"
+        )
 
     def data_sets(self) -> list[tuple[str, str]]:
         """The text."""

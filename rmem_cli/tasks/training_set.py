@@ -1,6 +1,6 @@
 """A training set of a generated task: examples that are drawn once and read again in every pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
@@ -39,6 +39,12 @@ class TrainingSet(Generic[Examples]):
         if isinstance(examples, Tensor):
             return cast(Examples, examples[numbers])
         return cast(Examples, [examples[number] for number in numbers.tolist()])
+
+    def in_order(self, count: int, batch_size: int, seed: int) -> Iterator[Examples]:
+        """The first examples, in batches, of which the last may be smaller."""
+        examples = self._examples(seed)
+        for first in range(0, count, batch_size):
+            yield cast(Examples, examples[first : min(first + batch_size, count)])
 
     def _drawn_order(self, seed: int, number: int) -> Tensor:
         source = generator(seed, "order of the training set", number)

@@ -476,6 +476,19 @@ def test_single_precision_is_as_exact_as_its_rounding(lstm):
     torch.testing.assert_close(ours.hidden.double(), exact.hidden, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 3e-6), (torch.float64, 1e-14)], ids=str)
+@pytest.mark.parametrize("size_of_inputs", [1.0, 0.1, 1e-3, 1e-5, 1e-12, 1e-30])
+def test_small_numbers_keep_their_digits(lstm, dtype, digits, size_of_inputs):
+    weights = make_weights(lstm_blocks(GateOptions()), 1, 33, bias=False, forget_bias=False)
+    x, start = normal(7, 9, 1, 1, spread=size_of_inputs).to(dtype), torch.zeros(9, 33, dtype=torch.float64)
+    rounded = GateWeights(*(None if each is None else each.to(dtype) for each in weights))
+    exact = GateWeights(*(None if each is None else each.double() for each in rounded))
+    ours = lstm(x, start.to(dtype), start.to(dtype), rounded, GateOptions())
+    written = reference.gated_lstm(x.double(), start, start, exact, GateOptions())
+    for one, other in zip(ours, written, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=digits, atol=0)
+
+
 def test_single_precision_gradients_over_many_rows_are_those_of_double(lstm):
     options = GateOptions(auxiliary="refine")
     gradients = {}

@@ -301,6 +301,20 @@ def test_float32_gradients_over_many_rows_are_those_of_float64(lambda_):
         assert (single.double() - double).norm() < 1e-4 * double.norm()
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e-6])
+def test_a_small_state_that_is_lengthened_keeps_its_direction(scale):
+    options, size = RUMOptions(0, 1.0, activation="tanh"), 17
+    exact = make_weights(options, 4, size, bias=False)
+    single = [
+        None if each is None else Affine(*(t if t is None else t.float() for t in each)) for each in exact
+    ]
+    x, hidden = scale * normal(7, 3, 1, 4), torch.zeros(3, size, dtype=torch.float64)
+    ours = native.rum(x.float(), hidden.float(), None, RUMWeights(*single[:3]), options).outputs
+    torch.testing.assert_close(
+        ours.double(), reference.rum(x, hidden, None, exact, options).outputs, rtol=0, atol=2e-6
+    )
+
+
 def test_a_number_that_is_none_is_passed_on():
     options = RUMOptions(1, 1.0)
     x = normal(7, 3, 7, 4).detach()

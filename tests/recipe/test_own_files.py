@@ -14,7 +14,7 @@ task: {{kind: language_model, text: {text}, segment_length: 5}}
 model: {{core: {{kind: lstm, hidden_size: 8}}}}
 optimizer: {{kind: adam, lr: 1e-3}}
 train: {{steps: 10, batch_size: 2}}
-eval: [{{name: test, split: test, metrics: [bpc]{more}}}]
+eval: [{{name: test, split: test, metrics: [loss]{more}}}]
 seeds: [1]
 rows: [{{id: lstm, title: LSTM}}]
 """

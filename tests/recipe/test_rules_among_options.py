@@ -22,6 +22,7 @@ PRENORM = "model.core={kind: prenorm_rmt, memory_tokens: 2%s}"
 FIVE = ", hidden_size: 8, segment_length: 5"
 GATED = "model.core={kind: gated_lstm, hidden_size: 8%s}"
 TEXTS = "task={kind: language_model, dataset: ptb, form: char, segment_length: 5}"
+WORDS = "task={kind: language_model, text: {file: t.txt, tokens: %s}, segment_length: 5}"
 TIED = "model.head={kind: adaptive%s}"
 ENCODER = "model.encoder={kind: adaptive, size: %d%s}"
 STORIES = "task={kind: babi, number: 1%s}"
@@ -38,6 +39,16 @@ def recipe():
     ("sets", "path", "message"),
     [
         (["model.core.heads=3"], "model.core", "hidden_size 8 cannot be shared among 3 heads; set head_size"),
+        (
+            [TEXTS.replace("char", "word"), "eval.test.metrics=[loss, bpc]"],
+            "eval.test.metrics[1]",
+            "is of characters, and the symbols of this text are words; take perplexity or loss",
+        ),
+        (
+            [WORDS % "sentencepiece, size: 99", "train.validation.metric=bpc"],
+            "train.validation.metric",
+            "the symbols of this text are pieces of words",
+        ),
         (["model.core.same_length=true"], "model.core", "same_length needs a cache_length above 0"),
         ([XL % ", same_length: true"], "model.core", "same_length needs a cache_length above 0"),
         (

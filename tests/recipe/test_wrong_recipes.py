@@ -221,6 +221,11 @@ BETWEEN_FIELDS = [
     ),
     (
         "seeds: [1, 2, 3]",
+        "seeds: [1]\nsolved: ‸{metric: f1, at: 99}",
+        "solved: f1 is a fraction, and at is 99.0; give one from 0 to 1",
+    ),
+    (
+        "seeds: [1, 2, 3]",
         "seeds: [1]\nschedule: {kind: ‸plateau}",
         "schedule.kind: the plateau schedule needs train.eval_every",
     ),

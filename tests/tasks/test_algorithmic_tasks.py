@@ -4,8 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from rmem_cli.data_scripts.associative_retrieval import prepare_retrieval
 from rmem_cli.data_scripts.copy_reverse import prepare_copy, prepare_reverse
+from rmem_cli.data_scripts.dataset import dataset
 from rmem_cli.data_scripts.quadratic import prepare_quadratic
 from torch import nn
 
@@ -131,6 +133,14 @@ def test_drawn_examples_depend_on_seed_split_and_step():
     evaluated = next(iter(Copy(CopySettings(length=9)).evaluation_batches("test", 3, 3, 1))).inputs
     others = [draw(("step", 1)), draw(("seed", 2)), evaluated]
     assert not any(torch.equal(draw(), other) for other in others)
+
+
+@pytest.mark.parametrize("kind", ["copy", "reverse"])
+def test_a_length_without_a_prepared_set_is_refused_with_those_that_have_one(kind):
+    with pytest.raises(ValidationError, match=r"prepared sets of the lengths 24, 120.*, not of 23"):
+        build(kind=kind, length=23, prepared=True)
+    lengths = {"copy": CopySettings, "reverse": ReverseSettings}[kind].prepared_lengths
+    assert list(map(str, lengths)) == [form.name for form in dataset(kind).forms]
 
 
 def test_a_set_of_another_alphabet_is_refused():

@@ -40,11 +40,24 @@ def test_the_expected_largest_count_is_that_of_exact_shares(draws):
     assert expected_largest_count(draws, 10) == pytest.approx(exact, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("draws", "values"),
+    [(200, 4096), (5_000, 256), (5_001, 16), (5_001, 1_000), (6_000, 65_536), (70_000, 7)],
+)
+def test_the_expected_largest_count_is_that_of_draws(draws, values):
+    random = np.random.default_rng(1)
+    largest = [np.bincount(random.integers(values, size=draws)).max() for _ in range(1_000)]
+    deviation = np.std(largest, ddof=1) / len(largest) ** 0.5
+    assert expected_largest_count(draws, values) == pytest.approx(np.mean(largest), abs=4 * deviation + 1e-3)
+
+
 def test_the_expected_largest_count_of_very_many_draws_is_known_soon():
     started = time.thread_time()
-    known = [expected_largest_count(draws, 10) for draws in (5_000, 5_001, 10**9, 10**17)]
+    known = [expected_largest_count(draws, 10) for draws in (5_000, 5_001, 99_999, 100_001, 10**17)]
     assert time.thread_time() - started < 3  # the exact shares of 5,000 draws took minutes
     assert known[1] == pytest.approx(known[0], rel=1e-3)
+    assert known[3] == pytest.approx(known[2], rel=1e-3)
+    assert expected_largest_count(3, 16**4) == pytest.approx(1.0000458, abs=1e-7)  # two of three alike
     counts = torch.from_numpy(np.random.default_rng(1).multinomial(5_000, [0.1] * 10, size=40_000))
     assert known[0] == pytest.approx(float(counts.max(1).values.float().mean()), rel=1e-3)
     assert known[-1] == pytest.approx(10**16, rel=1e-6)

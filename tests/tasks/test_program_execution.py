@@ -70,11 +70,15 @@ def test_every_operation_occurs():
     assert all(piece in programs for piece in ("+", "-", "*", "for x in range(", " if ", "+=", "-="))
 
 
+def by(curriculum):
+    stages = {"stage_steps": 10} if curriculum in ("naive", "combined") else {}
+    return ProgramExecution(ProgramExecutionSettings(length=3, nesting=2, curriculum=curriculum, **stages))
+
+
 def test_the_naive_curriculum_raises_length_then_nesting():
-    task = ProgramExecution(ProgramExecutionSettings(length=3, nesting=2, curriculum="naive", stage_steps=10))
-    stages = [task.difficulty("train", step, Random(0)) for step in range(0, 100, 10)]
+    stages = [by("naive").difficulty("naive", step, Random(0)) for step in range(0, 100, 10)]
     assert stages == [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (3, 2), (3, 2), (3, 2), (3, 2), (3, 2)]
-    assert task.difficulty("train", 9, Random(0)) == (1, 1)
+    assert by("naive").difficulty("naive", 9, Random(0)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -86,49 +90,45 @@ def test_the_naive_curriculum_raises_length_then_nesting():
     ],
 )
 def test_the_levels_of_a_curriculum(curriculum, levels):
-    task, random = (
-        ProgramExecution(
-            ProgramExecutionSettings(length=3, nesting=2, curriculum=curriculum, stage_steps=10)
-        ),
-        Random(0),
-    )
-    assert {task.difficulty("train", 15, random) for _ in range(200)} == levels
+    task, random = by(curriculum), Random(0)
+    assert {task.difficulty(curriculum, 15, random) for _ in range(200)} == levels
 
 
 def test_the_combined_curriculum_takes_both():
-    task, random = (
-        ProgramExecution(
-            ProgramExecutionSettings(length=3, nesting=2, curriculum="combined", stage_steps=10)
-        ),
-        Random(0),
-    )
-    drawn = [task.difficulty("train", 0, random) for _ in range(600)]
+    task, random = by("combined"), Random(0)
+    drawn = [task.difficulty("combined", 0, random) for _ in range(600)]
     assert len(set(drawn)) == 6
     assert drawn.count((1, 1)) / 600 == pytest.approx(1 / 2 + 1 / 12, abs=0.06)
 
 
 @pytest.mark.parametrize("curriculum", ["naive", "mix", "combined"])
 def test_evaluation_is_always_on_the_full_difficulty(curriculum):
-    task, random = (
-        ProgramExecution(
-            ProgramExecutionSettings(length=3, nesting=2, curriculum=curriculum, stage_steps=10)
-        ),
-        Random(0),
-    )
-    assert {task.difficulty(split, 0, random) for split in ("valid", "test") for _ in range(50)} == {(3, 2)}
+    for split in ("train", "valid", "test"):
+        ours, full = (next(by(each).evaluation_batches(split, 9, 9, 1)) for each in (curriculum, "baseline"))
+        assert ours.inputs.equal(full.inputs)
+    trained, hardest = (by(each).training_batch(0, 9, 1).inputs for each in (curriculum, "baseline"))
+    assert (trained != BLANK).sum() < (hardest != BLANK).sum()
 
 
-def test_a_curriculum_in_stages_needs_their_length():
+def test_a_curriculum_in_stages_needs_their_length_and_no_other_has_one():
     with pytest.raises(ValidationError, match="naive needs stage_steps"):
         ProgramExecutionSettings(length=3, nesting=2, curriculum="naive")
+    with pytest.raises(ValidationError, match="mix has no stages; leave out stage_steps"):
+        ProgramExecutionSettings(length=3, nesting=2, curriculum="mix", stage_steps=10)
+
+
+def test_the_longest_numbers_can_be_printed():
+    assert ProgramExecution(ProgramExecutionSettings(length=1000, nesting=20)).make(2, 1, "test", 0)
+    with pytest.raises(ValidationError, match="less than or equal to 1000"):
+        ProgramExecutionSettings(length=1001, nesting=1)
 
 
 def test_examples_are_a_function_of_seed_split_and_step():
     task = ProgramExecution(
         ProgramExecutionSettings(length=3, nesting=2, curriculum="combined", stage_steps=5)
     )
-    same = task.make(4, 1, "train", 7)
-    assert torch.equal(task.make(4, 1, "train", 7).inputs, same.inputs)
-    for seed, split, step in ((2, "train", 7), (1, "test", 7), (1, "train", 8)):
-        other = task.make(4, seed, split, step).inputs
+    same = task.training_batch(7, 4, 1)
+    assert torch.equal(task.training_batch(7, 4, 1).inputs, same.inputs)
+    others = [task.training_batch(7, 4, 2), task.make(4, 1, "test", 7), task.training_batch(8, 4, 1)]
+    for other in (batch.inputs for batch in others):
         assert other.shape != same.inputs.shape or not torch.equal(other, same.inputs)

@@ -42,6 +42,20 @@ def test_lists_of_examples_are_read_likewise():
     assert Counter(letters.batch(0, 6, 1)) == {"a": 2, "b": 2, "c": 2}
 
 
+@pytest.mark.parametrize("batch_size", [3, 8, 9])
+def test_an_evaluation_of_the_split_train_is_of_the_training_set(batch_size):
+    task = AssociativeRecall(AssociativeRecallSettings(length=6, training_examples=8))
+    trained = Counter(map(tuple, task.training_batch(0, 8, seed=1).inputs.tolist()))
+    for drawn in ("by_batch", "by_number"):
+        batches = list(task.evaluation_batches("train", 50, batch_size, 1, drawn))
+        rows = torch.cat([batch.inputs for batch in batches])
+        assert Counter(map(tuple, rows.tolist())) == trained  # each once, though 50 were asked for
+        first = torch.cat(
+            [batch.inputs for batch in task.evaluation_batches("train", 5, batch_size, 1, drawn)]
+        )
+        assert first.equal(rows[:5])
+
+
 def test_recall_from_a_training_set_repeats_it_and_evaluates_other_examples():
     task = AssociativeRecall(AssociativeRecallSettings(length=6, training_examples=8))
     passes = [task.training_batch(step, 8, seed=1) for step in range(3)]
