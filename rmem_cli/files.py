@@ -39,7 +39,7 @@ def lock_of(path: Path, timeout: float = 0.0) -> FileLock:
 def remedy(error: OSError) -> str:
     """What to do about a folder that cannot be written."""
     lacks = error.errno in _NO_LOCKS
-    return "its file system has no locks, use one that has" if lacks else "make it writable"
+    return "its file system has no locks, use one that has" if lacks else "make room or make it writable"
 
 
 def read_small(path: Path) -> bytes:

@@ -212,12 +212,18 @@ def _write_site(
 
 
 def _names_with(experiments: "Experiments", names: "Sequence[str] | None", scale: str | None) -> list[str]:
-    """The recipes named, or all there are that have the scale."""
+    """The recipes named, or all there are, that have the scale.
+
+    Raises:
+        UsageError: None of them has it.
+    """
     from rmem_cli.recipe import list_recipes
 
-    if names:
-        return list(dict.fromkeys(names))
-    return [name for name in list_recipes() if scale is None or scale in experiments.recipe(name).scales]
+    asked = list(dict.fromkeys(names or list_recipes()))
+    found = [name for name in asked if scale is None or scale in experiments.recipe(name).scales]
+    if scale is not None and not found:
+        _refuse_unknown_scale(experiments, asked, scale)
+    return found
 
 
 def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
@@ -226,6 +232,8 @@ def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
     Raises:
         UsageError: Neither one of them nor a recipe of rmem has the scale.
     """
+    from rmem_cli.recipe import list_recipes
+
     measured, unknown = experiments.with_results()
     for name in unknown:
         _say(f"{name} has results but no recipe of this name; give the path of its recipe.")
@@ -233,7 +241,7 @@ def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
         name for name in measured if scale is not None and scale not in experiments.recipe(name).scales
     ]
     if scale is not None and len(without) == len(measured):
-        _refuse_unknown_scale(experiments, scale)
+        _refuse_unknown_scale(experiments, list_recipes(), scale)
     for name in without:
         _say(f"{name} has no scale {scale}.")
     folder = experiments.store.folder
@@ -245,16 +253,15 @@ def _measured(experiments: "Experiments", scale: str | None) -> list[str]:
     return [name for name in measured if name not in without]
 
 
-def _refuse_unknown_scale(experiments: "Experiments", scale: str) -> None:
-    """A scale that no recipe of rmem has is a slip.
+def _refuse_unknown_scale(experiments: "Experiments", names: "Sequence[str]", scale: str) -> None:
+    """A scale that none of some recipes has is a slip.
 
     Raises:
         UsageError: It is one.
     """
     from rmem_cli.errors import closest
-    from rmem_cli.recipe import list_recipes
 
-    known = {each: None for name in list_recipes() for each in experiments.recipe(name).scales}
+    known = {each: None for name in names for each in experiments.recipe(name).scales}
     if scale not in known:
         raise UsageError(f"no recipe has a scale {scale!r}; {closest(scale, known)}")
 

@@ -58,5 +58,6 @@ def show_run(name: str, *, as_json: bool) -> None:
 
 
 def _command(row: "ResultRow") -> str:
-    cells = "".join(f" --cell {part}" for part in row.cell.split(",") if part)
-    return f"rmem train {row.experiment} --scale {row.scale} --row {row.row}{cells} --seed {row.seed}"
+    from rmem_cli.recipe.commands import train_command
+
+    return train_command(row.experiment, row.row, row.cell, "--scale", row.scale, "--seed", str(row.seed))

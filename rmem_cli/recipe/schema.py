@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from rmem_cli.recipe.kinds import Backprop, Core, Encoder, Head, Optimizer, Readout, Schedule, Task
-from rmem_cli.recipe.settings import Settings
+from rmem_cli.recipe.settings import Settings, listed_once
 from rmem_cli.recipe.solved import StopWhenSolvedSettings
 
 Drawn = Literal["by_batch", "by_number"]
@@ -325,7 +325,7 @@ class EvalProtocol(Settings):
 
     name: str
     split: Literal["train", "valid", "test"]
-    metrics: list[str] = Field(min_length=1)
+    metrics: Annotated[list[str], listed_once("a metric")] = Field(min_length=1)
     examples: PositiveInt | None = None
     examples_drawn: Drawn = "by_batch"
     batch_size: PositiveInt | None = None

@@ -58,7 +58,7 @@ def learning_curves(table: Table, results: Results, curves: Curves) -> list[Figu
 
 
 def sweeps(table: Table) -> list[Figure]:
-    """One chart for each group of sections that differ in one number, such as a length or a learning rate.
+    """One chart for each scale and group of sections that differ in one number, such as a learning rate.
 
     Args:
         table: Of the experiment.
@@ -74,18 +74,19 @@ def sweeps(table: Table) -> list[Figure]:
             for line in section.lines:
                 if line.kind == "row" and line.id in colours and section.x is not None:
                     points.setdefault(line.id, []).append((section.x, line))
-        lines = {row: _over(of_row, first.scales, colours[row]) for row, of_row in points.items()}
-        where = place_of_curve(first)
-        about = Figure(
-            file_name(table.experiment, "sweep", first.x_name, *where, first.metric),
-            f"By {first.x_name}, {', '.join(where)}",
-            first.x_name,
-            wording.quantity(first.metric, first.unit),
-            [],
-            x_is_log=True,
-        )
-        if any(len(one.points) >= _FEWEST for series in lines.values() for one in series):
-            found += _shared_out(about, lines, colours)
+        for scale in first.scales:
+            lines = {row: _over(of_row, scale, colours[row]) for row, of_row in points.items()}
+            where = [scale, *place_of_curve(first)]
+            about = Figure(
+                file_name(table.experiment, "sweep", first.x_name, *where, first.metric),
+                f"By {first.x_name}, {', '.join(where)}",
+                first.x_name,
+                wording.quantity(first.metric, first.unit),
+                [],
+                x_is_log=True,
+            )
+            if any(len(one.points) >= _FEWEST for series in lines.values() for one in series):
+                found += _shared_out(about, lines, colours)
     return found
 
 
@@ -251,14 +252,12 @@ def _published_curves(table: Table) -> dict[tuple[str, str, str], list[tuple[flo
     }
 
 
-def _over(points: Sequence[tuple[float, Line]], scales: Sequence[str], model: _Model) -> list[Series]:
-    """What was measured of a row at each scale, and, if anything was, what was published of it."""
-    found = []
-    for scale in scales:
-        means = [(x, line.ours[scale].mean) for x, line in points if scale in line.ours]
-        known = sorted((x, mean) for x, mean in means if mean is not None)
-        found += [Series(f"{model.title}, {scale}", known, model.colour)] if known else []
-    return [*found, *_published_over(points, model)] if found else []
+def _over(points: Sequence[tuple[float, Line]], scale: str, model: _Model) -> list[Series]:
+    """What was measured of a row at a scale, and, if anything was, what was published of it."""
+    means = [(x, line.ours[scale].mean) for x, line in points if scale in line.ours]
+    known = sorted((x, mean) for x, mean in means if mean is not None)
+    ours = [Series(model.title, known, model.colour)] if known else []
+    return [*ours, *_published_over(points, model)] if ours else []
 
 
 def _published_over(points: Sequence[tuple[float, Line]], model: _Model) -> Iterator[Series]:

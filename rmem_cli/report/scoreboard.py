@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rmem_cli.published.schema import PublishedRow, PublishedTable
 from rmem_cli.published.store import find, find_table, load_paper, papers
 from rmem_cli.recipe import Recipe, RunSpec
+from rmem_cli.recipe.commands import train_command
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report.citations import cite
 from rmem_cli.report.selection import entries
@@ -75,8 +76,7 @@ class Candidate:
     @property
     def command(self) -> str:
         """The command that runs them."""
-        cell = "".join(f" --cell {part}" for part in self.cell.split(",") if part)
-        return f"rmem train {self.experiment} --row {self.row}{cell}"
+        return train_command(self.experiment, self.row, self.cell)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rmem_cli.recipe import Recipe
+from rmem_cli.recipe.commands import train_command
 from rmem_cli.recipe.explain import explain, render
 from rmem_cli.report import layout, scoreboard_layout
 from rmem_cli.report.figures import figures
@@ -183,8 +184,7 @@ def _runs(recipe: Recipe, joined: Joined) -> Iterator[Runs]:
         resolved = [one for one in recipe.resolve(scale, [row_id]) if one.cell == cell]
         if resolved:  # what stands for several folds together is no run
             heading = ", ".join(filter(None, (recipe.row(row_id).title, f"{scale} scale", cell)))
-            cells = "".join(f" --cell {part}" for part in cell.split(",") if part)
-            command = f"rmem train {recipe.name} --scale {scale} --row {row_id}{cells}"
+            command = train_command(recipe.name, row_id, cell, "--scale", scale)
             settings = visible(render(explain(recipe, resolved[0])))
             first = row_id not in rows_told
             rows_told.add(row_id)

@@ -53,16 +53,16 @@ def locked(folder: Path, name: str, seconds: float = 120) -> Iterator[None]:
         ) from error
 
 
-def replace_file(folder: Path, target: Path, text: str) -> None:
+def replace_file(folder: Path, target: Path, content: bytes) -> None:
     """Replace a file by a rename, after its new content has reached the disk. Only inside of `locked`.
 
     Args:
         folder: Of the results.
         target: The file.
-        text: What it then holds.
+        content: What it then holds.
     """
     unfinished = folder / _LOCKS / f"{target.name}.unfinished"
-    write_durably(unfinished, text.encode())
+    write_durably(unfinished, content)
     unfinished.replace(target)
     sync_folder(target.parent)
 

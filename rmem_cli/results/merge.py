@@ -36,12 +36,13 @@ def merge_results(store: ResultStore, folder: Path) -> dict[str, int]:
         raise UsageError(f"{folder} has no results to merge: no file NAME.csv; name a folder of results")
     withdrawn = Withdrawals(store.folder), Withdrawals(folder)
     added = {name: _new(store, name, others, withdrawn) for name in others.experiments()}
-    for rows in added.values():
-        store.write(rows)
-        for row in {samples_name(row): row for row in rows}.values():
-            store.copy_beside(row, row, folder)
+    # The rows come last, for what is there already is not merged again.
     if new := [one for one in withdrawn[1].all if one not in withdrawn[0].all]:
         add_withdrawals(store.folder, new)
+    for rows in added.values():
+        for row in {samples_name(row): row for row in rows}.values():
+            store.copy_beside(row, row, folder)
+        store.write(rows, replace_newer=False)
     return {name: len(rows) for name, rows in added.items()}
 
 

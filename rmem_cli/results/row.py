@@ -1,5 +1,6 @@
 """One measured value of one run, and its text form in a results table."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +12,8 @@ from typing import Any, Self
 from rmem_cli.results.metrics import METRICS
 from rmem_cli.results.outcomes import OUTCOMES
 
+TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+"""What `timestamp` gives, as a pattern."""
 STATUSES = (*OUTCOMES, "interrupted")
 
 
@@ -189,6 +192,7 @@ _NUMBERS = {
     "a number": re.compile(r"([^_]+)"),
 }
 """Of which text the first group is the number: tools that know no missing whole numbers write 3 as 3.0."""
+_AMOUNTS = ("wall_seconds", "peak_memory_mb")
 _DECIMAL_COMMA = re.compile(r"(?!-?[1-9][0-9]{0,2},[0-9]{3}$)-?[0-9]+,[0-9]+(E[+-]?[0-9]+)?", re.IGNORECASE)
 """A number with a decimal comma, and not what could be thousands, such as 1,234."""
 _TRUTHS = {
@@ -204,7 +208,7 @@ _FORMATS = {
     **dict.fromkeys(("git_dirty", "compiled"), (re.compile(r"(true|false)?"), "true or false")),
     "metric": (re.compile("|".join(METRICS)), f"one of {', '.join(METRICS)}"),
     "checkpoint": (re.compile("best|last"), "best or last"),
-    "time": (re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?"), "a time like 2026-01-02T03:04:05Z"),
+    "time": (re.compile(f"({TIME})?"), "a time like 2026-01-02T03:04:05Z"),
 }
 """Of texts that are not free: one that was rewritten would belong to no run, and be missed without a word."""
 
@@ -227,9 +231,12 @@ def _from_text(column: str, text: str) -> Any:
         return _formatted(column, text)
     number = _NUMBERS[description].fullmatch(text.strip())
     try:
-        return convert(number[1] if number else "")
+        found = convert(number[1] if number else "")
     except ValueError as error:
         raise ValueError(f"column {column!r} holds {text!r}, not {description}") from error
+    if column in _AMOUNTS and not 0 <= found < math.inf:
+        raise ValueError(f"column {column!r} holds {text!r}, not an amount")
+    return found
 
 
 def _formatted(column: str, text: str) -> str:

@@ -1,6 +1,5 @@
 """The results tables: one CSV per experiment that many processes may write at once."""
 
-import contextlib
 import re
 import tempfile
 from collections.abc import Sequence
@@ -62,12 +61,16 @@ class ResultStore:
         """
         return [record.row for record in _latest(read_records(self._table(experiment)))]
 
-    def write(self, rows: Sequence[ResultRow]) -> None:
+    def write(self, rows: Sequence[ResultRow], *, replace_newer: bool = True) -> None:
         """Add rows to the tables of their experiments.
 
         A row replaces, in its place, the one with the same key. The other rows keep their text byte for byte,
         apart from what a spreadsheet did to separators and line ends.
         When the call returns, the rows are on disk.
+
+        Args:
+            rows: Of any experiments.
+            replace_newer: Whether a row replaces one of a later time, too: clocks of machines differ.
 
         Raises:
             UsageError: The folder cannot be written, or a table is not one that rmem wrote.
@@ -77,8 +80,12 @@ class ResultStore:
             added = [Record(to_line(row.to_text()), row) for row in rows if row.experiment == experiment]
             with self._lock(experiment):
                 merged = {record.row.key: record for record in _latest(read_records(table))}
-                merged.update((record.row.key, record) for record in added)
-                self._replace(table, to_line(COLUMNS) + "".join(record.text for record in merged.values()))
+                for record in added:
+                    before = merged.get(record.row.key)
+                    if replace_newer or before is None or before.row.time <= record.row.time:
+                        merged[record.row.key] = record
+                text = to_line(COLUMNS) + "".join(record.text for record in merged.values())
+                replace_file(self.folder, table, text.encode())
 
     def write_curve(self, name: str, text: str) -> None:
         """Store the text of a learning curve as `curves/<name>.csv`, replacing an older one.
@@ -86,11 +93,11 @@ class ResultStore:
         Raises:
             UsageError: The folder cannot be written.
         """
-        self._write_beside("curves", f"{_checked(name)}.csv", text)
+        self._write_beside("curves", f"{_checked(name)}.csv", text.encode())
 
     def write_samples(self, name: str, text: str) -> None:
         """Store what was said about some articles as `summaries/<name>.jsonl`, likewise."""
-        self._write_beside("summaries", f"{_checked(name)}.jsonl", text)
+        self._write_beside("summaries", f"{_checked(name)}.jsonl", text.encode())
 
     def copy_beside(self, row: ResultRow, new: ResultRow, folder: Path | None = None) -> None:
         """Store the learning curve and the samples behind a result as those of another one, if there are any.
@@ -101,21 +108,21 @@ class ResultStore:
             folder: Of the results that it is among; None: of these.
 
         Raises:
-            UsageError: The folder cannot be written.
+            UsageError: The folder cannot be written, or a file that is there cannot be read.
         """
         names = {
             "curves": (f"{curve_of(row)}.csv", f"{curve_of(new)}.csv"),
             "summaries": (f"{samples_name(row)}.jsonl", f"{samples_name(new)}.jsonl"),
         }
         for kind, (name, new_name) in names.items():
-            with contextlib.suppress(OSError, ValueError):
-                text = ((folder or self.folder) / kind / _checked(name)).read_text(encoding="utf-8")
-                self._write_beside(kind, _checked(new_name), text)
+            content = _content((folder or self.folder) / kind / _checked(name))
+            if content is not None:
+                self._write_beside(kind, _checked(new_name), content)
 
-    def _write_beside(self, kind: str, name: str, text: str) -> None:
+    def _write_beside(self, kind: str, name: str, content: bytes) -> None:
         with self._lock(kind):
             (self.folder / kind).mkdir(exist_ok=True)
-            self._replace(self.folder / kind / name, text)
+            replace_file(self.folder, self.folder / kind / name, content)
 
     def check_writable(self) -> None:
         """Make the folder and try to write in it, so that a long run need not fail at its end.
@@ -132,9 +139,6 @@ class ResultStore:
     def _lock(self, name: str) -> AbstractContextManager[None]:
         return locked(self.folder, name, _LOCK_TIMEOUT_SECONDS)
 
-    def _replace(self, target: Path, text: str) -> None:
-        replace_file(self.folder, target, text)
-
 
 def _latest(records: Sequence[Record]) -> list[Record]:
     """One record per key, at the place of the first: that with the latest time, of equal times the last."""
@@ -142,6 +146,16 @@ def _latest(records: Sequence[Record]) -> list[Record]:
     if len({*keys}) == len(keys):
         return list(records)
     return [records[place] for place in latest(keys, [record.row.time for record in records])]
+
+
+def _content(path: Path) -> bytes | None:
+    """What is in a file; None if there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror or error}); make it readable") from error
 
 
 def _checked(name: str) -> str:

@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from rmem_cli.errors import UsageError, closest
 from rmem_cli.results.locks import locked, replace_file
-from rmem_cli.results.row import ResultRow
+from rmem_cli.results.row import TIME, ResultRow
 from rmem_cli.results.run_names import run_name
 from rmem_cli.results.text_files import damaged, read_text
 
@@ -27,7 +30,10 @@ class Withdrawal:
 
     run: str
     reason: str
-    time: str
+    time: Annotated[str, Field(pattern=f"^({TIME})?$")]
+
+
+_WITHDRAWAL = TypeAdapter(Withdrawal)
 
 
 class Withdrawals:
@@ -50,13 +56,12 @@ class Withdrawals:
         return next((one for one in self.all if one.run == name and row.time <= one.time), None)
 
     def _lines(self) -> list[str]:
-        return (read_text(self.path, _CURE) or "").splitlines()
+        return (read_text(self.path, _CURE) or "").split("\n")
 
     def _read(self, number: int, line: str) -> Withdrawal:
         try:
-            found = json.loads(line)
-            return Withdrawal(str(found["run"]), str(found["reason"]), str(found["time"]))
-        except (ValueError, KeyError, TypeError) as error:
+            return _WITHDRAWAL.validate_json(line)
+        except ValueError as error:
             message = "the line is no withdrawal, with run, reason and time"
             raise damaged(self.path, number, message, _CURE) from error
 
@@ -70,8 +75,8 @@ def add_withdrawals(folder: Path, new: Iterable[Withdrawal]) -> None:
     with locked(folder, "withdrawn"):
         known = Withdrawals(folder)
         every = dict.fromkeys([*known.all, *new])
-        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in every)
-        replace_file(folder, known.path, text)
+        text = "".join(json.dumps(asdict(one)) + "\n" for one in every)
+        replace_file(folder, known.path, text.encode())
 
 
 def withdraw(folder: Path, rows: list[ResultRow], names: list[str], reason: str) -> list[str]:

@@ -74,6 +74,7 @@ VALUES = [
     ("seeds: [1, 2, 3]", "seeds: ‸1", "seeds: must be a list, like [a, b], not 1"),
     ("seeds: [1, 2, 3]", "seeds: ‸[1, 1]", "seeds: lists a seed twice"),
     ("metrics: [accuracy]", "metrics: ‸[]", "eval.test.metrics: must not be empty"),
+    ("metrics: [accuracy]", "metrics: ‸[loss, loss]", "eval.test.metrics: lists a metric twice"),
 ]
 NAMES = [
     (

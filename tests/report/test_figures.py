@@ -31,10 +31,22 @@ def test_a_matrix_over_a_rate_is_one_line_for_each_row(recipe, results):
     (figure,) = sweeps(build_table(made, rows))
     assert (figure.x, figure.y, figure.x_is_log) == ("lr", "bpc (bits per character)", True)
     assert [(one.name, list(one.points)) for one in figure.series] == [
-        ("LSTM, paper", [(0.001, 3.0), (0.01, 2.0), (0.1, 2.5)]),
-        ("GRU, paper", [(0.001, 3.5), (0.01, 2.5), (0.1, 2.0)]),
+        ("LSTM", [(0.001, 3.0), (0.01, 2.0), (0.1, 2.5)]),
+        ("GRU", [(0.001, 3.5), (0.01, 2.5), (0.1, 2.0)]),
     ]
     assert figure.measured_at == [0.001, 0.01, 0.1]
+
+
+def test_each_scale_of_a_sweep_has_a_chart_of_its_own(recipe, results):
+    made = recipe(LSTM, extra=RATES)
+    rows = rated(results, made, "lstm", [3.0, 2.0, 2.5])
+    rows += rated(results, made, "lstm", [4.0, 5.0, 6.0], scale="cpu")
+    found = sweeps(build_table(made, rows))
+    assert [(one.title, [y for _, y in one.series[0].points]) for one in found] == [
+        ("By lr, paper, test split", [3.0, 2.0, 2.5]),
+        ("By lr, cpu, test split", [4.0, 5.0, 6.0]),
+    ]
+    assert len({one.name for one in found}) == 2
 
 
 def test_a_matrix_over_a_rate_is_one_table_and_each_protocol_has_its_own(recipe, results):
@@ -61,7 +73,7 @@ def test_of_two_matrices_the_last_is_gone_over(recipe, results):
     ]
     found = sweeps(build_table(made, rows))
     assert [(one.x, one.title) for one in found] == [
-        ("batch_size", f"By batch_size, lr={rate}, test split") for rate in ("0.1", "0.2")
+        ("batch_size", f"By batch_size, paper, lr={rate}, test split") for rate in ("0.1", "0.2")
     ]
 
 
@@ -78,7 +90,7 @@ def test_published_numbers_of_a_matrix_stand_beside_ours(recipe, results):
     ]
     (figure,) = sweeps(build_table(made, rows))
     assert [(one.name, list(one.points), one.is_published) for one in figure.series] == [
-        ("LSTM, paper", [(30, 0.25), (50, 0.2)], False),
+        ("LSTM", [(30, 0.25), (50, 0.2)], False),
         ("LSTM, published", [(30, 0.256), (50, 0.205)], True),
     ]
 
@@ -95,7 +107,7 @@ def test_a_published_learning_curve_is_in_no_chart_over_lengths(recipe, results)
         for row in results(made, "lstm", [0.1], cell=f"length={length}", name="loss", data_hash="")
     ]
     (figure,) = sweeps(build_table(made, rows))
-    assert [one.name for one in figure.series] == ["LSTM, paper"]
+    assert [one.name for one in figure.series] == ["LSTM"]
 
 
 def test_numbers_that_are_names_are_no_sweep(recipe, results):

@@ -95,7 +95,7 @@ def test_the_next_row_is_the_cheapest_by_what_its_seeds_take(made, results):
     board = build_scoreboard([made], [build_table(made, rows)], lambda spec: costs[spec.row])
     found = [(one.row, one.seeds, one.seconds) for one in board.candidates]
     assert found == [("lstm", 1, 90.0), ("twin", 3, 150.0)]
-    assert board.candidates[0].command == "rmem train made_up --row lstm"
+    assert board.candidates[0].command == "rmem train made_up.yaml --row lstm"
 
 
 def test_without_any_known_cost_a_sentence_says_how_to_find_it(made):

@@ -58,7 +58,7 @@ any_rows = st.builds(
     part=texts,
     value=floats,
     examples=counts,
-    wall_seconds=floats,
+    wall_seconds=st.none() | st.floats(0, allow_infinity=False),
     op_paths=plain,
     device=plain,
     git_commit=plain,
@@ -223,12 +223,22 @@ def test_a_number_is_read_as_the_one_it_can_be_or_refused(tmp_path, cell, value,
     cells = replace(ROW, value=None, wall_seconds=None).to_text()
     cells[COLUMNS.index(column)] = cell
     (tmp_path / "recall.csv").write_text(";".join(COLUMNS) + "\n" + ";".join(cells) + "\n")
-    if value is not None:
+    if value is not None and (value >= 0 or column == "value"):
         (row,) = ResultStore(tmp_path).read("recall")
         assert getattr(row, column) == value
     else:
         with pytest.raises(UsageError, match=r"recall\.csv:2: "):
             ResultStore(tmp_path).read("recall")
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1.0", "1e999"])
+@pytest.mark.parametrize("column", ["wall_seconds", "peak_memory_mb"])
+def test_what_a_run_took_is_an_amount_or_refused(tmp_path, column, text):
+    cells = ROW.to_text()
+    cells[COLUMNS.index(column)] = text
+    (tmp_path / "recall.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(cells) + "\n")
+    with pytest.raises(UsageError, match=rf"recall\.csv:2: column '{column}' holds '{text}', not an amount"):
+        ResultStore(tmp_path).read("recall")
 
 
 def test_a_point_beside_a_decimal_comma_can_be_one_of_thousands(tmp_path):
@@ -432,7 +442,8 @@ def test_a_folder_that_cannot_be_written_is_refused_with_a_cure(tmp_path):
     store = ResultStore(tmp_path / "file" / "results")
     for write in (lambda: store.write([ROW]), lambda: store.write_curve("a", ""), store.check_writable):
         with pytest.raises(
-            UsageError, match=r"results folder .* cannot be written \(.*\); make it writable, or name"
+            UsageError,
+            match=r"results folder .* cannot be written \(.*\); make room or make it writable, or",
         ):
             write()
 

@@ -8,11 +8,12 @@ import pytest
 from result_rows import ROW
 
 from rmem_cli.errors import UsageError
+from rmem_cli.results import merge
 from rmem_cli.results.merge import merge_results
 from rmem_cli.results.row import COLUMNS
 from rmem_cli.results.run_names import run_name
 from rmem_cli.results.store import ResultStore
-from rmem_cli.results.withdrawn import Withdrawals, withdraw
+from rmem_cli.results.withdrawn import Withdrawal, Withdrawals, add_withdrawals, withdraw
 
 OTHER = replace(ROW, row="gru", seed=2)
 
@@ -76,8 +77,19 @@ def test_what_has_no_result_cannot_be_withdrawn(store):
         withdraw(store.folder, store.read("one"), ["one/lst"], "a bug")
 
 
-def test_a_damaged_file_of_withdrawals_is_named_by_its_line(store):
-    (store.folder / "withdrawn.jsonl").write_text('{"run": "a"}\n')
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"run": "a"}',
+        '{"run": "a", "reason": "b", "time": null}',
+        '{"run": "a", "reason": "b", "time": "soon"}',
+        '{"run": "a", "reason": "half \\ud83d", "time": "2026-01-02T03:04:05Z"}',
+        "[" * 100_000,
+    ],
+    ids=["missing", "no time", "another time", "half a character", "deep"],
+)
+def test_a_damaged_file_of_withdrawals_is_named_by_its_line(store, line):
+    (store.folder / "withdrawn.jsonl").write_text(f"{line}\n")
     with pytest.raises(UsageError, match=r"withdrawn\.jsonl.*1.*no withdrawal"):
         store.read("one")
 
@@ -95,6 +107,65 @@ def test_new_and_newer_rows_are_merged_with_their_curves_and_withdrawals(store, 
         "one-lstm-length=30-cpu-seed3-aaaaaaaaaaaa.csv"
     ]
     assert merge_results(store, others.folder) == {"one": 0, "two": 0}
+
+
+CURVE = "one-lstm-length=30-cpu-seed3-aaaaaaaaaaaa"
+
+
+@pytest.mark.parametrize("fails", ["write", "copy_beside", "add_withdrawals"])
+def test_a_merge_that_was_broken_off_is_done_as_a_whole_the_next_time(store, others, monkeypatch, fails):
+    third = replace(ROW, seed=3)
+    gru = replace(third, row="gru", train_hash="b" * 12)
+    others.write([third, gru])
+    others.write_curve(CURVE, "step,split,metric,value\n")
+    withdraw(others.folder, others.read("one"), [run_name(gru)], "a bug")
+
+    def broken(*arguments, **options):
+        raise UsageError("no space left")
+
+    target = merge if fails == "add_withdrawals" else ResultStore
+    with monkeypatch.context() as patch:
+        patch.setattr(target, fails, broken)
+        with pytest.raises(UsageError, match="no space"):
+            merge_results(store, others.folder)
+    assert merge_results(store, others.folder) == {"one": 2}
+    assert store.read("one") == [ROW, OTHER, third]
+    assert (store.folder / "curves" / f"{CURVE}.csv").exists()
+
+
+def test_a_row_that_is_written_while_others_are_compared_stays_if_it_is_newer(store, others, monkeypatch):
+    newest = replace(ROW, value=0.99, time="2027-01-01T00:00:00Z")
+    others.write([replace(ROW, value=0.1, time="2026-12-01T00:00:00Z")])
+
+    def written_meanwhile(self, row, new, folder=None):
+        ResultStore(store.folder).write([newest])
+
+    monkeypatch.setattr(ResultStore, "copy_beside", written_meanwhile)
+    merge_results(store, others.folder)
+    assert store.read("one") == [newest, OTHER]
+
+
+def test_files_beside_rows_are_copied_byte_for_byte_and_one_that_cannot_be_read_is_named(store, others):
+    others.write([replace(ROW, seed=3)])
+    others.write_curve(CURVE, "step,split,metric,value\n")
+    path = others.folder / "curves" / f"{CURVE}.csv"
+    content = path.read_bytes() + b"\r\n\xff"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UsageError, match=rf"{CURVE}\.csv cannot be read .*make it readable"):
+        merge_results(store, others.folder)
+    path.rmdir()
+    path.write_bytes(content)
+    assert merge_results(store, others.folder) == {"one": 1}
+    assert (store.folder / "curves" / path.name).read_bytes() == content
+
+
+def test_whatever_a_reason_holds_it_is_read_as_it_was_written(store):
+    reason = "one\u2028two\x85three \u00e9 \U0001f600"
+    add_withdrawals(store.folder, [Withdrawal(run_name(ROW), reason, ROW.time)])
+    assert [one.reason for one in Withdrawals(store.folder).all] == [reason]
+    add_withdrawals(store.folder, [Withdrawal(run_name(OTHER), "a bug", OTHER.time)])
+    assert [one.reason for one in Withdrawals(store.folder).all] == [reason, "a bug"]
 
 
 def test_older_rows_of_others_replace_nothing(store, others):

@@ -1,9 +1,15 @@
 // Sorting and filtering; without it, all that is here can still be read.
 "use strict";
 
+const UNITS = new Map([
+  ["s", 1], ["min", 60], ["h", 3600], ["days", 86400],
+  ["MB", 1e6], ["GB", 1e9],
+  ["k", 1e3], ["M", 1e6], ["G", 1e9],
+]);
+
 function number(text) {
-  const found = text.replace(/,/g, "").match(/^[-+]?\d+(\.\d+)?(e[-+]?\d+)?/);
-  return found ? Number(found[0]) : null;
+  const found = text.replace(/,/g, "").match(/^([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?) ?([A-Za-z]*)/);
+  return found ? Number(found[1]) * (UNITS.get(found[2]) || 1) : null;
 }
 
 function compare(a, b) {
