@@ -89,12 +89,13 @@ def _card(
     from rmem_cli.data.prepared import read_prepared
     from rmem_cli.report.card import About, model_card
     from rmem_cli.results.run_names import run_name
+    from rmem_cli.visible import visible
 
     description = made.description
     prepared = [read_prepared(*each) for each in made.spec.settings.task.data_sets()]
     about = About(
         spec=made.spec,
-        folder=folder.absolute().name,
+        folder=visible(folder.absolute().name),
         checkpoint=description.checkpoint,
         step=description.step,
         parameters=made.parameters,

@@ -140,6 +140,7 @@ def sample(
     if summarizes or beam is not None:
         _check_longest(tokens)
     _check_temperature(temperature)
+    _check_prompt(prompt)
 
     from rmem_cli.runs.machine import choose_machine
 
@@ -208,6 +209,17 @@ def _check_longest(tokens: int | None) -> None:
         raise UsageError(
             f"--tokens is {tokens:,}, and a search goes on for {_LONGEST:,} symbols at most; lower it"
         )
+
+
+def _check_prompt(prompt: str) -> None:
+    """Bytes that are no text are single surrogates in it."""
+    from rmem_cli.errors import UsageError
+    from rmem_cli.visible import visible
+
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"--prompt is no text in UTF-8, from {visible(prompt[error.start])} on") from error
 
 
 def _check_temperature(temperature: float | None) -> None:

@@ -1,6 +1,7 @@
 """How the texts of a task become symbols and back, apart from the data set, so that a file can hold it."""
 
 import base64
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,6 +73,18 @@ class TextTokenizer:
     def decode(self, symbols: Iterable[int]) -> Iterator[str]:
         """The text of symbols, piece by piece."""
         return decode(self._prepared, (np.array([symbol]) for symbol in symbols))
+
+    def check(self, symbols: int) -> None:
+        """Make sure that it is whole, and that of a model that reads so many symbols.
+
+        Raises:
+            ValueError: It is not; so do other errors tell.
+        """
+        if len(self.vocabulary) != symbols or self.end_of_line not in (None, *range(symbols)):
+            raise ValueError(f"it is not that of {symbols} symbols")
+        with contextlib.suppress(UsageError):  # it may not have the letter
+            self.encode("a\n")
+        list(self.decode(range(symbols)))
 
     @cached_property
     def _prepared(self) -> Prepared:

@@ -23,7 +23,7 @@ from uuid import uuid4
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, TypeAdapter
 from torch import Tensor, nn
 
-from rmem_cli.data.task_tokenizers import TaskTokenizer, tokenizer_from_json, tokenizer_to_json
+from rmem_cli.data.task_tokenizers import TaskTokenizer, TextTokenizer, tokenizer_from_json, tokenizer_to_json
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.files import EXPORT, sync_folder, write_durably
 from rmem_cli.recipe.resolve import RunSpec
@@ -212,7 +212,11 @@ def read_exported(folder: Path, sets: Sequence[str] = ()) -> Exported:
     spec = _spec(folder, description, data[_SETTINGS], sets)
     try:
         tokenizer = tokenizer_from_json(data[_TOKENIZER]) if _TOKENIZER in data else None
+        if isinstance(tokenizer, TextTokenizer):
+            tokenizer.check(description.symbols)
         weights = weights_from_bytes(data[_WEIGHTS])
+        if max(description.symbols, description.classes) > sum(map(Tensor.numel, weights.values())):
+            raise ValueError("there are fewer weights than symbols or classes")
     except Exception as error:  # whoever wrote it may have written anything
         raise _damaged(folder, f"weights or tokenizer are not in the form of an export ({error})") from error
     return Exported(folder, description, spec, tokenizer, weights)
@@ -247,6 +251,8 @@ def _read_file(folder: Path, name: str, sha256: str) -> bytes:
         raise _damaged(folder, f"{name} is missing") from error
     except OSError as error:
         raise _damaged(folder, f"{name} cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise _damaged(folder, f"no file can be called {name!r}") from error
     if _sha256(data) != sha256:
         raise _damaged(folder, f"{name} is not what was written")
     return data

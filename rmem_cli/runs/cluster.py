@@ -1,16 +1,20 @@
 """Runs handed to a cluster: one array of jobs, by submitit."""
 
 import importlib
+import os
 import shutil
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, PositiveInt, ValidationError
 from rich.console import Console
 
-from rmem_cli.errors import RunsFailedError, UsageError
+from rmem_cli.errors import InterruptedRunError, RunsFailedError, UsageError
 from rmem_cli.paths import results_root, runs_root
 from rmem_cli.recipe.messages import sentence
 from rmem_cli.recipe.own_core import allow_modules, allowed_modules
@@ -24,6 +28,7 @@ from rmem_cli.runs.identity import identity_of
 from rmem_cli.runs.machine import choose_machine
 from rmem_cli.runs.together import together
 
+_SECONDS_TO_SAVE = 30
 Cluster = Literal["slurm", "local"]
 
 
@@ -85,6 +90,41 @@ def read_profile(path: Path | None) -> Profile:
         raise UsageError(f"the profile {path} is no YAML ({str(error).splitlines()[0]})") from error
 
 
+@contextmanager
+def _saved_before_it_is_requeued() -> Iterator[None]:
+    """Let training save a checkpoint when the cluster says that the time is up, before submitit requeues it.
+
+    It gets half of a minute for that, as submitit has Slurm say so a minute and a half before the end. A
+    SIGTERM is passed over, as submitit does: Slurm sends it beside, and with `scancel`.
+    """
+    number = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
+    requeue: Any = signal.getsignal(number)
+    if not callable(requeue):  # not in a job
+        yield
+        return
+    told: list[int] = []
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        if not told:
+            told.append(number)
+            signal.signal(signal.SIGALRM, lambda *_: requeue(number, frame))
+            signal.alarm(_SECONDS_TO_SAVE)
+            signal.raise_signal(signal.SIGINT)
+
+    signal.signal(number, tell)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    except (InterruptedRunError, KeyboardInterrupt):
+        signal.alarm(0)
+        if told:
+            requeue(told[0], None)
+        raise
+    finally:
+        signal.alarm(0)
+
+
 class Job:
     """Trains a run; put back into the queue, it goes on from the last checkpoint.
 
@@ -104,6 +144,10 @@ class Job:
         Raises:
             RunsFailedError: It failed; submitit notes why.
         """
+        with _saved_before_it_is_requeued():
+            self._train(spec)
+
+    def _train(self, spec: RunSpec) -> None:
         allow_modules(self._modules)
         console = Console(stderr=True, force_terminal=False)
         here = choose_machine(self._device, self._processes)

@@ -14,11 +14,9 @@ require_supported("training")
 
 def _handled() -> list[signal.Signals]:
     """The signals that ask for a stop."""
-    handled = [signal.SIGINT, signal.SIGTERM]
     hang_up = getattr(signal, "SIGHUP", None)  # not everywhere
-    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
-        handled.append(hang_up)
-    return handled
+    others = [signal.SIGTERM, *([] if hang_up is None else [hang_up])]
+    return [signal.SIGINT, *(each for each in others if signal.getsignal(each) != signal.SIG_IGN)]
 
 
 class StopRequest:
@@ -67,8 +65,8 @@ def stop_requested() -> Iterator[StopRequest]:
                 if stop():
                     save and leave
 
-    A SIGHUP that is ignored, as `nohup` has it, stays so. Outside the main thread, where Python handles no
-    signals, it stays false.
+    A SIGHUP or SIGTERM that is ignored, as `nohup` and jobs of a cluster have it, stays so. Outside the main
+    thread, where Python handles no signals, it stays false.
     """
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():

@@ -113,7 +113,8 @@ def _work(machine: Machine, world: World, port: int, modules: frozenset[str]) ->
     """A process beside the first."""
     allow_modules(modules)
     torch.set_num_threads(machine.threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what the process that started this one says is enough
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # what the process that started this one says is enough
     with guarded_streams():
         try:
             _follow(replace(machine, world=meet(world, torch.device(machine.device), meeting(world, port))))

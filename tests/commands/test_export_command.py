@@ -167,10 +167,19 @@ def test_text_of_others_does_not_move_the_cursor(rmem, exported):
     assert (ended.code, "\x1b" in ended.out, r"\x1b" in ended.out) == (0, False, True)
 
 
+def test_the_card_of_a_folder_with_any_name_is_text_that_shows(rmem, trained):
+    run = trained(TEXT)
+    for name in ("m\udcff", "m\x1b[31m\nq"):
+        assert rmem("export", run, "--out", name).code == 0
+        card = Path(name, "README.md").read_text(encoding="utf-8")
+        assert "\x1b" not in card
+        assert rmem("sample", name, "--prompt", "a", "--tokens", 3).code == 0
+
+
 def test_a_text_of_ones_own_is_named_without_its_folder(rmem, trained, tmp_path):
     Path("mine.txt").write_text("the cat sat on the mat\na dog and a cat sat\n" * 40)
     text = "text: {file: mine.txt, tokens: sentencepiece, size: 16}"
-    run = trained(TEXT.replace("dataset: ptb, form: char", text))
+    run = trained(TEXT.replace("dataset: ptb, form: char", text).replace("bpc", "loss"))
     before = values(rmem, "exported.yaml")
     options = ("--prompt", "the cat", "--tokens", 9)
     said = rmem("sample", "exported.yaml", *options)

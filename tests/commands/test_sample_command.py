@@ -119,6 +119,12 @@ def test_what_cannot_be_sampled_is_refused_with_a_sentence(rmem, trained, recipe
         assert message in " ".join(ended.err.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("prompt", ["hello \udcff", "\ud83d"])
+def test_a_prompt_that_is_no_text_is_refused_before_anything_is_read(rmem, prompt):
+    ended = rmem("sample", "nothing.yaml", "--prompt", prompt)
+    assert (ended.code, "--prompt is no text in UTF-8, from \\ud" in ended.message) == (2, True)
+
+
 def test_a_search_may_be_as_large_as_its_settings_say():
     with pytest.raises(ValidationError) as error:
         SearchSettings(beam=sample._WIDEST + 1, longest=sample._LONGEST + 1)

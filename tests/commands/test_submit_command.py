@@ -1,15 +1,22 @@
 """`rmem submit`, by submitit's local executor; `tests/slurm/one_node.sh` tries a real Slurm."""
 
 import json
+import os
+import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from rmem_cli.errors import UsageError
+from rmem_cli.paths import runs_root
+from rmem_cli.recipe import load_recipe
+from rmem_cli.records.pulse import read_pulse
+from rmem_cli.records.status import read_status
 from rmem_cli.runs.cluster import Job, read_profile
 
-pytest.importorskip("submitit")
+LocalExecutor = pytest.importorskip("submitit").LocalExecutor
 
 
 def states(rmem):
@@ -62,6 +69,37 @@ def test_without_slurm_or_submitit_nothing_is_noted(rmem, recipe, monkeypatch, t
     ended = rmem("submit", recipe)
     assert (ended.code, "needs submitit" in ended.message) == (2, True)
     assert states(rmem) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="there is no /proc, which names processes")
+def test_a_job_whose_time_is_up_saves_a_checkpoint_and_is_requeued(rmem, recipe, process_timeout):
+    never = ("steps", "eval_every", "checkpoint_every")
+    overrides = [f"train.{name}=100000000" for name in never]
+    (spec,) = load_recipe(str(recipe)).runs("paper", ["gru"], [1], overrides)
+    job = LocalExecutor(folder="jobs").submit(Job("cpu", 1, repeat=False), spec)
+    controller, end = job._process, time.monotonic() + process_timeout
+    try:
+
+        def wait_for(what):
+            while not (found := what()):
+                assert time.monotonic() < end, job.stderr()
+                time.sleep(0.05)
+            return found
+
+        (folder,) = wait_for(lambda: list(runs_root().glob("small/gru/custom-seed1-*")))
+        first = wait_for(lambda: (pulse := read_pulse(folder)) and pulse.step)
+        children = Path(f"/proc/{controller.pid}/task/{controller.pid}/children")
+        (process,) = map(int, children.read_text().split())
+        os.kill(process, signal.SIGTERM)  # Slurm sends it beside; submitit passes over it
+        wait_for(lambda: (pulse := read_pulse(folder)) and pulse.step > first)
+        assert not (folder / "checkpoints").exists()
+        os.kill(process, signal.SIGUSR2)
+        wait_for(lambda: "Requeued job" in f"{job.stdout()}{job.stderr()}")
+        assert (folder / "checkpoints" / "last.json").exists()
+        assert read_status(folder).step > first
+    finally:
+        job.cancel()
+        controller.wait(process_timeout)
 
 
 def test_a_job_that_goes_back_into_the_queue_does_not_start_all_over_again(make_spec):

@@ -164,6 +164,14 @@ def test_a_file_that_is_more_than_tensors_is_refused_and_not_run(tmp_path, monke
     assert not Path("harm-was-done").exists()
 
 
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+@pytest.mark.parametrize("content", [b"", b".", b"\x80\x02a", b"\x80\x02X\x01", b"PK\x03\x04", b"\xff" * 9])
+def test_a_file_that_is_damaged_in_whatever_way_is_refused_in_a_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name} is no file of tensors alone"):
+        convert_lm_rmt(tmp_path / name)
+
+
 def without(name):
     return lambda weights: weights.pop(name)
 

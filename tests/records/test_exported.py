@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -114,6 +115,14 @@ def described(folder, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
+def with_tokenizer(folder, changed):
+    """A tokenizer of sixteen letters, but for what is changed."""
+    letters = {"name": "made_up", "form": "char", "vocabulary": list("abcdefghijklmno\n"), "end_of_line": 15}
+    rewritten(
+        folder, "tokenizer.json", json.dumps({"kind": "text", "model": "", **letters, **changed}).encode()
+    )
+
+
 DAMAGE = {
     "none": (lambda folder: shutil.rmtree(folder), UsageError, "is no exported model: it has no export.json"),
     "no weights": (lambda folder: (folder / "weights.safetensors").unlink(), DataError, "is missing"),
@@ -134,7 +143,7 @@ DAMAGE = {
     ),
     "weights of another": (
         lambda folder: rewritten(
-            folder, "weights.safetensors", exported_module.weights_to_bytes({"a": torch.zeros(1)})
+            folder, "weights.safetensors", exported_module.weights_to_bytes({"a": torch.zeros(99)})
         ),
         DataError,
         "its weights are not those of its settings",
@@ -181,6 +190,35 @@ DAMAGE = {
         UsageError,
         "was exported by rmem 9.1, in format 2, and rmem .* reads formats up to 1; install that version",
     ),
+    "a name that no file has": (
+        lambda folder: described(folder, sha256={"a\0b": "x"}),
+        DataError,
+        r"no file can be called 'a.x00b'",
+    ),
+    "more symbols than weights": (
+        lambda folder: described(folder, symbols=10**12),
+        DataError,
+        "fewer weights than symbols",
+    ),
+    "more classes than numbers": (
+        lambda folder: described(folder, classes=10**19),
+        DataError,
+        "fewer weights than symbols or classes",
+    ),
+    **{
+        f"a tokenizer with {name}": (
+            partial(with_tokenizer, changed=changed),
+            DataError,
+            "weights or tokenizer are not in the form of an export",
+        )
+        for name, changed in {
+            "few symbols": {"vocabulary": ["a"]},
+            "an end beyond": {"end_of_line": 10**9},
+            "no end": {"form": "word", "end_of_line": None},
+            "no model": {"form": "sentencepiece-16"},
+            "symbols that are no bytes": {"form": "bytes", "vocabulary": ["\u20ac"] * SYMBOLS},
+        }.items()
+    },
     "other symbols": (lambda folder: described(folder, symbols=17), DataError, "not those of its settings"),
 }
 
