@@ -372,8 +372,9 @@ def _check_meaning(task: TaskSettings, sections: Sections) -> Found:
         if protocol is not None
         for place, metric in enumerate(protocol.metrics)
     ]
-    if sections.train is not None and sections.train.validation is not None:
-        measured.append((("train", "validation", "metric"), sections.train.validation.metric))
+    for name in ("validation", "stop_when_solved"):
+        if (given := getattr(sections.train, name, None)) is not None:
+            measured.append((("train", name, "metric"), given.metric))
     yield from ((path, why) for path, metric in measured if (why := task.refuses(metric)))
 
 

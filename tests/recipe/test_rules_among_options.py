@@ -49,6 +49,11 @@ def recipe():
             "train.validation.metric",
             "the symbols of this text are pieces of words",
         ),
+        (
+            [WORDS % "words", "train.stop_when_solved={metric: bpc, at: 1.0}"],
+            "train.stop_when_solved.metric",
+            "the symbols of this text are words",
+        ),
         (["model.core.same_length=true"], "model.core", "same_length needs a cache_length above 0"),
         ([XL % ", same_length: true"], "model.core", "same_length needs a cache_length above 0"),
         (
