@@ -136,7 +136,9 @@ def _values(key: str, values: Node, matrix: Node) -> list[Value]:
     if not values.items or any(isinstance(value, dict | list) for value in plain):
         raise RecipeError([Problem(values.place, f"matrix.{key}", _NO_VALUES)])
     if len({repr(value) for value in plain}) < len(plain):
-        raise RecipeError([Problem(values.place, f"matrix.{key}", "lists a value twice")])
+        raise RecipeError(
+            [Problem(values.place, f"matrix.{key}", "lists a value twice; leave one of them out")]
+        )
     return [
         Value(key, _text(one), [Override(path, one.labelled("matrix"), place)], _number(one))
         for one in values.items

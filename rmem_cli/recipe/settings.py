@@ -20,7 +20,7 @@ def listed_once(noun: str) -> AfterValidator:
 
     def check(values: list[Hashable]) -> list[Hashable]:
         if len(set(values)) < len(values):
-            raise ValueError(f"lists {noun} twice")
+            raise ValueError(f"lists {noun} twice; leave one of them out")
         return values
 
     return AfterValidator(check)

@@ -24,7 +24,7 @@ model:
 optimizer: {kind: adam, lr: 1.0e-3}
 train: {steps: 1, batch_size: 1, eval_every: 1}
 eval:
-  - {name: test, split: test, batch_size: 1, metrics: [bpc]}
+  - {name: test, split: test, batch_size: 1, metrics: [loss]}
 seeds: [1]
 rows:
   - {id: lstm, title: LSTM}

@@ -17,7 +17,7 @@ def run(rmem, recipe):
 def test_a_run_is_shown_with_its_results_environment_command_and_folder(rmem, run):
     ended = rmem("show", run)
     assert ended.code == 0
-    assert "command: rmem train small --scale smoke --row gru --seed 1" in ended.out
+    assert "command: rmem train small.yaml --row gru --scale smoke --seed 1" in ended.out
     assert "torch_version: " in ended.out
     assert "loss (test, test): " in ended.out
     assert json.loads(rmem("show", run, "--json").out)["results"][0]["metric"] in ("loss", "accuracy")
