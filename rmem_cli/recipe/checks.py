@@ -59,6 +59,8 @@ def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found
         yield from _as_far_as_known(_check_published(sections.train.backprop, sections.model.core))
         yield from _as_far_as_known(_check_pieces(sections.train.backprop, sections.model.core))
         yield from _check_coverage(sections.train, sections.model)
+    if sections.schedule is not None and sections.optimizer is not None:
+        yield from _as_far_as_known(_check_least_rate(sections.optimizer, sections.schedule))
     if sections.train is not None:
         yield from _check_duration(task, sections.train)
         yield from _check_validation(task, sections)
@@ -312,6 +314,15 @@ def _check_coverage(train: TrainSettings, model: ModelSettings) -> Found:
     for name in _EARLY_ENDS:
         if without and getattr(train, name) is not None:
             yield ("train", name), "may end the run before coverage is learned; leave it out"
+    if train.early_stopping is not None and len(train.stages) > len(without):
+        yield ("train", "early_stopping"), "may end the run before the stages have; leave it out"
+
+
+def _check_least_rate(optimizer: Component, schedule: Component) -> Found:
+    """A schedule goes down to its least rate."""
+    rate, least = getattr(optimizer, "lr", None), getattr(schedule, "min_lr", None)
+    if rate is not None and least is not None and least > rate:
+        yield ("schedule", "min_lr"), f"is {least:g}, above optimizer.lr, {rate:g}; lower it"
 
 
 def _check_duration(task: type[TaskSettings] | None, train: TrainSettings) -> Found:

@@ -18,6 +18,7 @@ seeds: [1]
 rows: [{id: one, title: One}]
 """
 XL = "model.core={kind: transformer_xl, hidden_size: 8, heads: 2, segment_length: 5%s}"
+RMT = "model.core={kind: rmt, hidden_size: 8, heads: 2, segment_length: 5, memory_tokens: 2%s}"
 PRENORM = "model.core={kind: prenorm_rmt, memory_tokens: 2%s}"
 FIVE = ", hidden_size: 8, segment_length: 5"
 GATED = "model.core={kind: gated_lstm, hidden_size: 8%s}"
@@ -55,6 +56,24 @@ def recipe():
             "the symbols of this text are words",
         ),
         (["model.core.same_length=true"], "model.core", "same_length needs a cache_length above 0"),
+        (
+            [RMT % ", cache_length: 3, same_length: true, causal: false"],
+            "model.core",
+            "same_length is of keys before a token, and causal is false; leave out one of them",
+        ),
+        *(
+            (
+                [f"schedule={{kind: {kind}, min_lr: 0.5}}"],
+                "schedule.min_lr",
+                "is 0.5, above optimizer.lr, 0.001; lower",
+            )
+            for kind in ("plateau", "linear", "cosine")
+        ),
+        (
+            ["train.stages=[{steps: 5, task: {length: 1}}]", "train.early_stopping={patience: 2}"],
+            "train.early_stopping",
+            "may end the run before the stages have; leave it out",
+        ),
         ([XL % ", same_length: true"], "model.core", "same_length needs a cache_length above 0"),
         (
             [

@@ -147,6 +147,14 @@ class RMTSettings(TransformerSettings):
     memory_initializer: Literal["independent", "shared"] = "independent"
     memory_std: PositiveFloat = 1.0
 
+    @model_validator(mode="after")
+    def _same_length_is_that_of_the_past(self) -> Self:
+        if self.same_length and not self.causal:
+            raise ValueError(
+                "same_length is of keys before a token, and causal is false; leave out one of them"
+            )
+        return self
+
     @property
     def equal_kind(self) -> str:
         """See `CoreSettings.equal_kind`; without memory it is a Transformer-XL."""
