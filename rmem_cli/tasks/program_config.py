@@ -11,8 +11,8 @@ class ProgramExecutionSettings(TaskSettings):
     """Programs to be executed by reading them; `rmem_cli.tasks.program_execution` has an example.
 
     Attributes:
-        length: Most digits of a number in a program; of more than a thousand, Python refuses to print what
-            becomes of them.
+        length: Most digits of a number in a program, at most a thousand: results have more, and Python
+            prints none of more than 4,300.
         nesting: How many operations a program combines.
         curriculum: How hard the training examples are. `baseline`: as hard as length and nesting say.
             `naive`: at first both are 1; then length rises to its full value, then nesting by one with

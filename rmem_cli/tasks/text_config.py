@@ -96,7 +96,7 @@ class LanguageModelSettings(TaskSettings):
 
     def refuses(self, metric: str) -> str:
         """See `TaskSettings.refuses`; bits per character of what is no character."""
-        symbols = self.form if self.text is None else self.text.tokens
+        symbols = (self.form or "").split("-")[0] if self.text is None else self.text.tokens
         if metric != "bpc" or symbols not in _SYMBOLS:
             return ""
         return (

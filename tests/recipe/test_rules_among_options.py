@@ -51,6 +51,11 @@ def recipe():
             "the symbols of this text are pieces of words",
         ),
         (
+            [TEXTS.replace("char", "sentencepiece-500"), "train.validation.metric=bpc"],
+            "train.validation.metric",
+            "the symbols of this text are pieces of words",
+        ),
+        (
             [WORDS % "words", "train.stop_when_solved={metric: bpc, at: 1.0}"],
             "train.stop_when_solved.metric",
             "the symbols of this text are words",
