@@ -95,12 +95,14 @@ def test_what_is_absurdly_large_is_refused_in_a_few_lines_and_soon(size):
     old, new, message = SIZES[size]
     assert old in TEXT
     data = TEXT.replace(old, new, 1).encode()
-    started = time.thread_time()
-    with pytest.raises(RecipeError) as caught:
-        read_recipe(data, "small.yaml", "small")
-    took = time.thread_time() - started
-    # The longest takes 9 of them, and 16 beside busy processes; a quadratic reader, hundreds.
-    assert took < 60 * seconds_of_plain_yaml()
+    for _ in range(3):  # busy neighbours make one measurement longer than the other
+        started = time.thread_time()
+        with pytest.raises(RecipeError) as caught:
+            read_recipe(data, "small.yaml", "small")
+        took = time.thread_time() - started
+        if in_time := took < 15 * seconds_of_plain_yaml():
+            break
+    assert in_time  # the longest takes 9 times as long; a quadratic reader, far more
     told = str(caught.value)
     assert message in told
     assert len(told.splitlines()) <= MOST_TOLD + 1
