@@ -76,6 +76,10 @@ class TaskSettings(Component):
         """These settings whichever fold is tested, if no two folds test the same example; None otherwise."""
         return None
 
+    def across_tasks(self) -> Self | None:
+        """These settings whichever task is learned, if a number names one of several; None otherwise."""
+        return None
+
     @property
     def classes_are_symbols(self) -> bool:
         """Whether an answer is one of its symbols with these settings."""

@@ -1,6 +1,6 @@
 """Joining a recipe, its results and the published numbers into a table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from rmem_cli.published.store import find_table, load_paper
@@ -39,6 +39,9 @@ _SOLVED = 0.99  # of a generated task, where the recipe has no rule
 _FOLDS = (
     "each seed goes through {folds} folds, and its value is their mean, weighted by their examples; every "
     "example is tested once, by a model that was not trained on its fold"
+)
+_TASKS = (
+    "mean, {scale}: the value of a seed is the mean over {tasks} tasks, each learned by a model of its own"
 )
 _BOUNDS = {
     "wilson": "[a, b] is Wilson's 95 % interval of the mean, taken as the share of right answers among all "
@@ -319,6 +322,8 @@ class _Builder:
     def solved_rule(self, place: Place, entry: Entry) -> SolvedRule | None:
         """When a seed has solved the task by the metric of a place; None if that is no question there."""
         rule = self.recipe.solved
+        if entry.tasks > 1:
+            return None
         if rule is not None:
             return rule if rule.metric == place.metric and place.split == "test" else None
         task = entry.spec.settings.task
@@ -411,9 +416,10 @@ def _also(citation: Citation, place: Place) -> str:
     return f"also published: {value} ({citation.id}, {citation.basis})"
 
 
-def _notes_on_means(entries: Iterable[Entry], ours: Iterable[Ours]) -> list[str]:
-    """How folds make one value, and what the interval of a mean over examples is."""
+def _notes_on_means(entries: Collection[Entry], ours: Iterable[Ours]) -> list[str]:
+    """How folds or tasks make one value, and what the interval of a mean over examples is."""
     notes = [_FOLDS.format(folds=folds) for folds in {entry.folds for entry in entries if entry.folds > 1}]
+    notes += [_TASKS.format(scale=one.spec.scale, tasks=one.tasks) for one in entries if one.tasks > 1]
     found = dict.fromkeys((one.bounds.rule, one.bounds.examples) for one in ours if one.bounds is not None)
     return notes + [_BOUNDS[rule].format(examples=count) for rule, count in found]
 

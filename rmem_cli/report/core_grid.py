@@ -124,9 +124,13 @@ def _lines(recipe: Recipe, joined: Joined) -> list[GridLine]:
 
 
 def _whole(planned: Sequence[Entry]) -> Sequence[Entry]:
-    """Of each row all folds together, or what a search chose, in place of each cell, where there is one."""
+    """Of each row all folds together, or what a search chose, in place of each cell, where there is one.
+
+    Tasks are lines of their own, and what they are on average is none.
+    """
     rows = {entry.spec.row for entry in planned if entry.stands_for_cells}
-    return [entry for entry in planned if entry.stands_for_cells or entry.spec.row not in rows]
+    measured = [entry for entry in planned if entry.tasks == 1]
+    return [entry for entry in measured if entry.stands_for_cells or entry.spec.row not in rows]
 
 
 def _line(recipe: Recipe, scale: str, planned: list[Entry], joined: Joined) -> GridLine:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rmem_cli.recipe import Recipe
 from rmem_cli.recipe.resolve import PAPER
-from rmem_cli.report.folds import pool_folds
 from rmem_cli.report.parts import add_means
+from rmem_cli.report.pooling import pool_folds, pool_tasks
 from rmem_cli.report.searches import add_chosen
 from rmem_cli.report.selection import Entry, Results, by_key, entries, select
 from rmem_cli.results.row import ResultRow
@@ -43,7 +43,8 @@ def join(recipe: Recipe, rows: Sequence[ResultRow], scale: str | None = None) ->
     whole = {name: entries(recipe.runs(name, [row.id for row in recipe.rows_at(name)])) for name in scales}
     selection = select(whole, rows, recipe.scales)
     searched = {name: recipe.searches(name) for name in scales}
-    plan, found = add_chosen(*pool_folds(whole, selection.results), searched)
+    pooled = pool_tasks(*pool_folds(whole, selection.results))
+    plan, found = add_chosen(*pooled, searched)
     results = add_means(plan, by_key(found))
     measured = {key.scale for key in results}
     shown = [name for name in plan if name in measured or name == PAPER] or list(plan)

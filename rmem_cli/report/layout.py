@@ -301,8 +301,9 @@ def _columns_as_lines(names: Sequence[str], sections: Sequence[Section], view: V
 
 
 def _measured(sections: Sequence[Section]) -> Section:
-    """The first of a published table's columns that a recipe measures, or its first column."""
-    return next((section for section in sections if section.protocol), sections[0])
+    """The first of a published table's columns that was measured, else that a recipe measures, else any."""
+    asked = [section for section in sections if section.protocol] or list(sections)
+    return next((one for one in asked if any(line.has_run for line in one.lines)), asked[0])
 
 
 def _value_columns(

@@ -65,7 +65,7 @@ def _with_outcome(outcome: Outcome, score: Score) -> int:
 
 
 def _first(names: Sequence[str]) -> Cell:
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    more = f", {len(names) - 1} more" if len(names) > 1 else ""
     return Cell(names[0] + more, about=names[0])
 
 

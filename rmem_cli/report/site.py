@@ -182,7 +182,7 @@ def _runs(recipe: Recipe, joined: Joined) -> Iterator[Runs]:
     rows_told: set[str] = set()
     for (row_id, scale, cell), seeds in found.items():
         resolved = [one for one in recipe.resolve(scale, [row_id]) if one.cell == cell]
-        if resolved:  # what stands for several folds together is no run
+        if resolved:  # what several cells are together is no run
             heading = ", ".join(filter(None, (recipe.row(row_id).title, f"{scale} scale", cell)))
             command = train_command(recipe.name, row_id, cell, "--scale", scale)
             settings = visible(render(explain(recipe, resolved[0])))

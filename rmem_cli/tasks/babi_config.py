@@ -1,6 +1,6 @@
 """Settings of the questions of bAbI."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -57,6 +57,10 @@ class BabiSettings(TaskSettings):
         if self.number is None:
             return [*BABI_TASKS]
         return self.number if isinstance(self.number, list) else [self.number]
+
+    def across_tasks(self) -> Self | None:
+        """Those of any one task."""
+        return self.model_copy(update={"number": None}) if isinstance(self.number, int) else None
 
     @property
     def classes_are_symbols(self) -> bool:

@@ -86,7 +86,7 @@ def test_the_published_table_has_our_mean_deviation_and_seeds_of_each_task(babi,
         column.heading.text.replace("\n", " "): [cell.text for cell in column.cells]
         for column in grid.columns
     }
-    ours = dict(zip(found["Column"], found["RUM (this paper) Ours, paper"], strict=True))
+    ours = dict(zip(found["Column"], found["RUM, lambda 0 Ours, paper"], strict=True))
     assert (ours["number=1"], ours["number=4"]) == ("0.790 ± 0.001 (3)", "0.900 ± 0.001 (3)")
     assert {value for task, value in ours.items() if task not in ("number=1", "number=4")} == {"-"}
     assert not [heading for heading in found if heading.startswith("LSTM")]
@@ -109,9 +109,9 @@ def test_beside_the_grid_of_all_tasks_the_published_table_keeps_to_what_it_print
     brief = headings(View(is_brief=True))
     assert brief == [
         "Column",
-        *(f"RUM (this paper) {what}" for what in ("Published", "Ours, paper", "Verdict")),
+        *(f"RUM, lambda 0 {what}" for what in ("Published", "Ours, paper", "Verdict")),
     ]
-    assert {"GRU Ours, paper", "RUM (this paper) Ours, cpu"} < {*headings(View())}
+    assert {"GRU Ours, paper", "RUM, lambda 0 Ours, cpu"} < {*headings(View())}
 
 
 def test_of_some_tasks_the_mean_and_the_difference_say_of_how_many(babi, measured):

@@ -1,0 +1,150 @@
+"""What the tasks of a matrix are on average, seed by seed, and beside the mean that a paper prints."""
+
+from dataclasses import replace
+
+import pytest
+
+from rmem_cli.report.build import build_table
+from rmem_cli.report.core_grid import build_core_grid
+from rmem_cli.report.joined import join
+from rmem_cli.report.places import find_places
+
+ROWS = "  - {id: lstm, title: LSTM}"
+NUMBERS = "matrix: {task.number: [1, 2, 4]}\n"
+SOLVED = "solved: {metric: accuracy, at: 0.95}\n"
+BABI = {"kind: associative_recall, length: 10": "kind: babi, number: 1", "examples: 10, ": ""}
+
+
+@pytest.fixture
+def babi(recipe):
+    """A recipe of three tasks, each of them learned by itself."""
+    return recipe(ROWS, "recall", NUMBERS + SOLVED, **BABI)
+
+
+@pytest.fixture
+def measured(results):
+    """Results of seeds 1, 2, ... on some of the tasks."""
+
+    def make(recipe, values, row="lstm", **columns):
+        return [
+            one
+            for number, seeds in values.items()
+            for one in results(recipe, row, seeds, name="accuracy", cell=f"number={number}", **columns)
+        ]
+
+    return make
+
+
+def mean_of(recipe, rows, row="lstm"):
+    """The line of the mean, and its section."""
+    section = next(
+        one for one in build_table(recipe, rows).sections if (one.cell, one.metric) == ("mean", "accuracy")
+    )
+    return next(line for line in section.lines if line.id == row), section
+
+
+def test_each_task_counts_once_however_many_questions_it_has(babi, measured):
+    few = measured(babi, {1: [0.9, 0.6]}, examples=10)
+    many = measured(babi, {2: [0.3, 0.3], 4: [0.6, 0.3]}, examples=1000)
+    line, _ = mean_of(babi, [*few, *many])
+    ours = line.ours["paper"]
+    assert (ours.mean, ours.n, ours.planned) == (pytest.approx((0.6 + 0.4) / 2), 2, 3)
+    assert ours.sd == pytest.approx(0.2 / 2**0.5)
+
+
+def test_a_seed_counts_once_it_has_all_tasks(babi, measured):
+    line, _ = mean_of(babi, measured(babi, {1: [0.9, 0.6], 2: [0.3, 0.3], 4: [0.6]}))
+    assert (line.ours["paper"].mean, line.ours["paper"].n) == (pytest.approx(0.6), 1)
+    line, _ = mean_of(babi, measured(babi, {1: [0.9], 2: [0.3]}))
+    assert line.ours == {}
+
+
+def test_a_seed_that_diverged_on_one_task_has_no_mean(babi, measured):
+    line, _ = mean_of(babi, measured(babi, {1: [0.9, 0.6], 2: [None, 0.3], 4: [0.6, 0.3]}))
+    assert (line.ours["paper"].n, line.ours["paper"].failed) == (1, {"diverged": 1})
+
+
+def test_tasks_have_data_of_their_own_and_one_in_part_makes_the_mean_partial(babi, measured):
+    rows = [
+        *measured(babi, {1: [0.9]}, data_hash="one"),
+        *measured(babi, {2: [0.3]}, data_hash="two-partial"),
+        *measured(babi, {4: [0.6]}, data_hash="four"),
+    ]
+    line, _ = mean_of(babi, rows)
+    assert line.ours["paper"].mean == pytest.approx(0.6)
+    assert line.ours["paper"].caveats == ("partial data",)
+    whole = [
+        replace(row, data_hash="") for row in measured(babi, {1: [0.9], 2: [0.3], 4: [0.6]}, data_hash="")
+    ]
+    assert mean_of(babi, whole)[0].ours["paper"].caveats == ()
+
+
+def test_a_mean_costs_what_its_tasks_cost_and_has_their_parameters_if_they_are_equal(babi, measured):
+    rows = measured(babi, {1: [0.9], 2: [0.3], 4: [0.6]}, wall_seconds=60.0, parameters=7)
+    ours = mean_of(babi, rows)[0].ours["paper"]
+    assert (ours.wall_seconds, ours.parameters) == (180.0, 7)
+    ours = mean_of(babi, [replace(rows[0], parameters=8), *rows[1:]])[0].ours["paper"]
+    assert ours.parameters is None
+
+
+def test_a_mean_is_of_no_task_that_could_be_solved(babi, measured):
+    rows = measured(babi, {1: [0.99], 2: [0.99], 4: [0.99]})
+    rates = {
+        section.cell: section.lines[0].ours["paper"].solve_rate
+        for section in build_table(babi, rows).sections
+        if section.metric == "accuracy"
+    }
+    assert rates.pop("mean") is None
+    assert [rate.solved for rate in rates.values()] == [1, 1, 1]
+
+
+def test_a_footnote_says_of_how_many_tasks(babi, measured):
+    table = build_table(babi, measured(babi, {1: [0.9], 2: [0.3], 4: [0.6]}))
+    (note,) = (text for text in table.footnotes if text.startswith("mean, paper"))
+    assert "the mean over 3 tasks, each learned by a model of its own" in note
+
+
+def test_the_printed_mean_has_a_verdict_by_the_spread_of_the_seeds(recipe, measured):
+    every = ", ".join(str(number) for number in range(1, 21))
+    made = recipe(
+        "  - {id: rum, title: RUM, published: rum2017.babi.rum}",
+        "recall",
+        f"matrix: {{task.number: [{every}]}}\ntolerance: 0.02\n",
+        **BABI,
+    )
+    near = measured(made, {number: [0.73, 0.735, 0.74] for number in range(1, 21)}, row="rum", data_hash="")
+    line, _ = mean_of(made, near, "rum")
+    # 73.2 is printed: 0.003 more, and 4.303 * 0.005 / sqrt(3) = 0.0124 to each side.
+    comparison = line.comparison
+    assert (line.published.value, comparison.verdict.outcome) == (0.732, "reproduced")
+    assert comparison.difference == pytest.approx(0.003)
+    assert (comparison.low, comparison.high) == (
+        pytest.approx(-0.00942, abs=1e-4),
+        pytest.approx(0.01542, abs=1e-4),
+    )
+    without = [row for row in near if row.cell != "number=3"]
+    assert mean_of(made, without, "rum")[0].comparison.verdict.outcome == "not run"
+
+
+def test_one_task_has_no_mean_and_tasks_learned_together_have_that_of_their_parts(recipe):
+    one = recipe(ROWS, "recall", "matrix: {task.number: [1]}\n", **BABI)
+    assert {each.cell for each in build_table(one, []).sections} == {"number=1"}
+    together = recipe(
+        ROWS, "recall", **(BABI | {"kind: associative_recall, length: 10": "kind: babi, number: [1, 2]"})
+    )
+    assert {each.cell for each in build_table(together, []).sections} == {""}
+
+
+def test_the_mean_comes_ahead_of_the_tasks(babi):
+    joined = join(babi, [])
+    cells = dict.fromkeys(place.cell for place in find_places(joined.plan, joined.results))
+    assert list(cells) == ["mean", "number=1", "number=2", "number=4"]
+
+
+def test_the_grid_of_cores_is_of_tasks(babi, measured):
+    rows = measured(babi, {1: [0.9], 2: [0.3], 4: [0.6]})
+    assert [line.cell for line in build_core_grid([(babi, rows)]).lines] == [
+        "number=1",
+        "number=2",
+        "number=4",
+    ]
