@@ -1,6 +1,6 @@
 """From the outputs of a core to losses and predictions."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -8,6 +8,20 @@ from torch.nn import functional
 from rmem_cli.models.config import LinearHeadSettings, RegressionSettings
 from rmem_cli.models.initializers import orthogonal_
 from rmem_cli.ops.product.dispatch import Linear
+
+
+class Head(Protocol):
+    """Outputs of a read-out to losses and predictions; `predicts` says of what."""
+
+    predicts: ClassVar[Literal["classes", "numbers"]]
+
+    def nll(self, y: Tensor, targets: Tensor, /) -> Tensor:
+        """Loss of each position: `[..., input_size]` and targets `[...]` to `[...]`."""
+        ...
+
+    def logits(self, y: Tensor, /) -> Tensor:
+        """`[..., input_size]` to `[..., classes]`; a `TypeError` where numbers are predicted."""
+        ...
 
 
 class LinearHead(nn.Module):

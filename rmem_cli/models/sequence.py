@@ -1,7 +1,7 @@
 """Encoder, core, read-out and head as one model."""
 
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,31 +12,18 @@ from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import EveryStepSettings
 from rmem_cli.models.cores.base import Core
 from rmem_cli.models.encoders import Encoder, encoded
-from rmem_cli.models.heads import Regression
+from rmem_cli.models.heads import Head, Regression
 from rmem_cli.models.memory_loss import MemoryLoss
 from rmem_cli.models.memory_network import MemoryNetwork
 from rmem_cli.models.model import Model, StepResult, compile_part
 from rmem_cli.models.pointer_generator import PointerGenerator
 from rmem_cli.models.readouts import EveryStep, Readout
 from rmem_cli.models.state import MEMORY, State, put, reset
+from rmem_cli.models.story_and_question import StoryAndQuestion
 from rmem_cli.recipe.registry import CORES, ENCODERS, HEADS, build
 from rmem_cli.recipe.schema import ModelSettings
 
 _ALL = slice(None)
-
-
-class Head(Protocol):
-    """Outputs of a read-out to losses and predictions; `predicts` says of what."""
-
-    predicts: ClassVar[Literal["classes", "numbers"]]
-
-    def nll(self, y: Tensor, targets: Tensor, /) -> Tensor:
-        """Loss of each position: `[..., input_size]` and targets `[...]` to `[...]`."""
-        ...
-
-    def logits(self, y: Tensor, /) -> Tensor:
-        """`[..., input_size]` to `[..., classes]`; a `TypeError` where numbers are predicted."""
-        ...
 
 
 class SequenceModel(Model):
@@ -227,6 +214,12 @@ def build_model(
     head_settings = settings.head or HEADS.settings(default_head)(kind=default_head)
     encoder = build(encoder_settings, symbols)
     core = build(settings.core, encoder.output_size)
+    if settings.architecture == "story_and_question":
+        question = build(settings.core, encoder.output_size)
+        answer = build(settings.core, 2 * core.output_size)
+        head = build(head_settings, answer.output_size, classes, encoder=encoder)
+        dropout = {"input_dropout": settings.input_dropout, "output_dropout": settings.output_dropout}
+        return StoryAndQuestion(encoder, core, question, answer, head, **dropout)
     readout = build(settings.readout or EveryStepSettings(), core.output_size, encoder)
     head = build(head_settings, readout.output_size, classes, encoder=encoder)
     return SequenceModel(

@@ -49,6 +49,7 @@ def check_sections(sections: Sections, task: type[TaskSettings] | None) -> Found
         yield from _as_far_as_known(_check_architecture(sections.model))
         yield from _check_told(sections.model, sections.task, ("model", "architecture"))
         yield from _as_far_as_known(_check_memory_network(sections))
+        yield from _as_far_as_known(_check_whole_stories(sections))
     if task is not None and sections.model is not None:
         yield from _as_far_as_known(_check_encoder(task, sections.model))
         yield from _as_far_as_known(_check_head(task, sections.model))
@@ -129,10 +130,19 @@ def _check_architecture(model: ModelSettings) -> Found:
     for name in _OF_SEQUENCES if own in _OTHER_ARCHITECTURES else ():
         if getattr(model, name):
             yield ("model", name), f"is no part of a {_OTHER_ARCHITECTURES[own]}; leave it out"
-    if own == "pointer_generator":
+    for name in ("readout", "memory_loss") if own == "story_and_question" else ():
+        if getattr(model, name):
+            yield ("model", name), "is no part of networks of story and question; leave it out"
+    if own in _STEP_BY_STEP:
         yield from _check_stepwise(model)
-    elif model.source_core is not None:
+    if own != "pointer_generator" and model.source_core is not None:
         yield ("model", "source_core"), "reads the source of a pointer generator; leave it out"
+
+
+_STEP_BY_STEP = {
+    "pointer_generator": "a pointer generator goes step by step",
+    "story_and_question": "networks of story and question are recurrent",
+}
 
 
 def _check_stepwise(model: ModelSettings) -> Found:
@@ -141,23 +151,18 @@ def _check_stepwise(model: ModelSettings) -> Found:
         if core is not None and not core.stepwise:
             yield (
                 ("model", name),
-                f"of kind {core.kind} reads segments as a whole, and a pointer generator goes step by step; "
+                f"of kind {core.kind} reads segments as a whole, and {_STEP_BY_STEP[model.architecture]}; "
                 "choose a recurrent core, such as lstm or rum",
             )
 
 
 def _check_memory_network(sections: Sections) -> Found:
     """A memory network answers in symbols, at once, and its controller is a core of its own width."""
-    model, task, train = sections.model, sections.task, sections.train
+    model, task = sections.model, sections.task
     if model is None or model.memory_network is None:
         return
     if task is not None and task.reads_sentences and not task.classes_are_symbols:
         yield ("task", "classes"), "must be vocabulary: a memory network answers in symbols"
-    if train is not None and train.backprop.kind != "full":
-        yield (
-            ("train", "backprop"),
-            "cuts a story from its question, which a memory network reads together; take kind full",
-        )
     core, size = model.core, model.memory_network.size
     if core is not None and not core.stepwise:
         yield (
@@ -172,12 +177,34 @@ def _check_memory_network(sections: Sections) -> Found:
         )
 
 
+_READS_WHOLE_STORIES = {
+    "memory_network": "which a memory network reads together",
+    "story_and_question": "whose networks are read together",
+}
+
+
+def _check_whole_stories(sections: Sections) -> Found:
+    """What answers a question about a story has both at once."""
+    model, train = sections.model, sections.train
+    if model is None or train is None:
+        return
+    why = _READS_WHOLE_STORIES.get(model.architecture)
+    if why is not None and train.backprop.kind != "full":
+        yield ("train", "backprop"), f"cuts a story from its question, {why}; take kind full"
+
+
 def _check_told(model: ModelSettings, task: TaskSettings | None, path: Path) -> Found:
     """What the task tells must be what the architecture reads."""
     if task is None:
         return
     if model.architecture == "memory_network" and not task.reads_sentences:
         yield path, "a memory network needs questions about sentences; take task babi of level sentence"
+    if model.architecture == "story_and_question" and not task.asks_questions:
+        yield (
+            path,
+            f"networks of story and question answer questions about stories, and task {task.kind} asks none; "
+            "take task babi, or another architecture",
+        )
     if model.architecture == "pointer_generator" and not task.has_source:
         yield (
             path,

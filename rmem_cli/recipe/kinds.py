@@ -31,6 +31,7 @@ class TaskSettings(Component):
         feeds_back: Whether an answer is the next input, so that a model can go on from its own answers.
         predicts_future: Whether a target is an input of a later step, so that only causal cores may learn it.
         answers_in_symbols: Whether its classes are its symbols, so that encoder and head may share vectors.
+        asks_questions: Whether each example is a story and a question about it (`Batch.question`).
         has_source: Whether what is to be said is about a source (`rmem_cli.models.batch.SourceBatch`).
         encoder: Kind of encoder where a recipe names none.
         head: Kind of head where a recipe names none.
@@ -44,6 +45,7 @@ class TaskSettings(Component):
     feeds_back: ClassVar[bool] = False
     predicts_future: ClassVar[bool] = False
     answers_in_symbols: ClassVar[bool] = False
+    asks_questions: ClassVar[bool] = False
     has_source: ClassVar[bool] = False
     encoder: ClassVar[str] = "one_hot"
     head: ClassVar[str] = "linear"

@@ -89,11 +89,13 @@ class ModelSettings(Settings):
 
     Attributes:
         architecture: `sequence`, of encoder, core, read-out and head; `memory_network`, which has its own
-            vectors and answers, and may have a core as its controller; or `pointer_generator`, which reads a
-            source both ways and says something about it, and has its own vectors and predictions.
+            vectors and answers, and may have a core as its controller; `pointer_generator`, which reads a
+            source both ways and says something about it, and has its own vectors and predictions; or
+            `story_and_question`, of encoder, three cores and head: one core reads a story, one a question
+            about it, and the last one, in one step, what both give.
         encoder: From the task's inputs to the core's; None leaves it to the task.
         core: The memory model; of a memory network, its controller (None: the sum of the paper); of a
-            pointer generator, its decoder.
+            pointer generator, its decoder; of `story_and_question`, each of the three.
         source_core: Of a pointer generator, what reads its source, each way; None: a core such as `core`.
         readout: From the core's outputs at all steps to what the head gets at each; None: that step's output.
         head: From what the read-out gives to predictions; None leaves it to the task.
@@ -104,7 +106,9 @@ class ModelSettings(Settings):
         pointer_generator: Of a pointer generator, all else.
     """
 
-    architecture: Literal["sequence", "memory_network", "pointer_generator"] = "sequence"
+    architecture: Literal["sequence", "memory_network", "pointer_generator", "story_and_question"] = (
+        "sequence"
+    )
     encoder: Encoder | None = None
     core: Core | None = None
     source_core: Core | None = None

@@ -39,6 +39,7 @@ class BabiSettings(TaskSettings):
     implementation: ClassVar[str] = "rmem_cli.tasks.babi:StoryQuestions"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
     generated: ClassVar[bool] = False
+    asks_questions: ClassVar[bool] = True
     numbered: ClassVar[frozenset[str]] = frozenset({"number"})
 
     kind: Literal["babi"] = "babi"

@@ -27,6 +27,7 @@ WORDS = "task={kind: language_model, text: {file: t.txt, tokens: %s}, segment_le
 TIED = "model.head={kind: adaptive%s}"
 ENCODER = "model.encoder={kind: adaptive, size: %d%s}"
 STORIES = "task={kind: babi, number: 1%s}"
+THREE = "model={architecture: story_and_question, core: {kind: gru, hidden_size: 6}%s}"
 MEMORY = "model={architecture: memory_network, memory_network: {size: 6}%s}"
 IMAGES = "task={kind: image_sequence, dataset: mnist%s}"
 
@@ -159,6 +160,40 @@ def recipe():
             [STORIES % "", MEMORY % ", core: {kind: gru, hidden_size: 5}"],
             "model.core",
             "has outputs of 5 units, and memory_network.size is 6; make them equal",
+        ),
+        (
+            [STORIES % "", THREE % "", "train.backprop={kind: truncated, segment_length: 2}"],
+            "train.backprop",
+            "cuts a story from its question, whose networks are read together; take kind full",
+        ),
+        (
+            [THREE % ""],
+            "model.architecture",
+            "answer questions about stories, and task copying_memory asks none; take task babi",
+        ),
+        (
+            [STORIES % "", THREE % ", readout: {kind: attention}"],
+            "model.readout",
+            "is no part of networks of story and question; leave it out",
+        ),
+        (
+            [STORIES % "", THREE % ", source_core: {kind: gru, hidden_size: 6}"],
+            "model.source_core",
+            "reads the source of a pointer generator; leave it out",
+        ),
+        (
+            [STORIES % "", "model={architecture: story_and_question}"],
+            "model.core",
+            "is missing; there are: rnn",
+        ),
+        (
+            [
+                STORIES % "",
+                "model={architecture: story_and_question, "
+                "core: {kind: transformer_xl, hidden_size: 6, heads: 2, segment_length: 5}}",
+            ],
+            "model.core",
+            "and networks of story and question are recurrent; choose a recurrent core",
         ),
         (
             [
