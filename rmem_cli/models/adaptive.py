@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmem_cli.errors import UsageError
-from rmem_cli.models.config import AdaptiveEmbeddingSettings, AdaptiveSoftmaxSettings
+from rmem_cli.models.config import AdaptiveEmbeddingSettings, AdaptiveSoftmaxSettings, check_clusters
 from rmem_cli.ops.product.dispatch import linear, product
 
 
@@ -25,7 +25,7 @@ class ClusterTables(nn.Module):
         where: What the recipe calls the cutoffs.
 
     Raises:
-        UsageError: The last cluster has no symbol.
+        UsageError: The last cluster has no symbol, or vectors of no width.
     """
 
     def __init__(
@@ -41,6 +41,10 @@ class ClusterTables(nn.Module):
             raise UsageError(
                 f"{where} are {list(cutoffs)}, and there are {symbols:,} symbols; the last must be below that"
             )
+        try:
+            check_clusters(cutoffs, divisor, size)
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}") from None
         self.ends = (0, *cutoffs, symbols)
         self.divisor = divisor
         self.widths = [size // divisor**cluster for cluster in range(self.clusters)]
@@ -77,7 +81,7 @@ class AdaptiveEmbedding(nn.Module):
         settings: All options.
 
     Raises:
-        UsageError: The last cluster has no symbol.
+        UsageError: The last cluster has no symbol, or vectors of no width.
 
     Source: Baevski and Auli 2019; options and initialisation of the code of Dai et al. 2019. There, the
     vectors are also multiplied by the root of `size`: here the core does that, to whatever encoder.

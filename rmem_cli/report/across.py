@@ -4,6 +4,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.recipe.solved import SolvedRule
@@ -14,6 +15,7 @@ from rmem_cli.report.table import Line, Ours, Section, Table
 from rmem_cli.report.wording import NOTHING
 
 _FEWEST = 5  # tasks that are worth a grid
+_FEWEST_DRAWN = 10  # tasks of which the bootstrap means are not far too narrow
 _RESAMPLES = 10_000
 
 
@@ -99,7 +101,7 @@ def paired_bootstrap(differences: Sequence[float]) -> Interval:
         differences: At least one number, such as that of two models on each of some tasks.
     """
     source = random.Random(0)  # noqa: S311 - no secret, but a table that is the same wherever it is made
-    means = sorted(mean(source.choices(differences, k=len(differences))) for _ in range(_RESAMPLES))
+    means = sorted(fmean(source.choices(differences, k=len(differences))) for _ in range(_RESAMPLES))
     cut = round((1 - CONFIDENCE) / 2 * _RESAMPLES)
     return Interval(means[cut], means[-1 - cut])
 
@@ -172,7 +174,8 @@ def _grid(tasks: Tasks, lines: Sequence[Values], rule: SolvedRule) -> Grid:
     differences = [_difference(line) for line in lines] if tasks.scale == PAPER else []
     if any(not cell.is_empty for cell in differences):
         columns.append(Column(Cell("ours - published"), differences))
-        words.append("[a, b]: 95 % of paired bootstrap means over the tasks")
+        if any(cell.more for cell in differences):
+            words.append("[a, b]: 95 % of paired bootstrap means over the tasks")
     where = whole.protocol if whole.part == "" else ", ".join(filter(None, (whole.cell, whole.protocol)))
     return Grid(f"{where}: {'; '.join(words)}", columns)
 
@@ -194,10 +197,12 @@ def _mean(line: Values) -> str:
 
 
 def _difference(line: Values) -> Cell:
-    """The mean difference, of how many tasks, if not of all, and its interval beneath."""
+    """The mean difference, of how many tasks, if not of all, and its interval beneath, where they suffice."""
     if len(line.differences) < 2:
         return Cell()
-    interval = paired_bootstrap(line.differences)
     of = f" ({len(line.differences)})" if len(line.differences) < len(line.values) else ""
-    bounds = f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
-    return Cell(f"{100 * mean(line.differences):+.1f}{of}", more=(bounds,))
+    bounds = []
+    if len(line.differences) >= _FEWEST_DRAWN:
+        interval = paired_bootstrap(line.differences)
+        bounds = [f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"]
+    return Cell(f"{100 * mean(line.differences):+.1f}{of}", more=tuple(bounds))

@@ -30,7 +30,7 @@ from rmem_cli.report.places import Place, cell_x, entries_at, find_places, main_
 from rmem_cli.report.selection import Entry
 from rmem_cli.report.table import Comparison, Line, Ours, PaperTable, Published, Section, Table
 from rmem_cli.report.tally import tally
-from rmem_cli.report.verdict import Outcome, Verdict
+from rmem_cli.report.verdict import MIN_SEEDS, Outcome, Verdict
 from rmem_cli.results.metrics import ROUGE, metric
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.summaries import samples_name
@@ -40,9 +40,7 @@ _FOLDS = (
     "each seed goes through {folds} folds, and its value is their mean, weighted by their examples; every "
     "example is tested once, by a model that was not trained on its fold"
 )
-_TASKS = (
-    "mean, {scale}: the value of a seed is the mean over {tasks} tasks, each learned by a model of its own"
-)
+_TASKS = "the value of a seed is the mean over the tasks, each learned by a model of its own"
 _BOUNDS = {
     "wilson": "[a, b] is Wilson's 95 % interval of the mean, taken as the share of right answers among all "
     "{examples} examples: seeds answer the same ones, so that more seeds do not narrow it; what other "
@@ -56,7 +54,7 @@ _PYROUGE = (
 )
 _SAMPLES = "samples of summaries, of the first articles of each split, stand beside the results: {names}"
 _TOO_WIDE = (
-    "the published spread alone (95 %) is wider than the tolerance: no result can be called reproduced"
+    "the published spread is too wide for the tolerance: no result of {seeds} seeds can be called reproduced"
 )
 _UNVERIFIED = "unverified: the paper's number was not found in any source, so none is shown"
 
@@ -102,6 +100,7 @@ class _Builder:
         self.curves = curves
         self.footnotes = Footnotes()
         self.places = find_places(self.plan, self.results)
+        self.seeds = max([MIN_SEEDS, *(len(entry.seeds) for entry in self.plan.get(PAPER, []))])
         self.cited = Cited(recipe, self.places, readings)
         self.entries = {place: entries_at(place, self.plan) for place in self.places}
         self.measured = {place: self.measure(place) for place in self.places}
@@ -283,9 +282,10 @@ class _Builder:
     def published(self, citation: Citation) -> Published:
         """A published value, with a note if no result can be called like it."""
         found = citation.published(self.footnotes)
-        if not is_too_wide(found, self.tolerance(citation)):
+        if not is_too_wide(found, self.tolerance(citation), self.seeds):
             return found
-        return replace(found, notes=(*found.notes, self.footnotes.add(_TOO_WIDE)), is_too_wide=True)
+        note = self.footnotes.add(_TOO_WIDE.format(seeds=self.seeds))
+        return replace(found, notes=(*found.notes, note), is_too_wide=True)
 
     def tolerance(self, citation: Citation | None) -> float | None:
         """The recipe's tolerance, else that of the published table, in the unit of our metric."""
@@ -322,7 +322,7 @@ class _Builder:
     def solved_rule(self, place: Place, entry: Entry) -> SolvedRule | None:
         """When a seed has solved the task by the metric of a place; None if that is no question there."""
         rule = self.recipe.solved
-        if entry.tasks > 1:
+        if entry.tasks:
             return None
         if rule is not None:
             return rule if rule.metric == place.metric and place.split == "test" else None
@@ -419,7 +419,7 @@ def _also(citation: Citation, place: Place) -> str:
 def _notes_on_means(entries: Collection[Entry], ours: Iterable[Ours]) -> list[str]:
     """How folds or tasks make one value, and what the interval of a mean over examples is."""
     notes = [_FOLDS.format(folds=folds) for folds in {entry.folds for entry in entries if entry.folds > 1}]
-    notes += [_TASKS.format(scale=one.spec.scale, tasks=one.tasks) for one in entries if one.tasks > 1]
+    notes += [_TASKS] if any(entry.tasks for entry in entries) else []
     found = dict.fromkeys((one.bounds.rule, one.bounds.examples) for one in ours if one.bounds is not None)
     return notes + [_BOUNDS[rule].format(examples=count) for rule, count in found]
 

@@ -6,7 +6,7 @@ from rmem_cli.recipe import Recipe, RunSpec
 from rmem_cli.report.footnotes import Footnotes
 from rmem_cli.report.places import Place
 from rmem_cli.report.selection import Entry
-from rmem_cli.report.statistics import half_width
+from rmem_cli.report.statistics import half_width, mean
 from rmem_cli.report.table import Line, Ours
 from rmem_cli.results.metrics import Metric
 
@@ -31,7 +31,7 @@ def chance_lines(
     for row, at in entries.items():
         found: dict[str, dict[str, float]] = {}
         for scale, entry in at.items():
-            for name, value in _baselines(entry.spec, place).items():
+            for name, value in _baselines(entry, place).items():
                 found.setdefault(name, {})[scale] = value
         for name, values in found.items():
             known, titles = _agreeing(baselines.setdefault(name, []), values)
@@ -94,8 +94,15 @@ def _agreeing(groups: Groups, values: dict[str, float]) -> tuple[dict[str, float
     return groups[-1]
 
 
-def _baselines(spec: RunSpec, place: Place) -> dict[str, float]:
-    """Name to value of those that are known of the metric."""
+def _baselines(entry: Entry, place: Place) -> dict[str, float]:
+    """Name to value of those that are known of the metric; of several tasks, of all, and their mean."""
+    found = [_of_run(spec, place) for spec in entry.tasks or (entry.spec,)]
+    return {
+        name: mean([each[name] for each in found]) for name in found[0] if all(name in each for each in found)
+    }
+
+
+def _of_run(spec: RunSpec, place: Place) -> dict[str, float]:
     protocol = place.protocol_of(spec)
     if protocol is None:
         return {}

@@ -7,6 +7,7 @@ from rmem_cli.published.schema import PublishedRow, PublishedTable
 from rmem_cli.published.store import find, find_table, load_paper
 from rmem_cli.recipe.search import is_chosen
 from rmem_cli.report.footnotes import Footnotes
+from rmem_cli.report.parts import MEAN, mean_of_tasks
 from rmem_cli.report.places import Place
 from rmem_cli.report.table import Basis, Published
 from rmem_cli.results.metrics import METRICS
@@ -104,13 +105,20 @@ class Citation:
         A value for no cell in particular is for none of those that a matrix has, but for what a search of all
         of them chose.
         """
-        column = None if self._column_metric else self._column_name
+        column = None if self._column_metric else self._column_cell
         labels = [label for label in (self.cell, self.table.cell, column) if label is not None]
         if not labels:
             is_whole = not place.cell or ("," not in place.cell and is_chosen(place.cell))
             return is_whole and not place.part
         here = {place.cell, *place.cell.split(","), place.part}
         return all(label in here for label in labels) and (not place.part or place.part in labels)
+
+    @property
+    def _column_cell(self) -> str | None:
+        """The matrix cell, or the part, that the column is of; `mean` is that of all others."""
+        if self._column_name == MEAN and self.table.columns is not None:
+            return mean_of_tasks(len(self.table.columns) - 1)
+        return self._column_name
 
     def published(self, footnotes: Footnotes) -> Published:
         """The table's cell, in the unit of our metric."""

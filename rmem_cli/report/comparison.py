@@ -79,18 +79,17 @@ def compare(
     return _compare_number(ours, published, None if published is None else published.value, rules, footnotes)
 
 
-def is_too_wide(published: Published, tolerance: float | None) -> bool:
-    """Whether the 95 % interval of a published mean does by itself not fit into the tolerance.
-
-    Then no result can be called reproduced.
+def is_too_wide(published: Published, tolerance: float | None, seeds: int) -> bool:
+    """Whether a published mean varies so much that no result of so many seeds can be called reproduced.
 
     Args:
         published: The number.
         tolerance: Largest difference that counts as reproduced; None where none is stated.
+        seeds: Of ours, at least two.
     """
     if published.sd is None or published.n is None or published.n < 2 or tolerance is None:
         return False
-    return statistics.half_width(published.sd, published.n) > tolerance
+    return statistics.least_half_width(published.sd, published.n, seeds) > tolerance
 
 
 def _compare_number(

@@ -129,7 +129,7 @@ def _whole(planned: Sequence[Entry]) -> Sequence[Entry]:
     Tasks are lines of their own, and what they are on average is none.
     """
     rows = {entry.spec.row for entry in planned if entry.stands_for_cells}
-    measured = [entry for entry in planned if entry.tasks == 1]
+    measured = [entry for entry in planned if not entry.tasks]
     return [entry for entry in measured if entry.stands_for_cells or entry.spec.row not in rows]
 
 

@@ -227,7 +227,7 @@ def _folded(rows: Sequence[Sequence[Line]], view: View) -> str:
         return ""
     cited = [[line.published for line in cells if line.published is not None] for cells in rows]
     wide = sum(any(one.is_too_wide for one in found) for found in cited)
-    more = f", {wide} of them with a published spread wider than the tolerance" if wide else ""
+    more = f", {wide} of them with a published spread too wide for the tolerance" if wide else ""
     return f"{_count(len(rows), 'more row')} of it, not run{more}: {view.more}"
 
 

@@ -12,6 +12,11 @@ from rmem_cli.results.row import ResultRow
 MEAN = "mean"
 
 
+def mean_of_tasks(count: int) -> str:
+    """What the matrix cell is called that is the mean of so many tasks."""
+    return f"mean of {count} tasks"
+
+
 def add_means(plan: dict[str, list[Entry]], results: Results) -> Results:
     """The results, with the mean over the parts of a task as one more part, `mean`.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from rmem_cli.recipe.hashing import digest
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.report.measured import PARTIAL
-from rmem_cli.report.parts import MEAN
+from rmem_cli.report.parts import mean_of_tasks
 from rmem_cli.report.selection import Entry
 from rmem_cli.report.statistics import mean
 from rmem_cli.results.row import ResultRow
@@ -26,13 +26,13 @@ class _Pooling:
 
     Attributes:
         across: The settings of a task whichever member it is; None if it is none.
-        cell: What they are called together.
+        cell: What so many are called together.
         are_one_data_set: Whether a seed counts only where they are of the same data.
         value: The value of one seed.
     """
 
     across: Callable[[TaskSettings], TaskSettings | None]
-    cell: str
+    cell: Callable[[int], str]
     are_one_data_set: bool
     value: Callable[[Sequence[ResultRow]], float | None]
 
@@ -66,7 +66,7 @@ def pool_tasks(plan: dict[str, list[Entry]], results: pd.DataFrame) -> Pooled:
         results: As in `selection.Selection`.
 
     Returns:
-        Both, with entries in a cell of their own, `mean`, ahead of the others.
+        Both, with entries in cells of their own such as "mean of 20 tasks", ahead of the others.
     """
     return _pool(plan, results, _TASKS)
 
@@ -94,9 +94,11 @@ def _together(cells: Sequence[Entry], pooling: _Pooling) -> Entry:
     """The entry that stands for all of the cells."""
     labels = [entry.spec.cell.split(",") for entry in cells]
     common = [part for part in labels[0] if all(part in label for label in labels)]
-    cell = ",".join([*common, pooling.cell.format(count=len(cells))])
+    cell = ",".join([*common, pooling.cell(len(cells))])
     spec, seeds = replace(cells[0].spec, cell=cell), cells[0].seeds
-    return Entry(spec, seeds, folds=len(cells)) if pooling is _FOLDS else Entry(spec, seeds, tasks=len(cells))
+    if pooling is _FOLDS:
+        return Entry(spec, seeds, folds=len(cells))
+    return Entry(spec, seeds, tasks=tuple(replace(entry.spec, cell=cell) for entry in cells))
 
 
 def _results(cells: Sequence[Entry], whole: Entry, results: pd.DataFrame, pooling: _Pooling) -> pd.DataFrame:
@@ -146,5 +148,7 @@ def _over_tasks(rows: Sequence[ResultRow]) -> float | None:
     return mean(values) if len(values) == len(rows) else None
 
 
-_FOLDS = _Pooling(lambda task: task.across_folds(), "{count} folds together", True, _over_examples)
-_TASKS = _Pooling(lambda task: task.across_tasks(), MEAN, False, _over_tasks)
+_FOLDS = _Pooling(
+    lambda task: task.across_folds(), lambda count: f"{count} folds together", True, _over_examples
+)
+_TASKS = _Pooling(lambda task: task.across_tasks(), mean_of_tasks, False, _over_tasks)

@@ -71,14 +71,14 @@ class Entry:
         spec: One of them.
         seeds: The seeds the recipe asks for.
         folds: How many folds each seed goes through, in an entry that stands for all of them together.
-        tasks: How many tasks each seed is of, in an entry that stands for what they are on average.
+        tasks: A run of each task, in an entry that stands for what they are on average.
         choice: The search, in an entry that stands for what it chose.
     """
 
     spec: RunSpec
     seeds: list[int]
     folds: int = 1
-    tasks: int = 1
+    tasks: tuple[RunSpec, ...] = ()
     choice: Choice | None = None
 
     @property

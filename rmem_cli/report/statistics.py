@@ -1,10 +1,10 @@
 """Means, spreads and 95 % intervals of a handful of runs."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
 
 CONFIDENCE = 0.95
 
@@ -18,22 +18,17 @@ class Interval:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean.
+    """Arithmetic mean, rounded once: that of equal numbers is the number.
 
     Args:
         values: At least one number.
     """
-    scaled, exponent = _scaled(values)
-    return math.ldexp(math.fsum(scaled) / len(values), exponent)
+    return float(statistics.mean(map(float, values)))
 
 
 def sample_sd(values: Sequence[float]) -> float | None:
-    """Standard deviation of a sample (divisor n - 1); None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    centre = mean(values)
-    scaled, exponent = _scaled([value - centre for value in values])
-    return math.ldexp(math.sqrt(math.fsum(value**2 for value in scaled) / (len(values) - 1)), exponent)
+    """Standard deviation of a sample (divisor n - 1), rounded once; None for fewer than two values."""
+    return statistics.stdev(map(float, values)) if len(values) > 1 else None
 
 
 def _scaled(values: Sequence[float]) -> tuple[list[float], int]:
@@ -73,6 +68,26 @@ def half_width(sd: float, n: int) -> float:
     return t_quantile(_upper(), n - 1) * sd / math.sqrt(n)
 
 
+def least_half_width(other_sd: float, other_n: int, n: int) -> float:
+    """The least that `welch_interval` can have on each side, whatever the values of the first mean are.
+
+    It is not that of values that do not vary: a little of their own variance adds degrees of freedom.
+
+    Args:
+        other_sd: Sample standard deviation of the other mean's values.
+        other_n: How many there are, at least two.
+        n: How many values the first mean has, at least two.
+    """
+    return other_sd * _least_half_width(other_n, n)
+
+
+@lru_cache(maxsize=1000)
+def _least_half_width(other_n: int, n: int) -> float:
+    """`least_half_width` in standard deviations of the other mean's values."""
+    ratios = [0.0, *(10 ** (exponent / 50) for exponent in range(-150, 51))]
+    return min(welch_interval(0.0, ratio, n, 1.0, other_n).high for ratio in ratios)
+
+
 def welch_interval(difference: float, sd: float, n: int, other_sd: float, other_n: int) -> Interval:
     """95 % interval of the difference of two means whose variances may differ (Welch, 1947).
 
@@ -101,7 +116,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
         successes: Trials that succeeded; need not be whole, as a mean over several series is not.
         trials: All trials, at least one.
     """
-    z = NormalDist().inv_cdf(_upper())
+    z = statistics.NormalDist().inv_cdf(_upper())
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)

@@ -31,7 +31,7 @@ class Published:
         parameters: Number of parameters as the source prints it.
         source: Where the value was read, with the paper's BibTeX key.
         notes: Numbers of its footnotes.
-        is_too_wide: Whether its 95 % interval is by itself wider than the tolerance of verdicts.
+        is_too_wide: Whether it varies so much that no result can be called reproduced.
     """
 
     id: str

@@ -1,5 +1,6 @@
 """Values as people read them: the same words in every format for people."""
 
+import math
 from collections.abc import Sequence
 
 from rmem_cli.report.page import Cell
@@ -124,8 +125,16 @@ def difference(comparison: Comparison | None, digits: int | None) -> Cell:
     if comparison is None or comparison.difference is None:
         return Cell()
     low, high = comparison.low, comparison.high
+    digits = _enough(digits, comparison.tolerance)
     ends = None if low is None or high is None else (low, high)
     return signed(comparison.difference, ends, digits)
+
+
+def _enough(digits: int | None, tolerance: float | None) -> int | None:
+    """Digits by which a difference is told from a tolerance: at least those of a tenth of it."""
+    if digits is None or not tolerance:
+        return digits
+    return max(digits, 1 - math.floor(math.log10(tolerance)))
 
 
 def signed(difference: float, ends: tuple[float, float] | None, digits: int | None) -> Cell:

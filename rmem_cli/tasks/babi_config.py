@@ -10,6 +10,7 @@ from rmem_cli.recipe.messages import describe
 BABI_TASKS = range(1, 21)
 BabiNumber = Annotated[int, Field(ge=1, le=20)]
 SMALLER: Literal["en"] = "en"  # size of bAbI
+SAME_ANSWER = "the most frequent answer"
 # How often it is the answer to one of the 1,000 test questions of each task.
 MOST_FREQUENT_ANSWERS = (
     *(187, 187, 215, 177, 189, 503, 488, 336, 638, 437),
@@ -94,7 +95,7 @@ class BabiSettings(TaskSettings):
         """To give the same answer to each test question of a task, the most frequent one."""
         if split != "test" or isinstance(self.number, list | None):
             return {}
-        return {"the most frequent answer": {"accuracy": MOST_FREQUENT_ANSWERS[self.number - 1] / 1000}}
+        return {SAME_ANSWER: {"accuracy": MOST_FREQUENT_ANSWERS[self.number - 1] / 1000}}
 
     def data_sets(self) -> list[tuple[str, str]]:
         """The tasks, and what may stand in for them."""

@@ -14,7 +14,9 @@ _MOST_COUNTED = 5_000  # draws, whose exact shares are found soon
 _MOST_LISTED = 10_000  # occurrences of a value on average, whose probabilities are listed one by one
 _NEGLIGIBLE = 1e-10
 _MOST_TOLD = 20
+_SIMULATED = 4_000
 OCCURRED = "knowing which answers occurred, not where"
+OCCURRED_WHEN = "knowing which answers occurred and when, not of which keys"
 
 
 def expected_largest_count(draws: int, values: int) -> float:
@@ -48,6 +50,32 @@ def expected_largest_count(draws: int, values: int) -> float:
             break
         expected += missing
     return expected
+
+
+@cache
+def share_of_late_values(pairs: int, keys: int, values: int) -> float:
+    """How often a value is named right by who knows the values of a series of pairs in order, and no key.
+
+    Keys come again, and the last value of each counts, so that a late value is more likely to count than an
+    early one: the value with the best sum of these chances is named. A key is asked for that occurred, each
+    as likely. Found by 4,000 draws that are always the same, to some 0.001.
+
+    Args:
+        pairs: How many pairs there are, at least one.
+        keys: How many keys they are drawn from, each as likely.
+        values: Likewise.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    counts = (1 - 1 / keys) ** np.arange(pairs)  # the last first
+    right = 0.0
+    for _ in range(_SIMULATED):
+        _, lasts = np.unique(random.integers(keys, size=pairs), return_index=True)
+        _, value = np.unique(random.integers(values, size=pairs), return_inverse=True)
+        named = np.bincount(value, counts).argmax()
+        right += float((value[lasts] == named).mean())
+    return right / _SIMULATED
 
 
 def _poisson(mean: float, numbers: "np.ndarray") -> "np.ndarray":

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from rmem_cli.recipe.kinds import TaskSettings
-from rmem_cli.tasks.babi_config import MOST_FREQUENT_ANSWERS, BabiNumber
+from rmem_cli.tasks.babi_config import MOST_FREQUENT_ANSWERS, SAME_ANSWER, BabiNumber
 
 # How many different answers each task of bAbI has, by its size.
 ANSWERS = {
@@ -58,6 +58,13 @@ class FactsInTextSettings(TaskSettings):
         """One of six places."""
         del split
         return {"accuracy": 1 / 6, "loss": math.log(6)}
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """Beside chance: to give the same answer to each test question, the most frequent one."""
+        known = super().baselines(split)
+        if split == "test":
+            known[SAME_ANSWER] = {"accuracy": MOST_FREQUENT_ANSWERS[self.babi_task - 1] / 1000}
+        return known
 
     def data_sets(self) -> list[tuple[str, str]]:
         """Facts and text."""
@@ -140,7 +147,7 @@ class BabilongSettings(TaskSettings):
         """Beside chance: to give the same answer to each test question of the task, the most frequent one."""
         known = super().baselines(split)
         if split == "test" and self.most_facts is None:
-            known["the most frequent answer"] = {"accuracy": MOST_FREQUENT_ANSWERS[self.babi_task - 1] / 1000}
+            known[SAME_ANSWER] = {"accuracy": MOST_FREQUENT_ANSWERS[self.babi_task - 1] / 1000}
         return known
 
     def data_sets(self) -> list[tuple[str, str]]:

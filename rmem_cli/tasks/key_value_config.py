@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from rmem_cli.recipe.kinds import TaskSettings
-from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count
+from rmem_cli.tasks.baselines import OCCURRED, OCCURRED_WHEN, expected_largest_count, share_of_late_values
 
 DIGITS = 16
 
@@ -73,12 +73,15 @@ class KeyValueRetrievalSettings(TaskSettings):
         }
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
-        """Beside chance: to name the most frequent of the values that occurred, of none its key."""
-        occurred = expected_largest_count(self.pairs, self.values) / self.pairs
-        known = self._measured(occurred)
+        """Beside chance: to name the likeliest of the values that occurred, of none its key."""
+        if self.rewrite:
+            name, right = OCCURRED_WHEN, share_of_late_values(self.pairs, self.keys, self.values)
+        else:
+            name, right = OCCURRED, expected_largest_count(self.pairs, self.values) / self.pairs
+        known = self._measured(right)
         if self.value_size == 1:
-            known["accuracy"] = occurred
-        return {**super().baselines(split), OCCURRED: known}
+            known["accuracy"] = right
+        return {**super().baselines(split), name: known}
 
     def _measured(self, right: float) -> dict[str, float]:
         """Metrics where a share of the values asked for is right."""

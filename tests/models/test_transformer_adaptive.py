@@ -119,6 +119,9 @@ def test_cutoffs_that_leave_nothing_to_a_cluster_are_refused():
         AdaptiveEmbeddingSettings(size=8, cutoffs=[3, 3])
     with pytest.raises(ValidationError, match="leaves no width to the last of 3 clusters"):
         AdaptiveEmbeddingSettings(size=8, cutoffs=[3, 5], divisor=3)
+    head = AdaptiveSoftmaxSettings(tied=False, cutoffs=[10, 20, 30], divisor=4)
+    with pytest.raises(UsageError, match=r"model.head.cutoffs: divisor 4 leaves no width to the last of 4"):
+        AdaptiveSoftmax(16, 101, head, None)
     with pytest.raises(UsageError, match=r"model.encoder.cutoffs are \[3, 5\], and there are 5 symbols"):
         AdaptiveEmbedding(5, AdaptiveEmbeddingSettings(size=8, cutoffs=[3, 5]))
 

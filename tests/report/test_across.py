@@ -118,7 +118,7 @@ def test_of_some_tasks_the_mean_and_the_difference_say_of_how_many(babi, measure
     _, rows = grid_of(babi, measured("rum", [0.9, 0.5], tasks=[1, 4]))
     assert rows["RUM, lambda 0"][:4] == ["90.0", "-", "-", "50.0"]
     assert rows["RUM, lambda 0"][20:22] == ["70.0 (2)", "2"]
-    assert rows["RUM, lambda 0"][22].startswith("-19.9 (2)\n[")
+    assert rows["RUM, lambda 0"][22] == "-19.9 (2)"
 
 
 def test_partial_data_is_marked_and_in_no_difference(babi, planned, results):
@@ -144,7 +144,7 @@ def test_what_gets_no_verdict_is_in_no_difference(babi, planned, results, measur
     lost = results(planned, "rum", [None, 0.5, 0.5], name="accuracy", cell="number=4")
     grid, found = grid_of(babi, [*(one for one in dirty if one.cell != "number=4"), *lost])
     assert found["RUM, lambda 0"][:4] == ["50.0", "-", "50.0*", "50.0*"]
-    assert " (2)\n" in found["RUM, lambda 0"][22]
+    assert found["RUM, lambda 0"][22].endswith(" (2)")
     assert "*: dirty tree or seeds without a number, in no difference" in grid.caption
 
 
@@ -175,6 +175,17 @@ def test_parts_of_one_model_are_tasks_too(results):
     grid, found = grid_of(recipe, rows)
     assert [column.heading.text for column in grid.columns][1:21] == [f"qa{task}" for task in TASKS]
     assert found["GRU"][20:] == ["90.0", "20"]
+
+
+def test_of_few_tasks_a_difference_has_no_interval(babi, measured):
+    texts = {}
+    for count in (9, 10):
+        grid, rows = grid_of(babi, measured("rum", [0.9] * count, tasks=range(1, count + 1)))
+        texts[count] = rows["RUM, lambda 0"][22], "bootstrap" in grid.caption
+    assert "[" not in texts[9][0]
+    assert not texts[9][1]
+    assert "\n[" in texts[10][0]
+    assert texts[10][1]
 
 
 def test_the_bootstrap_is_that_of_the_mean_and_the_same_every_time():

@@ -48,17 +48,29 @@ def test_a_number_without_a_number_of_runs_is_taken_as_exact():
 @pytest.mark.parametrize(
     ("fields", "tolerance", "is_wide"),
     [
-        # three runs: 4.3027 x sd / sqrt 3 is 0.02 at an sd of 0.00805
-        ({"sd": 0.0081, "n": 3}, 0.02, True),
-        ({"sd": 0.0080, "n": 3}, 0.02, False),
-        ({"sd": 0.0081, "n": 3}, None, False),
+        # Three runs beside three of ours: 2.0423 x sd at least, which is 0.02 at an sd of 0.009793.
+        ({"sd": 0.0098, "n": 3}, 0.02, True),
+        ({"sd": 0.0097, "n": 3}, 0.02, False),
+        ({"sd": 0.0098, "n": 3}, None, False),
         ({"sd": 0.5, "n": 1}, 0.02, False),
         ({"sd": 0.5}, 0.02, False),
         ({"n": 3}, 0.02, False),
     ],
 )
 def test_a_published_spread_may_alone_exceed_the_tolerance(fields, tolerance, is_wide):
-    assert is_too_wide(published(value=0.9, **fields), tolerance) == is_wide
+    assert is_too_wide(published(value=0.9, **fields), tolerance, 3) == is_wide
+
+
+def test_what_is_not_too_wide_can_be_reproduced_and_what_is_cannot():
+    for sd in (0.0023, 0.0029, 0.003, 0.006):
+        number = published(value=1.4, sd=sd, n=2)
+        outcomes = {
+            compare(
+                ours(1.4, sd=ratio * sd), number, Rules(ACCURACY.metric, 0.01), Footnotes()
+            ).verdict.outcome
+            for ratio in [each / 50 for each in range(300)]
+        }
+        assert ("reproduced" in outcomes) != is_too_wide(number, 0.01, 3)
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,12 @@ def test_a_published_spread_that_forbids_a_verdict_is_marked_or_counted_among_wh
     lines = [
         line for line in table.papers[0].columns[0].lines if line.published and line.published.is_too_wide
     ]
-    note = next(k for k, text in enumerate(table.footnotes, 1) if "published spread alone" in text)
+    note = next(k for k, text in enumerate(table.footnotes, 1) if "published spread is too wide" in text)
     grid = page(table, view).grids[0]
     marked = sum(note in cell.notes for cell in grid.cells())
     assert len(lines) == 5
     assert marked == (sum(line.id in run for line in lines) if run and not view.everything else 5)
-    told = f", {5 - marked} of them with a published spread wider than the tolerance: "
+    told = f", {5 - marked} of them with a published spread too wide for the tolerance: "
     assert (told in grid.below) == (marked < 5)
 
 

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmem_cli.report.statistics import (
+    half_width,
+    least_half_width,
     mean,
     one_sample_interval,
     sample_sd,
@@ -68,6 +70,30 @@ def test_neither_the_largest_numbers_nor_the_smallest_change_their_digits(power)
     assert sample_sd(values) == math.ldexp(statistics.stdev([1.0, 1.25, 3.0, 8.0]), power)
     (one, other) = (welch_interval(0.0, size, 3, 2 * size, 4) for size in (1.0, math.ldexp(1.0, power)))
     assert (other.low, other.high) == (math.ldexp(one.low, power), math.ldexp(one.high, power))
+
+
+@pytest.mark.parametrize("count", [3, 7, 60])
+def test_the_mean_of_equal_numbers_is_the_number_and_they_do_not_vary(count):
+    for number in range(1, 1000):
+        values = [number / 1000] * count
+        assert (mean(values), sample_sd(values)) == (number / 1000, 0.0)
+
+
+def test_means_of_three_digits_are_told_from_a_bound_of_three_digits():
+    thousandths = [(949, 950, 951), (900, 950, 1000), (948, 950, 952), (940, 955, 955)]
+    assert {mean([value / 1000 for value in values]) for values in thousandths} == {0.95}
+
+
+@pytest.mark.parametrize(("other_n", "n"), [(2, 3), (3, 3), (3, 5), (10, 3)])
+def test_no_sample_has_a_narrower_interval_than_the_least(other_n, n):
+    least = least_half_width(0.02, other_n, n)
+    widths = [
+        welch_interval(0.0, 0.02 * ratio / 1000, n, 0.02, other_n).high for ratio in range(0, 10_000, 7)
+    ]
+    assert least == pytest.approx(min(widths), rel=1e-3)
+    # Values that do not vary have the interval of the other mean alone.
+    assert widths[0] == pytest.approx(half_width(0.02, other_n))
+    assert least <= widths[0] * (1 + 1e-9)
 
 
 def test_one_value_has_no_deviation():

@@ -12,7 +12,7 @@ import torch
 from rmem_cli.tasks.algorithmic_config import AssociativeRetrievalSettings
 from rmem_cli.tasks.associative_recall import AssociativeRecall
 from rmem_cli.tasks.associative_retrieval import AssociativeRetrieval
-from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count
+from rmem_cli.tasks.baselines import OCCURRED, expected_largest_count, share_of_late_values
 from rmem_cli.tasks.memory_config import AssociativeRecallSettings, CopyingMemorySettings, CopyLastTenSettings
 
 
@@ -97,3 +97,25 @@ def test_where_a_loss_rests_of_very_many_symbols_is_told_of_the_first():
     few = [CopyingMemorySettings(length=200, symbols=symbols).plateaus() for symbols in (21, 22)]
     assert [text.count(", ") for text in few] == [20, 21]
     assert [text.endswith("and so on") for text in few] == [False, True]
+
+
+@pytest.mark.parametrize(("pairs", "keys", "values"), [(20, 16, 16), (50, 16, 16), (7, 4, 100)])
+def test_late_values_are_named_by_how_likely_they_still_count(pairs, keys, values):
+    """Against the answers of whole series, whose keys and values are drawn one by one."""
+    random = np.random.default_rng(7)
+    right = 0
+    for _ in range(6_000):
+        told, weights = {}, Counter()
+        for place in range(pairs):
+            key, value = random.integers(keys), int(random.integers(values))
+            told[key] = value
+            weights[value] += (1 - 1 / keys) ** (pairs - 1 - place)
+        right += weights.most_common(1)[0][0] == told[random.choice(list(told))]
+    share = right / 6_000
+    deviation = (share * (1 - share) / 6_000) ** 0.5
+    assert share_of_late_values(pairs, keys, values) == pytest.approx(share, abs=4 * deviation)
+
+
+def test_the_only_pair_is_known_and_ever_more_pairs_come_to_a_limit():
+    assert share_of_late_values(1, 16, 16) == 1
+    assert share_of_late_values(200, 16, 16) == pytest.approx(share_of_late_values(400, 16, 16), abs=0.005)
