@@ -92,7 +92,8 @@ def _card(
     from rmem_cli.visible import visible
 
     description = made.description
-    prepared = [read_prepared(*each) for each in made.spec.settings.task.data_sets()]
+    prepared = [read_prepared(*each).meta for each in made.spec.settings.task.data_sets()]
+    data = [(each["name"], each["licence"], each["citation"]) for each in prepared]
     about = About(
         spec=made.spec,
         folder=visible(folder.absolute().name),
@@ -101,7 +102,7 @@ def _card(
         parameters=made.parameters,
         has_text=made.tokenizer is not None,
         modules=made.modules,
-        data=[tuple(each.meta[key] for key in ("name", "licence", "citation")) for each in prepared],
+        data=list(dict.fromkeys(data)),  # each once, however many forms of it are read
         rmem_version=description.rmem_version,
         torch_version=description.environment.torch_version,
     )

@@ -52,6 +52,12 @@ model: {architecture: memory_network, memory_network: {size: 4, linear_start_ste
 train: {steps: 3, batch_size: 2}
 eval: [{name: test, split: test, metrics: [loss, accuracy]}]
 """,
+    "stories, word by word": """\
+task: {kind: babi, number: 1, level: word}
+model: {architecture: story_and_question, core: {kind: goru, hidden_size: 4}}
+train: {steps: 3, batch_size: 2}
+eval: [{name: test, split: test, metrics: [loss, accuracy]}]
+""",
     "numbers": f"""\
 task: {{kind: adding, length: 6}}
 {RNN}train: {{steps: 3, batch_size: 4, dtype: float64}}
@@ -249,6 +255,27 @@ def test_a_question_is_answered_by_a_memory_network_that_was_loaded(rmem, traine
     assert logits.shape == (1, 3, len(model.class_names))
     assert model.class_names[int(logits[0, -1].argmax())] in model.vocabulary
     assert not torch.equal(logits, model(inputs[:, 1:], question=torch.tensor([1]))[0][:, -1:])
+
+
+def test_a_question_is_answered_by_networks_of_story_and_question_that_were_loaded(rmem, trained):
+    assert rmem("export", trained(KINDS["stories, word by word"]), "--out", "model").code == 0
+    model = load("model")
+    told, asked = model.encode("Mary moved to the bathroom."), model.encode("Where is Mary?")
+    logits, _ = model(torch.cat([told, asked])[None], question=torch.tensor([len(told)]))
+    assert logits.shape == (1, len(told) + len(asked), len(model.class_names))
+    # Where the question begins matters, and what stands behind a row does not.
+    assert not torch.equal(logits, model(torch.cat([told, asked])[None], question=torch.tensor([2]))[0])
+    padded = torch.cat([told, asked, told])[None]
+    lengths = torch.tensor([len(told) + len(asked)])
+    again, _ = model(padded, lengths=lengths, question=torch.tensor([len(told)]))
+    torch.testing.assert_close(again[:, lengths[0] - 1], logits[:, -1])
+
+
+def test_the_card_names_a_data_set_of_several_forms_once(rmem, trained):
+    text = KINDS["stories"].replace("number: [1, 4]", "number: [1, 4], if_missing: smaller")
+    assert rmem("export", trained(text), "--out", "model").code == 0
+    data = Path("model/README.md").read_text().partition("## Data")[2].partition("##")[0]
+    assert data.count("- babi: ") == 1
 
 
 def test_the_card_says_what_was_measured_published_and_how_to_load_it(rmem, trained, capfd):

@@ -58,6 +58,7 @@ RUNS = {
         *("memn2n_babi", "memn2n_1k", "model.memory_network.linear_start_steps=3"),
         *("model.memory_network.time_noise=0", "optimizer.lr=0.5"),
     ),
+    "stories, three networks": ("goru_babi_1k", "gru_three", "optimizer.lr=0.1"),
     "ptb": ("rum_ptb_char", "rum_1000", *REAL),
 }
 # Sums in another order differ by their rounding: in float32 by some 6e-8 of them, in float64 by some 1e-16,
@@ -79,7 +80,7 @@ def spec_of(request, recipes, write_text, tmp_path):
         if recipe == "text":
             write_text(train=200)
             return load_recipe(recipes[recipe]).runs(rows=rows, overrides=[*own, *sets])[0]
-        if recipe == "memn2n_babi":
+        if recipe in ("memn2n_babi", "goru_babi_1k"):
             write_stories(tmp_path)
         if recipe == "rum_ptb_char":
             real = request.getfixturevalue("real_data")
