@@ -46,6 +46,24 @@ def test_no_file_repeats_a_key_so_no_row_hides_another(paper):
     visit(yaml.compose(FOLDER.joinpath(f"{paper}.yaml").read_text(encoding="utf-8"), yaml.SafeLoader))
 
 
+# Tables whose words name a validation split, and whose numbers are compared with ours of the test split.
+NAMED_FOR_ANOTHER_REASON = {
+    "rum2017.recall": "both splits are drawn of one distribution, of which its notes tell",
+    "rum2017.babi": "how the questions were divided; its numbers are of the test",
+}
+
+
+def test_a_table_that_names_validation_as_what_was_measured_is_of_that_split():
+    named = {
+        name
+        for name, table in TABLES.items()
+        if re.search(r"\bvalid(ation)?\b", f"{table.dataset} {table.metric}", re.IGNORECASE)
+    }
+    assert set(NAMED_FOR_ANOTHER_REASON) <= named
+    of_validation = {name for name, table in TABLES.items() if table.split == "valid"}
+    assert named - set(NAMED_FOR_ANOTHER_REASON) == of_validation
+
+
 def test_rows_that_are_not_verified_carry_no_number():
     unverified = [row for table in TABLES.values() for row in table.rows.values() if not row.verified]
     assert len(unverified) == 22
