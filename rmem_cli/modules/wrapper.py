@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -212,7 +213,8 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
                 counts the tokens that it lets through, and no row reads the last of these. (There, it counts
                 all.)
             xl_memories: Before the first of them.
-            return_loss: Whether the mean loss of each next token is wanted, or logits.
+            return_loss: Whether the mean loss of each next token is wanted, other than `ignore_index`, or
+                logits. (There, the mean of each segment counts by its length.)
             labels: None; they are the next tokens. (There, what is given is overwritten.)
             truncate_at_step: In place of the wrapper's own.
             memory_replay_backprop: Whether the gradient of the loss is added to the parameters, with the
@@ -225,8 +227,8 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
 
         Raises:
             ValueError: Labels are given, or a mask to `memory_replay_backprop`, there is no token or, for a
-                loss, no next one, `truncate_at_step` is no number of segments, or memories or mask are not
-                those of this model and these rows.
+                loss, no next one other than `ignore_index`, `truncate_at_step` is no number of segments, or
+                memories or mask are not those of this model and these rows.
         """
         if labels is not None:
             raise ValueError("labels are the next tokens of x; leave them out")
@@ -243,6 +245,7 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
             return torch.stack(gradient.losses).sum() / gradient.divisor
         if return_loss:
             x, labels, mask = self._predicted(x, mask)
+        counts = [] if labels is None else self._counted(labels).sum(0).tolist()  # of each step
         outputs = []
         for number, start in enumerate(range(0, x.shape[1], self.seq_len), start=1):
             here = slice(start, start + self.seq_len)
@@ -255,7 +258,10 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
             )
             if piece is not None and number % piece == 0:
                 memories = memories.detach()
-            outputs.append(output * _share(x, mask, here) if return_loss else output)
+            if not return_loss:
+                outputs.append(output)
+            elif sum(counts[here]):  # the mean of no label is no number
+                outputs.append(output * (sum(counts[here]) / sum(counts)))
         assert memories is not None  # noqa: S101  there was a token
         return torch.stack(outputs).sum() if return_loss else torch.cat(outputs, dim=1), memories
 
@@ -266,6 +272,22 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
             return inputs, labels, None
         counted = mask[:, 1:]  # the last token that counts of a row is predicted, not read
         return inputs, labels.masked_fill(counted.logical_not(), self.model.ignore_index), counted
+
+    def _counted(self, labels: Tensor) -> Tensor:
+        """Which labels a loss counts, at least one of them."""
+        counted = labels != self.model.ignore_index
+        if not bool(counted.any()):
+            raise ValueError(
+                f"every label is ignore_index, {self.model.ignore_index}; without another there is no loss"
+            )
+        return counted
+
+    def _batch(self, inputs: Tensor, targets: Tensor, loss_weight: float, fresh: bool) -> Batch:
+        batch = super()._batch(inputs, targets, loss_weight, fresh)
+        counted = self._counted(targets)
+        weight = loss_weight / (int(counted.sum()) / len(counted)) * counted.to(batch.weight.dtype)
+        # What has no weight is still looked up among the classes.
+        return replace(batch, targets=targets.where(counted, 0), weight=weight)
 
     def generate(  # type: ignore[override]  # likewise
         self,
@@ -324,13 +346,6 @@ def _check_segments(truncate_at_step: int | None) -> None:
         raise ValueError(
             f"truncate_at_step is {truncate_at_step}; it must be 1 segment or more, or None for all of them"
         )
-
-
-def _share(x: Tensor, mask: Tensor | None, here: slice) -> float:
-    """The part of all tokens, or of those that count, that is in a segment."""
-    if mask is None:
-        return x[:, here].shape[1] / x.shape[1]
-    return int(mask[:, here].sum()) / int(mask.sum())
 
 
 @contextmanager

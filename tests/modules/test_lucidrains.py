@@ -6,6 +6,7 @@ import inspect
 import pytest
 import torch
 from package_vectors import FILES, assert_equal, of, read, untold
+from torch.nn import functional
 
 from rmem_cli import (
     RecurrentMemoryTransformer,
@@ -125,6 +126,38 @@ def test_replay_has_the_gradients_of_the_loss_that_is_returned_caches_included(o
     assert found[0][0] == pytest.approx(found[1][0])
     for one, other in zip(found[0][1], found[1][1], strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("ignore_index", [-1, 0])
+def test_replay_and_return_loss_are_the_mean_over_the_labels_that_are_not_ignored(ignore_index):
+    model = make(ignore_index=ignore_index)
+    x = tokens() % 10 + 1  # no token is 0
+    if ignore_index == 0:
+        x[0, 6:] = 0  # two whole segments of a row, and more of one
+        x[:, 11:] = 0  # a whole segment
+    else:
+        x[1, -1] = -1  # a label alone, which is never read
+    logits, _ = RecurrentMemoryTransformerWrapper(model)(x[:, :-1])
+    functional.cross_entropy(logits.mT, x[:, 1:], ignore_index=ignore_index).backward()
+    expected = [each.grad.clone() for each in model.parameters()]
+    loss = functional.cross_entropy(logits.mT, x[:, 1:], ignore_index=ignore_index)
+    found = loss_and_gradients(model, x)
+    torch.testing.assert_close(found[0], loss.detach())
+    torch.testing.assert_close(found[2:], expected, rtol=0, atol=1e-9)
+    model.zero_grad()
+    replayed = RecurrentMemoryTransformerWrapper(model)(x, memory_replay_backprop=True, mrbp_loss_weight=0.5)
+    torch.testing.assert_close(replayed, 0.5 * loss.detach())
+    for one, other in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(one.grad, 0.5 * other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("call", [{"return_loss": True}, {"memory_replay_backprop": True}], ids=str)
+def test_a_loss_of_nothing_but_ignored_labels_is_a_sentence(call):
+    x = torch.cat([tokens(1), torch.zeros(2, 6, dtype=torch.long)], dim=1)
+    with pytest.raises(
+        ValueError, match=r"^every label is ignore_index, 0; without another there is no loss$"
+    ):
+        RecurrentMemoryTransformerWrapper(make(ignore_index=0))(x, **call)
 
 
 def loss_and_gradients(model, x, **call):
