@@ -212,3 +212,17 @@ def test_a_zero_state_stays_zero_without_an_eps(form):
     assert not outputs[0].any()
     assert torch.linalg.vector_norm(outputs[1]).item() == pytest.approx(0.7)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("eta", [None, 0.7])
+@pytest.mark.parametrize("form", [fast, reference, native], ids=["fast", "reference", "native"])
+def test_what_is_no_number_stays_none_in_every_form(form, eta):
+    if form is native and not build.status("rotation").available:
+        pytest.skip(f"there is no native form here: {build.status('rotation').reason}")
+    options = RUMOptions(eta=eta)
+    x = normal(7, 2, 4, 3).detach()
+    x[0, 2] = torch.nan
+    result = form.rum(x, normal(8, 2, 5), None, make_weights(options, 3, 5), options)
+    assert result.outputs[0, 2:].isnan().all()
+    assert result.outputs[1].isfinite().all()
+    assert result.outputs[0, :2].isfinite().all()

@@ -134,7 +134,7 @@ def normalized(x: Tensor, eps: float) -> Tensor:
     # Half of eps: a vector as long as eps has a direction here.
     unit: Tensor = Unit.apply(x, eps / 2)  # type: ignore[no-untyped-call]
     # An eps of zero is more than no length.
-    return torch.where(length > 0, torch.where(short, x / (eps or 1.0), unit), 0.0)
+    return torch.where(length == 0, 0.0, torch.where(short, x / (eps or 1.0), unit))
 
 
 class _PlaneParts(NamedTuple):
