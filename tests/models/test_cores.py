@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from small_cores import ALL, small_core
+from torch.utils.checkpoint import checkpoint
 
 from rmem_cli import RUM
 from rmem_cli.models.cores.base import Core
@@ -27,6 +28,7 @@ from rmem_cli.models.cores.transformer_config import PreNormRMTSettings, RMTSett
 from rmem_cli.models.cores.transformer_xl import TransformerXL
 from rmem_cli.models.sequence import build_model
 from rmem_cli.models.state import detach, reset, select
+from rmem_cli.ops.native import build as native_build
 from rmem_cli.recipe.schema import ModelSettings
 
 
@@ -216,6 +218,21 @@ def test_gradients_of_outputs_and_states_reach_every_weight(name):
     for parameter_name, parameter in core.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0 or "bias" in parameter_name, parameter_name
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "fast"])
+@pytest.mark.parametrize("name", CORES)
+def test_a_checkpoint_around_a_core_changes_no_gradient(monkeypatch, name, native):
+    if not native:
+        monkeypatch.setattr(native_build, "usable", lambda *_: False)
+    core, x = make(name), inputs()
+
+    def gradients(y):
+        torch.manual_seed(0)  # zoneout and dropout draw the same
+        return torch.autograd.grad(y(x)[0].square().sum(), list(core.parameters()), allow_unused=True)
+
+    found = gradients(lambda x: checkpoint(core, x, use_reentrant=False))
+    torch.testing.assert_close(found, gradients(core), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ALL)

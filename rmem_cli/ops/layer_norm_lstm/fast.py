@@ -156,11 +156,10 @@ class _Update(torch.autograd.Function):
     @staticmethod
     @autocast.as_it_is
     def backward(ctx: Any, hidden_grad: Tensor, cell_grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, kept = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
+        *inputs, normal, scale, gates, cell_normal, cell_scale, squashed = ctx.saved_tensors
         if torch.is_grad_enabled():
             return recorded_gradients(reference.update, inputs, (hidden_grad, cell_grad))
         z, cell, gate_gain, _, cell_gain, _ = inputs
-        normal, scale, gates, cell_normal, cell_scale, squashed = kept
         let_in, keep, output, candidate = gates.unbind(1)
         of_squashed = hidden_grad * output * (1 - squashed * squashed)
         cell_grad = cell_grad + _through_norm(of_squashed * cell_gain, cell_normal, cell_scale)

@@ -248,8 +248,8 @@ class Rotate(Function):
     @autocast.as_it_is
     def backward(ctx: Any, gradient: Tensor, versine_gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of `u`, `y` and `h`."""
-        parts = _PlaneParts(*ctx.saved_tensors[:7])
-        w, versine, h, uh, wh, along_u, along_w = ctx.saved_tensors[7:]
+        *kept, w, versine, h, uh, wh, along_u, along_w = ctx.saved_tensors
+        parts = _PlaneParts(*kept)
         if torch.is_grad_enabled():
             form = partial(_rotated_recorded, zero=parts.zero, eps=ctx.eps)
             of_u, of_y, of_h = recorded_gradients(form, (parts.u, parts.y, h), (gradient, versine_gradient))
