@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from rmem_cli import RUM, URLSTM, RecurrentMemoryTransformer, RUMCell, rotate
@@ -62,3 +63,10 @@ def test_a_checkpoint_around_rotate_changes_nothing(dtype):
     plain = torch.autograd.grad(rotate(*vectors).square().sum(), vectors)
     there = torch.autograd.grad(checkpoint(rotate, *vectors, use_reentrant=False).square().sum(), vectors)
     torch.testing.assert_close(there, plain)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_functional_call_of_a_module_is_a_call_of_it(form, name):
+    module, x = made(name)
+    weights = {key: value.detach() for key, value in module.named_parameters()}
+    assert torch.equal(functional_call(module, weights, (x,))[0], module(x)[0])

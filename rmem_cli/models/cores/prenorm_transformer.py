@@ -100,7 +100,8 @@ class PreNormStack(nn.Module):
 
     def with_null(self, keys_values: list[Tensor]) -> list[Tensor]:
         """Keys and values of each layer, `[batch, places, 2, heads, size]`, behind those of its null key."""
-        nulls = [layer.get_submodule("attention").get_parameter("null") for layer in self.layers]
+        # By attribute: under `torch.func.functional_call` it is a tensor, and no parameter.
+        nulls: list[Any] = [layer.get_submodule("attention").null for layer in self.layers]
         return [
             torch.cat([null.expand(len(each), 1, -1, -1, -1), each], dim=1)
             for null, each in zip(nulls, keys_values, strict=True)
