@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.state import MEMORY, State
-from rmem_cli.ops.native import build
 
 
 @dataclass(frozen=True)
@@ -159,15 +158,8 @@ class Model(nn.Module, ABC):
         """Have `torch.compile` translate each part of the model when it first runs."""
         self.compiled = True
         for part in self.children():
-            compile_part(part, *args, **kwargs)
+            part.compile(*args, **kwargs)
 
     def parameter_count(self) -> int:
         """Number of weights, frozen ones included."""
         return sum(parameter.numel() for parameter in self.parameters())
-
-
-def compile_part(part: nn.Module, *args: Any, **kwargs: Any) -> None:
-    """Have `torch.compile` translate a part of a model when it first runs."""
-    # Which form of an op runs is settled for the process: how it was chosen need not be translated.
-    torch.compiler.assume_constant_result(build.available)  # type: ignore[no-untyped-call]
-    part.compile(*args, **kwargs)

@@ -12,7 +12,7 @@ from rmem_cli.errors import UsageError
 from rmem_cli.models.attention_decoder import AttentionDecoder, Reached, Said, Source
 from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.models.cores.base import Core
-from rmem_cli.models.model import Model, StepResult, compile_part
+from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.state import State, described, reset
 from rmem_cli.ops.autocast import in_single_precision, single_precision
 from rmem_cli.ops.forms import joined_forms
@@ -257,7 +257,7 @@ class PointerGenerator(Model):
         """Have `torch.compile` translate the cores of the reader; the decoder goes step by step."""
         self.compiled = True
         for core in (self.reader.forwards, self.reader.backwards):
-            compile_part(core, *args, **kwargs)
+            core.compile(*args, **kwargs)
 
     def _symbols(self, words: Tensor) -> Tensor:
         """The words, the unknown one where they are no symbols."""

@@ -15,7 +15,7 @@ from rmem_cli.models.encoders import Encoder, encoded
 from rmem_cli.models.heads import Head, Regression
 from rmem_cli.models.memory_loss import MemoryLoss
 from rmem_cli.models.memory_network import MemoryNetwork
-from rmem_cli.models.model import Model, StepResult, compile_part
+from rmem_cli.models.model import Model, StepResult
 from rmem_cli.models.pointer_generator import PointerGenerator
 from rmem_cli.models.readouts import EveryStep, Readout
 from rmem_cli.models.state import MEMORY, State, put, reset
@@ -122,7 +122,7 @@ class SequenceModel(Model):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Have `torch.compile` translate the core, at its first step."""
         self.compiled = True
-        compile_part(self.core, *args, **kwargs)
+        self.core.compile(*args, **kwargs)
 
     def _core_outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """The core's outputs `[batch, time, output_size]`, and the state after the batch.

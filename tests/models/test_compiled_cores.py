@@ -12,7 +12,6 @@ from rmem_cli.models.cores.recurrent_config import EUNNSettings, FastSlowSetting
 from rmem_cli.models.cores.rmt import RMT
 from rmem_cli.models.cores.transformer_config import RMTSettings
 from rmem_cli.models.cores.unitary import EUNN, GORU
-from rmem_cli.models.model import compile_part
 from rmem_cli.modules.rum import RUM
 from rmem_cli.ops.native import build
 from rmem_cli.recipe.registry import build as build_component
@@ -48,7 +47,7 @@ def test_a_compiled_core_gives_the_same_numbers_and_no_warning(make, recwarn):
     x = torch.randn(2, 2, core.input_size)  # each step is translated by itself
     plain = gradients(core, x)
     recwarn.clear()
-    compile_part(core)
+    core.compile()
     assert core._compiled_call_impl is not None, "torch takes another way from here on"
     for ours, theirs in zip(gradients(core, x), plain, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

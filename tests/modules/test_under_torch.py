@@ -29,6 +29,14 @@ def form(request, monkeypatch):
         monkeypatch.setattr(build, "usable", lambda *_: False)
 
 
+@pytest.fixture
+def fresh_compiler():
+    """Nothing that another test had translated."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
 def made(name):
     """The module in double precision, and inputs of it."""
     torch.manual_seed(0)
@@ -70,3 +78,11 @@ def test_a_functional_call_of_a_module_is_a_call_of_it(form, name):
     module, x = made(name)
     weights = {key: value.detach() for key, value in module.named_parameters()}
     assert torch.equal(functional_call(module, weights, (x,))[0], module(x)[0])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_torch_compile_captures_a_module_as_one_graph_with_equal_numbers(form, name, fresh_compiler):
+    module, x = made(name)
+    captured = torch.compile(module, backend="eager", fullgraph=True)
+    found = outputs_and_gradients(module, captured, x)
+    torch.testing.assert_close(found, outputs_and_gradients(module, module, x), rtol=1e-10, atol=1e-12)

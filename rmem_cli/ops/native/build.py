@@ -101,6 +101,11 @@ def available(family: str) -> bool:
     return status(family).available
 
 
+# It is settled for the process, and `torch.compile` need not translate how. This is all that
+# `torch.compiler.assume_constant_result` does, once it has imported what takes longer than torch itself.
+available._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 class _CannotBuildError(Exception):
     """A reason why a source cannot be compiled here: a phrase."""
 
