@@ -294,9 +294,10 @@ class LucidrainsTransformer(RecurrentMemoryTransformer):
         Raises:
             ValueError: They are not those of this model and so many rows.
         """
-        if read_memories is None and not xl_memories:
+        given = [*([] if read_memories is None else [read_memories]), *(xl_memories or [])]
+        if not given:
             return None
-        state = self.initial_state(rows)
+        state = self.initial_state(rows, device=given[0].device, dtype=given[0].dtype)
         if read_memories is not None:
             shared = read_memories.dim() == 2  # [memories, dim], by all rows
             state[MEMORY] = read_memories.expand(rows, -1, -1) if shared else read_memories

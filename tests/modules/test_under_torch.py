@@ -86,3 +86,26 @@ def test_torch_compile_captures_a_module_as_one_graph_with_equal_numbers(form, n
     captured = torch.compile(module, backend="eager", fullgraph=True)
     found = outputs_and_gradients(module, captured, x)
     torch.testing.assert_close(found, outputs_and_gradients(module, module, x), rtol=1e-10, atol=1e-12)
+
+
+def replica(module):
+    """What `torch.nn.DataParallel` makes of a module for each of its devices, here for the same one."""
+    parts = list(module.modules())
+    copies = {part: part._replicate_for_data_parallel() for part in parts}
+    for part, copied in copies.items():
+        for name, child in part._modules.items():
+            setattr(copied, name, copies.get(child))
+        for name, parameter in part._parameters.items():
+            setattr(copied, name, None if parameter is None else parameter * 1.0)
+    return copies[module]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_replica_of_data_parallel_reads_as_its_module_does(form, name):
+    module, x = made(name)
+    copied = replica(module)
+    assert not list(copied.parameters())
+    torch.testing.assert_close(copied(x), module(x))
+    _, *state = module(x)
+    named = {"xl_memories": state.pop()} if name == "LucidrainsTransformer" else {}
+    torch.testing.assert_close(copied(x, *state, **named), module(x, *state, **named))

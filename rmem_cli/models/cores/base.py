@@ -124,13 +124,15 @@ class Core(nn.Module, ABC):
     @cached_property
     def _state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Of each entry of a state, without the batch."""
-        one_row = self.initial_state(1, device=torch.device("meta"))
+        one_row = self.initial_state(1, device=torch.device("meta"), dtype=torch.float32)
         return {name: tuple(value.shape[1:]) for name, value in one_row.items()}
 
     def parameter_options(
         self, device: torch.device | None, dtype: torch.dtype | None
     ) -> tuple[torch.device, torch.dtype]:
         """Device and dtype to make a state in: those given, else those of the parameters."""
+        if device is not None and dtype is not None:
+            return device, dtype  # a copy that `torch.nn.DataParallel` makes has no parameters
         parameter = next(self.parameters())
         return device or parameter.device, dtype or parameter.dtype
 

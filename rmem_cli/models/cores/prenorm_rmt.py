@@ -192,11 +192,11 @@ class PreNormRMT(Core):
 
     def _unread(self, layout: Layout, state: State | None, x: Tensor) -> Tensor:
         """Where memory that was never written would be read, `[batch, queries, keys]`."""
-        written = self.initial_state(len(x), device=x.device)[WRITTEN] if state is None else state[WRITTEN]
+        state = self.initial_state(len(x), device=x.device, dtype=x.dtype) if state is None else state
         rows = torch.arange(layout.queries, device=x.device) >= layout.read
         columns = torch.arange(layout.keys, device=x.device) - layout.cache
         memory = (columns >= 0) & (columns < layout.read)
-        return ~written[:, None, None] & rows[:, None] & memory
+        return ~state[WRITTEN][:, None, None] & rows[:, None] & memory
 
     def _with_null(self, mask: Tensor, layout: Layout) -> Tensor:
         """The mask with a column for the null key, which everything sees."""
