@@ -99,6 +99,22 @@ def test_values_and_gradients_are_finite(case, dtype):
     assert all(each.isfinite().all() for each in [*everything, *gradients])
 
 
+@pytest.mark.parametrize("length", [6e-8, 1e-5, 1.53e-5, 1e-4])
+@pytest.mark.parametrize("again", [False, True], ids=["first", "recorded"])
+def test_short_vectors_of_float16_turn_as_in_float32_or_not_at_all(length, again):
+    x, y = torch.tensor([length, 0.0, 0.0]).half(), torch.tensor([0.0, length, 0.0]).half()
+    leaves = [each.requires_grad_() for each in (x, y, torch.tensor([0.5, 0.0, 0.25]).half())]
+    turned = rotate(*leaves)
+    # A float16 below 2 ** -16 has no reciprocal.
+    expected = [0.5, 0.0, 0.25] if x[0] <= 2**-16 else [0.0, 0.5, 0.25]
+    assert turned.tolist() == expected
+    everything = [turned, rotation_operator(*leaves[:2]), *rotation_components(*leaves[:2])]
+    assert torch.equal(everything[1] @ leaves[2], turned)
+    loss = sum(each.sum() for each in everything) / 100  # a gradient is as large as the vector is short
+    gradients = torch.autograd.grad(loss, leaves, create_graph=again)
+    assert all(each.isfinite().all() for each in [*everything, *gradients])
+
+
 @pytest.mark.parametrize("zero", ["x", "y", "both"])
 def test_the_rotation_is_the_identity_where_a_vector_is_zero(zero):
     x, y = pairs("random", 100, 6)

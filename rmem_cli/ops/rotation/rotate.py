@@ -62,7 +62,7 @@ def rotate(x: Tensor, y: Tensor, h: Tensor, eps: float = 1e-12) -> Tensor:
         x: `[..., n]`, or a shape that broadcasts with the others.
         y: Likewise.
         h: Likewise.
-        eps: Length up to which a vector counts as zero.
+        eps: Length up to which a vector counts as zero; in float16, 2 ** -16 where that is more.
 
     Source: Dangovski et al. 2019, section 3. The published code is undefined, or a projection, where the two
     vectors are parallel, opposite or zero.
@@ -104,7 +104,7 @@ def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tenso
     sine = _norm(torch.where(undefined, 1.0, w))
     v = torch.where(undefined, direction.fixed, w / sine)
     sine = torch.where(undefined, length, sine)
-    nonzero = direction.nonzero & (_norm(y) > eps)
+    nonzero = direction.nonzero & (_norm(y) > _zero_length(y, eps))
     cosine = versine + 1
     plane = torch.cat([cosine, -sine, sine, cosine], dim=-1)
     # plane as [..., 2, 2]
@@ -114,7 +114,7 @@ def rotation_components(x: Tensor, y: Tensor, eps: float = 1e-12) -> tuple[Tenso
 def direction_of(x: Tensor, eps: float) -> Direction:
     """Where the vectors `x [..., n]` point."""
     unit: Tensor = Unit.apply(x, eps)  # type: ignore[no-untyped-call]
-    return Direction(unit, _norm(x.detach()) > eps, _fixed_orthogonal(unit))
+    return Direction(unit, _norm(x.detach()) > _zero_length(x, eps), _fixed_orthogonal(unit))
 
 
 def rotation_of(direction: Direction, y: Tensor, eps: float) -> Rotation:
@@ -154,7 +154,7 @@ def _plane(
 ) -> tuple[Tensor, Tensor, Tensor, _PlaneParts]:
     """`w`, `versine` and `k` of the rotation from `u` to `y`."""
     norm = _norm(y)
-    zero = ~u_nonzero | (norm <= eps)
+    zero = ~u_nonzero | (norm <= _zero_length(y, eps))
     scale = norm.reciprocal_().masked_fill_(zero, 0.0)
     w, versine, k, cosine, opposite = _plane_of_units(u, y * scale, fixed, zero)
     return w, versine, k, _PlaneParts(u, y, cosine, k, scale, zero, opposite)
@@ -289,7 +289,7 @@ class Unit(Function):
     def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
         """Apply to `x [..., n]`."""
         norm = _norm(x)
-        zero = norm <= eps
+        zero = norm <= _zero_length(x, eps)
         scale = norm.reciprocal_().masked_fill_(zero, 0.0)
         ctx.save_for_backward(x, scale)
         ctx.eps = eps
@@ -308,7 +308,7 @@ class Unit(Function):
 
 def _unit_recorded(x: Tensor, eps: float) -> Tensor:
     """What `Unit` gives, as torch can differentiate it."""
-    zero = _norm(x) <= eps
+    zero = _norm(x) <= _zero_length(x, eps)
     # A norm of zero has no second derivative, even where nothing is made of it.
     safe = torch.where(zero, 1.0, x)
     return (safe / _norm(safe)).masked_fill(zero, 0.0)
@@ -316,6 +316,11 @@ def _unit_recorded(x: Tensor, eps: float) -> Tensor:
 
 def _unit_backward(gradient: Tensor, unit: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(gradient, _dot(unit, gradient), unit, value=-1).mul_(scale)
+
+
+def _zero_length(x: Tensor, eps: float) -> float:
+    """Length up to which a vector counts as zero: `eps`, or, in float16, what has no finite reciprocal."""
+    return max(eps, 1 / torch.finfo(x.dtype).max)
 
 
 def _negligible(w: Tensor) -> float:
