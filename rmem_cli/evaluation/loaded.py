@@ -13,6 +13,7 @@ from rmem_cli.evaluation.sampling import draw, generate
 from rmem_cli.evaluation.summaries import said_about
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
+from rmem_cli.models.shapes import check_inputs, check_lengths, check_symbols
 from rmem_cli.models.state import State
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.options import settings_from
@@ -57,6 +58,7 @@ class LoadedModel(nn.Module):
         name: What messages call it.
         model: The model itself; `rmem_cli.models.model.Model` says what it can do.
         settings: All that it was made and trained with, `settings.task` and `settings.model` among them.
+        symbols: How many symbols it reads, or features of a step.
         class_names: What each class is called; None: classes are symbols, numbers, or have no names.
 
     Example:
@@ -72,11 +74,13 @@ class LoadedModel(nn.Module):
         name: str,
         model: Model,
         settings: RunSettings,
+        symbols: int,
         tokenizer: TaskTokenizer | None,
         class_names: list[str] | None,
     ) -> None:
         super().__init__()
-        self.name, self.model, self.settings, self.class_names = name, model, settings, class_names
+        self.name, self.model, self.settings = name, model, settings
+        self.symbols, self.class_names = symbols, class_names
         self._tokenizer = tokenizer
 
     @property
@@ -104,9 +108,18 @@ class LoadedModel(nn.Module):
         return torch.tensor(self.tokenizer.encode(text), dtype=torch.long, device=self._device)
 
     def decode(self, symbols: Tensor | Iterable[int]) -> str:
-        """The text of symbols `[symbols]`; a `UsageError` where the task has no text."""
-        numbers = symbols.tolist() if isinstance(symbols, Tensor) else symbols
-        return "".join(self.tokenizer.decode(numbers))
+        """The text of symbols `[symbols]`.
+
+        Raises:
+            UsageError: The task has no text.
+            ValueError: One is no symbol.
+        """
+        tokenizer = self.tokenizer
+        numbers = symbols.cpu() if isinstance(symbols, Tensor) else torch.tensor([*symbols], dtype=torch.long)
+        if numbers.dim() != 1:
+            raise ValueError(f"the symbols are {list(numbers.shape)}; they must be [symbols]")
+        check_symbols(numbers, len(tokenizer.vocabulary))
+        return "".join(tokenizer.decode(numbers.tolist()))
 
     def forward(
         self,
@@ -122,7 +135,7 @@ class LoadedModel(nn.Module):
                 where a step is a sentence of several symbols, -1 where one has fewer.
             state: What came out before; None starts afresh. Where the model has segments, one ends with the
                 inputs.
-            lengths: `[batch]`, steps of each row that count; None: all.
+            lengths: `[batch]`, or `[1]` for all rows: steps that count; None: all.
             question: `[batch]`, the step with which each row's question begins, where the task asks one at
                 the end; None: there is none.
 
@@ -132,12 +145,17 @@ class LoadedModel(nn.Module):
 
         Raises:
             UsageError: The model says something about articles, for which there is `summarize`.
-            ValueError: The state is that of another model, or of other rows.
+            ValueError: The inputs have another shape, or are none that the model knows, a row cannot have its
+                length, or the state is that of another model, or of other rows.
         """
         if self.settings.task.has_source:
             raise UsageError(
                 f"{self.name} says something about articles; call summarize, with the text of one"
             )
+        self._check_inputs(inputs)
+        if lengths is not None:
+            check_lengths(lengths, *inputs.shape[:2])
+            lengths = lengths.expand(len(inputs))
         parts = []
         for segment in self._batch(inputs, state, lengths, question).split(self.model.segment_length):
             outputs, state = self.model.outputs(segment, state)
@@ -237,6 +255,16 @@ class LoadedModel(nn.Module):
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    def _check_inputs(self, inputs: Tensor) -> None:
+        if self.settings.task.encoder == "features":  # where a recipe names none
+            check_inputs(inputs, self.symbols, "[batch, time, {}]")
+        elif self.settings.task.reads_sentences:
+            check_inputs(inputs, None, "[batch, time, symbols]")
+            check_symbols(inputs, self.symbols, least=-1)
+        else:
+            check_inputs(inputs, None, "[batch, time]")
+            check_symbols(inputs, self.symbols)
 
     def _batch(
         self, inputs: Tensor, state: State | None, lengths: Tensor | None, question: Tensor | None

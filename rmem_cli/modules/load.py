@@ -43,5 +43,5 @@ def ready_model(exported: Exported, device: torch.device | str) -> LoadedModel:
         )
     model.to(device, getattr(torch, settings.train.dtype))
     exported.put_into(model)
-    loaded = LoadedModel(str(exported.folder), model, settings, exported.tokenizer, about.class_names)
-    return loaded.eval()
+    tokenizer, class_names = exported.tokenizer, about.class_names
+    return LoadedModel(str(exported.folder), model, settings, about.symbols, tokenizer, class_names).eval()

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from rmem_cli.models.cores import rum
 from rmem_cli.models.cores.recurrent_config import RUMSettings
+from rmem_cli.models.shapes import check_inputs, check_lengths, check_width
 from rmem_cli.models.state import State
-from rmem_cli.modules.shapes import check_inputs, check_lengths, check_width
 from rmem_cli.recipe.options import settings_from
 
 _NAMES = {  # of arguments of the published cell, by those of the fields

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
 from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings
-from rmem_cli.modules.shapes import check_inputs, check_width
+from rmem_cli.models.shapes import check_inputs, check_width
 from rmem_cli.ops.gates.options import GateOptions, lstm_blocks
 from rmem_cli.recipe.options import settings_from
 

@@ -44,5 +44,6 @@ def open_trained(spec: RunSpec, machine: Machine, checkpoint: str | None = None)
 def open_loaded(spec: RunSpec, machine: Machine, checkpoint: str | None = None) -> LoadedModel:
     """The model of a trained run, as one that was exported is loaded; arguments as for `open_trained`."""
     model, run = open_trained(spec, machine, checkpoint)
-    loaded = LoadedModel(spec.label, model, spec.settings, run.task.tokenizer, run.task.class_names)
+    task = run.task
+    loaded = LoadedModel(spec.label, model, spec.settings, task.symbols, task.tokenizer, task.class_names)
     return loaded.eval()

@@ -1,4 +1,4 @@
-"""What modules that are called by others' programs say about the shapes that they get."""
+"""What models that are called by others' programs say about what they get: shapes, lengths and symbols."""
 
 from numbers import Integral
 
@@ -34,7 +34,7 @@ def check_inputs(x: Tensor, width: int | None, *forms: str) -> None:
         shapes = " or ".join(form.format("input_size" if width is None else width) for form in forms)
         raise ValueError(f"the inputs are {list(x.shape)}; they must be {shapes}")
     form = next(form for form in forms if form.count(",") + 1 == x.dim())
-    names = form[form.index("[") + 1 :].split(", ")
+    names = form[form.index("[") + 1 : -1].split(", ")
     if "time" in names and x.shape[names.index("time")] == 0:
         raise ValueError(f"the inputs are {list(x.shape)}; there must be a step at least")
 
@@ -47,13 +47,42 @@ def check_lengths(lengths: Tensor, rows: int, time: int) -> None:
     Raises:
         ValueError: There is not one for each row, or one for all, of whole numbers from 0 to the time.
     """
-    whole = not (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool)
-    if lengths.shape not in ((rows,), (1,)) or not whole:
+    if lengths.shape not in ((rows,), (1,)) or not _is_whole(lengths):
         raise ValueError(
             f"lengths are {list(lengths.shape)} of {lengths.dtype}; they must be [{rows}], whole numbers"
         )
-    if lengths.device.type != "cpu" or torch.compiler.is_compiling() or not len(lengths):
-        return
-    least, most = int(lengths.min()), int(lengths.max())
+    least, most = _bounds(lengths) or (0, time)
     if least < 0 or most > time:
         raise ValueError(f"lengths go from {least} to {most}; the inputs have from 0 to {time} steps")
+
+
+def check_symbols(symbols: Tensor, count: int, least: int = 0, name: str = "symbols") -> None:
+    """Make sure that a model knows all symbols that it is given.
+
+    Values on a GPU, where a look at them would wait, and those of a captured graph are not looked at.
+
+    Args:
+        symbols: They, in any shape.
+        count: How many it knows, from 0 on.
+        least: -1 where this stands for no symbol.
+        name: What they are called.
+
+    Raises:
+        ValueError: It does not, or they are no whole numbers.
+    """
+    if not _is_whole(symbols):
+        raise ValueError(f"{name} are of {symbols.dtype}; they must be whole numbers")
+    lowest, highest = _bounds(symbols) or (least, least)
+    if lowest < least or highest >= count:
+        raise ValueError(f"{name} go from {lowest} to {highest}; there are those from {least} to {count - 1}")
+
+
+def _is_whole(numbers: Tensor) -> bool:
+    return not (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool)
+
+
+def _bounds(numbers: Tensor) -> tuple[int, int] | None:
+    """The least and the largest of whole numbers, if there are some that may be looked at."""
+    if numbers.device.type != "cpu" or torch.compiler.is_compiling() or not numbers.numel():
+        return None
+    return int(numbers.min()), int(numbers.max())
