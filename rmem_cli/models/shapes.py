@@ -5,6 +5,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from rmem_cli.ops import autocast
 from rmem_cli.recipe.messages import describe
 
 
@@ -39,14 +40,27 @@ def check_inputs(x: Tensor, width: int | None, *forms: str) -> None:
         raise ValueError(f"the inputs are {list(x.shape)}; there must be a step at least")
 
 
+def check_type(x: Tensor, weight: Tensor, name: str) -> None:
+    """Make sure that what a module reads has the type of its weights; autocast takes care of that itself.
+
+    Raises:
+        ValueError: It has another; the sentence begins with the name, such as `the inputs are`.
+    """
+    if x.dtype != weight.dtype and not autocast.enabled(x.device.type):
+        raise ValueError(f"{name} of {x.dtype}, and the weights of {weight.dtype}; convert one of them")
+
+
 def check_lengths(lengths: Tensor, rows: int, time: int) -> None:
     """Make sure that each row has a length that it can have.
 
     Values on a GPU, where a look at them would wait, and those of a captured graph are not looked at.
 
     Raises:
+        TypeError: They are no tensor.
         ValueError: There is not one for each row, or one for all, of whole numbers from 0 to the time.
     """
+    if not isinstance(lengths, Tensor):
+        raise TypeError(f"lengths are of type {type(lengths).__name__}; they must be a tensor [{rows}]")
     if lengths.shape not in ((rows,), (1,)) or not _is_whole(lengths):
         raise ValueError(
             f"lengths are {list(lengths.shape)} of {lengths.dtype}; they must be [{rows}], whole numbers"

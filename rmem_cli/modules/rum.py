@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rmem_cli.models.cores import rum
 from rmem_cli.models.cores.recurrent_config import RUMSettings
-from rmem_cli.models.shapes import check_inputs, check_lengths, check_width
+from rmem_cli.models.shapes import check_inputs, check_lengths, check_type, check_width
 from rmem_cli.models.state import State
 from rmem_cli.recipe.options import settings_from
 
@@ -80,11 +80,13 @@ class RUM(rum.RUM):
             `memory.<layer>` `[batch, hidden, hidden]`.
 
         Raises:
-            ValueError: `x` has another shape, a row cannot have its length, or the state is that of
-                another module, or of other rows.
+            ValueError: `x` has another shape or type, a row cannot have its length, or the state is that of
+                another module, of another type, or of other rows.
+            TypeError: The lengths are no tensor.
         """
         form = "[batch, time, {}]" if self.batch_first else "[time, batch, {}]"
         check_inputs(x, self.input_size, form)
+        self._check_types(x, state)
         rows, time = x.shape[:2] if self.batch_first else (x.shape[1], x.shape[0])
         if lengths is not None:
             check_lengths(lengths, rows, time)
@@ -96,8 +98,15 @@ class RUM(rum.RUM):
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read one step, `[batch, input_size]` whatever `batch_first` says; see `Core.step`."""
         check_inputs(x, self.input_size, "[batch, {}]")
+        self._check_types(x, state)
         y, after = super().forward(x[:, None], state)  # y as [batch, 1, hidden]
         return y[:, 0], after
+
+    def _check_types(self, x: Tensor, state: State | None) -> None:
+        layer: Any = self.layers[0]
+        check_type(x, layer.target_kernel, "the inputs are")
+        for name, value in (state or {}).items():
+            check_type(value, layer.target_kernel, f"{name} of the state is")
 
 
 class RUMCell(nn.Module):
@@ -239,11 +248,16 @@ class RUMCell(nn.Module):
             The output `[batch, output_size]`, and the state.
 
         Raises:
-            ValueError: The inputs have another shape, or the state is that of another cell, or of other rows.
+            ValueError: The inputs have another shape or type, or the state is that of another cell, of
+                another type, or of other rows.
         """
         check_inputs(inputs, self.input_size, "[batch, {}]")
         if self.input_size is None:
             self._take_width(inputs.shape[-1])
+        layer: Any = self.core.layers[0]
+        check_type(inputs, layer.target_kernel, "the inputs are")
+        if state is not None:
+            check_type(state, layer.target_kernel, "the state is")
         output, after = self.core.step(inputs, None if state is None else self._parts(state))
         return output, self._flat(after)
 
@@ -258,7 +272,7 @@ class RUMCell(nn.Module):
     def _parts(self, state: Tensor) -> State:
         """A flat state as that of the core; the memory as `[batch, hidden, hidden]`."""
         size = self.settings.hidden_size
-        if state.shape[-1] != self.state_size:
+        if state.dim() != 2 or state.shape[1] != self.state_size:
             raise ValueError(
                 f"the state is {list(state.shape)}; that of this cell is [batch, {self.state_size}]"
             )

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rmem_cli.models.cores.gated_layers import GatedLSTMLayer
 from rmem_cli.models.cores.recurrent_config import GatedLSTMSettings
-from rmem_cli.models.shapes import check_inputs, check_width
+from rmem_cli.models.shapes import check_inputs, check_type, check_width
 from rmem_cli.ops.gates.options import GateOptions, lstm_blocks
 from rmem_cli.recipe.options import settings_from
 
@@ -148,7 +148,8 @@ class URLSTM(nn.Module):
             states after the sequence in the form of `hx`.
 
         Raises:
-            ValueError: `x` has another shape, or `hx` is that of another module, or of other rows.
+            ValueError: `x` has another shape or type, or `hx` is that of another module, of another type, or
+                of other rows.
         """
         if isinstance(x, PackedSequence):
             check_inputs(x.data, self.input_size, "packed sequences of [time, {}]")
@@ -181,10 +182,14 @@ class URLSTM(nn.Module):
     def _batch(
         self, x: Tensor, hx: tuple[Tensor, Tensor] | None, lengths: Tensor | None = None
     ) -> "_BatchResult":
+        layer: Any = self.layers[0]
+        check_type(x, layer.input_weight, "the inputs are")
         if hx is None:
             zeros = x.new_zeros(len(self.layers), x.shape[0], self.hidden_size)
             hx = (zeros, zeros)
         self._check_states(hx, x.shape[0])
+        for each in hx:
+            check_type(each, layer.input_weight, "the states are")
         hiddens, cells = [], []
         for index in range(self.num_layers):
             if index:
