@@ -14,6 +14,7 @@ from rmem_cli.models.cores.transformer_config import PreNormRMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
+from rmem_cli.models.shapes import check_inputs, check_symbols
 from rmem_cli.models.state import MEMORY, State
 from rmem_cli.recipe.options import settings_from
 
@@ -92,9 +93,30 @@ class RecurrentMemoryTransformer(SequenceModel):
 
         Returns:
             Logits `[batch, time, tokens]`, and the state, whose `memory` is `[batch, memory_tokens, hidden]`.
+
+        Raises:
+            ValueError: The tokens have another shape, are too many or unknown, or the state is that of
+                another model, or of other rows.
         """
+        self._check_segment(tokens)
         y, state = self.core(self.encoder(tokens), state)
         return self.head.logits(y), state
+
+    def check_tokens(self, tokens: Tensor) -> None:
+        """Make sure that the model knows all tokens, of whatever shape.
+
+        Raises:
+            ValueError: It does not, or they are no whole numbers.
+        """
+        check_symbols(tokens, self.encoder.table.num_embeddings, name="tokens")
+
+    def _check_segment(self, tokens: Tensor) -> None:
+        check_inputs(tokens, None, "[batch, time]")
+        longest = self.segment_length
+        if longest is not None and tokens.shape[1] > longest:
+            name = self.argument_names.get("segment_length", "segment_length")
+            raise ValueError(f"a segment of {tokens.shape[1]} tokens; {name} is {longest}")
+        self.check_tokens(tokens)
 
 
 class LucidrainsTransformer(RecurrentMemoryTransformer):
@@ -261,16 +283,18 @@ class LucidrainsTransformer(RecurrentMemoryTransformer):
             gradient, or None without `use_xl_memories`.
 
         Raises:
-            ValueError: The segment is too long, memories are not those of this model and these rows, or the
-                mask leaves out others than the last tokens of a row.
+            ValueError: The tokens have another shape or are too many, one or a label is unknown, memories are
+                not those of this model and these rows, or the mask leaves out others than the last tokens of
+                a row.
         """
         if mask_out_read_memories:
             raise ValueError(
                 "mask_out_read_memories is not here; make the model with always_have_read_memories=False, "
                 "which keeps the first segment from reading memory"
             )
-        if x.shape[1] > self.seq_len:
-            raise ValueError(f"a segment of {x.shape[1]} tokens; seq_len is {self.seq_len}")
+        self._check_segment(x)
+        if labels is not None:
+            self.check_tokens(labels.where(labels != self.ignore_index, 0))
         state = self.state(len(x), read_memories, xl_memories)
         y, state = self.core(self.encoder(x), state, self._lengths(mask, x))
         logits = self.head.logits(y)

@@ -14,7 +14,7 @@ from rmem_cli.evaluation.sampling import Choose, draw, generate
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State, select
-from rmem_cli.modules.recurrent_memory_transformer import LucidrainsTransformer
+from rmem_cli.modules.recurrent_memory_transformer import LucidrainsTransformer, RecurrentMemoryTransformer
 from rmem_cli.training.backprop import BackPropagation, Gradient, Replay, TrainingStep
 from rmem_cli.training.config import ReplaySettings
 
@@ -66,7 +66,8 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             The loss, and the state after the last segment.
 
         Raises:
-            ValueError: There is no next token, or the state is that of another model, or of other rows.
+            ValueError: There is no next token, one is unknown, or the state is that of another model, or of
+                other rows.
         """
         _check_next_tokens(tokens)
         return self._gradient(self.backprop, tokens, state, loss_weight)
@@ -82,7 +83,8 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             Logits `[batch, time, tokens]` of what follows each token, and the state after the last.
 
         Raises:
-            ValueError: There is no token, or the state is that of another model, or of other rows.
+            ValueError: There is no token, one is unknown, or the state is that of another model, or of other
+                rows.
         """
         _check_tokens(tokens)
         batch = self._batch(tokens, tokens, 1.0, fresh=state is None)
@@ -116,16 +118,21 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             The new tokens, `[batch, length]`, on the device of those before.
 
         Raises:
-            ValueError: A row is empty, `length` or `temperature` is below 0, or the model reads what comes
-                later.
+            ValueError: A row is empty, a token unknown, `length` or `temperature` is below 0, or the model
+                reads what comes later.
             DivergedError: The model predicts what is no number.
         """
         self._check_beginning(tokens, length, temperature)
         choose = draw(temperature, None, torch.default_generator if generator is None else generator)
         return self._generated(tokens, length, choose)
 
+    def _check_known(self, tokens: Tensor) -> None:
+        if isinstance(self.model, RecurrentMemoryTransformer):
+            self.model.check_tokens(tokens)
+
     def _check_beginning(self, tokens: Tensor, new: int, temperature: float) -> None:
         _check_tokens(tokens)
+        self._check_known(tokens)
         if new < 0 or temperature < 0:
             raise ValueError(f"{new} new tokens at temperature {temperature}; neither can be below 0")
         if not self.model.causal:
@@ -150,6 +157,8 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         return backprop.gradient(self.model, batch, state, "sum_over_time", at)
 
     def _batch(self, inputs: Tensor, targets: Tensor, loss_weight: float, fresh: bool) -> Batch:
+        self._check_known(inputs)
+        self._check_known(targets)
         parameter = next(self.model.parameters())
         rows, time = inputs.shape
         weight = torch.full((rows, time), loss_weight / time, dtype=parameter.dtype, device=inputs.device)
@@ -283,11 +292,11 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
         return counted
 
     def _batch(self, inputs: Tensor, targets: Tensor, loss_weight: float, fresh: bool) -> Batch:
-        batch = super()._batch(inputs, targets, loss_weight, fresh)
         counted = self._counted(targets)
-        weight = loss_weight / (int(counted.sum()) / len(counted)) * counted.to(batch.weight.dtype)
         # What has no weight is still looked up among the classes.
-        return replace(batch, targets=targets.where(counted, 0), weight=weight)
+        batch = super()._batch(inputs, targets.where(counted, 0), loss_weight, fresh)
+        weight = loss_weight / (int(counted.sum()) / len(counted)) * counted.to(batch.weight.dtype)
+        return replace(batch, weight=weight)
 
     def generate(  # type: ignore[override]  # likewise
         self,
@@ -313,8 +322,8 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
             The new tokens alone, `[batch, length - time]`.
 
         Raises:
-            ValueError: `prime` is longer than `length` or empty, the temperature is below 0, `filter_thres`
-                leaves no token, the model reads what comes later, or memories are not its own.
+            ValueError: `prime` is longer than `length`, empty or unknown, the temperature is below 0,
+                `filter_thres` leaves no token, the model reads what comes later, or memories are not its own.
             DivergedError: The model predicts what is no number.
         """
         self._check_beginning(prime, length - prime.shape[-1], temperature)

@@ -221,6 +221,13 @@ def segment(**call):
     ("call", "sentence"),
     [
         (lambda model: model(tokens(6)), "seq_len is 5"),
+        (lambda model: model(tokens(5)[0]), r"^the inputs are \[5\]; they must be \[batch, time\]$"),
+        (lambda model: model(tokens(5) + 11), r"^tokens go from 1\d to \d\d; there are those from 0 to 10$"),
+        (segment(labels=tokens(5) + 11), r"^tokens go from 1\d to \d\d; "),
+        (
+            lambda model: RecurrentMemoryTransformerWrapper(model)(tokens() + 6, memory_replay_backprop=True),
+            "^tokens go from 6 to 16; ",
+        ),
         (segment(mask_out_read_memories=True), "always_have_read_memories=False"),
         (segment(mask=torch.arange(5) > 1), "true for the first tokens"),
         (segment(mask=torch.zeros(2, 5, dtype=torch.bool)), "at least one"),

@@ -156,6 +156,10 @@ def test_what_cannot_be_generated_from_is_refused(arguments, sentence):
     [
         (lambda wrapper: wrapper(tokens(0)), r"shape \[2, 0\]; they must be \[batch, time\], time above 0"),
         (lambda wrapper: wrapper(tokens()[0]), r"shape \[17\]; they must be \[batch, time\]"),
+        (lambda wrapper: wrapper(tokens() - 1), "^tokens go from -1 to 9; there are those from 0 to 10$"),
+        (lambda wrapper: wrapper.backward(tokens() + 1), "^tokens go from 1 to 11; there"),
+        (lambda wrapper: wrapper.backward(tokens().double()), "^tokens are of torch.float64; they must be"),
+        (lambda wrapper: wrapper.generate(tokens() + 1, 3), "^tokens go from 1 to 11; there"),
         (lambda wrapper: wrapper.backward(tokens(1)), r"shape \[2, 1\]; .* time above 1"),
         (lambda wrapper: wrapper.backward(tokens()[:0]), r"shape \[0, 17\]; without a row there is no loss"),
     ],
@@ -163,6 +167,22 @@ def test_what_cannot_be_generated_from_is_refused(arguments, sentence):
 def test_what_cannot_be_read_or_learned_from_is_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call(RecurrentMemoryTransformerWrapper(make()))
+
+
+@pytest.mark.parametrize("positions", ["absolute_positions", "rotary_positions"])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (tokens(6), "^a segment of 6 tokens; segment_length is 5$"),
+        (tokens(5)[0], r"^the inputs are \[5\]; they must be \[batch, time\]$"),
+        (tokens(5) + 11, r"^tokens go from 1\d to \d\d; there are those from 0 to 10$"),
+        (tokens(5).double(), "^tokens are of torch.float64; they must be whole numbers$"),
+    ],
+)
+def test_a_segment_that_the_model_cannot_read_is_refused_whatever_its_positions(positions, given, told):
+    model = make(**{"absolute_positions": False, positions: True})
+    with pytest.raises(ValueError, match=told):
+        model(given)
 
 
 def test_a_batch_without_rows_gives_logits_without_rows():
