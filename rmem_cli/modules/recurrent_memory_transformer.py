@@ -18,6 +18,15 @@ from rmem_cli.models.shapes import check_inputs, check_symbols
 from rmem_cli.models.state import MEMORY, State
 from rmem_cli.recipe.options import settings_from
 
+_SAID_BY = {  # beside `LucidrainsTransformer.argument_names`, what decides other arguments
+    "tokens": "num_tokens",
+    "inner_size": "ff_mult",
+    "cache_memory": "use_xl_memories",
+    "null_after_cache": "use_xl_memories",
+    "causal_memory": "memory_not_causal",
+    "next_write_gradient": "next_write_mem_stop_grad",
+}
+
 
 class RecurrentMemoryTransformer(SequenceModel):
     """Tokens of a segment and the memory of the one before, to logits and the memory for the next.
@@ -252,6 +261,10 @@ class LucidrainsTransformer(RecurrentMemoryTransformer):
             "read_first_memory": always_have_read_memories,
             "residual_streams": num_residual_streams,
         }
+        for name in options:
+            if name in given or name in ("tokens", "hidden_size"):
+                decided = {**self.argument_names, **_SAID_BY}[name]
+                raise TypeError(f"{name} is what {decided} says here; leave it out")
         super().__init__(num_tokens, dim, **given, **options)
         self.seq_len = seq_len
         self.ignore_index = ignore_index

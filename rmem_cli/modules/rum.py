@@ -57,9 +57,8 @@ class RUM(rum.RUM):
         check_width(input_size)
         if num_layers is not None:
             layers = options.setdefault("layers", num_layers)
-            if layers not in (1, num_layers):
+            if layers != num_layers:
                 raise ValueError(f"layers is {layers} and num_layers, another name of it, is {num_layers}")
-            options["layers"] = num_layers
         names = {} if num_layers is None else {"layers": "num_layers"}
         super().__init__(input_size, settings_from(RUMSettings, names, hidden_size=hidden_size, **options))
         self.batch_first = batch_first

@@ -79,6 +79,8 @@ class URLSTM(nn.Module):
         self.dropout = dropout
         self.bidirectional = bidirectional
         self.directions = 2 if bidirectional else 1
+        if "layers" in options:
+            raise TypeError("layers is what num_layers says here; leave it out")
         for name in ("hidden_zoneout", "cell_zoneout"):
             if options.get(name):
                 raise TypeError(f"{name} is no option of URLSTM, but of the core gated_lstm")

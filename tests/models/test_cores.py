@@ -425,6 +425,8 @@ def test_a_rum_takes_the_names_of_torch_s_recurrent_modules():
     assert next(RUM(3, 5, device="meta").parameters()).is_meta
     with pytest.raises(ValueError, match="layers is 2 and num_layers, another name of it, is 3"):
         RUM(3, 5, layers=2, num_layers=3)
+    with pytest.raises(ValueError, match="layers is 1 and num_layers, another name of it, is 2"):
+        RUM(3, 5, layers=1, num_layers=2)
     with pytest.raises(ValueError, match=r"^num_layers must be greater than 0, not 0$"):
         RUM(3, 5, num_layers=0)
     with pytest.raises(TypeError, match=r"^lamda unknown key; did you mean 'lambda_'\?$"):

@@ -401,6 +401,8 @@ def test_a_gate_that_is_not_there_is_refused_by_name():
         URLSTM(3, 6, gaet="UR")
     with pytest.raises(ValueError, match=r"^num_layers must be greater than 0, not 0$"):
         URLSTM(3, 6, num_layers=0)
+    with pytest.raises(TypeError, match=r"^layers is what num_layers says here; leave it out$"):
+        URLSTM(3, 6, layers=2)
     with pytest.raises(TypeError, match="no option of URLSTM"):
         URLSTM(3, 6, cell_zoneout=0.1)
 

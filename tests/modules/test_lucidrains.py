@@ -310,6 +310,22 @@ def test_options_of_ours_are_taken_beside_those_of_the_package_and_unknown_ones_
         make(xl_men_len=3)
 
 
+OTHERS = {
+    "tokens": "num_tokens",
+    "inner_size": "ff_mult",
+    "cache_memory": "use_xl_memories",
+    "null_after_cache": "use_xl_memories",
+    "causal_memory": "memory_not_causal",
+    "next_write_gradient": "next_write_mem_stop_grad",
+}
+
+
+@pytest.mark.parametrize(("option", "told"), [*LucidrainsTransformer.argument_names.items(), *OTHERS.items()])
+def test_an_option_that_an_argument_of_the_package_decides_is_told_with_that(option, told):
+    with pytest.raises(TypeError, match=f"^{option} is what {told} says here; leave it out$"):
+        make(**{option: 2})
+
+
 def test_every_name_of_an_argument_is_one_of_the_package_and_stands_for_a_field():
     names = LucidrainsTransformer.argument_names
     assert set(names) <= set(PreNormRMTSettings.model_fields)
