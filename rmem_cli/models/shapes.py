@@ -15,8 +15,17 @@ def check_width(width: int) -> None:
     Raises:
         ValueError: It is no whole number from 0 on, for a module that reads nothing.
     """
-    if not isinstance(width, Integral) or isinstance(width, bool) or width < 0:
-        raise ValueError(f"input_size must be a whole number from 0 on, not {describe(width)}")
+    check_count("input_size", width)
+
+
+def check_count(name: str, count: int, least: int = 0) -> None:
+    """Make sure that an argument is a number of things.
+
+    Raises:
+        ValueError: It is no whole number, or less than it can be.
+    """
+    if not isinstance(count, Integral) or isinstance(count, bool) or count < least:
+        raise ValueError(f"{name} must be a whole number from {least} on, not {describe(count)}")
 
 
 def check_inputs(x: Tensor, width: int | None, *forms: str) -> None:

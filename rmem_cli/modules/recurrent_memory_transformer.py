@@ -14,7 +14,7 @@ from rmem_cli.models.cores.transformer_config import PreNormRMTSettings
 from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
-from rmem_cli.models.shapes import check_inputs, check_symbols
+from rmem_cli.models.shapes import check_count, check_inputs, check_symbols
 from rmem_cli.models.state import MEMORY, State
 from rmem_cli.recipe.options import settings_from
 
@@ -79,6 +79,7 @@ class RecurrentMemoryTransformer(SequenceModel):
         heads: int = 8,
         **options: Any,
     ) -> None:
+        check_count("tokens", tokens, least=1)
         settings = settings_from(
             PreNormRMTSettings,
             self.argument_names,
@@ -230,6 +231,10 @@ class LucidrainsTransformer(RecurrentMemoryTransformer):
                 "enhanced_xl_recurrence has no effect in the package; leave it out for its numbers, or take "
                 "cache_from_above=True for what it was meant to do"
             )
+        check_count("num_tokens", num_tokens, least=1)
+        sizes = {"dim": dim, "num_memory_tokens": num_memory_tokens, "seq_len": seq_len}
+        for name, size in (sizes if xl_mem_len is None else sizes | {"xl_mem_len": xl_mem_len}).items():
+            check_count(name, size)
         if num_memory_tokens < 1:
             raise ValueError(f"num_memory_tokens is {num_memory_tokens}; there must be one or more")
         if not (abs_pos_emb or rotary_pos_emb):
@@ -315,7 +320,7 @@ class LucidrainsTransformer(RecurrentMemoryTransformer):
         if labels is None:
             return logits, state[MEMORY], caches
         # [batch, num_tokens, time]
-        loss = functional.cross_entropy(logits.mT, labels, ignore_index=self.ignore_index)
+        loss = functional.cross_entropy(logits.mT, labels.long(), ignore_index=self.ignore_index)
         return loss, state[MEMORY], caches
 
     def state(

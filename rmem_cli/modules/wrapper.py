@@ -29,6 +29,9 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         backprop: How gradients go back through the segments; by default through all of them, with the
             activations of one at a time.
 
+    Raises:
+        TypeError: It is no such model.
+
     Example:
         >>> model = RecurrentMemoryTransformer(256, 64, memory_tokens=8, segment_length=128, layers=2)
         >>> wrapper = RecurrentMemoryTransformerWrapper(model)
@@ -48,6 +51,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
 
     def __init__(self, model: Model, backprop: BackPropagation | None = None) -> None:
         super().__init__()
+        _check_model(model, Model)
         self.model = model
         self.backprop = Replay(ReplaySettings()) if backprop is None else backprop
 
@@ -162,7 +166,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         parameter = next(self.model.parameters())
         rows, time = inputs.shape
         weight = torch.full((rows, time), loss_weight / time, dtype=parameter.dtype, device=inputs.device)
-        return Batch(inputs, targets, weight, torch.full((rows,), fresh, device=inputs.device))
+        return Batch(inputs, targets.long(), weight, torch.full((rows,), fresh, device=inputs.device))
 
 
 class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
@@ -176,6 +180,7 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
         truncate_at_step: Segments after which no gradient goes back; None: it goes back through all of them.
 
     Raises:
+        TypeError: The model is no `LucidrainsTransformer`.
         ValueError: `truncate_at_step` is no number of segments.
 
     Source: lucidrains/recurrent-memory-transformer-pytorch 0.7.0.
@@ -195,6 +200,7 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
     model: LucidrainsTransformer
 
     def __init__(self, transformer: LucidrainsTransformer, truncate_at_step: int | None = None) -> None:
+        _check_model(transformer, LucidrainsTransformer)
         _check_segments(truncate_at_step)
         super().__init__(transformer)
         self.seq_len = transformer.seq_len
@@ -337,6 +343,12 @@ class LucidrainsWrapper(RecurrentMemoryTransformerWrapper):
         return self._generated(prime, length - prime.shape[1], choose, state)
 
 
+def _check_model(model: nn.Module, sort: type[nn.Module]) -> None:
+    if not isinstance(model, sort):
+        name = f"{sort.__module__}.{sort.__name__}"
+        raise TypeError(f"what is wrapped is of type {type(model).__name__}; it must be a {name}")
+
+
 def _check_tokens(tokens: Tensor, before: int = 0) -> None:
     """`[batch, time]`, with more than so many steps in front of the last."""
     if tokens.dim() != 2 or tokens.shape[1] <= before:
@@ -351,7 +363,9 @@ def _check_next_tokens(tokens: Tensor) -> None:
 
 
 def _check_segments(truncate_at_step: int | None) -> None:
-    if truncate_at_step is not None and truncate_at_step < 1:
+    if truncate_at_step is None:
+        return
+    if type(truncate_at_step) is not int or truncate_at_step < 1:
         raise ValueError(
             f"truncate_at_step is {truncate_at_step}; it must be 1 segment or more, or None for all of them"
         )

@@ -152,6 +152,15 @@ def test_replay_and_return_loss_are_the_mean_over_the_labels_that_are_not_ignore
 
 
 @pytest.mark.parametrize("call", [{"return_loss": True}, {"memory_replay_backprop": True}], ids=str)
+def test_tokens_of_int32_are_learned_from_as_others_are(call):
+    found = []
+    for x in (tokens(), tokens().int()):
+        loss = RecurrentMemoryTransformerWrapper(make())(x, **call)
+        found.append(loss[0] if call.get("return_loss") else loss)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("call", [{"return_loss": True}, {"memory_replay_backprop": True}], ids=str)
 def test_a_loss_of_nothing_but_ignored_labels_is_a_sentence(call):
     x = torch.cat([tokens(1), torch.zeros(2, 6, dtype=torch.long)], dim=1)
     with pytest.raises(
@@ -251,6 +260,12 @@ def segment(**call):
             lambda model: RecurrentMemoryTransformerWrapper(model)(tokens(), truncate_at_step=0),
             "truncate_at_step is 0; it must be 1 segment or more",
         ),
+        (
+            lambda model: RecurrentMemoryTransformerWrapper(model)(
+                tokens(), truncate_at_step=1.5, memory_replay_backprop=True
+            ),
+            "truncate_at_step is 1.5; it must be 1 segment or more",
+        ),
         (lambda model: RecurrentMemoryTransformerWrapper(model, truncate_at_step=-1), "step is -1; it must"),
         (
             lambda model: RecurrentMemoryTransformerWrapper(model)(
@@ -280,6 +295,13 @@ def test_a_call_whose_behaviour_is_not_here_is_a_sentence(call, sentence):
         ({"depth": 0}, "^depth must be greater than 0, not 0$"),
         ({"dim_head": 0}, "^dim_head must be greater than 0, not 0$"),
         ({"seq_len": 0}, "^seq_len must be greater than 0, not 0$"),
+        ({"seq_len": None}, "^seq_len must be a whole number from 0 on, not null$"),
+        ({"num_tokens": 20.0}, "^num_tokens must be a whole number from 1 on, not 20.0$"),
+        (
+            {"num_memory_tokens": "2"},
+            "^num_memory_tokens must be a whole number from 0 on, not the text '2'$",
+        ),
+        ({"xl_mem_len": 2.5}, "^xl_mem_len must be a whole number from 0 on, not 2.5$"),
         ({"dim": 0}, "^dim must be greater than 0, not 0$"),
         ({"ff_mult": 0.0}, "^ff_mult is 0.0; 2/3 of it, times dim, must be 1 or more$"),
         ({"attn_dropout": 1.0}, "^attn_dropout must be less than 1, not 1$"),

@@ -11,6 +11,7 @@ from rmem_cli.models.encoders import Embedding
 from rmem_cli.models.heads import LinearHead
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.modules.rum import RUM
+from rmem_cli.modules.wrapper import LucidrainsWrapper
 from rmem_cli.training.backprop import Full
 from rmem_cli.training.config import FullSettings
 
@@ -183,6 +184,23 @@ def test_a_segment_that_the_model_cannot_read_is_refused_whatever_its_positions(
     model = make(**{"absolute_positions": False, positions: True})
     with pytest.raises(ValueError, match=told):
         model(given)
+
+
+def test_what_is_no_model_of_tokens_is_not_wrapped():
+    with pytest.raises(TypeError, match=r"^what is wrapped is of type LSTM; it must be a .*\.Model$"):
+        RecurrentMemoryTransformerWrapper(torch.nn.LSTM(3, 5))
+    with pytest.raises(TypeError, match=r"it must be a .*\.LucidrainsTransformer$"):
+        LucidrainsWrapper(make())
+
+
+def test_tokens_of_int32_are_learned_from_as_others_are():
+    losses = [RecurrentMemoryTransformerWrapper(make()).backward(x).loss for x in (tokens(), tokens().int())]
+    assert losses[0] == losses[1]
+
+
+def test_a_number_of_tokens_that_is_none_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"^tokens must be a whole number from 1 on, not 11\.0$"):
+        RecurrentMemoryTransformer(11.0, 12, memory_tokens=3, segment_length=5, layers=2)
 
 
 def test_a_batch_without_rows_gives_logits_without_rows():
