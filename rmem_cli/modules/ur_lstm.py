@@ -102,11 +102,15 @@ class URLSTM(nn.Module):
     def from_torch(cls, lstm: nn.LSTM) -> Self:
         """A module with the standard gate and the weights of a `torch.nn.LSTM`: the same function.
 
-        Torch's two biases become one, and the forget bias a frozen zero.
+        Torch's two biases become one, and the forget bias a frozen zero. A weight that is frozen there is
+        frozen here, and a bias if both are.
 
         Raises:
+            TypeError: It is no LSTM.
             ValueError: The LSTM projects its hidden state (`proj_size`).
         """
+        if not isinstance(lstm, nn.LSTM):
+            raise TypeError(f"only a torch.nn.LSTM can be converted, not a {type(lstm).__name__}")
         if lstm.proj_size:
             raise ValueError(f"an LSTM with proj_size {lstm.proj_size} cannot be converted; it must be 0")
         weights = lstm.all_weights
@@ -127,10 +131,10 @@ class URLSTM(nn.Module):
             train_forget_bias=False,
         )
         for layer, (input_weight, recurrent_weight, *biases) in zip(module.layers, weights, strict=True):
-            _copy(input_weight, layer.get_parameter("input_weight"))
-            _copy(recurrent_weight, layer.get_parameter("recurrent_weight"))
+            _copy([input_weight], layer.get_parameter("input_weight"))
+            _copy([recurrent_weight], layer.get_parameter("recurrent_weight"))
             if lstm.bias:
-                _copy(biases[0] + biases[1], layer.get_parameter("bias"))
+                _copy(biases, layer.get_parameter("bias"))
         return module.train(lstm.training)
 
     def flatten_parameters(self) -> None:
@@ -226,8 +230,9 @@ class _BatchResult(NamedTuple):
 
 
 @torch.no_grad()
-def _copy(weight: Tensor, parameter: Tensor) -> None:
-    """The rows of a weight or bias of `torch.nn.LSTM` into a parameter, in the order of its blocks."""
-    by_name = dict(zip(_TORCH_BLOCKS, weight.chunk(4), strict=True))
+def _copy(weights: list[Tensor], parameter: Tensor) -> None:
+    """A weight of `torch.nn.LSTM`, or the sum of biases, its rows in the order of a parameter's blocks."""
+    by_name = dict(zip(_TORCH_BLOCKS, sum(weights[1:], weights[0]).chunk(4), strict=True))
     blocks = lstm_blocks(GateOptions(coupled=False))
     parameter.copy_(torch.cat([by_name[block] for block in blocks]))
+    parameter.requires_grad_(any(weight.requires_grad for weight in weights))

@@ -102,9 +102,19 @@ def test_dropout_acts_between_layers_in_training_only():
     assert torch.equal(module(x)[0], module(x)[0])
 
 
-def test_an_lstm_with_a_projection_is_refused():
+def test_an_lstm_with_a_projection_and_what_is_no_lstm_are_refused():
     with pytest.raises(ValueError, match="proj_size 2"):
         URLSTM.from_torch(nn.LSTM(3, 5, proj_size=2))
+    with pytest.raises(TypeError, match=r"^only a torch.nn.LSTM can be converted, not a GRU$"):
+        URLSTM.from_torch(nn.GRU(3, 5))
+
+
+def test_what_is_frozen_of_an_lstm_is_frozen_where_it_is_converted():
+    theirs = nn.LSTM(3, 5, num_layers=2)
+    for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0", "weight_hh_l1", "bias_ih_l1"):
+        getattr(theirs, name).requires_grad_(False)
+    trained = {name for name, weight in URLSTM.from_torch(theirs).named_parameters() if weight.requires_grad}
+    assert trained == {"layers.0.recurrent_weight", "layers.1.input_weight", "layers.1.bias"}
 
 
 @pytest.mark.parametrize("layers", [1, 2])
