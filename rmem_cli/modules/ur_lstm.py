@@ -1,5 +1,6 @@
 """The gated LSTM in the place of `torch.nn.LSTM`."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -230,7 +231,7 @@ class _BatchResult(NamedTuple):
 
 
 @torch.no_grad()
-def _copy(weights: list[Tensor], parameter: Tensor) -> None:
+def _copy(weights: Sequence[Tensor], parameter: Tensor) -> None:
     """A weight of `torch.nn.LSTM`, or the sum of biases, its rows in the order of a parameter's blocks."""
     by_name = dict(zip(_TORCH_BLOCKS, sum(weights[1:], weights[0]).chunk(4), strict=True))
     blocks = lstm_blocks(GateOptions(coupled=False))

@@ -49,7 +49,7 @@ def test_accuracy_by_length_is_one_curve_with_the_published_one_beside_it(recipe
     caption, headings, lines = curve(build_table(made, rows))
     assert caption == (
         "test split: accuracy (fraction), higher is better, by segments; chance 0.167; "
-        "no result at paper: LSTM; no result at cpu: LSTM"
+        "the most frequent answer 0.187; no result at paper: LSTM; no result at cpu: LSTM"
     )
     assert headings == ["segments", "Four, published ¹ ²", "Four, paper", "Four, cpu"]
     at = {line[0]: line[1:] for line in lines}
@@ -82,7 +82,7 @@ def test_a_length_measured_in_two_ways_is_no_curve(recipe):
 
 
 def test_a_published_number_stays_in_a_section_where_it_is_compared(recipe):
-    row = "  - {id: lstm, title: LSTM, published: rum2019.babi.rum_no_attention}"
+    row = "  - {id: lstm, title: LSTM, published: urlstm2020.scifar.ur_lstm}"
     fourth = THIRD.replace("fifty", "ninety").replace("50", "90")
     table = build_table(recipe(row, "facts", **and_also(THIRD, fourth)), [])
     assert [[s.protocol for s in group] for group in find_curves(table.sections)][:2] == [

@@ -211,3 +211,13 @@ def test_text_of_characters_takes_facts_of_characters(write_made_up):
     }
     row = task.training_batch(0, 1, seed=1).inputs[0].tolist()
     assert "".join(spelled.get(symbol, "?") for symbol in row).rstrip().endswith("?")
+
+
+@pytest.mark.parametrize("kind", ["memorize", "detect_and_memorize", "reasoning"])
+def test_beside_chance_is_the_most_frequent_answer_of_the_test_questions(kind):
+    settings = TASKS.settings(kind)(kind=kind, dataset="ptb", form="char", segments=2, segment_length=99)
+    task = settings.babi_task
+    # Of the 1,000 test questions of bAbI's tasks 1, 2 and 4, one answer is right for so many.
+    right = {1: 0.187, 2: 0.187, 4: 0.177}[task]
+    assert settings.baselines("test")["the most frequent answer"] == {"accuracy": right}
+    assert list(settings.baselines("valid")) == ["chance"]
