@@ -5,11 +5,10 @@ never causes it to run: `--allow-module my_module` does, or that an installed pa
 point of the group `rmem.cores`.
 """
 
-import hashlib
 import re
 import sys
 from collections.abc import Iterable
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, model_validator
 
 from rmem_cli.recipe.kinds import CoreSettings
+from rmem_cli.recipe.own_code import code_hash
 
 ENTRY_POINTS = "rmem.cores"
 _PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -28,7 +28,7 @@ class OwnCoreSettings(CoreSettings):
 
     Attributes:
         kind: `module:Class`.
-        code: SHA-256 of the module's file, which makes runs of other code other runs; found, never given.
+        code: SHA-256 of the module's code, which makes runs of other code other runs; found, never given.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -44,7 +44,7 @@ class OwnCoreSettings(CoreSettings):
     def _identified(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
             return values
-        return {**values, "code": hashlib.sha256(module_file(values["kind"]).read_bytes()).hexdigest()}
+        return {**values, "code": _code(values["kind"])}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -69,17 +69,34 @@ def module_file(kind: str) -> Path:
     """
     if not _PLACE.fullmatch(kind):
         raise ValueError(f"kind {kind!r} must be that of a core, or module:Class for one of your own")
-    places: list[str] | None = search_path()
-    found = None
-    for part in module_of(kind).split("."):
+    first, *others = module_of(kind).split(".")
+    found = _top_level(first)
+    for part in others:
+        places = _folders(found)
         found = PathFinder.find_spec(part, places) if places else None
-        places = None if found is None else list(found.submodule_search_locations or [])
     if found is None or found.origin is None or not Path(found.origin).is_file():
         raise ValueError(
             f"there is no module {module_of(kind)}; write {module_of(kind).replace('.', '/')}.py into the "
             "folder where rmem is started, or install the package that has it"
         )
     return Path(found.origin)
+
+
+def _code(kind: str) -> str:
+    """The hash of the code of the module that a kind names."""
+    file = module_file(kind)
+    package = _folders(_top_level(module_of(kind).partition(".")[0]))
+    return code_hash(file, [Path(folder) for folder in package])
+
+
+def _top_level(name: str) -> ModuleSpec | None:
+    """Where a top-level module or package is; None: there is none."""
+    return PathFinder.find_spec(name, search_path())
+
+
+def _folders(found: ModuleSpec | None) -> list[str]:
+    """The folders that a package's modules are in; none where there is no package."""
+    return [] if found is None else list(found.submodule_search_locations or [])
 
 
 def search_path() -> list[str]:
