@@ -8,7 +8,7 @@ point of the group `rmem.cores`.
 import re
 import sys
 from collections.abc import Iterable
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
@@ -91,7 +91,10 @@ def _code(kind: str) -> str:
 
 def _top_level(name: str) -> ModuleSpec | None:
     """Where a top-level module or package is; None: there is none."""
-    return PathFinder.find_spec(name, search_path())
+    found = PathFinder.find_spec(name, search_path())
+    # Those of packages that are installed in place, as by `pip install -e`.
+    others = (each for each in sys.meta_path if each not in (BuiltinImporter, FrozenImporter, PathFinder))
+    return found or next(filter(None, (each.find_spec(name, None) for each in others)), None)
 
 
 def _folders(found: ModuleSpec | None) -> list[str]:
