@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from rmem_cli.errors import DivergedError, InterruptedRunError, RmemError, UsageError
+from rmem_cli.errors import DivergedError, RmemError, UsageError
 from rmem_cli.models.model import Model
 from rmem_cli.ops import autocast
 from rmem_cli.paths import results_root, runs_root
@@ -28,7 +28,7 @@ from rmem_cli.runs.plan import keep_rate
 from rmem_cli.runs.rows import Trained, checkpoints_of, make_rows, write_samples
 from rmem_cli.training.loop import Counters, Training, saved_counters
 from rmem_cli.training.progress import MakeProgress, Progress
-from rmem_cli.world import LostProcessError, Stop
+from rmem_cli.world import Stop
 
 # What ends a run as a failure, and what that is called.
 FAILURES_BY_ERROR: dict[type[RmemError], Outcome] = {
@@ -99,11 +99,12 @@ def train_run(
         if machine.compile:
             training.model.compile()
         training.resume()
-        ended, rows = _train_and_evaluate(run, training, environment, progress, stop)
-        # The rows come last: a run that has them is done, and nothing would write curve or status any more.
-        store.write_curve(run.identity.curve, thinned(folder.curve.text()))
-        write_samples(store, folder.path, rows)
-        folder.write_status(ended.status, ended.step, ended.message)
+        with _last_word(training), _one_error(folder):
+            ended, rows = _train_and_evaluate(run, training, environment, progress, stop)
+            # The rows come last: a run that has them is done, and nothing would write curve or status again.
+            store.write_curve(run.identity.curve, thinned(folder.curve.text()))
+            write_samples(store, folder.path, rows)
+            folder.write_status(ended.status, ended.step, ended.message)
         store.write(rows)
         if not machine.compile and machine.world.size == 1:
             keep_rate(run, training.model, device, training.step_seconds)
@@ -279,6 +280,20 @@ def _record_environment(folder: RunFolder, training: Training, machine: Machine)
     return environment
 
 
+@contextmanager
+def _last_word(training: Training) -> Iterator[None]:
+    """Inside, what ends a run before it has an outcome stays in its status: the same command goes on with it.
+
+    A status of failure would let `--rerun` forget what the run has done.
+    """
+    try:
+        yield
+    except (RmemError, KeyboardInterrupt) as error:
+        with suppress(UsageError):  # on a disk that is full, what has ended the run matters more
+            training.folder.write_status("interrupted", training.counters.step, str(error))
+        raise
+
+
 def _train_and_evaluate(
     run: Run,
     training: Training,
@@ -295,9 +310,6 @@ def _train_and_evaluate(
             with progress(training.total, counters.step) as shown:
                 training.run(stop, shown)
             return RunStatus("ok", counters.step), _rows(training, run, "ok", environment, progress, stop)
-    except (InterruptedRunError, LostProcessError) as error:
-        folder.write_status("interrupted", counters.step, str(error))
-        raise
     except tuple(FAILURES_BY_ERROR) as error:
         outcome = FAILURES_BY_ERROR[type(error)]
         rows = _rows(training, run, outcome, environment, progress, stop)

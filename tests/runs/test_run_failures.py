@@ -14,7 +14,7 @@ from rmem_cli.errors import DataError, InterruptedRunError, UsageError
 from rmem_cli.models.sequence import SequenceModel
 from rmem_cli.records.checkpoint import load_checkpoint
 from rmem_cli.records.folder import UnforeseenError
-from rmem_cli.records.status import read_status
+from rmem_cli.records.status import RunStatus, read_status
 from rmem_cli.runs.peak_memory import OutOfMemoryError
 
 
@@ -147,14 +147,56 @@ def test_an_evaluation_that_fails_unforeseen_is_a_sentence_that_names_the_traceb
     assert lab.rows() == rows
 
 
-def test_ctrl_c_is_no_failure(make_spec, lab, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
 
+
+def test_ctrl_c_is_no_failure(make_spec, lab, monkeypatch):
     monkeypatch.setattr(SequenceModel, "step", interrupt)
     with pytest.raises(KeyboardInterrupt):
         lab.train(make_spec())
     assert lab.rows() == []
+
+
+def refuse(*_, **__):
+    raise UsageError("no room for a checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [(refuse, "no room for a checkpoint"), (interrupt, "")], ids=["sentence", "ctrl-c"]
+)
+@pytest.mark.parametrize("again", [False, True], ids=["missing", "rerun"])
+def test_a_run_that_ends_in_training_says_so_and_goes_on(
+    make_spec, lab, monkeypatch, steps_done, end, said, again
+):
+    spec, step = make_spec("train.checkpoint_every=5"), SequenceModel.step
+    with monkeypatch.context() as broken:
+        broken.setattr(SequenceModel, "step", lambda *of: end() if steps_done[-1:] == [6] else step(*of))
+        with pytest.raises((UsageError, KeyboardInterrupt)):
+            lab.train(spec)
+    assert read_status(lab.folder(spec)) == RunStatus("interrupted", 6, said)
+    lab.train(spec, repeat=again)
+    assert steps_done[:7] + steps_done[-7:] == [*range(7), *range(5, 12)]
+
+
+def test_a_run_that_ends_as_its_results_are_written_says_so(make_spec, lab, monkeypatch):
+    monkeypatch.setattr("rmem_cli.runs.run.thinned", refuse)
+    with pytest.raises(UsageError):
+        lab.train(make_spec())
+    assert read_status(lab.folder(make_spec())) == RunStatus("interrupted", 12, "no room for a checkpoint")
+
+
+def test_a_last_word_that_cannot_be_written_hides_nothing(make_spec, lab, monkeypatch):
+    def full(*_, **__):
+        monkeypatch.setattr("rmem_cli.records.folder.write_json", fail_to_write)
+        refuse()
+
+    def fail_to_write(*_, **__):
+        raise UsageError("status.json cannot be written")
+
+    monkeypatch.setattr(SequenceModel, "step", full)
+    with pytest.raises(UsageError, match="no room for a checkpoint"):
+        lab.train(make_spec())
 
 
 @contextmanager
