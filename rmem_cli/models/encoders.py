@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rmem_cli.errors import UsageError
 from rmem_cli.models.config import (
     EmbeddingSettings,
     FeaturesSettings,
@@ -41,6 +42,32 @@ def encoded(encoder: Encoder, inputs: Tensor) -> Tensor:
     return torch.sum(vectors * (inputs >= 0).unsqueeze(-1), dim=2)
 
 
+def _check_symbols(inputs: Tensor) -> None:
+    """Whether inputs are symbols.
+
+    Raises:
+        UsageError: They are not.
+    """
+    if inputs.is_floating_point():
+        raise UsageError(
+            "the task's inputs are floating-point numbers, and the encoder reads symbols; have the settings "
+            'of the task declare encoder = "features", or its batches hold whole numbers'
+        )
+
+
+def _check_features(inputs: Tensor) -> None:
+    """Whether inputs are features.
+
+    Raises:
+        UsageError: They are not.
+    """
+    if not inputs.is_floating_point():
+        raise UsageError(
+            "the task's inputs are whole numbers, and the encoder reads features; have the settings of the "
+            'task declare encoder = "one_hot", or its batches hold floating-point numbers'
+        )
+
+
 class OneHot(nn.Module):
     """Each symbol as a unit vector.
 
@@ -57,6 +84,7 @@ class OneHot(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time]` whole numbers to `[batch, time, symbols]`."""
+        _check_symbols(inputs)
         dtype = self.get_buffer("_dtype").dtype
         return functional.one_hot(inputs, self.output_size).to(dtype)
 
@@ -81,6 +109,7 @@ class Embedding(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time]` whole numbers to `[batch, time, size]`."""
+        _check_symbols(inputs)
         vectors: Tensor = self.table(inputs)
         return vectors
 
@@ -100,6 +129,7 @@ class Features(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time, features]` to the same."""
+        _check_features(inputs)
         return inputs
 
 
@@ -118,5 +148,6 @@ class LinearEncoder(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[batch, time, features]` to `[batch, time, size]`."""
+        _check_features(inputs)
         vectors: Tensor = self.linear(inputs)
         return vectors

@@ -4,16 +4,19 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.models.config import (
+    EmbeddingSettings,
     FeaturesSettings,
     LinearEncoderSettings,
     LinearHeadSettings,
+    OneHotSettings,
     RegressionSettings,
 )
 from rmem_cli.models.cores.recurrent_config import GRUSettings
 from rmem_cli.models.cores.torch_rnn import GRU
-from rmem_cli.models.encoders import Features, LinearEncoder
+from rmem_cli.models.encoders import Embedding, Features, LinearEncoder, OneHot, encoded
 from rmem_cli.models.heads import LinearHead, Regression
 from rmem_cli.models.sequence import SequenceModel, build_model
 from rmem_cli.recipe.schema import ModelSettings
@@ -40,6 +43,25 @@ def test_settings_choose_a_linear_map_of_the_features():
     batch = batch_of_numbers()
     weight, bias = model.encoder.linear.weight, model.encoder.linear.bias
     torch.testing.assert_close(model.encoder(batch.inputs), batch.inputs @ weight.T + bias)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "reads"),
+    [
+        (OneHot(5, OneHotSettings()), "symbols"),
+        (Embedding(5, EmbeddingSettings(size=3)), "symbols"),
+        (Features(2, FeaturesSettings()), "features"),
+        (LinearEncoder(2, LinearEncoderSettings(size=3)), "features"),
+    ],
+)
+@pytest.mark.parametrize("steps", [(4,), (4, 2)])
+def test_inputs_of_the_other_sort_are_refused_with_what_the_task_must_declare(encoder, reads, steps):
+    sorts = {"symbols": torch.zeros(3, 4, dtype=torch.int64), "features": torch.zeros(3, 4, 2)}
+    encoded(encoder, sorts.pop(reads))
+    (other,) = sorts
+    declared = {"symbols": "one_hot", "features": "features"}[other]
+    with pytest.raises(UsageError, match=f'the encoder reads {reads}; .* encoder = "{declared}"'):
+        encoded(encoder, torch.zeros(3, *steps, dtype=sorts[other].dtype))
 
 
 def test_the_loss_of_a_number_is_its_squared_error():
