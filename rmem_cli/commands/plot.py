@@ -276,6 +276,7 @@ def _suffix(out: Path) -> str:
 
 def _write(pictures: "Sequence[Figure | Landscape]", out: Path | None, form: FormName | None) -> None:
     """Write pictures: one file, or a folder with a file for each."""
+    from rmem_cli.files import write_atomically
     from rmem_cli.report.drawing import drawn
     from rmem_cli.visible import visible
 
@@ -288,7 +289,7 @@ def _write(pictures: "Sequence[Figure | Landscape]", out: Path | None, form: For
         (out if folder else out.parent).mkdir(parents=True, exist_ok=True)
         for picture in pictures:
             path = out / f"{picture.name}.{chosen}" if folder else out
-            path.write_bytes(drawn(picture, chosen))
+            write_atomically(path.resolve(), drawn(picture, chosen))  # a link stays one
             typer.echo(visible(f"wrote {path}"), err=True)
     except OSError as error:
         raise unwritable(out, error) from error

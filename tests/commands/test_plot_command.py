@@ -184,6 +184,26 @@ def test_what_cannot_be_written_is_said(rmem, trained, tmp_path, out):
     assert re.match(rf"rmem: --out {out} cannot be written \(.*\); name another\n", ended.err)
 
 
+def test_a_picture_that_cannot_be_written_leaves_the_one_that_was_there(rmem, trained, tmp_path):
+    resource = pytest.importorskip("resource")
+    assert rmem("plot", "costs", trained, "--out", "it.png").code == 0
+    before, limit = (tmp_path / "it.png").read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limit[1]))
+    try:
+        ended = rmem("plot", "costs", trained, "--out", "it.png")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (ended.code, "--out it.png cannot be written (File too large)" in ended.err) == (2, True)
+    assert (tmp_path / "it.png").read_bytes() == before
+
+
+def test_a_picture_goes_where_a_link_leads(rmem, trained, tmp_path):
+    (tmp_path / "link.svg").symlink_to("it.svg")
+    assert rmem("plot", "costs", trained, "--out", "link.svg").code == 0
+    assert (tmp_path / "link.svg").is_symlink()
+    assert (tmp_path / "it.svg").read_bytes().startswith(PICTURES["svg"])
+
+
 def test_several_pictures_do_not_go_into_one_file(rmem, trained):
     ended = rmem("plot", "curves", trained, "--out", "it.png")
     assert ended.code == 2
