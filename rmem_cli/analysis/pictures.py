@@ -47,7 +47,7 @@ def angles_over_time(spec: RunSpec, machine: Machine, checkpoint: str | None, st
         raise UsageError(f"{spec.label} has no rotational units; choose a row of the core rum")
     rows = batch.inputs.shape[0]
     return Figure(
-        file_name(spec.experiment, "angles", spec.row, spec.cell, f"{spec.scale}-seed{spec.seed}"),
+        file_name(spec.experiment, "angles", spec.row, spec.cell, _scale_and_seed(spec)),
         one_line(
             f"{spec.experiment}: rotation at each step, {_title(spec)}, mean and middle 80 % of {rows} rows"
         ),
@@ -81,7 +81,7 @@ def landscapes(specs: Sequence[RunSpec], machine: Machine) -> list[Figure | Land
         planes.append(_plane(spec, title, landscape, loss))
     first = specs[0]
     line = Figure(
-        file_name(first.experiment, "landscape", "line", first.scale),
+        file_name(first.experiment, "landscape", "line", _scale_and_seed(first)),
         f"{first.experiment}: untrained, along a line of parameters that turn the state, {first.scale}",
         "share of the way",
         loss,
@@ -105,7 +105,7 @@ def _landscape(spec: RunSpec, machine: Machine) -> tuple[LossLandscape, str]:
 def _plane(spec: RunSpec, title: str, landscape: LossLandscape, loss: str) -> Landscape:
     surface = landscape.plane()
     return Landscape(
-        file_name(spec.experiment, "landscape", "plane", spec.row, spec.cell, spec.scale),
+        file_name(spec.experiment, "landscape", "plane", spec.row, spec.cell, _scale_and_seed(spec)),
         one_line(f"{spec.experiment}: untrained, over a plane, {title}"),
         "share of the first direction",
         "share of the second direction",
@@ -124,3 +124,7 @@ def _of_layer(number: int, angles: Angles, layers: int) -> Series:
 
 def _title(spec: RunSpec) -> str:
     return ", ".join(filter(None, (spec.title, spec.cell, spec.scale, f"seed {spec.seed}")))
+
+
+def _scale_and_seed(spec: RunSpec) -> str:
+    return f"{spec.scale}-seed{spec.seed}"

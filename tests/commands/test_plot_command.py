@@ -108,10 +108,20 @@ def test_angles_are_those_of_rows_that_rotate(rmem, trained, tmp_path):
 def test_landscapes_need_no_training(rmem, rates, tmp_path):
     assert rmem("plot", "landscape", rates, "--cell", "lr=0.01", "--out", "it").code == 0
     assert sorted(path.name for path in (tmp_path / "it").iterdir()) == [
-        "rates-landscape-line-paper.png",
-        "rates-landscape-plane-goru-lr=0.01-paper.png",
-        "rates-landscape-plane-rum-lr=0.01-paper.png",
+        "rates-landscape-line-paper-seed1.png",
+        "rates-landscape-plane-goru-lr=0.01-paper-seed1.png",
+        "rates-landscape-plane-rum-lr=0.01-paper-seed1.png",
     ]
+
+
+def test_landscapes_of_two_seeds_lie_side_by_side(rmem, rates, tmp_path):
+    for seed in (1, 2):
+        assert rmem("plot", "landscape", rates, "--row", "goru", "--seed", seed, "--out", "it").code == 0
+    names = [path.stem for path in (tmp_path / "it").iterdir()]
+    assert len(names) == 6
+    assert sorted(name[:-1] for name in names if name.endswith("1")) == sorted(
+        name[:-1] for name in names if name.endswith("2")
+    )
 
 
 # (arguments, what the message says)
