@@ -65,6 +65,14 @@ def test_the_products_of_a_network_of_cells_are_those_that_it_cannot_do_without(
     assert counter.get_total_flops() == case.flops(case.size) - unwanted
 
 
+def test_the_products_of_an_eunn_are_counted_without_a_gradient_of_its_inputs():
+    case = small(find_cases(["eunn"])[0])
+    with FlopCounterMode(display=False) as counter:
+        case.make(case.size, "reference")()
+    steps, units = SMALL.time * SMALL.batch, SMALL.hidden
+    assert counter.get_total_flops() == case.flops(case.size) - 2 * 12 * steps * units  # of its layers
+
+
 def test_every_form_is_timed_equally_often():
     case = small(find_cases(["ur_lstm-h256-b10"])[0])
     measurements = measure(case, repeats=4, seconds=60, memory=False)
