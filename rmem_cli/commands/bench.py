@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rmem_cli.bench.beside import BesideBusy
     from rmem_cli.bench.measure import Measurement
 
+_WIDEST = 1000  # columns, of which a table takes what it needs
+
 
 def bench(
     cases: Annotated[
@@ -95,7 +97,8 @@ def _show(measurements: "Sequence[Measurement | BesideBusy]", table: "Table", as
     from rmem_cli.json_text import json_text
 
     if not as_json:
-        Console(soft_wrap=True).print(table)
+        # As wide as the table is, wherever it goes to: a name that is broken is not the name of a form.
+        Console(width=_WIDEST).print(table)
         return
     for each in measurements:
         typer.echo(json_text(dataclasses.asdict(each), indent=None))

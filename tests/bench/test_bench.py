@@ -96,6 +96,17 @@ def test_the_command_prints_one_object_for_each_form_of_each_case():
     assert json.loads(line)["form"] == "fast"
 
 
+def test_a_table_names_forms_and_columns_as_a_whole_however_narrow_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    options = ["bench", "fs_lstm_2", "--repeats", "1", "--seconds", "0", "--no-memory"]
+    monkeypatch.setattr("rmem_cli.bench.cases.CASES", [small(find_cases(["fs_lstm_2"])[0])])
+    title, head, *lines = CliRunner().invoke(app, options, catch_exceptions=False).stdout.splitlines()
+    assert title.strip() == "fs_lstm_2-h700-b128-t150"
+    assert head.split("  ")[-1].strip() == "of best"
+    assert {"as it runs", "products alone"} <= {line[:16].strip() for line in lines}
+    assert max(map(len, lines)) < 120
+
+
 def processor_seconds_of_children():
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
 
