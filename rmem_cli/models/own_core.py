@@ -4,13 +4,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from rmem_cli.errors import UsageError
 from rmem_cli.models.cores.base import Core
+from rmem_cli.models.state import State, described
 from rmem_cli.recipe.kinds import CoreSettings
 from rmem_cli.recipe.messages import sentence
 from rmem_cli.recipe.own_core import OwnCoreSettings, is_allowed, module_file, module_of, search_path
@@ -29,7 +31,7 @@ def own_core(input_size: int, settings: OwnCoreSettings) -> Core:
 
     Raises:
         UsageError: The module is not allowed, or not there, or fails to be imported; the class is not there,
-            or no `Core`; or it refuses its settings.
+            or no `Core`; or it refuses its settings, or makes no initial state.
     """
     core = core_class(settings.kind)
     try:
@@ -43,8 +45,42 @@ def own_core(input_size: int, settings: OwnCoreSettings) -> Core:
         ) from error
     if not isinstance(made.output_size, int):
         raise UsageError(f"{settings.kind} has no output_size; set it in __init__: the width of its outputs")
+    for rows in (2, 3):
+        _check_initial_state(made, rows)
     made.register_forward_hook(_refuse_other_outputs)
     return made
+
+
+def _check_initial_state(core: Core, rows: int) -> None:
+    """What `initial_state` returns is to be a state, of as many rows as it is asked for.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    name = f"{_name(core)}.initial_state({rows}, device=torch.device('meta'))"
+    try:
+        state: Any = core.initial_state(rows, device=torch.device("meta"))
+    except Exception as error:
+        raise UsageError(f"{name} cannot be made ({type(error).__name__}: {error}); mend it") from error
+    if not _is_state(state):
+        raise UsageError(f"{name} must return a dict of tensors; it returned {_sort(state)}")
+    shapes = {entry: tuple(value.shape) for entry, value in state.items()}
+    if any(shape[:1] != (rows,) for shape in shapes.values()):
+        raise UsageError(
+            f"{name} must return tensors of {rows} rows, batch first; it returned {described(shapes)}"
+        )
+
+
+def _is_state(state: Any) -> TypeGuard[State]:
+    return isinstance(state, Mapping) and all(isinstance(each, Tensor) for each in state.values())
+
+
+def _sort(value: Any) -> str:
+    return f"a {type(value).__name__}" + (" of something else" if isinstance(value, Mapping) else "")
+
+
+def _name(core: Core) -> str:
+    return f"{type(core).__module__}:{type(core).__qualname__}"
 
 
 def _refuse_other_outputs(core: Core, inputs: tuple[Any, ...], outputs: Any) -> None:
@@ -55,16 +91,31 @@ def _refuse_other_outputs(core: Core, inputs: tuple[Any, ...], outputs: Any) -> 
     """
     shape = (*inputs[0].shape[:2], core.output_size)
     y, state = outputs if isinstance(outputs, tuple) and len(outputs) == 2 else (outputs, None)
-    if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
+    if not _is_state(state):
         found = "something else"
     elif not isinstance(y, Tensor) or y.shape != shape:
         found = f"y {list(y.shape)}" if isinstance(y, Tensor) else f"y as a {type(y).__name__}"
     else:
+        _check_returned(core, state, shape[0])
         return
     raise UsageError(
-        f"{type(core).__module__}:{type(core).__qualname__}.forward must return y {list(shape)} (batch, "
-        f"time, output_size) and a dict of state tensors; it returned {found}"
+        f"{_name(core)}.forward must return y {list(shape)} (batch, time, output_size) and a dict of state "
+        f"tensors; it returned {found}"
     )
+
+
+def _check_returned(core: Core, state: State, rows: int) -> None:
+    """The state that `forward` returns is to be like the initial one, as it is what the next call gets.
+
+    Raises:
+        UsageError: It has other entries, or others of another shape.
+    """
+    try:
+        core.check_state(state, rows)
+    except ValueError as error:
+        raise UsageError(
+            f"{_name(core)}.forward must return a state like that of initial_state: {error}"
+        ) from error
 
 
 def check_own_cores(specs: Iterable[RunSpec]) -> None:

@@ -119,6 +119,54 @@ def test_a_core_that_returns_something_else_is_told_what_it_must(rmem, own, retu
     assert ended.code == (2 if found else 0)
 
 
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        ('{"hidden": hidden.T}', "it has hidden [5, 4]; it must have hidden [4, 5]"),
+        ('{"other": hidden}', "it has other [4, 5]; it must have hidden [4, 5]"),
+        ("{}", "it has nothing; it must have hidden [4, 5]"),
+    ],
+)
+def test_a_state_that_is_not_like_the_initial_one_is_told_by_the_first_call(
+    rmem, own, returned, found, carried
+):
+    recipe, module = own(), Path("my_cores.py")
+    module.write_text(module.read_text().replace('{"hidden": hidden}', returned))
+    segments = ["--set", "train.backprop={kind: truncated, segment_length: 2}"] if carried else []
+    ended = rmem("train", recipe, "--allow-module", "my_cores", *segments)
+    told = "my_cores:Leaky.forward must return a state like that of initial_state: the state is not one of"
+    assert (ended.code, told in ended.err, found in ended.err) == (2, True, True)
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        ("[torch.zeros(batch, 3, device=device)]", "must return a dict of tensors; it returned a list"),
+        ('{"n": batch}', "must return a dict of tensors; it returned a dict of something else"),
+        (
+            '{"hidden": torch.zeros(5, batch, device=device)}',
+            "must return tensors of 2 rows, batch first; it returned hidden [5, 2]",
+        ),
+        ('{"hidden": torch.zeros(2, 5, device=device)}', "must return tensors of 3 rows, batch first"),
+        (
+            '{"n": torch.zeros((), device=device)}',
+            "must return tensors of 2 rows, batch first; it returned n []",
+        ),
+        ("1 / 0", "cannot be made (ZeroDivisionError: division by zero); mend it"),
+    ],
+)
+def test_an_initial_state_that_is_none_is_told_as_the_core_is_made(rmem, own, returned, found):
+    recipe, module = own(), Path("my_cores.py")
+    before = '{"hidden": torch.zeros(batch, self.output_size, device=device, dtype=dtype)}'
+    assert before in module.read_text()
+    module.write_text(module.read_text().replace(before, returned))
+    ended = rmem("train", recipe, "--allow-module", "my_cores")
+    assert (ended.code, found in ended.err) == (2, True)
+    assert "my_cores:Leaky.initial_state(" in ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_a_class_without_settings_gets_what_the_recipe_gives(rmem, own):
     assert rmem("train", own("my_cores:Plain", ", units: 7"), "--allow-module", "my_cores").code == 0
 
