@@ -88,8 +88,9 @@ class SourceFile:
         checksum = f"{self.algorithm}:{found.hex(self.algorithm)}"
         if not wrong_size and self.checksum in ("", checksum):
             return None
-        expected = "" if self.size is None else f"{self.size:,} bytes, "
-        return f"expected {expected}{self.checksum}; found {found.size:,} bytes, {checksum}"
+        size = "" if self.size is None else f"{self.size:,} bytes"
+        expected = ", ".join(filter(None, (size, self.checksum)))
+        return f"expected {expected}; found {found.size:,} bytes, {checksum}"
 
 
 @dataclass(frozen=True)

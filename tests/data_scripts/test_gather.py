@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import replace
 
 import pytest
+from rmem_cli.data_scripts.checksum import digest_file
 from rmem_cli.data_scripts.dataset import Source, SourceFile
 from rmem_cli.data_scripts.download import download
 from rmem_cli.data_scripts.gather import from_path, from_sources
@@ -446,3 +447,23 @@ def test_an_archive_that_tries_to_escape_is_kept_aside_and_the_next_source_tried
         from_sources(replace(small_ptb, sources=tuple(sources[:1])), work, console, patience)
     assert len(from_sources(replace(small_ptb, sources=tuple(sources)), work, console, patience)) == 3
     assert [path.name for path in tmp_path.rglob("*evil*")] == ["evil.tgz.bad"]
+
+
+@pytest.mark.parametrize(
+    ("size", "checksum", "expected"),
+    [
+        (4, "", "4 bytes"),
+        (None, "md5:1", "md5:1"),
+        (4, "md5:1", "4 bytes, md5:1"),
+    ],
+)
+def test_a_wrong_file_is_told_beside_all_that_is_known_of_the_right_one(tmp_path, size, checksum, expected):
+    (tmp_path / "it").write_bytes(b"other")
+    file = SourceFile("it", size, checksum)
+    found = file.mismatch(digest_file(tmp_path / "it", [file.algorithm]))
+    assert found.startswith(f"expected {expected}; found 5 bytes, ")
+
+
+def test_any_content_will_do_where_neither_size_nor_hash_is_known(tmp_path):
+    (tmp_path / "it").write_bytes(b"other")
+    assert SourceFile("it", None, "").mismatch(digest_file(tmp_path / "it", ["sha256"])) is None
