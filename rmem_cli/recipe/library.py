@@ -1,10 +1,12 @@
 """Finding recipes: a path, ./recipes, or those that come with rmem."""
 
+import stat
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from rmem_cli.errors import UsageError, closest
+from rmem_cli.files import EXPORT
 from rmem_cli.recipe.document import MAX_BYTES
 from rmem_cli.recipe.reader import read_recipe
 from rmem_cli.recipe.recipe import Recipe
@@ -28,7 +30,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         return _load_file(Path(text))
     found = _named(text)
     if found is None:
-        raise UsageError(f"no recipe is called {text!r}; {closest(text, list_recipes())}")
+        there = _what_it_is(Path(text)) if text else ""
+        raise UsageError(there or f"no recipe is called {text!r}; {closest(text, list_recipes())}")
     return found
 
 
@@ -55,15 +58,31 @@ def _named(name: str) -> Recipe | None:
 
 def _load_file(path: Path) -> Recipe:
     if not _is_file(path):
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; name one recipe file in it")
-        raise UsageError(f"{path}: there is no such file; {_hint(path)}")
+        raise UsageError(_what_it_is(path) or f"{path}: there is no such file; {_hint(path)}")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     return read_recipe(data, str(path), path.stem)
+
+
+def _what_it_is(path: Path) -> str:
+    """What lies where no recipe is, and what to name instead; empty where nothing does."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # as in `_is_file`
+        return ""
+    if stat.S_ISREG(mode):
+        return f"{path} is a file whose name does not end in .yaml; rename it, or name it as ./{path}"
+    if not stat.S_ISDIR(mode):
+        return f"{path} is neither a file nor a folder; write the recipe into a file whose name ends in .yaml"
+    if _is_file(path / EXPORT):
+        return f"{path} is an exported model, which `rmem eval` and `rmem sample` take; name a recipe"
+    return (
+        f"{path} is a folder; name one recipe file in it, or, for `rmem eval` and `rmem sample`, the folder "
+        f"of an exported model, which has an {EXPORT}"
+    )
 
 
 def _hint(path: Path) -> str:

@@ -49,10 +49,21 @@ def test_packaged_recipes_are_found_from_any_folder(tmp_path: Path, monkeypatch:
         ("zzzzzz.yaml", "zzzzzz.yaml: there is no such file; `rmem list` shows"),
         ("./recipes", "recipes is a folder; name one recipe file in it"),
         ("recipes/", "recipes is a folder; name one recipe file in it"),
-        ("..", "no recipe is called '..'"),
+        ("..", ".. is a folder; name one recipe file in it"),
+        ("recipes", "recipes is a folder; name one recipe file in it, or, for `rmem eval` and `rmem sample`"),
+        ("model", "model is an exported model, which `rmem eval` and `rmem sample` take; name a recipe"),
+        (
+            "made_up.txt",
+            "made_up.txt is a file whose name does not end in .yaml; rename it, or name it as ./",
+        ),
+        ("/dev/null", "/dev/null is neither a file nor a folder; write the recipe into a file"),
+        ("x" * 5000 + ".yaml", "x" * 5000 + ".yaml: there is no such file"),
     ],
 )
 def test_what_cannot_be_found_is_told_with_a_cure(folder: Path, name: str, message: str) -> None:
+    (folder / "made_up.txt").write_text("name: made_up")
+    (folder / "model").mkdir()
+    (folder / "model" / "export.json").write_text("{}")
     with pytest.raises(UsageError) as caught:
         load_recipe(name)
     assert str(caught.value).startswith(message)
