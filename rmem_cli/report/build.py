@@ -261,8 +261,8 @@ class _Builder:
         return min((steps for steps in found if steps is not None), default=None)
 
     def steps(self, entry: Entry, results: Sequence[ResultRow], rule: SolvedRule | None = None) -> int | None:
-        """How long the seeds of a row were trained; with a rule, see `trained_steps`."""
-        return trained_steps(results, entry.spec.settings.train, self.curves, rule)
+        """How long the seeds of a row were trained, on one task; with a rule, see `trained_steps`."""
+        return None if entry.tasks else trained_steps(results, entry.spec.settings.train, self.curves, rule)
 
     def ours(self, place: Place, entry: Entry, results: Sequence[ResultRow], budget: int | None) -> Ours:
         """What the seeds of a row gave."""

@@ -198,8 +198,7 @@ def _paper_grid(paper: PaperTable, view: View, *, fold: bool, spares: bool = Fal
     ]
     is_long = len(aligned) > _SIDE_BY_SIDE
     aligned = _as_printed(aligned) if is_long and spares else aligned
-    first = aligned[0] if len(aligned) == 1 else replace(_measured(aligned), cell="", part="")
-    caption = f"{paper.id}, {paper.where}: {_caption(first)}"
+    caption = f"{paper.id}, {paper.where}: {_caption(aligned[0] if len(aligned) == 1 else _joined(aligned))}"
     if is_long:
         return Grid(caption, _columns_as_lines(paper.names, aligned, view), _folded(folded, view))
     columns = [_models(aligned)]
@@ -304,6 +303,12 @@ def _measured(sections: Sequence[Section]) -> Section:
     """The first of a published table's columns that was measured, else that a recipe measures, else any."""
     asked = [section for section in sections if section.protocol] or list(sections)
     return next((one for one in asked if any(line.has_run for line in one.lines)), asked[0])
+
+
+def _joined(sections: Sequence[Section]) -> Section:
+    """All columns of a published table as one section, of which only a caption is made."""
+    lines = [line for section in sections for line in section.lines]
+    return replace(_measured(sections), cell="", part="", lines=lines)
 
 
 def _value_columns(

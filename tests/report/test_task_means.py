@@ -7,7 +7,9 @@ import pytest
 from rmem_cli.report.build import build_table
 from rmem_cli.report.core_grid import build_core_grid
 from rmem_cli.report.joined import join
+from rmem_cli.report.layout import View, page
 from rmem_cli.report.places import find_places
+from rmem_cli.results.curves import LearningCurve
 
 ALL = "mean of 20 tasks"
 ROWS = "  - {id: lstm, title: LSTM}"
@@ -176,3 +178,21 @@ def test_the_baseline_beside_a_mean_is_the_mean_of_those_of_the_tasks(babi, meas
     _, section = mean_of(babi, rows)
     (known,) = (line for line in section.lines if line.kind == "chance")
     assert (known.title, known.ours["paper"].mean) == ("the most frequent answer", pytest.approx(0.551 / 3))
+
+
+def test_the_printed_table_says_how_long_its_tasks_were_trained_though_their_mean_was_not(recipe, measured):
+    every = range(1, 21)
+    row = "  - {id: rum, title: RUM, published: rum2017.babi.rum}"
+    made = recipe(row, "recall", f"matrix: {{task.number: [{', '.join(map(str, every))}]}}\n", **BABI)
+    rows = measured(made, {number: [0.5] * 3 for number in every}, row="rum", data_hash="")
+
+    def curve(row):
+        return LearningCurve({("valid", "accuracy"): [(7, 0.5)]}) if row.cell.startswith("number=") else None
+
+    (grid,) = (
+        grid
+        for grid in page(build_table(made, rows, curves=curve), View()).grids
+        if grid.caption.startswith("rum2017.babi, ")
+    )
+    assert grid.caption.endswith(", paper: 7 steps")
+    assert any(cell.text == "0.500 ± 0.000 (3)" for cell in grid.cells())
