@@ -105,7 +105,7 @@ class Citation:
         A value for no cell in particular is for none of those that a matrix has, but for what a search of all
         of them chose.
         """
-        column = None if self._column_metric else self._column_cell
+        column = None if self._column_metric else self._column_at(place)
         labels = [label for label in (self.cell, self.table.cell, column) if label is not None]
         if not labels:
             is_whole = not place.cell or ("," not in place.cell and is_chosen(place.cell))
@@ -113,10 +113,9 @@ class Citation:
         here = {place.cell, *place.cell.split(","), place.part}
         return all(label in here for label in labels) and (not place.part or place.part in labels)
 
-    @property
-    def _column_cell(self) -> str | None:
-        """The matrix cell, or the part, that the column is of; `mean` is that of all others."""
-        if self._column_name == MEAN and self.table.columns is not None:
+    def _column_at(self, place: Place) -> str | None:
+        """What the column is called as a part, or as a matrix cell, where `mean` is that of all others."""
+        if self._column_name == MEAN and self.table.columns is not None and not place.part:
             return mean_of_tasks(len(self.table.columns) - 1)
         return self._column_name
 
