@@ -79,13 +79,6 @@ class MemoryNetwork(Model):
                 )
         self.register_buffer("trained_steps", torch.zeros((), dtype=torch.long))
 
-    def initial_state(
-        self, rows: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
-    ) -> State:
-        """Nothing: a story is in the segment of its question."""
-        del rows, device, dtype
-        return {}
-
     def outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """`[batch, time, size]`: what is known at the end of each question, and zeros at all other steps."""
         del state

@@ -74,11 +74,15 @@ class Model(nn.Module, ABC):
     def stepwise(self) -> bool:
         """Whether a segment read in parts gives the outputs and the state that it gives as a whole."""
 
-    @abstractmethod
     def initial_state(
         self, rows: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """The state before the first segment; device and dtype default to those of the weights."""
+        """The state before the first segment; device and dtype default to those of the weights.
+
+        Nothing, where all that an answer needs is in its segment, or in the source that comes with it.
+        """
+        del rows, device, dtype
+        return {}
 
     @abstractmethod
     def outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:

@@ -164,13 +164,6 @@ class PointerGenerator(Model):
         )
         self.vocabulary = _maps([self.decoder.output_size], [symbols], own.initial_std)[0]
 
-    def initial_state(
-        self, rows: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
-    ) -> State:
-        """Nothing: what it starts from is made of the source, which is in the first segment."""
-        del rows, device, dtype
-        return {}
-
     def outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """Logarithms of P(w), `[batch, time, symbols + source]`; see `Model.outputs`.
 

@@ -72,13 +72,6 @@ class StoryAndQuestion(Model):
         self.input_dropout = input_dropout
         self.output_dropout = output_dropout
 
-    def initial_state(
-        self, rows: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
-    ) -> State:
-        """Nothing: a story is in the segment of its question."""
-        del rows, device, dtype
-        return {}
-
     def outputs(self, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """`[batch, time, size]`: what the last network gives at the end of each question, else zeros."""
         del state
