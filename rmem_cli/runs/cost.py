@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from rmem_cli.models.batch import Batch
+from rmem_cli.models.batch import Batch, SourceBatch
 from rmem_cli.models.model import Model
 from rmem_cli.models.state import State, detach
 from rmem_cli.recipe.kinds import OptimizerSettings
@@ -145,7 +145,9 @@ class Walks:
     def _segment(self, segment: Batch, state: State | None) -> tuple[Cost, State]:
         """The cost of a segment, and the state after it, or one like it."""
         time = segment.inputs.shape[1]
-        if not self.model.stepwise or time <= 3 * _COUNTED_STEPS:
+        # What is said about a source is scored in one piece while it is short, and in several behind that,
+        # whose steps cost otherwise.
+        if not self.model.stepwise or isinstance(segment, SourceBatch) or time <= 3 * _COUNTED_STEPS:
             return self._count(segment, state)
         some, _ = self._count(segment.beginning(_COUNTED_STEPS), state)
         more, after = self._count(segment.beginning(2 * _COUNTED_STEPS), state)

@@ -274,6 +274,17 @@ def test_what_is_said_about_longer_sources_costs_more():
     assert long.memory_mb > 2 * short.memory_mb
 
 
+@pytest.mark.parametrize("row", ["lead_3", "lstm"])
+def test_what_is_said_costs_what_its_steps_do_though_they_are_scored_in_several_pieces(row, monkeypatch):
+    settings = ["task.source_length=20", "model.core.hidden_size=4", "model.source_core.hidden_size=4"]
+    found = planned("rum_cnn_dailymail", row, *settings)
+    plan._WALKS.clear()
+    monkeypatch.setattr(cost, "_COUNTED_STEPS", 100)  # all of them
+    whole = planned("rum_cnn_dailymail", row, *settings)
+    assert found.memory_mb == whole.memory_mb > 0
+    assert found.seconds == pytest.approx(whole.seconds)
+
+
 def test_decoding_takes_the_time_of_reading_once_and_of_a_step_for_each_word():
     def seconds(*sets):
         small = ["task.vocabulary=50", "task.source_length=20", "model.pointer_generator.size=4"]
