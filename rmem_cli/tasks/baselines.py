@@ -14,7 +14,8 @@ _MOST_COUNTED = 5_000  # draws, whose exact shares are found soon
 _MOST_LISTED = 10_000  # occurrences of a value on average, whose probabilities are listed one by one
 _NEGLIGIBLE = 1e-10
 _MOST_TOLD = 20
-_SIMULATED = 4_000
+_ASKED = 400_000  # keys of all draws of pairs
+_DRAWN_AT_ONCE = 500_000  # pairs
 OCCURRED = "knowing which answers occurred, not where"
 OCCURRED_WHEN = "knowing which answers occurred and when, not of which keys"
 
@@ -58,7 +59,8 @@ def share_of_late_values(pairs: int, keys: int, values: int) -> float:
 
     Keys come again, and the last value of each counts, so that a late value is more likely to count than an
     early one: the value with the best sum of these chances is named. A key is asked for that occurred, each
-    as likely. Found by 4,000 draws that are always the same, to some 0.001.
+    as likely. Found by draws that are always the same, of which there are so many that others give the same
+    to some 0.001.
 
     Args:
         pairs: How many pairs there are, at least one.
@@ -70,12 +72,16 @@ def share_of_late_values(pairs: int, keys: int, values: int) -> float:
     random = np.random.default_rng(0)
     counts = (1 - 1 / keys) ** np.arange(pairs)  # the last first
     right = 0.0
-    for _ in range(_SIMULATED):
-        _, lasts = np.unique(random.integers(keys, size=pairs), return_index=True)
-        _, value = np.unique(random.integers(values, size=pairs), return_inverse=True)
-        named = np.bincount(value, counts).argmax()
-        right += float((value[lasts] == named).mean())
-    return right / _SIMULATED
+    wanted, at_once = _ASKED // min(pairs, keys) + 1, _DRAWN_AT_ONCE // pairs + 1
+    for first in range(0, wanted, at_once):
+        draws = np.arange(min(at_once, wanted - first))[:, None]
+        key, value = (random.integers(each, size=(len(draws), pairs)) for each in (keys, values))
+        sums = np.bincount((draws * values + value).ravel(), np.tile(counts, len(draws)), len(draws) * values)
+        is_named = value == sums.reshape(-1, values).argmax(1)[:, None]  # [draws, pairs]
+        occurred, lasts = np.unique(draws * keys + key, return_index=True)
+        drawn = occurred // keys
+        right += (np.bincount(drawn, is_named.flat[lasts]) / np.bincount(drawn)).sum()
+    return float(right) / wanted
 
 
 def _poisson(mean: float, numbers: "np.ndarray") -> "np.ndarray":

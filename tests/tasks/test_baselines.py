@@ -116,6 +116,12 @@ def test_late_values_are_named_by_how_likely_they_still_count(pairs, keys, value
     assert share_of_late_values(pairs, keys, values) == pytest.approx(share, abs=4 * deviation)
 
 
+@pytest.mark.parametrize(("keys", "values"), [(16, 16), (3, 2), (64, 5)])
+def test_of_two_pairs_the_later_value_is_named_unless_both_are_one(keys, values):
+    share = 1 / keys + (1 - 1 / keys) * (1 / values + (1 - 1 / values) / 2)
+    assert share_of_late_values(2, keys, values) == pytest.approx(share, abs=0.002)
+
+
 def test_the_only_pair_is_known_and_ever_more_pairs_come_to_a_limit():
     assert share_of_late_values(1, 16, 16) == 1
     assert share_of_late_values(200, 16, 16) == pytest.approx(share_of_late_values(400, 16, 16), abs=0.005)
