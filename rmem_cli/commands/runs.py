@@ -66,11 +66,10 @@ def remove_runs(
 
     root = runs_root()
     found = found_runs(root)
-    cleaned = [name.rstrip("/") for name in names]
-    for name, clean in zip(names, cleaned, strict=True):
-        if not any(chosen_runs(found, [clean])):
+    for name in names:
+        if not chosen_runs(found, [name]):
             raise UsageError(f"there is no run {name!r} in {root}; `rmem runs list` names all")
-    chosen = list(chosen_runs(found, cleaned))
+    chosen = chosen_runs(found, names)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"{_count(chosen)} would be deleted and nobody is here to ask; give --yes")

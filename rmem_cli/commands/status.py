@@ -39,7 +39,7 @@ def status(
     found = found_runs(runs_root())
     wanted = [name.rstrip("/") for name in names or []]
     for name in wanted:
-        if not any(chosen_runs(found, [name])):
+        if not chosen_runs(found, [name]):
             raise UsageError(f"there is no run {name!r} in {runs_root()}; `rmem runs list` names all")
     told = [_told(run) for run in (chosen_runs(found, wanted) if wanted else found)]
     if as_json:

@@ -5,13 +5,13 @@ A run in progress replaces its checkpoints: `os.walk`, unlike globs, passes over
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmem_cli.errors import DataError
-from rmem_cli.records.folder import RunFolder
+from rmem_cli.records.folder import RECIPE, RunFolder
 from rmem_cli.records.status import RunStatus, read_status
+from rmem_cli.results.run_names import is_named
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def found_runs(root: Path) -> list[FoundRun]:
 
 def run_folders(root: Path) -> list[Path]:
     """The folders of the runs in a folder of all runs, by name."""
-    return sorted(Path(where) for where, _, names in os.walk(root) if "recipe.yaml" in names)
+    return sorted(Path(where) for where, _, names in os.walk(root) if RECIPE in names)
 
 
 def remove_run(root: Path, run: FoundRun) -> None:
@@ -85,8 +85,6 @@ def _status(folder: Path) -> RunStatus | None:
         return None
 
 
-def chosen_runs(runs: list[FoundRun], names: list[str]) -> Iterator[FoundRun]:
+def chosen_runs(runs: list[FoundRun], names: list[str]) -> list[FoundRun]:
     """Those with one of the names, or in a folder of that name."""
-    for run in runs:
-        if any(run.name == name or run.name.startswith(f"{name}/") for name in names):
-            yield run
+    return [run for run in runs if any(is_named(run.name, name) for name in names)]

@@ -2,7 +2,7 @@
 
 from rmem_cli.errors import UsageError, closest, listed
 from rmem_cli.results.row import ResultRow
-from rmem_cli.results.run_names import run_name
+from rmem_cli.results.run_names import is_named, run_name
 from rmem_cli.results.store import ResultStore
 
 
@@ -20,7 +20,7 @@ def results_of(name: str, store: ResultStore) -> list[ResultRow]:
     experiment = name.split("/")[0]
     rows = store.read_all(experiment) if experiment in store.experiments() else []
     names = list(dict.fromkeys(map(run_name, rows)))
-    chosen = [each for each in names if f"{each}/".startswith(f"{name.rstrip('/')}/")]
+    chosen = [each for each in names if is_named(each, name)]
     if not chosen:
         near = (
             closest(name, names) if names else f"of experiments, {closest(experiment, store.experiments())}"

@@ -57,6 +57,11 @@ def run_name(row: ResultRow) -> str:
     return folder_name(row, row.train_hash)
 
 
+def is_named(run: str, name: str) -> bool:
+    """Whether a text is the name of a run, or its beginning up to a slash."""
+    return f"{run}/".startswith(f"{name.rstrip('/')}/")
+
+
 def may_begin_run_name(text: str) -> bool:
     """Whether a text may be the beginning of a run's name, up to a slash, rather than a recipe's file."""
     return _BEGINNING.fullmatch(text) is not None and not text.endswith((".yaml", ".yml"))

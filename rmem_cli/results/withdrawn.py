@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from rmem_cli.errors import UsageError, closest
 from rmem_cli.results.locks import locked, replace_file
 from rmem_cli.results.row import TIME, ResultRow
-from rmem_cli.results.run_names import run_name
+from rmem_cli.results.run_names import is_named, run_name
 from rmem_cli.results.text_files import damaged, read_text
 
 _FILE = "withdrawn.jsonl"
@@ -95,9 +95,9 @@ def withdraw(folder: Path, rows: list[ResultRow], names: list[str], reason: str)
         UsageError: There are no results of one of the names, or the folder cannot be written.
     """
     runs = list(dict.fromkeys(map(run_name, rows)))
-    chosen = [run for run in runs if any(run == name or run.startswith(f"{name}/") for name in names)]
+    chosen = [run for run in runs if any(is_named(run, name) for name in names)]
     for name in names:
-        if not any(run == name or run.startswith(f"{name}/") for run in runs):
+        if not any(is_named(run, name) for run in runs):
             raise UsageError(f"there is no result of a run {name!r} in {folder}; {closest(name, runs)}")
     made = {_moment(row) for row in rows if run_name(row) in chosen}
     last: dict[str, str] = {}

@@ -55,7 +55,7 @@ def run_named(name: str) -> FoundRun:
         UsageError: There is none, or there are several.
     """
     runs = found_runs(runs_root())
-    chosen = list(chosen_runs(runs, [name.rstrip("/")]))
+    chosen = chosen_runs(runs, [name])
     if not chosen:
         names = [run.name for run in runs]
         raise UsageError(f"there is no run {name!r} in {runs_root()}; {closest(name, names)}")
