@@ -90,11 +90,8 @@ def _unaddressed(tables: "Tables") -> "Tables":
 
 
 def _print(tables: "Tables", *, whole: bool) -> None:
-    import shutil
-    import sys
-
+    from rmem_cli.commands.lists import terminal_width
     from rmem_cli.published.text import overview, rows_in_full
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # wrapped for people only
-    for line in (rows_in_full if whole else overview)(tables, width):
+    for line in (rows_in_full if whole else overview)(tables, terminal_width()):
         typer.echo(line)

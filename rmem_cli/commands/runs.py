@@ -28,13 +28,14 @@ def list_runs(
     from rmem_cli.json_text import json_text
     from rmem_cli.paths import runs_root
     from rmem_cli.records.listing import found_runs
+    from rmem_cli.report.wording import duration
 
     found = found_runs(runs_root())
     if as_json:
         typer.echo(json_text([_as_json(run) for run in found]))
         return
     print_records(
-        {"run": run.name, "status": _status(run), "size": _size(run.size), "age": _age(run.age)}
+        {"run": run.name, "status": _status(run), "size": _size(run.size), "age": duration(run.age)}
         for run in found
     )
     typer.echo(f"{_count(found)} in {runs_root()}, {_size(sum(run.size for run in found))}", err=True)
@@ -117,9 +118,3 @@ def _size(size: float) -> str:
             return f"{size:.0f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
-
-
-def _age(seconds: float) -> str:
-    from rmem_cli.report.wording import duration
-
-    return duration(seconds)
