@@ -5,9 +5,9 @@ from pathlib import Path
 from rmem_cli.errors import UsageError
 
 
-def is_folder(out: Path) -> bool:
+def is_folder(out: Path | None) -> bool:
     """Whether files are to be in it: a folder that is there, or a path without an ending."""
-    return out.is_dir() or not out.suffix
+    return out is not None and (out.is_dir() or not out.suffix)
 
 
 def unwritable(out: Path, error: OSError) -> UsageError:

@@ -169,7 +169,7 @@ def report(
         if alone and chosen.write_scoreboard is not None:
             # A file is the same wherever it is made, what runs take here is not.
             board = experiments.scoreboard(tables, known_costs() if out is None else _unknown_cost)
-            shown = documents if everything or explain or _is_folder(out) else {}
+            shown = documents if everything or explain or is_folder(out) else {}
             documents = {"scoreboard": partial(chosen.write_scoreboard, board, everything), **shown}
         elif out is None and alone and chosen.write_all is not None:
             documents = {"": partial(chosen.write_all, tables, experiments.scoreboard(tables, known_costs()))}
@@ -198,7 +198,7 @@ def _write_site(
     experiments: "Experiments", names: "Sequence[str]", tables: "list[Table]", out: Path | None
 ) -> None:
     """Write HTML pages for the experiments named, and the scoreboard of all."""
-    if not _is_folder(out) or out is None:
+    if not is_folder(out) or out is None:
         raise UsageError("HTML is a folder of pages; name one, as in --format html --out site")
     shown = {table.experiment for table in tables}
     others = [name for name in experiments.with_results()[0] if name not in shown]
@@ -288,7 +288,7 @@ def _format(name: FormatName | None, out: Path | None) -> "Format":
 
     if name is not None:
         return FORMATS[name.value]
-    if out is None or _is_folder(out):
+    if out is None or is_folder(out):
         return FORMATS[FormatName.TERMINAL.value]
     by_suffix = {one.suffix: one for one in FORMATS.values()}
     if out.suffix.lower() not in by_suffix:
@@ -299,10 +299,6 @@ def _format(name: FormatName | None, out: Path | None) -> "Format":
     return by_suffix[out.suffix.lower()]
 
 
-def _is_folder(out: Path | None) -> bool:
-    return out is not None and is_folder(out)
-
-
 def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format", out: Path | None) -> None:
     """Print documents, or write them: one file if `out` has a suffix, else a folder with a file for each."""
     if out is None:
@@ -310,13 +306,13 @@ def _write(documents: "Mapping[str, Callable[[IO[str]], None]]", chosen: "Format
             sys.stdout.write("\n" * (index > 0))
             write(sys.stdout)
         return
-    is_folder = _is_folder(out)
-    if not is_folder and len(documents) != 1:
+    folder = is_folder(out)
+    if not folder and len(documents) != 1:
         raise UsageError(f"--out {out} is one file, and there are {len(documents)} reports; name a folder")
-    paths = {name: out / f"{name}{chosen.suffix}" if is_folder else out for name in documents}
+    paths = {name: out / f"{name}{chosen.suffix}" if folder else out for name in documents}
     _refuse_results(paths.values())
     try:
-        (out if is_folder else out.parent).mkdir(parents=True, exist_ok=True)
+        (out if folder else out.parent).mkdir(parents=True, exist_ok=True)
         for name, write in documents.items():
             path = paths[name]
             with path.open("w", encoding="utf-8", newline="") as file:
