@@ -7,7 +7,7 @@ from rmem_cli.recipe.components import sort_in
 from rmem_cli.recipe.explain import flow
 from rmem_cli.recipe.fields import fields_of
 from rmem_cli.recipe.schema import EvalProtocol, RunSettings
-from rmem_cli.recipe.settings import Component, Settings
+from rmem_cli.recipe.settings import Component, Settings, fields_by_name
 
 
 def choices(settings: RunSettings) -> Iterator[tuple[str, list[str]]]:
@@ -52,7 +52,7 @@ def _below(path: str, value: Any, annotation: Any) -> Iterator[tuple[str, list[s
 
 
 def _fields(path: str, sort: type[Settings], given: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    by_name = dict(zip(_names(sort), sort.model_fields.values(), strict=True))
+    by_name = fields_by_name(sort)
     for name, value in given.items():
         if name in by_name and name != "kind":
             yield from _below(f"{path}.{name}", value, by_name[name].annotation)
@@ -60,15 +60,10 @@ def _fields(path: str, sort: type[Settings], given: dict[str, Any]) -> Iterator[
 
 def _defaults(sort: type[Settings]) -> dict[str, Any]:
     """The value of each field that is not given; None of those that have to be."""
-    fields = zip(_names(sort), sort.model_fields.values(), strict=True)
     return {
         name: None if field.is_required() else field.get_default(call_default_factory=True)
-        for name, field in fields
+        for name, field in fields_by_name(sort).items()
     }
-
-
-def _names(sort: type[Settings]) -> list[str]:
-    return [field.alias or name for name, field in sort.model_fields.items()]
 
 
 def _values(annotation: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from rmem_cli.errors import closest
+from rmem_cli.recipe.settings import fields_by_name
 
 _BOUNDS = {
     "greater_than": ("greater than", "gt"),
@@ -64,9 +65,8 @@ def field_names(model: type[BaseModel], location: Sequence[str | int]) -> list[s
     inner: Any = model
     for part in location:
         if isinstance(part, str):
-            fields = {(field.alias or name): field for name, field in inner.model_fields.items()}
-            inner = _model_inside(fields[part].annotation)
-    return [field.alias or name for name, field in inner.model_fields.items()]
+            inner = _model_inside(fields_by_name(inner)[part].annotation)
+    return list(fields_by_name(inner))
 
 
 def describe(value: Any) -> str:

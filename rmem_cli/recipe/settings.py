@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic.fields import FieldInfo
 
 if TYPE_CHECKING:
     from rmem_cli.recipe.registry import Registry
@@ -67,3 +68,8 @@ class Component(Settings):
     kind: str
     implementation: ClassVar[str]
     common: ClassVar[frozenset[str]] = frozenset()
+
+
+def fields_by_name(sort: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a class of settings, by their names in recipes."""
+    return {field.alias or name: field for name, field in sort.model_fields.items()}

@@ -19,6 +19,7 @@ from rmem_cli.models.model import Model
 from rmem_cli.models.sequence import build_model
 from rmem_cli.recipe.kinds import CoreSettings, OptimizerSettings
 from rmem_cli.recipe.schema import ModelSettings
+from rmem_cli.recipe.settings import fields_by_name
 from rmem_cli.runs.cost import Cost, Walks, update_cost
 from rmem_cli.runs.timing_keys import machine_key
 from rmem_cli.runs.timings import keep, known
@@ -107,7 +108,7 @@ def _sized(kind: type[LayeredSettings], variant: dict[str, Any], hidden: int, ti
         "memory_tokens": 4,
         "chrono_length": 100,
     }
-    names = {field.alias or name for name, field in kind.model_fields.items()}
+    names = fields_by_name(kind)
     return kind.model_validate({name: value for name, value in values.items() if name in names})
 
 
