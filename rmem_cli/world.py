@@ -134,7 +134,7 @@ def join(device: torch.device) -> World:
             f"RANK is {numbers[0]!r} and WORLD_SIZE {numbers[1]!r}; RANK counts from 0 to WORLD_SIZE - 1, "
             "and torchrun sets both"
         )
-    return _met(World(*map(int, numbers)), device)
+    return meet(World(*map(int, numbers)), device)
 
 
 def meeting(world: World, port: int = 0) -> TCPStore:
@@ -142,21 +142,17 @@ def meeting(world: World, port: int = 0) -> TCPStore:
     return TCPStore("127.0.0.1", port, world.size, world.writes, _MEETING, wait_for_workers=False)
 
 
-def meet(world: World, device: torch.device, store: Store) -> World:
+def meet(world: World, device: torch.device, store: Store | None = None) -> World:
     """Meet the other processes.
 
     Args:
         world: Which of them this is.
         device: Of what is added up.
-        store: Where they meet.
+        store: Where they meet; None: where the variables of torchrun say.
 
     Raises:
         UsageError: Some of them do not come.
     """
-    return _met(world, device, store)
-
-
-def _met(world: World, device: torch.device, store: Store | None = None) -> World:
     if world.size == 1:
         return world
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
