@@ -10,27 +10,27 @@ from rmem_cli.errors import UsageError
 from rmem_cli.files import lock_of, remedy, sync_folder, write_durably
 
 _LOCKS = ".locks"
+_SECONDS = 120  # that others may hold a lock without letting anybody in
 
 
 @contextmanager
-def locked(folder: Path, name: str, seconds: float = 120) -> Iterator[None]:
+def locked(folder: Path, name: str) -> Iterator[None]:
     """Inside, no other process writes; of those that wait, one is next, and goes before who was here.
 
     Args:
         folder: Of the results.
         name: What is written, such as a table.
-        seconds: How long others may hold it without letting anybody in.
 
     Raises:
-        UsageError: They do, or the folder cannot be written.
+        UsageError: Others have let nobody in for two minutes, or the folder cannot be written.
     """
     locks = folder / _LOCKS
     path = locks / f"{name}.lock"
-    lock = lock_of(path, seconds)
+    lock = lock_of(path, _SECONDS)
     try:
         locks.mkdir(parents=True, exist_ok=True)
         _hide_from_git(locks)
-        following = lock_of(locks / f"{name}.next", seconds)
+        following = lock_of(locks / f"{name}.next", _SECONDS)
         _take(following, path)
         try:
             _take(lock, path)
@@ -43,7 +43,7 @@ def locked(folder: Path, name: str, seconds: float = 120) -> Iterator[None]:
             lock.release()
     except Timeout as error:
         raise UsageError(
-            f"another process has held {path} for {seconds} seconds; "
+            f"another process has held {path} for {_SECONDS} seconds; "
             "wait for it or end it, then run the same command again"
         ) from error
     except OSError as error:

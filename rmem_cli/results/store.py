@@ -3,7 +3,6 @@
 import re
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rmem_cli.errors import UsageError
@@ -15,7 +14,6 @@ from rmem_cli.results.table import Record, read_records, to_line
 from rmem_cli.results.union import latest
 from rmem_cli.results.withdrawn import Withdrawals
 
-_LOCK_TIMEOUT_SECONDS = 120
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.=+,@-]*", re.ASCII)
 
 
@@ -78,7 +76,7 @@ class ResultStore:
         for experiment in dict.fromkeys(row.experiment for row in rows):
             table = self._table(experiment)
             added = [Record(to_line(row.to_text()), row) for row in rows if row.experiment == experiment]
-            with self._lock(experiment):
+            with locked(self.folder, experiment):
                 merged = {record.row.key: record for record in _latest(read_records(table))}
                 for record in added:
                     before = merged.get(record.row.key)
@@ -120,7 +118,7 @@ class ResultStore:
                 self._write_beside(kind, _checked(new_name), content)
 
     def _write_beside(self, kind: str, name: str, content: bytes) -> None:
-        with self._lock(kind):
+        with locked(self.folder, kind):
             (self.folder / kind).mkdir(exist_ok=True)
             replace_file(self.folder, self.folder / kind / name, content)
 
@@ -130,14 +128,11 @@ class ResultStore:
         Raises:
             UsageError: The folder cannot be written.
         """
-        with self._lock("check"), tempfile.TemporaryFile(dir=self.folder):
+        with locked(self.folder, "check"), tempfile.TemporaryFile(dir=self.folder):
             pass
 
     def _table(self, experiment: str) -> Path:
         return self.folder / f"{_checked(experiment)}.csv"
-
-    def _lock(self, name: str) -> AbstractContextManager[None]:
-        return locked(self.folder, name, _LOCK_TIMEOUT_SECONDS)
 
 
 def _latest(records: Sequence[Record]) -> list[Record]:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from rmem_cli.errors import UsageError
 from rmem_cli.files import lock_of
-from rmem_cli.results import store as store_module
+from rmem_cli.results import locks
+from rmem_cli.results.locks import locked
 from rmem_cli.results.row import COLUMNS, OLDER, ResultRow
 from rmem_cli.results.store import ResultStore
 from rmem_cli.results.table import to_line
@@ -298,14 +299,14 @@ def test_four_processes_writing_at_once_lose_no_row_and_double_none(tmp_path, pr
 
 
 def test_who_writes_all_the_time_lets_the_others_in(tmp_path):
-    store, order = ResultStore(tmp_path), []
+    order = []
 
     def other():
-        with ResultStore(tmp_path)._lock("recall"):
+        with locked(tmp_path, "recall"):
             order.append("other")
 
     waiting = threading.Thread(target=other)
-    with store._lock("recall"):
+    with locked(tmp_path, "recall"):
         waiting.start()
         end = time.monotonic() + 5
         while time.monotonic() < end:  # until the other one is next
@@ -315,14 +316,14 @@ def test_who_writes_all_the_time_lets_the_others_in(tmp_path):
             except Timeout:
                 break
             time.sleep(0.01)  # in which the other one can take it
-    with store._lock("recall"):
+    with locked(tmp_path, "recall"):
         order.append("again")
     waiting.join()
     assert order == ["other", "again"]
 
 
 def test_a_writer_waits_as_long_as_others_take_turns(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "_LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(locks, "_SECONDS", 1)
     store = ResultStore(tmp_path)
     store.write([ROW])
     waiting = threading.Thread(target=store.write, args=[[replace(ROW, seed=2)]])
