@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 CONFIDENCE = 0.95
+_UPPER = (1 + CONFIDENCE) / 2  # the quantile at the upper end of an interval
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ def single_run_interval(difference: float, sd: float, n: int) -> Interval:
         sd: Sample standard deviation of ours.
         n: How many there are, at least two.
     """
-    half = t_quantile(_upper(), n - 1) * sd * math.sqrt(1 + 1 / n)
+    half = t_quantile(_UPPER, n - 1) * sd * math.sqrt(1 + 1 / n)
     return Interval(difference - half, difference + half)
 
 
 def half_width(sd: float, n: int) -> float:
     """Half of the 95 % interval of a mean of n values, at least two, of this sample standard deviation."""
-    return t_quantile(_upper(), n - 1) * sd / math.sqrt(n)
+    return t_quantile(_UPPER, n - 1) * sd / math.sqrt(n)
 
 
 def least_half_width(other_sd: float, other_n: int, n: int) -> float:
@@ -105,7 +106,7 @@ def welch_interval(difference: float, sd: float, n: int, other_sd: float, other_
         return Interval(difference, difference)
     # Shares of the variance, not variances, so that tiny ones do not vanish when squared.
     freedom = 1 / ((first / variance) ** 2 / (n - 1) + (other / variance) ** 2 / (other_n - 1))
-    half = math.ldexp(t_quantile(_upper(), freedom) * math.sqrt(variance), exponent)
+    half = math.ldexp(t_quantile(_UPPER, freedom) * math.sqrt(variance), exponent)
     return Interval(difference - half, difference + half)
 
 
@@ -116,7 +117,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
         successes: Trials that succeeded; need not be whole, as a mean over several series is not.
         trials: All trials, at least one.
     """
-    z = statistics.NormalDist().inv_cdf(_upper())
+    z = statistics.NormalDist().inv_cdf(_UPPER)
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
@@ -179,7 +180,3 @@ def _continued_fraction(a: float, b: float, x: float) -> float:
         if abs(numerator * denominator - 1) < 1e-15:
             break
     return value
-
-
-def _upper() -> float:
-    return (1 + CONFIDENCE) / 2

@@ -10,7 +10,7 @@ import torch
 from rmem_cli.errors import RmemError, RunsFailedError
 from rmem_cli.platforms import require_supported
 
-require_supported("training")
+require_supported()
 
 import resource  # noqa: E402  there is none elsewhere
 

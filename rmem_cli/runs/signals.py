@@ -9,7 +9,7 @@ from typing import Any
 
 from rmem_cli.platforms import require_supported
 
-require_supported("training")
+require_supported()
 
 
 def _handled() -> list[signal.Signals]:
