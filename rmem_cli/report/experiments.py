@@ -37,10 +37,6 @@ class Experiments:
         names, known = self.store.experiments(), list_recipes()
         return [name for name in names if name in known], [name for name in names if name not in known]
 
-    def all_recipes(self) -> list[Recipe]:
-        """Every recipe that can be named."""
-        return [self.recipe(name) for name in list_recipes()]
-
     def table(self, name: str, scale: str | None = None) -> Table:
         """The table of the recipe of a name; else as for `table_of`.
 
@@ -103,4 +99,5 @@ class Experiments:
             tables: The tables of all recipes with results.
             cost: How long a run takes.
         """
-        return build_scoreboard(self.all_recipes(), tables, cost)
+        recipes = [self.recipe(name) for name in list_recipes()]
+        return build_scoreboard(recipes, tables, cost)

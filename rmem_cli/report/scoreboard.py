@@ -11,13 +11,11 @@ from rmem_cli.recipe.commands import train_command
 from rmem_cli.recipe.resolve import PAPER
 from rmem_cli.report.citations import cite
 from rmem_cli.report.selection import entries
-from rmem_cli.report.table import Basis, Line, Table
+from rmem_cli.report.table import APART, Line, Table
 from rmem_cli.report.verdict import Outcome
 
 Cost = Callable[[RunSpec], float | None]  # how long a run takes here, in seconds, where that is known
 Verdicts = dict[tuple[str, str], tuple[Outcome, bool]]
-
-_LESSER: tuple[Basis, ...] = ("digitized", "quoted", "reading")
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def _scores(table_id: str, recipes: list[str], verdicts: Verdicts, asked: Collec
     """The counts of a table: of its rows as printed, and apart of those that were not read there."""
     found: dict[bool, dict[str, PublishedRow]] = {False: {}, True: {}}
     for name, row in find_table(table_id).rows.items():
-        found[cite(f"{table_id}.{name}")[0].basis in _LESSER][name] = row
+        found[cite(f"{table_id}.{name}")[0].basis in APART][name] = row
     scores = [
         _score(table_id, rows, recipes, verdicts, asked, is_lesser=is_lesser)
         for is_lesser, rows in found.items()

@@ -9,6 +9,7 @@ from rmem_cli.report.verdict import Verdict
 
 Rule = Literal["welch", "student", "single run", "claim"]
 Basis = Literal["printed", "raw runs", "digitized", "quoted", "reading"]  # how a published number is known
+APART: tuple[Basis, ...] = ("digitized", "quoted", "reading")  # not as good as printed, and counted apart
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,11 @@ import math
 from collections.abc import Sequence
 
 from rmem_cli.report.page import Cell
-from rmem_cli.report.table import Comparison, Ours, Published, Section, StepsToSolve
+from rmem_cli.report.table import APART, Comparison, Ours, Published, Section, StepsToSolve
 
 NOTHING = "-"
 _CURVE_POINTS = 4
 _LONG = 1e9  # beyond it a number is told by its power of ten
-APART = (
-    "digitized",
-    "quoted",
-    "reading",
-)  # published numbers that are not as good as printed, and count apart
 
 
 def measured(section: Section) -> str:
