@@ -262,7 +262,7 @@ def _summary(
         beam: Size of the beam; None: that of the recipe.
         longest: Words at most, likewise.
     """
-    from rmem_cli.evaluation.rouge import sentences
+    from rmem_cli.evaluation.rouge import lines, sentences
     from rmem_cli.evaluation.summaries import said_about
     from rmem_cli.tasks.build import open_task
     from rmem_cli.tasks.summarization import Summarization
@@ -278,7 +278,7 @@ def _summary(
     asked = {"beam": beam, "longest": longest}
     settings = model.search_settings(**{name: value for name, value in asked.items() if value is not None})
     (words,) = said_about(model.model, sources, [article], settings)
-    return visible("\n".join(" ".join(sentence) for sentence in sentences(words)))
+    return visible(lines(sentences(words)))
 
 
 def _drawn(

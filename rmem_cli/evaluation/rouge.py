@@ -46,9 +46,9 @@ class Rouge:
 
     def __call__(self, reference: Sentences, summary: Sentences) -> dict[str, float]:
         """Each metric of `rmem_cli.results.metrics.ROUGE`, of a summary beside a reference."""
-        told = _lines(reference)
+        told = lines(reference)
         scorer = self._published if _is_mostly_ascii(told) else self._of_any_script
-        found = scorer.score(told, _lines(summary))
+        found = scorer.score(told, lines(summary))
         scores: dict[str, float] = {}
         for kind, name in _KINDS.items():
             precision, recall, f1 = found[kind]
@@ -92,6 +92,6 @@ def sentences(words: Iterable[str]) -> list[list[str]]:
     return [sentence for sentence in found if sentence]
 
 
-def _lines(text: Sentences) -> str:
-    """A sentence on each line, which is how the library knows them."""
+def lines(text: Sentences) -> str:
+    """The text with a sentence on each line, which is how rouge-score knows them."""
     return "\n".join(" ".join(sentence) for sentence in text)

@@ -6,7 +6,7 @@ import torch
 
 from rmem_cli.data.articles import PAD, START, STOP, Article
 from rmem_cli.evaluation.reader import Reader
-from rmem_cli.evaluation.rouge import Rouge, repeated_trigrams, sentences
+from rmem_cli.evaluation.rouge import Rouge, lines, repeated_trigrams, sentences
 from rmem_cli.evaluation.search import search
 from rmem_cli.models.model import Model
 from rmem_cli.recipe.schema import SearchSettings, SummariesSettings
@@ -74,7 +74,7 @@ class Summarizer:
     def _scored(self, place: int, article: Article, words: Sequence[str]) -> Summary:
         said = sentences(words)
         scores = {**self._rouge(article.reference, said), **repeated_trigrams(words)}
-        return Summary(place, article.id, _text(article.reference), _text(said), scores)
+        return Summary(place, article.id, lines(article.reference), lines(said), scores)
 
 
 def lead(words: Sequence[str], count: int) -> list[str]:
@@ -103,7 +103,3 @@ def said_about(
     with model.constant_weights():
         best = search(reader, batch.inputs, settings, STOP, _NEVER_SAID)
     return [sources.words(article, one.symbols) for article, one in zip(articles, best, strict=True)]
-
-
-def _text(text: Sequence[Sequence[str]]) -> str:
-    return "\n".join(" ".join(sentence) for sentence in text)
