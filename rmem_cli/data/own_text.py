@@ -1,5 +1,6 @@
 """Texts of one's own, as prepared sets of the forms `char`, `word` and `sentencepiece-<size>`."""
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ from rmem_cli.recipe.own_files import SPLITS, OwnText
 
 _END_OF_LINE = "<eos>"  # among words
 _BLOCK = 1 << 16
-_MARK = b"\xef\xbb\xbf"  # some editors put it in front of UTF-8
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ def _excerpts(own: OwnText) -> dict[str, Excerpt]:
 
 def _whole(path: Path) -> Excerpt:
     with path.open("rb") as handle:
-        begin = len(_MARK) if handle.read(len(_MARK)) == _MARK else 0
+        # Some editors put a mark in front of UTF-8.
+        begin = len(BOM_UTF8) if handle.read(len(BOM_UTF8)) == BOM_UTF8 else 0
     return Excerpt(path, begin, path.stat().st_size)
 
 

@@ -56,7 +56,7 @@ def save_checkpoint(folder: Path, name: str, weights: Mapping[str, Tensor], stat
             write_durably(content / file, data)
         sync_folder(content)
         sync_folder(checkpoints)
-        sums = {file: _sha256(data) for file, data in files.items()}
+        sums = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
         pointer = json.dumps({"folder": content.name, "sha256": sums}, indent=2) + "\n"
         write_atomically(_pointer(folder, name), pointer.encode())
     except OSError as error:
@@ -87,7 +87,7 @@ def load_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:
     """A hash of weights, as they are written."""
-    return _sha256(weights_to_bytes(weights))
+    return hashlib.sha256(weights_to_bytes(weights)).hexdigest()
 
 
 @contextmanager
@@ -221,7 +221,3 @@ def _damaged(folder: Path, name: str, reason: str) -> DataError:
         f"the checkpoint {name!r} in {folder} is damaged: {reason}; "
         "delete that folder and train again with --rerun all, which repeats the run from its start"
     )
-
-
-def _sha256(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -174,7 +174,9 @@ def write_exported(
         _WEIGHTS: weights_to_bytes(weights),
         **({} if tokenizer is None else {_TOKENIZER: tokenizer_to_json(tokenizer)}),
     }
-    hashed = replace(description, sha256={name: _sha256(data) for name, data in files.items()})
+    hashed = replace(
+        description, sha256={name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    )
     files[CARD] = card.encode()  # for people, who may add to it
     files[EXPORT] = (json.dumps(asdict(hashed), indent=2, ensure_ascii=False) + "\n").encode()
     place = folder.resolve()
@@ -253,7 +255,7 @@ def _read_file(folder: Path, name: str, sha256: str) -> bytes:
         raise _damaged(folder, f"{name} cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise _damaged(folder, f"no file can be called {name!r}") from error
-    if _sha256(data) != sha256:
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise _damaged(folder, f"{name} is not what was written")
     return data
 
@@ -286,7 +288,3 @@ def _damaged(folder: Path, reason: str) -> DataError:
     return DataError(
         f"the exported model {folder} is damaged: {reason}; export it once more, or copy it anew"
     )
-
-
-def _sha256(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
