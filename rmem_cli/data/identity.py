@@ -3,7 +3,7 @@
 from rmem_cli.data.own_documents import open_own_documents
 from rmem_cli.data.own_pairs import open_own_pairs
 from rmem_cli.data.own_text import open_own_text
-from rmem_cli.data.prepared import Prepared, open_prepared
+from rmem_cli.data.prepared import PARTIAL, Prepared, open_prepared
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.own_files import OwnDocuments, OwnFiles, OwnPairs, OwnText
 
@@ -21,8 +21,8 @@ def data_hash(task: TaskSettings) -> str:
     own = task.own_files()
     if own is not None:
         opened.append(open_own(own))
-    # Those of partial data end in "-partial"; put last, they make the whole end so.
-    return "-".join(sorted((each.data_hash for each in opened), key=lambda each: each.endswith("-partial")))
+    # Those of partial data, put last, make the whole end like them.
+    return "-".join(sorted((each.data_hash for each in opened), key=lambda each: each.endswith(PARTIAL)))
 
 
 def open_own(own: OwnFiles) -> Prepared:

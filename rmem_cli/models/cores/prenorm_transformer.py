@@ -109,9 +109,6 @@ class PreNormStack(nn.Module):
 
 
 class _Norm(nn.RMSNorm):
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-
     def forward(self, x: Tensor) -> Tensor:
         return root_mean_square_norm.normalize(x, self.weight)
 
