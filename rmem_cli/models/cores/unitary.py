@@ -14,7 +14,25 @@ from rmem_cli.ops.unitary import dispatch
 from rmem_cli.ops.unitary.options import EUNNWeights, GORUOptions, GORUWeights, Unitary, UnitaryWeights
 
 
-class EUNN(StackedCore):
+class _UnitaryCore(StackedCore):
+    """Layers each of which has a unitary matrix."""
+
+    def initial_layer(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
+        """`hidden` zero; of a complex network, real parts and imaginary parts side by side."""
+        return {"hidden": torch.zeros(batch, self.output_size, device=device, dtype=dtype)}
+
+    def turning_parameters(self) -> list[nn.Parameter]:
+        """Angles and phases of each layer's matrix; see `Core.turning_parameters`."""
+        return [
+            parameter for layer in self.layers for parameter in layer.get_submodule("matrix").parameters()
+        ]
+
+    def op_paths(self) -> dict[str, str]:
+        """In which form the matrix turns the state."""
+        return {"unitary": dispatch.form(next(self.parameters()))}
+
+
+class EUNN(_UnitaryCore):
     """The efficient unitary neural network: `h_t = modReLU(x_t W + h_{t-1} U, b)` with a unitary matrix U.
 
     U is a product of layers of rotations of two units each, whose angles are trained, so that it is unitary
@@ -37,10 +55,6 @@ class EUNN(StackedCore):
         widths = (input_size, *[settings.output_size] * (settings.layers - 1))
         super().__init__(input_size, settings, (_EUNNLayer(width, settings) for width in widths))
 
-    def initial_layer(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
-        """`hidden` zero; of a complex network, real parts and imaginary parts side by side."""
-        return {"hidden": torch.zeros(batch, self.output_size, device=device, dtype=dtype)}
-
     def read_layer(
         self, index: int, x: Tensor, before: State, lengths: Tensor | None
     ) -> tuple[Tensor, State]:
@@ -48,18 +62,8 @@ class EUNN(StackedCore):
         outputs = self.layers[index](x, before["hidden"])
         return outputs, {"hidden": last_states(outputs, before["hidden"], lengths)}
 
-    def turning_parameters(self) -> list[nn.Parameter]:
-        """Angles and phases of each layer's matrix; see `Core.turning_parameters`."""
-        return [
-            parameter for layer in self.layers for parameter in layer.get_submodule("matrix").parameters()
-        ]
 
-    def op_paths(self) -> dict[str, str]:
-        """In which form the matrix turns the state."""
-        return {"unitary": dispatch.form(next(self.parameters()))}
-
-
-class GORU(StackedCore):
+class GORU(_UnitaryCore):
     """The gated orthogonal recurrent unit: a gated network whose state is turned by an orthogonal matrix U.
 
     A reset gate `r` acts on what U gives, and an update gate `g` mixes the old state in:
@@ -84,10 +88,6 @@ class GORU(StackedCore):
         super().__init__(input_size, settings, (_GORULayer(width, settings) for width in widths))
         self.zoneout = settings.zoneout
 
-    def initial_layer(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
-        """`hidden` zero."""
-        return {"hidden": torch.zeros(batch, self.hidden_size, device=device, dtype=dtype)}
-
     def read_layer(
         self, index: int, x: Tensor, before: State, lengths: Tensor | None
     ) -> tuple[Tensor, State]:
@@ -95,16 +95,6 @@ class GORU(StackedCore):
         keep = share_let_through(self.zoneout, x, self.hidden_size, self.training)
         outputs = self.layers[index](x, before["hidden"], keep)
         return outputs, {"hidden": last_states(outputs, before["hidden"], lengths)}
-
-    def turning_parameters(self) -> list[nn.Parameter]:
-        """Angles and phases of each layer's matrix; see `Core.turning_parameters`."""
-        return [
-            parameter for layer in self.layers for parameter in layer.get_submodule("matrix").parameters()
-        ]
-
-    def op_paths(self) -> dict[str, str]:
-        """In which form the matrix turns the state."""
-        return {"unitary": dispatch.form(next(self.parameters()))}
 
 
 class _UnitaryMatrix(nn.Module):
