@@ -10,7 +10,7 @@ from rmem_cli.analysis.landscape import LossLandscape
 from rmem_cli.errors import UsageError
 from rmem_cli.models.rotations import turning_parameters
 from rmem_cli.recipe.resolve import RunSpec
-from rmem_cli.report.figure import COLOURS, Figure, Landscape, Series, file_name
+from rmem_cli.report.figure import COLOURS, Figure, Landscape, Series, picture_name
 from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import open_run
 from rmem_cli.runs.trained import open_trained
@@ -47,7 +47,7 @@ def angles_over_time(spec: RunSpec, machine: Machine, checkpoint: str | None, st
         raise UsageError(f"{spec.label} has no rotational units; choose a row of the core rum")
     rows = batch.inputs.shape[0]
     return Figure(
-        file_name(spec.experiment, "angles", spec.row, spec.cell, _scale_and_seed(spec)),
+        picture_name(spec.experiment, "angles", spec.row, spec.cell, _scale_and_seed(spec)),
         one_line(
             f"{spec.experiment}: rotation at each step, {_title(spec)}, mean and middle 80 % of {rows} rows"
         ),
@@ -81,7 +81,7 @@ def landscapes(specs: Sequence[RunSpec], machine: Machine) -> list[Figure | Land
         planes.append(_plane(spec, title, landscape, loss))
     first = specs[0]
     line = Figure(
-        file_name(first.experiment, "landscape", "line", _scale_and_seed(first)),
+        picture_name(first.experiment, "landscape", "line", _scale_and_seed(first)),
         f"{first.experiment}: untrained, along a line of parameters that turn the state, {first.scale}",
         "share of the way",
         loss,
@@ -105,7 +105,7 @@ def _landscape(spec: RunSpec, machine: Machine) -> tuple[LossLandscape, str]:
 def _plane(spec: RunSpec, title: str, landscape: LossLandscape, loss: str) -> Landscape:
     surface = landscape.plane()
     return Landscape(
-        file_name(spec.experiment, "landscape", "plane", spec.row, spec.cell, _scale_and_seed(spec)),
+        picture_name(spec.experiment, "landscape", "plane", spec.row, spec.cell, _scale_and_seed(spec)),
         one_line(f"{spec.experiment}: untrained, over a plane, {title}"),
         "share of the first direction",
         "share of the second direction",

@@ -63,14 +63,14 @@ def remove_runs(
     from rmem_cli.errors import UsageError
     from rmem_cli.paths import runs_root
     from rmem_cli.records.folder import RunBusyError
-    from rmem_cli.records.listing import chosen_runs, found_runs, remove_run
+    from rmem_cli.records.listing import found_runs, named_runs, remove_run
 
     root = runs_root()
     found = found_runs(root)
     for name in names:
-        if not chosen_runs(found, [name]):
+        if not named_runs(found, [name]):
             raise UsageError(f"there is no run {name!r} in {root}; `rmem runs list` names all")
-    chosen = chosen_runs(found, names)
+    chosen = named_runs(found, names)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"{_count(chosen)} would be deleted and nobody is here to ask; give --yes")

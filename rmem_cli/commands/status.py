@@ -34,14 +34,14 @@ def status(
     from rmem_cli.errors import UsageError
     from rmem_cli.json_text import json_text
     from rmem_cli.paths import runs_root
-    from rmem_cli.records.listing import chosen_runs, found_runs
+    from rmem_cli.records.listing import found_runs, named_runs
 
     found = found_runs(runs_root())
     wanted = [name.rstrip("/") for name in names or []]
     for name in wanted:
-        if not chosen_runs(found, [name]):
+        if not named_runs(found, [name]):
             raise UsageError(f"there is no run {name!r} in {runs_root()}; `rmem runs list` names all")
-    told = [_told(run) for run in (chosen_runs(found, wanted) if wanted else found)]
+    told = [_told(run) for run in (named_runs(found, wanted) if wanted else found)]
     if as_json:
         typer.echo(json_text(told))
         return

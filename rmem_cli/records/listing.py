@@ -85,6 +85,6 @@ def _status(folder: Path) -> RunStatus | None:
         return None
 
 
-def chosen_runs(runs: list[FoundRun], names: list[str]) -> list[FoundRun]:
+def named_runs(runs: list[FoundRun], names: list[str]) -> list[FoundRun]:
     """Those with one of the names, or in a folder of that name."""
     return [run for run in runs if any(is_named(run.name, name) for name in names)]

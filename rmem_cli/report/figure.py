@@ -17,7 +17,7 @@ _UNSAFE = re.compile(r"[^\w.=+-]+", re.ASCII)
 _BARS = 0.8  # share of the axis that bars take, the rest is between groups
 
 
-def file_name(*parts: str) -> str:
+def picture_name(*parts: str) -> str:
     """What a file of a picture is called, without its ending.
 
     Args:

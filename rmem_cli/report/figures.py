@@ -8,7 +8,7 @@ from rmem_cli.report import wording
 from rmem_cli.report.across import Values, lines_across, many_tasks
 from rmem_cli.report.citations import STEPS
 from rmem_cli.report.curves import find_curves, place_of_curve
-from rmem_cli.report.figure import COLOURS, Figure, Series, file_name
+from rmem_cli.report.figure import COLOURS, Figure, Series, picture_name
 from rmem_cli.report.learning import Curves
 from rmem_cli.report.selection import Results
 from rmem_cli.report.table import Line, Table
@@ -47,7 +47,7 @@ def learning_curves(table: Table, results: Results, curves: Curves) -> list[Figu
                     title = f"{colours[row].title}, published"
                     line.append(Series(title, points, colours[row].colour, is_published=True))
             about = Figure(
-                file_name(table.experiment, "curves", scale, cell, name),
+                picture_name(table.experiment, "curves", scale, cell, name),
                 f"Learning curves, {', '.join(filter(None, (scale, cell)))}",
                 STEPS,
                 f"{wording.quantity(name, metric(name).unit)} in validation",
@@ -78,7 +78,7 @@ def sweeps(table: Table) -> list[Figure]:
             lines = {row: _over(of_row, scale, colours[row]) for row, of_row in points.items()}
             where = [scale, *place_of_curve(first)]
             about = Figure(
-                file_name(table.experiment, "sweep", first.x_name, *where, first.metric),
+                picture_name(table.experiment, "sweep", first.x_name, *where, first.metric),
                 f"By {first.x_name}, {', '.join(where)}",
                 first.x_name,
                 wording.quantity(first.metric, first.unit),
@@ -106,7 +106,7 @@ def tasks(table: Table) -> list[Figure]:
                 about = colours[ours.row]
                 both = [ours] if ours.published is None else [ours, ours.published]
                 figure = Figure(
-                    file_name(
+                    picture_name(
                         table.experiment, "tasks", many.scale, ours.row, many.name, many.sections[0].protocol
                     ),
                     f"{about.title} on each task, {many.scale}",
@@ -138,7 +138,7 @@ def costs(table: Table) -> list[Figure]:
             and ours.mean is not None
         }
         about = Figure(
-            file_name(table.experiment, "costs", scale, section.metric),
+            picture_name(table.experiment, "costs", scale, section.metric),
             f"Score against cost, {', '.join(filter(None, (scale, section.cell)))}",
             "training time of a seed (seconds)",
             wording.quantity(section.metric, section.unit),

@@ -18,7 +18,7 @@ from rmem_cli.records.checkpoint import fitting, load_checkpoint
 from rmem_cli.records.environment import read_environment
 from rmem_cli.records.exported import Description
 from rmem_cli.records.folder import HOW_TO_TRAIN, RECIPE, has_ended
-from rmem_cli.records.listing import FoundRun, chosen_runs, found_runs
+from rmem_cli.records.listing import FoundRun, found_runs, named_runs
 from rmem_cli.records.restoring import load_weights
 from rmem_cli.runs.identity import identity_of
 from rmem_cli.runs.opened import open_run
@@ -55,7 +55,7 @@ def run_named(name: str) -> FoundRun:
         UsageError: There is none, or there are several.
     """
     runs = found_runs(runs_root())
-    chosen = chosen_runs(runs, [name])
+    chosen = named_runs(runs, [name])
     if not chosen:
         names = [run.name for run in runs]
         raise UsageError(f"there is no run {name!r} in {runs_root()}; {closest(name, names)}")
