@@ -187,8 +187,8 @@ class Training:
         finally:
             self._count_time()
 
-    def resume(self) -> bool:
-        """Go on from the last checkpoint; false if there is none.
+    def resume(self) -> None:
+        """Go on from the last checkpoint, if there is one.
 
         Raises:
             DataError: The checkpoint is damaged.
@@ -196,11 +196,10 @@ class Training:
         checkpoint = load_checkpoint(self.folder.path, "last")
         if checkpoint is None:
             self.folder.curve.truncate_after(-1)
-            return False
+            return
         with fitting(self.folder.path, "last"):
             self._restore(*checkpoint)
         self.folder.curve.truncate_after(self.counters.step)
-        return True
 
     def _restore(self, weights: Mapping[str, Tensor], saved: Mapping[str, Any]) -> None:
         """Take over what a checkpoint holds.
