@@ -22,7 +22,7 @@ _SETTLED_SECONDS = 2.0
 """A file that changed less than this ago could change again and bear the same time."""
 
 
-def first_mismatch(files: Mapping[Path, str], *, again: bool = False) -> tuple[Path, str] | None:
+def first_mismatch(files: Mapping[Path, str], *, again: bool) -> tuple[Path, str] | None:
     """The first file that does not have its hash, and the hash it has; None if all are right.
 
     Args:

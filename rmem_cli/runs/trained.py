@@ -13,7 +13,7 @@ from rmem_cli.runs.machine import Machine
 from rmem_cli.runs.opened import Run, open_run
 
 
-def open_trained(spec: RunSpec, machine: Machine, checkpoint: str | None = None) -> tuple[Model, Run]:
+def open_trained(spec: RunSpec, machine: Machine, checkpoint: str | None) -> tuple[Model, Run]:
     """The model of a trained run, in evaluation mode, and the run.
 
     Args:
@@ -41,7 +41,7 @@ def open_trained(spec: RunSpec, machine: Machine, checkpoint: str | None = None)
     return model.eval(), run
 
 
-def open_loaded(spec: RunSpec, machine: Machine, checkpoint: str | None = None) -> LoadedModel:
+def open_loaded(spec: RunSpec, machine: Machine, checkpoint: str | None) -> LoadedModel:
     """The model of a trained run, as one that was exported is loaded; arguments as for `open_trained`."""
     model, run = open_trained(spec, machine, checkpoint)
     task = run.task
