@@ -13,6 +13,7 @@ import numpy as np
 from rmem_cli.data.own import prepared_once
 from rmem_cli.data.prepared import SENTENCEPIECE, Prepared
 from rmem_cli.data.symbols import (
+    END_OF_LINE_WORD,
     count_characters,
     encoded_characters,
     encoded_pieces,
@@ -26,7 +27,6 @@ from rmem_cli.data.writer import Content
 from rmem_cli.errors import DataError
 from rmem_cli.recipe.own_files import SPLITS, OwnText
 
-_END_OF_LINE = "<eos>"  # among words
 _BLOCK = 1 << 16
 
 
@@ -104,14 +104,14 @@ def _words(texts: Texts, size: int | None) -> Content:
     for split, batches in words.items():
         for batch in batches():
             counts[split].update(batch)
-    vocabulary = own_vocabulary(counts, size, (_END_OF_LINE,))
+    vocabulary = own_vocabulary(counts, size, (END_OF_LINE_WORD,))
     unknown = symbol_of(vocabulary, UNKNOWN)
     arrays = {split: encoded_words(batches(), vocabulary, unknown) for split, batches in words.items()}
-    return Content(arrays, vocabulary, symbol_of(vocabulary, _END_OF_LINE))
+    return Content(arrays, vocabulary, symbol_of(vocabulary, END_OF_LINE_WORD))
 
 
 def _words_of(batches: Callable[[], Iterable[str]]) -> Iterator[list[str]]:
-    return word_batches(batches(), _END_OF_LINE)
+    return word_batches(batches())
 
 
 def _pieces(texts: Texts, size: int | None) -> Content:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -11,9 +11,12 @@ from rmem_cli.data.tokenizers import END_OF_LINE, SentencePieceTokenizer, build_
 from rmem_cli.data.writer import Content, smallest_unsigned
 from rmem_cli.errors import DataError
 
+END_OF_LINE_WORD = "<eos>"
+
 _BATCH = 1 << 20  # bytes
 _LINES = 10_000
 _CODE_POINTS = 0x110000
+_Part = TypeVar("_Part")
 
 
 def text_batches(path: Path, begin: int = 0, end: int | None = None) -> Iterator[str]:
@@ -45,11 +48,11 @@ def _whole_lines(handle: BinaryIO, end: int | None) -> bytes:
     return block + handle.readline(-1 if end is None else left - len(block))
 
 
-def word_batches(batches: Iterable[str], end_of_line: str) -> Iterator[list[str]]:
-    """The words of a text in pieces, with a word at the end of each line, also of empty ones."""
+def word_batches(batches: Iterable[str]) -> Iterator[list[str]]:
+    """The words of a text in pieces, with `END_OF_LINE_WORD` at the end of each line, also of empty ones."""
     for text in batches:
         whole = text if text.endswith("\n") else text + "\n"
-        yield whole.replace("\n", f" {end_of_line} ").split()
+        yield whole.replace("\n", f" {END_OF_LINE_WORD} ").split()
 
 
 def count_characters(batches: Iterable[str]) -> Counter[str]:
@@ -110,9 +113,7 @@ def encoded_pieces(lines: Iterable[str], tokenizer: SentencePieceTokenizer) -> I
         yield np.array(symbols, dtype)
 
 
-def character_content(
-    files: Mapping[str, Path], batches: Callable[[Path], Iterable[str]], end_of_line: str = "\n"
-) -> Content:
+def character_content(files: Mapping[str, Path], batches: Callable[[Path], Iterable[str]]) -> Content:
     """Characters as symbols.
 
     The vocabulary holds the characters of the training split, most frequent first, ties by code point.
@@ -120,7 +121,6 @@ def character_content(
     Args:
         files: Split to file. Without "train" there is no vocabulary, and the others can only be counted.
         batches: File to its normalised text, in pieces.
-        end_of_line: The character that ends a line.
 
     Raises:
         DataError: Another split holds a character that the training split does not (on reading the arrays).
@@ -128,35 +128,24 @@ def character_content(
     if "train" not in files:
         return _only_counted(files, batches)
     vocabulary = build_vocabulary(count_characters(batches(files["train"])))
-
-    def encode(path: Path) -> Iterator[np.ndarray]:
-        try:
-            yield from encoded_characters(batches(path), vocabulary)
-        except KeyError as error:
-            raise _unknown(path, error.args[0]) from error
-
-    arrays = {split: encode(path) for split, path in files.items()}
-    return Content(arrays, vocabulary, symbol_of(vocabulary, end_of_line))
+    return _content(files, batches, encoded_characters, vocabulary, "\n")
 
 
-def word_content(
-    files: Mapping[str, Path], end_of_line: str = "<eos>", *, end_of_line_first: bool = False
-) -> Content:
-    """Words as symbols, with one that ends each line.
+def word_content(files: Mapping[str, Path], *, end_of_line_first: bool = False) -> Content:
+    """Words as symbols, with `END_OF_LINE_WORD` at the end of each line.
 
     The vocabulary holds the words of the training split, most frequent first, ties by first appearance.
 
     Args:
         files: Split to file. Without "train" there is no vocabulary, and the others can only be counted.
-        end_of_line: The word that ends a line.
-        end_of_line_first: Make it symbol 0, however frequent it is.
+        end_of_line_first: Make that word symbol 0, however frequent it is.
 
     Raises:
         DataError: Another split holds a word that the training split does not (on reading the arrays).
     """
 
     def batches(path: Path) -> Iterator[list[str]]:
-        return word_batches(text_batches(path), end_of_line)
+        return word_batches(text_batches(path))
 
     if "train" not in files:
         return _only_counted(files, batches)
@@ -166,14 +155,27 @@ def word_content(
     # Not torchtext's order, as `build_vocabulary` has it: words as frequent would be sorted by their letters.
     vocabulary = [word for word, _ in counts.most_common()]
     if end_of_line_first:
-        vocabulary.remove(end_of_line)
-        vocabulary.insert(0, end_of_line)
+        vocabulary.remove(END_OF_LINE_WORD)
+        vocabulary.insert(0, END_OF_LINE_WORD)
+    return _content(files, batches, encoded_words, vocabulary, END_OF_LINE_WORD)
+
+
+def _content(
+    files: Mapping[str, Path],
+    batches: Callable[[Path], Iterable[_Part]],
+    encoded: Callable[[Iterable[_Part], list[str]], Iterator[np.ndarray]],
+    vocabulary: list[str],
+    end_of_line: str,
+) -> Content:
+    """Symbols of each split, encoded when its array is read."""
 
     def encode(path: Path) -> Iterator[np.ndarray]:
         try:
-            yield from encoded_words(batches(path), vocabulary)
+            yield from encoded(batches(path), vocabulary)
         except KeyError as error:
-            raise _unknown(path, error.args[0]) from error
+            raise DataError(
+                f"{path.name} holds {error.args[0]!r}, which the training split does not: it has no symbol."
+            ) from error
 
     arrays = {split: encode(path) for split, path in files.items()}
     return Content(arrays, vocabulary, symbol_of(vocabulary, end_of_line))
@@ -191,7 +193,3 @@ def _code_points(text: str) -> np.ndarray:
 def symbol_of(vocabulary: Sequence[str], text: str) -> int | None:
     """The symbol of a text; None if there is none."""
     return vocabulary.index(text) if text in vocabulary else None
-
-
-def _unknown(path: Path, text: str) -> DataError:
-    return DataError(f"{path.name} holds {text!r}, which the training split does not: it has no symbol.")
