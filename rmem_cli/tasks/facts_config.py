@@ -1,13 +1,13 @@
 """Settings of facts that are hidden in long texts."""
 
 import math
-import re
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.tasks.babi_config import MOST_FREQUENT_ANSWERS, SAME_ANSWER, BabiNumber
+from rmem_cli.tasks.text_config import no_path
 
 # How many different answers each task of bAbI has, by its size.
 ANSWERS = {
@@ -16,15 +16,7 @@ ANSWERS = {
 }
 
 
-def _no_path(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
-        raise ValueError(
-            f"must be a name that `rmem fetch --list` shows, not {text!r}; no file of your own is read here"
-        )
-    return text
-
-
-PreparedName = Annotated[str, AfterValidator(_no_path)]
+PreparedName = Annotated[str, no_path("no file of your own is read here")]
 
 
 class FactsInTextSettings(TaskSettings):

@@ -16,16 +16,22 @@ Alignment = Literal["overlapping", "left", "right", "center"]
 _OF_FOLDS = ("fold", "whole_fold", "twins_together")
 
 
-def _no_path(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
-        raise ValueError(
-            f"must be a name that `rmem fetch --list` shows, not {text!r}; a file of your own is named by "
-            "text: {file: ...}"
-        )
-    return text
+def no_path(of_own: str) -> AfterValidator:
+    """The rule of a name of prepared data that it is none of a file.
+
+    Args:
+        of_own: What the message says of files of one's own.
+    """
+
+    def check(text: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+            raise ValueError(f"must be a name that `rmem fetch --list` shows, not {text!r}; {of_own}")
+        return text
+
+    return AfterValidator(check)
 
 
-PreparedName = Annotated[str, AfterValidator(_no_path)]
+PreparedName = Annotated[str, no_path("a file of your own is named by text: {file: ...}")]
 
 
 _SYMBOLS = {"word": "words", "words": "words", "sentencepiece": "pieces of words"}
