@@ -83,7 +83,11 @@ def distinct_rows(draw: Rows, seed: int, purpose: str, sizes: Mapping[str, int])
 def generated_content(
     rows: Mapping[str, Iterable[np.ndarray]], vocabulary: list[str], answer_length: int, seed: int
 ) -> Content:
-    """A prepared form of rows (see `rmem_cli.data.algorithmic`)."""
+    """A prepared form of rows `[n, length + 1]` of symbols.
+
+    A model reads all but the last symbol of a row and predicts all but the first; only the last
+    `answer_length` predictions count.
+    """
     return Content(rows, vocabulary, details={"answer_length": answer_length, "seed": seed})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmem_cli.data.algorithmic import Algorithmic
+from rmem_cli.data.prepared import Prepared
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.schema import Drawn
 from rmem_cli.seeding import derive_seed
@@ -25,13 +25,13 @@ class AlgorithmicTask(GeneratedTask[Tensor]):
         draw_rows: From a generator and a number of rows to rows `[n, length + 1]` of symbols.
         symbols: How many different symbols there are.
         answer_length: How many predictions count: the last ones.
-        prepared: The prepared set, if the examples are from there.
+        prepared: The prepared set, if the examples are from there: an array of such rows for each split.
 
     Source: Bulatov et al. 2022, section 4 and appendix A.
     """
 
     def __init__(
-        self, draw_rows: Draw, symbols: int, answer_length: int, prepared: Algorithmic | None = None
+        self, draw_rows: Draw, symbols: int, answer_length: int, prepared: Prepared | None = None
     ) -> None:
         self.draw_rows = draw_rows
         self.symbols = self.classes = symbols
@@ -47,7 +47,7 @@ class AlgorithmicTask(GeneratedTask[Tensor]):
             ValueError: `examples` is None.
         """
         if self.prepared is not None and examples is not None:
-            examples, drawn = min(examples, len(self.prepared.inputs(split))), "by_batch"
+            examples, drawn = min(examples, len(self.prepared.tokens(split))), "by_batch"
         yield from super().evaluation_batches(split, examples, batch_size, seed, drawn)
 
     def draw(self, count: int, seed: int, split: str, number: int) -> Tensor:
@@ -56,7 +56,7 @@ class AlgorithmicTask(GeneratedTask[Tensor]):
             purpose = type(self).__name__, split, number
             rows = self.draw_rows(np.random.default_rng(derive_seed(seed, *purpose)), count)
         else:
-            rows = self.prepared.prepared.tokens(split)
+            rows = self.prepared.tokens(split)
             rows = rows[np.arange(number, number + count) % len(rows)]
         return torch.from_numpy(rows.astype(np.int64))
 

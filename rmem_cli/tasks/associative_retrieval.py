@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from rmem_cli.data.algorithmic import open_algorithmic
 from rmem_cli.data.generated.associative_retrieval import VOCABULARY, retrieval_rows
+from rmem_cli.data.prepared import open_prepared
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.algorithmic_config import AssociativeRetrievalSettings
 
@@ -24,5 +24,5 @@ class AssociativeRetrieval(AlgorithmicTask):
     """
 
     def __init__(self, settings: AssociativeRetrievalSettings) -> None:
-        prepared = open_algorithmic("associative_retrieval", "pairs4") if settings.prepared else None
+        prepared = open_prepared("associative_retrieval", "pairs4") if settings.prepared else None
         super().__init__(partial(retrieval_rows, pairs=settings.pairs), len(VOCABULARY), 1, prepared)

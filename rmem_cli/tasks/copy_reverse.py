@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from rmem_cli.data.algorithmic import Algorithmic, open_algorithmic
 from rmem_cli.data.generated.copy_reverse import FIRST, copy_rows, reverse_rows
+from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.errors import UsageError
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.algorithmic_config import CopySettings, ReverseSettings
@@ -43,11 +43,11 @@ class Reverse(AlgorithmicTask):
         super().__init__(draw, FIRST + settings.alphabet, settings.length, _prepared(settings))
 
 
-def _prepared(settings: CopySettings | ReverseSettings) -> Algorithmic | None:
+def _prepared(settings: CopySettings | ReverseSettings) -> Prepared | None:
     """The prepared set of this length, if it is asked for."""
     if not settings.prepared:
         return None
-    opened = open_algorithmic(settings.kind, str(settings.length))
+    opened = open_prepared(settings.kind, str(settings.length))
     alphabet = len(opened.vocabulary) - FIRST
     if settings.alphabet != alphabet:
         raise UsageError(

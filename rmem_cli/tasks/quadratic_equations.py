@@ -2,8 +2,8 @@
 
 import torch
 
-from rmem_cli.data.algorithmic import open_algorithmic
 from rmem_cli.data.generated.quadratic import ANSWER_LENGTH, BLOCK, VOCABULARY, quadratic_rows
+from rmem_cli.data.prepared import open_prepared
 from rmem_cli.tasks.algorithmic import AlgorithmicTask
 from rmem_cli.tasks.algorithmic_config import QuadraticEquationsSettings
 
@@ -25,7 +25,7 @@ class QuadraticEquations(AlgorithmicTask):
     """
 
     def __init__(self, settings: QuadraticEquationsSettings) -> None:
-        prepared = open_algorithmic("quadratic", "steps") if settings.prepared else None
+        prepared = open_prepared("quadratic", "steps") if settings.prepared else None
         super().__init__(quadratic_rows, len(VOCABULARY), ANSWER_LENGTH, prepared)
 
     def counted(self, targets: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from rmem_cli.data_scripts.cifar10 import read_binary
 
-from rmem_cli.data.algorithmic import open_algorithmic
 from rmem_cli.data.babi import Babi
 from rmem_cli.data.hyperpartisan import PIECES, open_hyperpartisan
 from rmem_cli.data.images import open_images
@@ -97,14 +96,6 @@ def test_a_text_that_is_not_utf_8_is_refused(rewritten):
     for read in (lambda: texts[0], lambda: list(texts)):
         with pytest.raises(DataError, match=r"list\.bin holds a text that is not UTF-8"):
             read()
-
-
-@pytest.mark.parametrize("answer_length", [0, 9, "3", None])
-def test_an_answer_longer_than_its_row_is_refused(answer_length):
-    rows = {"train": [np.zeros((2, 9), np.uint8)]}
-    write_prepared("copy", "24", Content(rows, ["a"], details={"answer_length": answer_length}), **ABOUT)
-    with pytest.raises(DataError, match="its answer_length is"):
-        open_algorithmic("copy", "24").answer_length  # noqa: B018
 
 
 def test_rewriting_changes_nothing(write_babi, rewritten):

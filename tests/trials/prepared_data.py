@@ -24,7 +24,6 @@ from rmem_cli.data_scripts.babi import prepare_task
 from rmem_cli.data_scripts.copy_reverse import prepare_copy
 from rmem_cli.data_scripts.hyperpartisan import prepare_articles, prepare_pieces
 
-from rmem_cli.data.algorithmic import open_algorithmic
 from rmem_cli.data.babi import Babi
 from rmem_cli.data.description import DESCRIPTION_HASH, META, content_hash, description_hash
 from rmem_cli.data.hyperpartisan import PIECES, open_hyperpartisan
@@ -121,9 +120,9 @@ def generated() -> None:
 
 
 def read_generated() -> list[Any]:
-    rows = open_algorithmic("copy", "24")
-    symbols = [rows.targets(split).tolist() for split in ("train", "valid", "test")]
-    return [rows.prepared.data_hash, rows.vocabulary, rows.answer_length, symbols]
+    rows = open_prepared("copy", "24")
+    symbols = [rows.tokens(split).tolist() for split in ("train", "valid", "test")]
+    return [rows.data_hash, rows.vocabulary, symbols]
 
 
 KINDS: dict[str, tuple[Callable[[Path], None], Callable[[], list[Any]]]] = {
