@@ -101,11 +101,6 @@ class Babi:
     def __init__(self, task: int, size: str = "en-10k") -> None:
         self.prepared = open_prepared("babi", form(task, size))
 
-    @property
-    def vocabulary(self) -> list[str]:
-        """All words of lines and answers."""
-        return self.prepared.vocabulary
-
     def has(self, split: str) -> bool:
         """Whether the file of a split was there when the data was prepared."""
         return f"{split}_number" in self.prepared.meta["arrays"]

@@ -61,11 +61,6 @@ class Hyperpartisan:
         return Texts(self.prepared, "title")
 
     @property
-    def ids(self) -> Texts:
-        """The official id of each article."""
-        return Texts(self.prepared, "id")
-
-    @property
     def labels(self) -> np.ndarray:
         """[articles] of uint8; 1: hyperpartisan."""
         return self.prepared.array("label", below=2)

@@ -79,7 +79,7 @@ def test_words_leave_punctuation_out_and_tokens_keep_it_and_the_case_of_letters(
 
 def test_the_vocabulary_holds_all_words_of_lines_and_answers(folder):
     task = prepare(folder, train=STORY, test="1 New words!\n2 Why?\tthus\t1\n")
-    assert task.vocabulary == sorted(set(words(STORY + " new words why thus")) - set("12345"))
+    assert task.prepared.vocabulary == sorted(set(words(STORY + " new words why thus")) - set("12345"))
 
 
 def test_a_split_that_is_missing_says_so(folder):

@@ -9,6 +9,7 @@ from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.hyperpartisan import HYPERPARTISAN, prepare_pieces, ranks, with_twins
 
 from rmem_cli.data.hyperpartisan import FOLDS, PIECES, TWINS, fold_of, open_hyperpartisan
+from rmem_cli.data.texts import Texts
 from rmem_cli.data.writer import write_prepared
 from rmem_cli.errors import DataError, UsageError
 
@@ -35,7 +36,7 @@ def test_articles_come_back_without_markup_and_with_their_labels(write, loosened
     news = open_hyperpartisan()
     assert list(news.texts) == ["first a link here.", "second"]
     assert list(news.titles) == ["One & only", "Two"]
-    assert list(news.ids) == ["7", "8"]
+    assert list(Texts(news.prepared, "id")) == ["7", "8"]
     assert news.labels.tolist() == [1, 0]
     assert news.prepared.details == {"true": 1, "false": 1}
 
@@ -153,7 +154,7 @@ def _split_twins(news, words):
 def test_the_real_twins_are_three_pairs_of_which_each_stood_on_both_sides_of_a_fold(real_data):
     fetch(HYPERPARTISAN, Console(file=io.StringIO()), path=real_data / "hyperpartisan")
     apart, together = open_hyperpartisan(), open_hyperpartisan(f"articles{TWINS}")
-    ids = np.array(list(apart.ids))
+    ids = np.array(list(Texts(apart.prepared, "id")))
     own, common = (news.prepared.array("rank") for news in (apart, together))
     moved = np.flatnonzero(own != common)
     pairs = {tuple(sorted([ids[one], ids[np.flatnonzero(own == common[one])[0]]])) for one in moved}

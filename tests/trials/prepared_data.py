@@ -31,6 +31,7 @@ from rmem_cli.data.images import open_images
 from rmem_cli.data.pair_records import Pair, pair_content
 from rmem_cli.data.pairs import FORM, Pairs
 from rmem_cli.data.prepared import open_prepared
+from rmem_cli.data.texts import Texts
 from rmem_cli.data.writer import Content, write_prepared
 from rmem_cli.errors import DataError
 
@@ -74,7 +75,8 @@ def stories(folder: Path) -> None:
 
 def read_stories() -> list[Any]:
     babi = Babi(1, "en")
-    return [babi.prepared.data_hash, babi.vocabulary, [list(babi.questions(s)) for s in ("train", "test")]]
+    questions = [list(babi.questions(split)) for split in ("train", "test")]
+    return [babi.prepared.data_hash, babi.prepared.vocabulary, questions]
 
 
 def articles(folder: Path, form: str) -> None:
@@ -97,7 +99,7 @@ def read_articles(form: str) -> list[Any]:
     content: list[Any] = [news.prepared.data_hash, news.labels.tolist(), rows]
     if form == PIECES:
         return [*content, [[piece.tolist() for piece in news.pieces(fold)] for fold in range(5)]]
-    return [*content, list(news.texts), list(news.titles), list(news.ids)]
+    return [*content, list(news.texts), list(news.titles), list(Texts(news.prepared, "id"))]
 
 
 def pairs() -> None:
