@@ -4,8 +4,6 @@ import sys
 
 from rmem_cli.errors import UsageError
 
-_NAMES = {"linux": "Linux", "darwin": "macOS"}
-
 
 def require_supported() -> None:
     """Called where a module is imported that training needs, and that needs what Linux and macOS have.
@@ -13,8 +11,8 @@ def require_supported() -> None:
     Raises:
         UsageError: This is another system.
     """
-    if sys.platform not in _NAMES:
+    if sys.platform not in ("linux", "darwin"):
         raise UsageError(
-            f"training runs on {' and '.join(_NAMES.values())}, and this is {sys.platform}; "
+            f"training runs on Linux and macOS, and this is {sys.platform}; "
             "on Windows, run rmem in the Windows Subsystem for Linux"
         )
