@@ -1,7 +1,7 @@
 """`rmem eval`: evaluate trained runs again, or by another protocol."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,10 @@ from rmem_cli.commands.options import (
     is_exported,
     refuse_choices,
 )
+
+if TYPE_CHECKING:
+    from rmem_cli.recipe import Recipe, RunSpec
+    from rmem_cli.results.row import ResultRow
 
 
 def evaluate(
@@ -60,27 +64,19 @@ def evaluate(
 
     from rich.console import Console
 
-    from rmem_cli.commands.searched import chosen_in
     from rmem_cli.errors import RmemError, RunsFailedError
     from rmem_cli.json_text import json_text
     from rmem_cli.recipe import load_recipe
-    from rmem_cli.visible import one_line, say
+    from rmem_cli.visible import say
 
     console = Console(stderr=True)
     exported = [name for name in recipes if is_exported(name)]
     if exported:
         refuse_choices(context, CHOICES, f"{exported[0]} is one trained model")
-    specs = []
+    specs: list[RunSpec] = []
     for name in recipes:
-        if name in exported:
-            continue
-        recipe = load_recipe(name)
-        sets = list(overrides or [])
-        if checkpoint is not None:
-            protocols = dict.fromkeys(p.name for spec in recipe.runs(scale) for p in spec.settings.eval)
-            sets += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
-        runs = recipe.runs(scale, row, seed, sets, cell or [])
-        specs += runs if seed else [*runs, *chosen_in([recipe], runs)[0]]
+        if name not in exported:
+            specs += _runs(load_recipe(name), row, cell, seed, scale, overrides, checkpoint)
 
     from rmem_cli.records.exported import read_exported
     from rmem_cli.runs.experiment import progress_of
@@ -108,13 +104,40 @@ def evaluate(
                 failures.append({"run": spec.label, "message": str(error)})
                 continue
             results += [dataclasses.asdict(each) for each in rows]
-            for each in [] if as_json else rows:
-                value = "none" if each.value is None else f"{each.value:.6g}"
-                what = " ".join(filter(None, (each.protocol, each.part, each.metric)))
-                typer.echo(one_line(f"{spec.label}: {what} {value} {each.unit}"))
+            if not as_json:
+                _print(spec, rows)
     if as_json:
         typer.echo(json_text({"results": results, "failures": failures}))
     for failure in failures:
         say(console, "{run}: {message}".format(**failure))
     if failures:
         raise RunsFailedError(f"{len(failures)} of {len(asked)} evaluations failed")
+
+
+def _runs(
+    recipe: "Recipe",
+    row: list[str] | None,
+    cell: list[str] | None,
+    seed: list[int] | None,
+    scale: str,
+    overrides: list[str] | None,
+    checkpoint: str | None,
+) -> "list[RunSpec]":
+    """The runs of a recipe that are asked for, and what its searches have chosen."""
+    from rmem_cli.commands.searched import chosen_in
+
+    sets = list(overrides or [])
+    if checkpoint is not None:
+        protocols = dict.fromkeys(p.name for spec in recipe.runs(scale) for p in spec.settings.eval)
+        sets += [f"eval.{protocol}.checkpoint={checkpoint}" for protocol in protocols]
+    runs = recipe.runs(scale, row, seed, sets, cell or [])
+    return runs if seed else [*runs, *chosen_in([recipe], runs)[0]]
+
+
+def _print(spec: "RunSpec", rows: "list[ResultRow]") -> None:
+    from rmem_cli.visible import one_line
+
+    for each in rows:
+        value = "none" if each.value is None else f"{each.value:.6g}"
+        what = " ".join(filter(None, (each.protocol, each.part, each.metric)))
+        typer.echo(one_line(f"{spec.label}: {what} {value} {each.unit}"))
