@@ -313,11 +313,8 @@ def _raise_for(failures: "list[Failure]", runs: int) -> None:
     """
     from rmem_cli.errors import RunsFailedError
 
-    if not failures:
-        return
-    lines = [f"{failure.spec.label}: {failure.message}" for failure in failures]
-    if runs > 1:
-        raise RunsFailedError("\n".join([f"{len(failures)} of {runs} runs failed", *lines]))
-    error = RunsFailedError(lines[0])
-    error.exit_code = failures[0].exit_code
-    raise error
+    if failures and runs > 1:
+        errors = [str(failure.as_error()) for failure in failures]
+        raise RunsFailedError("\n".join([f"{len(failures)} of {runs} runs failed", *errors]))
+    if failures:
+        raise failures[0].as_error()

@@ -47,6 +47,12 @@ class Failure:
     exit_code: int
     message: str
 
+    def as_error(self) -> RunsFailedError:
+        """The error of a command that ends with it."""
+        error = RunsFailedError(f"{self.spec.label}: {self.message}")
+        error.exit_code = self.exit_code
+        return error
+
 
 def missing_runs(specs: Iterable[RunSpec], rerun: Rerun) -> list[RunSpec]:
     """Those runs that have to be done.
@@ -165,7 +171,7 @@ def train_runs(
                 failure = _train_one(spec, machine, console, repeat, stop)
                 failures += [failure] if failure else []
                 if failure and machine.world.size > 1 and failure.exit_code != DivergedError.exit_code:
-                    raise _end_of_all(failure)
+                    raise failure.as_error()  # no process knows where the others are
             return failures
 
         def train_each_once(some: Sequence[RunSpec]) -> list[Failure]:
@@ -199,13 +205,6 @@ def _train_one(spec: RunSpec, machine: Machine, console: Console, repeat: bool, 
     if ended.status == "ok":
         return None
     return Failure(spec, _EXIT_CODES[ended.status], f"{ended.status.replace('_', ' ')}: {ended.message}")
-
-
-def _end_of_all(failure: Failure) -> RunsFailedError:
-    """What ends all runs of several processes: one could not go on, and none knows where the others are."""
-    error = RunsFailedError(f"{failure.spec.label}: {failure.message}")
-    error.exit_code = failure.exit_code
-    return error
 
 
 def _side_by_side(
