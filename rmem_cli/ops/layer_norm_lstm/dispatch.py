@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
+from rmem_cli.ops.gates.options import LSTMStates
 from rmem_cli.ops.layer_norm_lstm import fast, native
-from rmem_cli.ops.layer_norm_lstm.options import LayerNormLSTMWeights, LSTMStates
+from rmem_cli.ops.layer_norm_lstm.options import LayerNormLSTMWeights
 from rmem_cli.ops.native import build
 
 

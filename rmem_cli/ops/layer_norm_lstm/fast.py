@@ -11,9 +11,9 @@ from rmem_cli.ops import autocast
 from rmem_cli.ops.differentiation import recorded_gradients
 from rmem_cli.ops.forms import note
 from rmem_cli.ops.gates.fast import let_through
-from rmem_cli.ops.gates.options import steps_of
+from rmem_cli.ops.gates.options import LSTMStates, steps_of
 from rmem_cli.ops.layer_norm_lstm import reference
-from rmem_cli.ops.layer_norm_lstm.options import BLOCKS, LAYER_NORM_EPS, LayerNormLSTMWeights, LSTMStates
+from rmem_cli.ops.layer_norm_lstm.options import BLOCKS, LAYER_NORM_EPS, LayerNormLSTMWeights
 from rmem_cli.ops.product.steps import StepMatrix
 
 _SIGMOIDS = BLOCKS.index("candidate")  # the blocks before it

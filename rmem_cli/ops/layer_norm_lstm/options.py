@@ -28,10 +28,3 @@ class LayerNormLSTMWeights(NamedTuple):
     gate_shift: Tensor
     cell_gain: Tensor
     cell_shift: Tensor
-
-
-class LSTMStates(NamedTuple):
-    """The states after every step, `[batch, time, hidden]` each; the hidden states are the outputs."""
-
-    hidden: Tensor
-    cell: Tensor

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from rmem_cli.ops.gates.options import steps_of
+from rmem_cli.ops.gates.options import LSTMStates, steps_of
 from rmem_cli.ops.gates.reference import let_through
-from rmem_cli.ops.layer_norm_lstm.options import BLOCKS, LAYER_NORM_EPS, LayerNormLSTMWeights, LSTMStates
+from rmem_cli.ops.layer_norm_lstm.options import BLOCKS, LAYER_NORM_EPS, LayerNormLSTMWeights
 
 
 def normalised(z: Tensor) -> Tensor:
