@@ -87,11 +87,10 @@ class MemoryNetwork(Model):
                 "a memory network answers questions about sentences; choose task babi of level sentence"
             )
         end = batch.weight.argmax(1)  # [batch]
-        found = self._answer(
-            *_story(batch, self.settings.capacity), batch.inputs[torch.arange(len(end)), end]
-        )
+        ends = torch.arange(len(end), device=end.device), end
+        found = self._answer(*_story(batch, self.settings.capacity), batch.inputs[ends])
         outputs = found.new_zeros(*batch.weight.shape, self.settings.size)
-        return outputs.index_put((torch.arange(len(end)), end), found), {}
+        return outputs.index_put(ends, found), {}
 
     def begin_training_step(self, step: int) -> None:
         """See `Model.begin_training_step`; the start is linear for so many steps."""

@@ -7,7 +7,9 @@ from pydantic import Field, PositiveInt, model_validator
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.own_files import OwnPairs
 from rmem_cli.results.metrics import REPEATED_TRIGRAMS, ROUGE
-from rmem_cli.tasks.text_config import PreparedName
+from rmem_cli.tasks.text_config import no_path
+
+_PreparedName = Annotated[str, no_path("articles of your own are named by pairs: {file: ...}")]
 
 
 class SummarizationSettings(TaskSettings):
@@ -37,7 +39,7 @@ class SummarizationSettings(TaskSettings):
     unhashed: ClassVar[frozenset[str]] = frozenset({"pairs"})  # their content is part of the data hash
 
     kind: Literal["summarization"] = "summarization"
-    dataset: PreparedName | None = None
+    dataset: _PreparedName | None = None
     pairs: OwnPairs | None = None
     vocabulary: Annotated[int, Field(ge=5)] = 50_000
     source_length: PositiveInt = 400

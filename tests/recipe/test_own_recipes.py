@@ -47,3 +47,15 @@ def test_a_path_is_no_data_set(field, dataset):
         RecipeError, match=rf"own.yaml:\d+:\d+: task.{field}: must be a name that `rmem fetch --list`"
     ):
         read_recipe(wrong.replace(", examples: 20", "").encode(), "own.yaml", "own")
+
+
+@pytest.mark.parametrize(
+    ("task", "key"),
+    [("language_model, form: char, segment_length: 5", "text"), ("summarization", "pairs")],
+)
+def test_a_path_is_answered_with_the_key_that_names_files_of_that_task(task, key):
+    wrong = TEXT.format(paper="", more="").replace(
+        "{kind: associative_recall, length: 10}", f"{{kind: {task}, dataset: a/b}}"
+    )
+    with pytest.raises(RecipeError, match=rf"task.dataset: .* named by {key}: {{file"):
+        read_recipe(wrong.replace(", examples: 20", "").encode(), "own.yaml", "own")
