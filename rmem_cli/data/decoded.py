@@ -45,7 +45,7 @@ def _characters(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[st
 
 def _words(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
     words = [f"{word} " for word in prepared.vocabulary]
-    words[prepared.meta["end_of_line"]] = "\n"
+    _end_lines(prepared, words)
     for block in blocks:
         yield "".join(map(words.__getitem__, block.tolist()))
 
@@ -53,13 +53,19 @@ def _words(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
 def _pieces(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:
     """No space stands at the beginning of a line: the first piece of each has one that the text has not."""
     texts = [piece.replace(_SPACE, " ") for piece in prepared.vocabulary]
-    texts[prepared.meta["end_of_line"]] = "\n"
+    _end_lines(prepared, texts)
     begins = True
     for block in blocks:
         for symbol in block.tolist():
             text = texts[symbol]
             yield text.removeprefix(" ") if begins else text
             begins = text == "\n"
+
+
+def _end_lines(prepared: Prepared, texts: list[str]) -> None:
+    """The symbol of an end of line is one, where there is one."""
+    if (end := prepared.meta["end_of_line"]) is not None:
+        texts[end] = "\n"
 
 
 def _utf8(prepared: Prepared, blocks: Iterator[np.ndarray]) -> Iterator[str]:

@@ -32,10 +32,11 @@ def encode(prepared: Prepared, text: str) -> np.ndarray:
 
 
 def _pieces(prepared: Prepared, text: str) -> np.ndarray:
-    """The pieces of each line, and the end of each but the last."""
+    """The pieces of each line, and the end of each but the last, where lines have ends."""
     first, *others = map(open_pieces(prepared).encode, text.split("\n"))
     end = prepared.meta["end_of_line"]
-    return np.array(first + [piece for line in others for piece in (end, *line)], dtype=np.int64)
+    ends = [] if end is None else [end]
+    return np.array(first + [piece for line in others for piece in (*ends, *line)], dtype=np.int64)
 
 
 def _as_prepared(prepared: Prepared, text: str) -> str:

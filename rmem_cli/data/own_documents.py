@@ -67,6 +67,20 @@ class LabelledDocuments:
             raise self.prepared.damaged(f"{split}.bin does not have the sizes in {split}_sizes.bin")
         return np.split(symbols, ends[:-1])
 
+    def pieces(self) -> SentencePieceTokenizer:
+        """What made pieces of words of them, found again in the documents for training.
+
+        Raises:
+            DataError: Other pieces are found than there are symbols.
+        """
+        tokenizer = _pieces_of(self.texts("train"), self.symbols)
+        if tokenizer.vocabulary != self.prepared.vocabulary:
+            raise DataError(
+                f"sentencepiece finds other pieces than those of {self.prepared.folder}; install the release "
+                "that found them, or delete that folder and train again."
+            )
+        return tokenizer
+
 
 def open_own_documents(own: OwnDocuments) -> Prepared:
     """Documents of one's own, prepared the first time.
@@ -171,8 +185,7 @@ Encode = Callable[[str], Sequence[int]]
 def _encoding(own: OwnDocuments, texts: Mapping[str, list[str]]) -> tuple[list[str], Encode]:
     """The text of each symbol, and what gives those of a document."""
     if own.tokens == "sentencepiece":
-        lines = whole_lines(f"{text}\n" for text in texts["train"])
-        tokenizer = SentencePieceTokenizer.train(lines, own.size or 0)
+        tokenizer = _pieces_of(texts["train"], own.size or 0)
         return tokenizer.vocabulary, lambda text: [
             piece for line in text.split("\n") for piece in tokenizer.encode(line)
         ]
@@ -182,6 +195,10 @@ def _encoding(own: OwnDocuments, texts: Mapping[str, list[str]]) -> tuple[list[s
     symbols = {text: symbol for symbol, text in enumerate(vocabulary)}
     unknown = symbols.get(UNKNOWN, 0)
     return vocabulary, lambda text: [symbols.get(each, unknown) for each in split(text)]
+
+
+def _pieces_of(texts: Iterable[str], size: int) -> SentencePieceTokenizer:
+    return SentencePieceTokenizer.train(whole_lines(f"{text}\n" for text in texts), size)
 
 
 def _arrays(

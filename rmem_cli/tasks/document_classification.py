@@ -1,6 +1,7 @@
 """Documents to be classified by reading them segment by segment."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -11,7 +12,6 @@ from rmem_cli.data.hyperpartisan import Hyperpartisan, open_hyperpartisan
 from rmem_cli.data.own_documents import LabelledDocuments, open_own_documents
 from rmem_cli.data.pretrained import open_tokenizer
 from rmem_cli.data.task_tokenizers import TextTokenizer
-from rmem_cli.data.tokenizers import END_OF_LINE
 from rmem_cli.errors import UsageError
 from rmem_cli.models.batch import Batch
 from rmem_cli.recipe.own_files import OwnDocuments
@@ -56,7 +56,7 @@ class DocumentClassification(Task):
 
     @property
     def tokenizer(self) -> TextTokenizer | None:
-        """See `Task.tokenizer`; a backbone has its own, and pieces of documents of one's own are not kept."""
+        """See `Task.tokenizer`; a backbone has its own."""
         settings = self.settings
         if settings.backbone is not None:
             return None
@@ -181,12 +181,14 @@ def _own(own: OwnDocuments, settings: DocumentClassificationSettings) -> _Read:
     return _Read(symbols, given.classes, documents, rows, labels)
 
 
-def _own_tokenizer(own: OwnDocuments) -> TextTokenizer | None:
-    """That of characters or words, each document with its end."""
-    form = {"characters": "char", "words": "word"}.get(own.tokens)
+def _own_tokenizer(own: OwnDocuments) -> TextTokenizer:
+    """That of documents of one's own, in which an end of line is white space, or a character, and no end."""
     prepared = open_own_documents(own)
-    end = None if form is None else prepared.vocabulary.index(END_OF_LINE)
-    return None if form is None else TextTokenizer(prepared.meta["name"], form, prepared.vocabulary, end)
+    if own.tokens == "sentencepiece":
+        pieces = LabelledDocuments(prepared).pieces()
+        return replace(TextTokenizer.of_pieces(prepared.meta["name"], pieces), end_of_line=None)
+    form = {"characters": "char", "words": "word"}[own.tokens]
+    return TextTokenizer(prepared.meta["name"], form, prepared.vocabulary, None)
 
 
 def _encoded(texts: Iterable[str], backbone: str) -> tuple[int, list[np.ndarray]]:

@@ -1,14 +1,19 @@
 """Documents and pairs of one's own, from CSV and JSON lines."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from rmem_cli.data.articles import WordSet
 from rmem_cli.data.own_documents import LabelledDocuments, open_own_documents
 from rmem_cli.data.own_pairs import open_own_pairs
+from rmem_cli.data.task_tokenizers import tokenizer_from_json, tokenizer_to_json
+from rmem_cli.data.tokenizers import SentencePieceTokenizer
 from rmem_cli.errors import DataError
 from rmem_cli.recipe.own_files import OwnDocuments, OwnPairs
+from rmem_cli.tasks.document_classification import DocumentClassification
+from rmem_cli.tasks.text_config import DocumentClassificationSettings
 
 ROWS = [("good", "what a film"), ("bad", "what a bore"), ("so so", "a film")] * 10
 
@@ -43,6 +48,31 @@ def test_every_way_of_making_symbols_ends_a_document(tmp_path, tokens, size):
     documents = LabelledDocuments(open_own_documents(own))
     end = documents.prepared.vocabulary.index("</s>")
     assert all(each[-1] == end and end not in each[:-1] for each in documents.documents("train"))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size"), [("characters", None), ("words", None), ("words", 5), ("sentencepiece", 20)]
+)
+def test_a_document_of_several_lines_is_encoded_as_it_was_read(tmp_path, tokens, size):
+    texts = ["what a film\nfor  one\n\nand all", "what a bore", "a film\nfor all"] * 10
+    records = [{"text": text, "label": number % 2} for number, text in enumerate(texts)]
+    documents = {"train": jsonl(tmp_path, records), "tokens": tokens, "size": size}
+    settings = DocumentClassificationSettings(documents=documents, segment_length=4, segments=9)
+    task = DocumentClassification(settings)
+    tokenizer = tokenizer_from_json(tokenizer_to_json(task.tokenizer))
+    tokenizer.check(task.symbols)
+    end = tokenizer.vocabulary.index("</s>")
+    read = [document.tolist() for document in task.documents]
+    assert [[*tokenizer.encode(text), end] for text in texts] == read
+
+
+def test_pieces_that_cannot_be_found_again_are_told(tmp_path, monkeypatch):
+    own = OwnDocuments(file=csv(tmp_path), shares=[0.8, 0.1, 0.1], tokens="sentencepiece", size=16)
+    documents = LabelledDocuments(open_own_documents(own))
+    assert documents.pieces().vocabulary == documents.prepared.vocabulary
+    monkeypatch.setattr(SentencePieceTokenizer, "train", lambda *_: SimpleNamespace(vocabulary=["<unknown>"]))
+    with pytest.raises(DataError, match=r"finds other pieces than those of .*; install the release"):
+        documents.pieces()
 
 
 def test_fields_may_have_any_name_and_labels_may_be_numbers(tmp_path):
