@@ -20,6 +20,7 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
+from rmem_cli.data.pages import seen
 from rmem_cli.data.prepared import Prepared, open_prepared
 from rmem_cli.data.texts import Texts
 from rmem_cli.data.tokenizers import splitter
@@ -47,9 +48,9 @@ class Splitting:
     full_stops: bool
 
     def lines(self, text: str) -> list[list[str]]:
-        """The words of each line that has some."""
+        """The words of each line that has some; of a text with tags of HTML, those that are seen."""
         split = splitter(self.tokenizer)
-        lines = [words for line in text.lower().split("\n") if (words := split(line))]
+        lines = [words for line in seen(text).lower().split("\n") if (words := split(line))]
         if not self.full_stops:
             return lines
         return [words if words[-1] in _ENDS else [*words, "."] for words in lines]

@@ -5,13 +5,11 @@ that was stopped goes on behind the last one.
 """
 
 import io
-import re
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from rmem_cli.data.articles import Splitting
+from rmem_cli.data.pages import has_tags
 from rmem_cli.data.pairs import Pairs
 from rmem_cli.data.prepared import Prepared
 from rmem_cli.data.progress import counted
@@ -31,9 +30,6 @@ from rmem_cli.visible import say
 _BLOCK = 500  # articles
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _END_OF_SENTENCE = frozenset({".", "!", "?"})
-_CLOSED = re.compile(r"</[a-z][a-z0-9]*\s*>", re.IGNORECASE)
-_BREAKS = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6"})
-_UNSEEN = frozenset({"script", "style"})
 
 
 WRITTEN = Splitting("basic_english", full_stops=True)
@@ -126,8 +122,9 @@ class _Block:
             lists[f"{name}_words"].append(len(words))
 
         for article_id, article, summary in rows:
-            source = [word for line in splitting.lines(_plain(article, told)) for word in line]
-            reference = in_sentences(splitting.lines(_plain(summary, told)))
+            told.update("with_tags" for text in (article, summary) if has_tags(text))
+            source = [word for line in splitting.lines(article) for word in line]
+            reference = in_sentences(splitting.lines(summary))
             if not (source and reference):
                 told["without_summary" if source else "without_article"] += 1
                 continue
@@ -204,36 +201,3 @@ def in_sentences(lines: list[list[str]]) -> list[list[str]]:
     begins = [0, *ends]
     parts = [line[begin:end] for begin, end in zip(begins, [*ends, len(line)], strict=True)]
     return [part for part in parts if part]
-
-
-def _plain(text: str, told: Counter[str]) -> str:
-    """A text, or, of one with tags of HTML, what is seen of it."""
-    if not _CLOSED.search(text):
-        return text
-    told["with_tags"] += 1
-    page = _Page()
-    page.feed(text)
-    page.close()
-    return "".join(page.seen)
-
-
-class _Page(HTMLParser):
-    """Collects what is seen of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self._unseen = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        del attrs
-        self._unseen += tag in _UNSEEN
-        self.seen.append("\n" if tag in _BREAKS else "")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._unseen = max(0, self._unseen - (tag in _UNSEEN))
-        self.seen.append("\n" if tag in _BREAKS else "")
-
-    def handle_data(self, data: str) -> None:
-        if not self._unseen:
-            self.seen.append(data)

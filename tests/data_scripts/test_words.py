@@ -11,10 +11,12 @@ from rmem_cli.data_scripts.fetch import fetch
 from rmem_cli.data_scripts.own_articles import OWN_ARTICLES
 
 from rmem_cli.data import words
-from rmem_cli.data.articles import Article, open_words
+from rmem_cli.data.articles import SPECIAL, Article, open_words
 from rmem_cli.data.prepared import open_prepared
+from rmem_cli.data.task_tokenizers import ArticleTokenizer
 from rmem_cli.data.words import SPLIT_ALREADY, WRITTEN, in_sentences
 from rmem_cli.errors import DataError
+from rmem_cli.tasks.sources import Sources
 
 
 def write(folder, **splits):
@@ -245,3 +247,12 @@ def test_the_real_sample_of_news_is_split_into_words(real_data, console):
     assert {name: len(split) for name, split in found.splits.items()} == {"train": 100, "valid": 1000}
     assert 500 < found.splits["valid"].lengths.mean() < 900
     assert all(article.reference for article in map(found.splits["valid"].article, range(1000)))
+
+
+def test_an_article_with_tags_is_read_alike_from_a_file_and_from_the_data(tmp_path, console):
+    page = "<html><head><style>p {color: red}</style></head><p>Cats &amp; dogs</p><p>rain<br>down</p></html>"
+    found = imported(tmp_path, console, train=[(page, "a summary.")], valid=ONE, test=ONE)
+    (article,) = found.published()["train"]
+    tokenizer = ArticleTokenizer([*SPECIAL, "cats", "dogs", "rain", "down", ".", "&"], found.splitting)
+    assert Sources(tokenizer, source_length=100).article_of(page).source == article.source
+    assert "".join(tokenizer.decode(tokenizer.encode(page))).split() == article.source
