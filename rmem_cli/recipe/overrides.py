@@ -99,6 +99,7 @@ def parse_set(text: str) -> Override:
     if not equals:
         raise RecipeError([Problem(place, "", "write it as path=value, like train.steps=100")])
     parts = split_path(path.strip(), place)
+    value = "'-'" if value.strip() == "-" else value  # a gate's name; in YAML, the beginning of a list
     return Override(parts, read_value(value, place).labelled("--set"), place)
 
 

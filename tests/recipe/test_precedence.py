@@ -37,6 +37,11 @@ def test_a_dotted_key_changes_one_field_and_a_mapping_replaces_whole(recipe: Rec
     assert (replaced["hidden_size"], replaced["zoneout"], replaced["lambda"]) == (8, 0.0, 0)
 
 
+def test_a_dash_alone_is_the_gate_of_that_name(recipe: Recipe) -> None:
+    kind = "model.core={kind: gated_lstm, hidden_size: 8}"
+    assert core(one(recipe, "rum", "paper", kind, "model.core.gate=-"))["gate"] == "-"
+
+
 def test_a_list_replaces_whole(recipe: Recipe) -> None:
     spec = one(recipe, "rum", "paper", "eval=[{name: other, split: valid, examples: 1, metrics: [loss]}]")
     assert [protocol.name for protocol in spec.settings.eval] == ["other"]
