@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, zip_longest
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,13 +101,14 @@ def text_field(place: str, record: Record, names: Iterable[str], *, numbers: boo
     if name is None:
         return None
     value = record[name]
-    if isinstance(value, int) and numbers:
+    if numbers and (isinstance(value, int) or (isinstance(value, float) and isfinite(value))):
         value = str(value)
     if isinstance(value, list) and all(isinstance(sentence, str) for sentence in value):
         sentences = (sentence.removeprefix("<S>").removesuffix("</S>") for sentence in value)
         value = "\n".join(" ".join(sentence.split()) for sentence in sentences)
     if not isinstance(value, str):
-        raise DataError(f"{place}: {name} is not text, nor a list of sentences. Write it as one of them.")
+        what = "neither text nor a number" if numbers else "not text, nor a list of sentences"
+        raise DataError(f"{place}: {name} is {what}. Write it as one of them.")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise DataError(
             f"{place}: {name} holds half of a character (a lone surrogate). Write all of it, or leave it out."

@@ -81,9 +81,18 @@ def test_fields_may_have_any_name_and_labels_may_be_numbers(tmp_path):
     assert LabelledDocuments(open_own_documents(own)).classes == ["0", "1"]
 
 
+def test_labels_with_decimals_are_those_of_the_same_table_as_csv(tmp_path):
+    records = [{"label": number % 2 / 2, "text": f"text {number}"} for number in range(8)]
+    rows = [(str(record["label"]), record["text"]) for record in records]
+    for file in (jsonl(tmp_path, records), csv(tmp_path, rows)):
+        assert LabelledDocuments(open_own_documents(OwnDocuments(train=file))).classes == ["0.0", "0.5"]
+
+
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
+        ('{"text": "a", "label": NaN}\n', r"my\.jsonl:1: label is neither text nor a number\. Write it"),
+        ('{"text": "a", "label": {}}\n', r"my\.jsonl:1: label is neither text nor a number\. Write it"),
         ('{"text": "a"}\n', r"my\.jsonl:1: there is no 'label' here, but text; name the field by task\."),
         ('{"text": "a", "label": 1}\n{"text": "a", "lab', r"my\.jsonl:2: this is not a line of JSON: "),
         ('{"text": "a", "label": 1}\n\n{"text": 1, "label": 1}\n', r"my\.jsonl:3: text is not text"),
