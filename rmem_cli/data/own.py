@@ -97,8 +97,8 @@ def _hash_of(path: Path) -> str:
         return _hash_as_it_is(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
     except FileNotFoundError as error:
         raise DataError(
-            f"There is no file {path}; a recipe names files as from its own folder, --set from the working "
-            "folder."
+            f"There is no file {path}; a recipe names files as from its own folder, --set and exported "
+            "models from the working folder."
         ) from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

@@ -46,10 +46,7 @@ def evaluate_exported(
     reset_peak_memory(device)
     run = open_run(exported.spec)
     if run.identity.data_hash != about.data_hash:
-        raise UsageError(
-            f"{exported.folder} learned data of hash {about.data_hash}, and here it is "
-            f"{run.identity.data_hash}; import the data of then with `rmem fetch`"
-        )
+        raise _other_data(exported, run.identity.data_hash)
     set_up(about.environment, machine, run.settings.train)
     model = run.seeded_model(device)
     environment = environment_of(model, run.settings, machine).after(about.environment)
@@ -62,3 +59,13 @@ def evaluate_exported(
     with TemporaryDirectory() as decoded:
         trained = Trained(run, Path(decoded), load, model, "ok", about.step, about.wall_seconds, environment)
         return make_rows(trained, progress, stop)
+
+
+def _other_data(exported: Exported, here: str) -> UsageError:
+    own = exported.spec.settings.task.own_files()
+    names = "" if own is None else ", ".join(path.name for path in own.files.values())
+    cure = f"bring back {names} as it was" if names else "import the data of then with `rmem fetch`"
+    return UsageError(
+        f"{exported.folder} learned data of hash {exported.description.data_hash}, and here it is {here}; "
+        f"{cure}"
+    )

@@ -366,6 +366,21 @@ def test_data_that_is_another_is_refused(rmem, exported, write_text):
     assert "model learned data of hash" in ended.err
 
 
+def test_a_text_of_ones_own_that_is_another_or_missing_is_told_with_where_it_belongs(rmem, trained):
+    Path("mine.txt").write_text("abc def\n" * 90)
+    run = trained(TEXT.replace("dataset: ptb, form: char", "text: {file: mine.txt}"))
+    assert rmem("export", run, "--out", "model").code == 0
+    Path("mine.txt").write_text("abc dfe\n" * 90)
+    ended = rmem("eval", "model")
+    assert (ended.code, "; bring back mine.txt as it was" in " ".join(ended.err.split())) == (2, True)
+    Path("mine.txt").unlink()
+    ended = rmem("eval", "model")
+    where = (
+        "There is no file mine.txt; a recipe names files as from its own folder, --set and exported models"
+    )
+    assert (ended.code, where in " ".join(ended.err.split())) == (3, True)
+
+
 def test_a_run_whose_data_has_changed_is_not_exported(rmem, trained, write_text):
     run = trained()
     write_text(test=44)
