@@ -180,7 +180,7 @@ class _ArrayFile:
     def finish(self) -> dict[str, Any]:
         """Flush to disk, and describe."""
         if not self._kinds:
-            raise DataError(f"Nothing was found for {self.name!r}: its source file is empty.")
+            raise _nothing_found(self.name)
         if len(self._kinds) > 1:
             raise TypeError(f"the chunks of {self.name} differ in type or shape: {self._kinds}")
         self._handle.flush()
@@ -209,11 +209,15 @@ def _write_arrays(folder: Path, content: Content) -> dict[str, Any]:
         return {name: array.finish() for name, array in files.items()}
 
 
+def _nothing_found(what: str) -> DataError:
+    return DataError(f"Nothing was found for {what!r}: its source file is empty; give one that is not.")
+
+
 def _counts(content: Content, arrays: Mapping[str, Any]) -> dict[str, int]:
     counted = {array: array for array in arrays} if content.counted is None else content.counted
     for what, array in counted.items():
         if array not in arrays:
-            raise DataError(f"Nothing was found for {what!r}: its source file is empty.")
+            raise _nothing_found(what)
     return {**{what: arrays[array]["shape"][0] for what, array in counted.items()}, **content.unstored}
 
 
