@@ -19,7 +19,7 @@ from .unpack import ARCHIVE_SUFFIXES, Member, base_name, is_packed, members
 _MOST_TOLD = 20
 _MOST_NAMED = 3
 _HEAD = 512
-_RETURNS = "its lines end as on Windows (CRLF); with line feeds alone, as published, it is right"
+_MARK = b"\xef\xbb\xbf"  # some editors put it in front of UTF-8
 _PAGES = (b"<!doctype html", b"<html", b"<?xml version")
 _POINTER = b"version https://git-lfs"
 
@@ -120,14 +120,15 @@ class _Search:
 
     def _take(self, path: Path, member: Member, alike: list[SourceFile], origin: str, verified: bool) -> None:
         copy = None if member.plain else self.folder / "member.unpacked"
-        digest, with_line_feeds = _read(member, alike, copy)
+        digest, before_editors, mark = _read(member, alike, copy)
         fitting = next((file for file in alike if file.mismatch(digest) is None), None)
         if fitting is None:
             where = path if member.plain else f"{member.name} in {path}"
             named = [file for file in alike if base_name(member.name) in file.base_names]
-            returns = next((file for file in alike if file.mismatch(with_line_feeds) is None), None)
-            if returns is not None and returns.checksum:
-                self.wrong[returns.name] = f"{where}: {_RETURNS}"
+            edited = next((file for file in alike if file.mismatch(before_editors) is None), None)
+            if edited is not None and edited.checksum:
+                returns = digest.size > before_editors.size + len(mark)
+                self.wrong[edited.name] = f"{where}: {_added(bool(mark), returns)}, as published, it is right"
             elif named:
                 is_like_it = digest.size <= 2 * named[0].most
                 damage = self._damage(copy or path, str(where)) if is_like_it else ""
@@ -370,24 +371,37 @@ def _files(count: int) -> str:
     return "one file" if count == 1 else f"{count:,} files"
 
 
-def _read(member: Member, alike: Iterable[SourceFile], copy: Path | None) -> tuple[Digest, Digest]:
-    """Hash a member, as it is and with line feeds alone; if asked, copy it, up to the size it could have."""
+def _added(mark: bool, returns: bool) -> str:
+    """What an editor added to a file: a mark, or returns in front of line feeds, or both."""
+    added = ["a byte order mark (BOM) before it"] * mark + ["line ends of Windows (CRLF)"] * returns
+    return f"it has {' and '.join(added)}; without"
+
+
+def _read(member: Member, alike: Iterable[SourceFile], copy: Path | None) -> tuple[Digest, Digest, bytes]:
+    """Hash a member, as it is and without what editors add; copy it, if asked, up to a size it could have.
+
+    Returns:
+        Both hashes, and the byte order mark that it begins with, empty if it has none.
+    """
     most = max(file.most for file in alike)
     algorithms = {file.algorithm for file in alike}
-    digest, with_line_feeds, stream = Digest(algorithms), Digest(algorithms), member.open()
-    held_back = b""
+    digest, before_editors, stream = Digest(algorithms), Digest(algorithms), member.open()
+    held_back = mark = b""
     with (copy or Path(os.devnull)).open("wb") as handle:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
             if digest.size <= most:
                 handle.write(chunk)
-            if digest.size == len(chunk) and b"\r\n" not in chunk:
-                with_line_feeds = digest  # its lines end as they should, or it has none
-            if with_line_feeds is not digest:
+            if digest.size == len(chunk):
+                mark = _MARK if chunk.startswith(_MARK) else b""
+                chunk = chunk.removeprefix(mark)
+                if not mark and b"\r\n" not in chunk:
+                    before_editors = digest  # its lines end as they should, or it has none
+            if before_editors is not digest:
                 text = held_back + chunk
                 held_back = text[-1:] if text.endswith(b"\r") else b""
-                with_line_feeds.update(text.removesuffix(b"\r").replace(b"\r\n", b"\n"))
-    return digest, with_line_feeds
+                before_editors.update(text.removesuffix(b"\r").replace(b"\r\n", b"\n"))
+    return digest, before_editors, mark
 
 
 def _describe_missing(file: SourceFile, wrong: dict[str, str]) -> str:

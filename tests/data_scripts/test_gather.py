@@ -193,6 +193,17 @@ def test_line_ends_of_windows_are_named_as_the_reason(small_ptb, copy_folder, wo
             from_path(small_ptb, path, work)
 
 
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_a_byte_order_mark_is_named_as_the_reason(small_ptb, copy_folder, work, tmp_path, ends):
+    text = (copy_folder / "ptb.train.txt").read_bytes()
+    (copy_folder / "ptb.train.txt").write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", ends))
+    and_ends = "" if ends == b"\n" else r" and line ends of Windows \(CRLF\)"
+    sentence = rf"it has a byte order mark \(BOM\) before it{and_ends}; without, as published, it is right\)"
+    for path in (copy_folder, archive_of(copy_folder, tmp_path / "a.zip")):
+        with pytest.raises(DataError, match=rf"ptb\.train\.txt is another file \(.*{sentence}"):
+            from_path(small_ptb, path, work)
+
+
 def test_line_ends_are_seen_wherever_a_file_is_cut_in_reading(small_ptb, copy_folder, work, monkeypatch):
     text = (copy_folder / "ptb.train.txt").read_bytes()
     (copy_folder / "ptb.train.txt").write_bytes(text.replace(b"\n", b"\r\n"))
