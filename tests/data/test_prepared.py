@@ -314,7 +314,9 @@ def test_a_failed_preparation_leaves_the_earlier_data_as_it_was(data_folder):
 
 
 def test_an_empty_array_is_refused():
-    with pytest.raises(DataError, match="Nothing was found for 'test'"):
+    with pytest.raises(
+        DataError, match="Nothing was found for 'test': its source file is empty; give one that"
+    ):
         write_toy(chunks={"train": [[1]], "test": []})
 
 
