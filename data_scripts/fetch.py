@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import Timeout
 from rich.console import Console
 
-from rmem_cli.data.prepared import Prepared, check_prepared
+from rmem_cli.data.prepared import Prepared, check_prepared, prepared_folder, read_prepared
 from rmem_cli.data.writer import TEMPORARY, clear_leftovers, write_prepared
 from rmem_cli.errors import DataError, UsageError
 from rmem_cli.files import lock_of
@@ -182,6 +182,27 @@ def is_made_from(text: Prepared, form: str) -> bool:
     """Whether a form is here, undamaged, and was made from just this one."""
     here = _sound(text.meta["name"], form)
     return here is not None and here.meta["sources"] == [origin_of(text)]
+
+
+def check_origin(dataset: Dataset, prepared: Prepared) -> None:
+    """Make sure that what is made from another form was made from what is here of that.
+
+    Args:
+        dataset: The data set.
+        prepared: One of its forms, of any kind.
+
+    Raises:
+        DataError: It was made from something else.
+    """
+    form = prepared.meta["form"]
+    made_from = next((each.made_from for each in dataset.derived if each.name == form), None)
+    if made_from is None or not prepared_folder(dataset.name, made_from).exists():
+        return
+    if prepared.meta["sources"] != [origin_of(read_prepared(dataset.name, made_from))]:
+        raise DataError(
+            f"{dataset.name} ({form}) was made from other {made_from} than are here now: make it anew with "
+            f"`rmem fetch {dataset.name}`."
+        )
 
 
 def origin_of(text: Prepared) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Getting a data set's files together, every one verified: from a local copy, or from its public sources."""
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,6 @@ from .unpack import ARCHIVE_SUFFIXES, Member, base_name, is_packed, members
 _MOST_TOLD = 20
 _MOST_NAMED = 3
 _HEAD = 512
-_MARK = b"\xef\xbb\xbf"  # some editors put it in front of UTF-8
 _PAGES = (b"<!doctype html", b"<html", b"<?xml version")
 _POINTER = b"version https://git-lfs"
 
@@ -393,7 +393,7 @@ def _read(member: Member, alike: Iterable[SourceFile], copy: Path | None) -> tup
             if digest.size <= most:
                 handle.write(chunk)
             if digest.size == len(chunk):
-                mark = _MARK if chunk.startswith(_MARK) else b""
+                mark = BOM_UTF8 if chunk.startswith(BOM_UTF8) else b""  # some editors put it there
                 chunk = chunk.removeprefix(mark)
                 if not mark and b"\r\n" not in chunk:
                     before_editors = digest  # its lines end as they should, or it has none

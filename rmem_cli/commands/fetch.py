@@ -216,6 +216,7 @@ def _state(name: str, form: str) -> str:
 def _check(chosen: "list[Dataset]", console: "Console", *, named: bool, as_json: bool) -> None:
     """Verify the hashes of what is here; what was named must be here."""
     from rmem_cli.data.prepared import check_prepared, prepared_folder
+    from rmem_cli.data_scripts.fetch import check_origin
     from rmem_cli.visible import say
 
     outcomes, problems = [], []
@@ -225,6 +226,7 @@ def _check(chosen: "list[Dataset]", console: "Console", *, named: bool, as_json:
                 continue
             try:
                 prepared = check_prepared(one.name, form)
+                check_origin(one, prepared)
             except DataError as error:
                 problems.append(str(error))
                 outcomes.append({"name": one.name, "form": form, "ok": False, "problem": str(error)})

@@ -139,6 +139,17 @@ def test_sets_of_ones_own_are_listed_and_checked(rmem_fetch, tmp_path):
     assert isinstance(rmem_fetch("--check").exception, DataError)
 
 
+def test_check_names_words_that_were_made_of_other_articles(rmem_fetch, tmp_path):
+    articles = tmp_path / "any.jsonl"
+    articles.write_text('{"article": "a cat .", "summary": "cat ."}\n')
+    rmem_fetch("own_articles_cats", "--from", articles)
+    articles.write_text('{"article": "a dog .", "summary": " "}\n')
+    assert isinstance(rmem_fetch("own_articles_cats", "--from", articles).exception, DataError)
+    checked = rmem_fetch("--check")
+    assert isinstance(checked.exception, DataError)
+    assert "own_articles_cats (words) was made from other pairs than are here now" in str(checked.exception)
+
+
 def test_check_passes_what_is_right_and_names_what_is_damaged(rmem_fetch, small, tmp_path):
     rmem_fetch("ptb", "--from", small)
     assert rmem_fetch("--check").exit_code == 0
