@@ -29,6 +29,7 @@ from rmem_cli.training.optimizers import build_optimizer
 # Hidden size, batch and time of the small steps, the cheap ones first.
 _RECURRENT = [(32, 4, 16), (64, 64, 16), (128, 16, 64), (256, 16, 16), (512, 32, 8)]
 _ATTENTION = [(32, 2, 16), (64, 16, 16), (128, 8, 32), (256, 4, 128), (512, 2, 64)]
+_PRODUCT = 1024  # rows and columns
 _SYMBOLS = 32
 _REPEATS = 3
 
@@ -78,7 +79,7 @@ def _pace(
     device: torch.device,
 ) -> Pace:
     about = [kind.model_fields["kind"].default, *map(list, variant)]
-    key = machine_key("pace", about, str(dtype), dict(op_paths), device)
+    key = machine_key("pace of products and small steps", about, str(dtype), dict(op_paths), device)
     numbers = known(key)
     if numbers is None or len(numbers) != 3:
         numbers = _measured(kind, dict(variant), dtype, device)
@@ -94,7 +95,8 @@ def _measured(
         _small_step(_sized(kind, variant, hidden, time), batch, time, dtype, device)
         for hidden, batch, time in sizes
     ]
-    return fitted([cost for cost, _ in taken], [seconds for _, seconds in taken])
+    costs, seconds = zip(*taken, strict=True)
+    return fitted(costs, seconds, _product_pace(dtype, device))
 
 
 def _sized(kind: type[LayeredSettings], variant: dict[str, Any], hidden: int, time: int) -> LayeredSettings:
@@ -151,19 +153,37 @@ def _counted(model: Model, batch: Batch, optimizer: OptimizerSettings) -> Cost:
     return Cost(cost.flops, cost.calls + update.calls, cost.bytes, cost.traffic + update.traffic)
 
 
-def fitted(costs: Sequence[Cost], seconds: Sequence[float]) -> list[float]:
+def _product_pace(dtype: torch.dtype, device: torch.device) -> float:
+    """Seconds a flop of a product of large matrices, which is as fast as flops are done."""
+    matrix = torch.ones(_PRODUCT, _PRODUCT, device=device, dtype=dtype)
+    taken = []
+    for _ in range(1 + _REPEATS):
+        started = clock(device)
+        (matrix @ matrix).sum().item()
+        taken.append(clock(device) - started)
+    return min(taken) / (2 * _PRODUCT**3)
+
+
+def fitted(costs: Sequence[Cost], seconds: Sequence[float], per_flop: float) -> list[float]:
     """Seconds a flop, a call and a byte, none of them negative, of the least relative errors.
 
-    Of the subsets of the three that give no negative number the best is the solution.
+    Of the subsets of the three that give no negative number the best is the solution. In small steps flops
+    come along with bytes: without a least time of theirs, the fit may leave them out, and large steps, in
+    which they are nearly all, would be planned at a tenth of their time.
+
+    Args:
+        costs: Of some steps.
+        seconds: What each took.
+        per_flop: The least that a flop takes.
     """
     counts = np.array([[cost.flops, cost.calls, cost.traffic] for cost in costs]) / np.array(seconds)[:, None]
-    best, least = [0.0, 0.0, 0.0], np.inf
+    others = 1 - per_flop * counts[:, 0]  # share of its seconds that each step takes beside that
+    best, least = np.zeros(3), float(np.square(others).sum())
     for size in (1, 2, 3):
         for chosen in combinations(range(3), size):
-            found, *_ = np.linalg.lstsq(counts[:, chosen], np.ones(len(costs)), rcond=None)
-            error = float(np.square(counts[:, chosen] @ found - 1).sum())
+            found, *_ = np.linalg.lstsq(counts[:, chosen], others, rcond=None)
+            error = float(np.square(counts[:, chosen] @ found - others).sum())
             if (found >= 0).all() and error < least:
-                best, least = [0.0, 0.0, 0.0], error
-                for index, number in zip(chosen, found, strict=True):
-                    best[index] = float(number)
-    return best
+                best, least = np.zeros(3), error
+                best[list(chosen)] = found
+    return [per_flop + float(best[0]), float(best[1]), float(best[2])]

@@ -128,8 +128,17 @@ def test_the_fit_finds_what_a_flop_a_call_and_a_byte_take_and_nothing_negative()
         Cost(f * 1e6, c * 10.0, 0.0, b * 1e3) for f, c, b in [(1, 2, 9), (5, 1, 2), (9, 9, 1), (2, 7, 5)]
     ]
     seconds = [1e-9 * cost.flops + 1e-6 * cost.calls + 2e-9 * cost.traffic for cost in costs]
-    assert fitted(costs, seconds) == pytest.approx([1e-9, 1e-6, 2e-9])
-    assert min(fitted(costs, [1.0, 1e-3, 1e-2, 5.0])) >= 0
+    assert fitted(costs, seconds, 0.0) == pytest.approx([1e-9, 1e-6, 2e-9])
+    assert fitted(costs, seconds, 4e-10) == pytest.approx([1e-9, 1e-6, 2e-9])
+    assert min(fitted(costs, [1.0, 1e-3, 1e-2, 5.0], 0.0)) >= 0
+
+
+def test_a_flop_takes_at_least_the_time_of_one_in_a_large_product():
+    """Small steps whose flops are hidden by their traffic say nothing of large ones."""
+    costs = [Cost(n**3, n, 0.0, 100 * n**2) for n in (10.0, 20.0, 40.0)]
+    seconds = [1e-9 * cost.traffic for cost in costs]
+    assert fitted(costs, seconds, 0.0) == pytest.approx([0, 0, 1e-9])
+    assert fitted(costs, seconds, 1e-10)[0] >= 1e-10
 
 
 def test_a_pace_counts_flops_calls_and_traffic_but_no_memory():
