@@ -12,7 +12,12 @@ from rmem_cli.runs.opened import open_run
 from rmem_cli.training.loop import Training
 
 pytestmark = pytest.mark.cuda
-RUNS = [("rum_recall", "rum_lambda1"), ("ur_adding", "ur_lstm"), ("rmt_copy", "rmt_6seg")]
+RUNS = [
+    ("rum_recall", "rum_lambda1"),
+    ("ur_adding", "ur_lstm"),
+    ("rmt_copy", "rmt_6seg"),
+    ("rmt_copy", "txl_6seg"),
+]
 FORMS = ("full", "truncated, segment_length: 4", "sliding, depth: 1", "replay")
 SETS = ("train.steps=6", "train.log_every=2", "train.eval_every=3")
 

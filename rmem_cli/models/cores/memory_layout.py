@@ -48,9 +48,9 @@ def tokens_of(layout: Layout, lengths: Tensor | None, device: torch.device) -> t
         device: Of the results.
     """
     number = torch.arange(layout.queries, device=device) - layout.read
-    count = torch.tensor(layout.segment, device=device) if lengths is None else lengths[:, None]
-    number = number.expand(*count.shape[:-1], -1)
-    return number, (number >= 0) & (number < count)
+    if lengths is None:
+        return number, (number >= 0) & (number < layout.segment)
+    return number.expand(len(lengths), -1), (number >= 0) & (number < lengths[:, None])
 
 
 def to_cache(layout: Layout, memory_too: bool, lengths: Tensor | None) -> tuple[slice, Tensor | None]:

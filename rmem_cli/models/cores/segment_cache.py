@@ -16,7 +16,7 @@ class Cached(NamedTuple):
 
     Attributes:
         layers: `[batch, width, ...]` for each layer, the latest position last; width is the most that any row
-            has cached.
+            has cached, or all there is room for.
         counts: `[batch]`, how many of these positions each row has; None where all have all.
         width: How many positions there are.
     """
@@ -57,12 +57,14 @@ class SegmentCache:
         return {**dict.fromkeys(self.names, empty), COUNT: counts}
 
     def read(self, state: State | None) -> Cached:
-        """What there is to attend to; no more than the fullest row has."""
+        """What there is to attend to; on a CPU no more than the fullest row has."""
         if self.length == 0 or state is None:
             return Cached([], None, 0)
         counts = state[COUNT]
         if counts.device.type == "meta" or len(counts) == 0:  # without values: as if all rows were full
             return Cached([state[name] for name in self.names], None, self.length)
+        if counts.device.type != "cpu":  # reading how full they are would stall an accelerator: masked
+            return Cached([state[name] for name in self.names], counts, self.length)
         fewest, most = (int(bound) for bound in counts.aminmax())
         layers = [state[name][:, self.length - most :] for name in self.names]
         return Cached(layers, None if fewest == most else counts, most)

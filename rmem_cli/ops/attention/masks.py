@@ -74,7 +74,7 @@ def attention_mask(
     Source: Bulatov et al. 2022, section 3; Transformer-XL's `same_length` for the window.
     """
     places = torch.arange(layout.queries, device=device)
-    tokens = torch.tensor(layout.segment, device=device) if lengths is None else lengths[:, None].to(device)
+    tokens = layout.segment if lengths is None else lengths[:, None].to(device)
     if not rules.causal:
         left_over = places >= layout.read + tokens + layout.write
         nobody = torch.zeros_like(left_over)

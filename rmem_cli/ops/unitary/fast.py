@@ -60,13 +60,7 @@ class _Layers:
 
     def __init__(self, weights: UnitaryWeights, unitary: Unitary) -> None:
         own, other, phases = coefficients(weights, unitary)
-        units = torch.arange(unitary.size, device=own.device)
-        apart = torch.tensor([layer.distance for layer in unitary.layers()], dtype=torch.long)
-        self.rotations = list(
-            zip(
-                own, other, units - apart[:, None].to(own.device) * weights.signs.to(units.dtype), strict=True
-            )
-        )
+        self.rotations = list(zip(own, other, unitary.partners(weights.signs), strict=True))
         self.rotors = None if phases is None else list(zip(torch.cos(phases), torch.sin(phases), strict=True))
 
     def __call__(self, planes: Tensor) -> Tensor:

@@ -91,6 +91,15 @@ class Unitary:
             begin += len(pairs)
         return places, signs
 
+    def partners(self, signs: Tensor) -> Tensor:
+        """Which unit each is turned with, itself if with none, `[layers, size]`; signs as of `places`.
+
+        Found where the signs are, so that no GPU is waited for.
+        """
+        units = torch.arange(self.size, device=signs.device)
+        levels = torch.arange(len(signs), device=signs.device).flip(0) if self.fft else units.new_zeros(1)
+        return units - 2 ** levels[:, None] * signs.to(units.dtype)
+
 
 class UnitaryWeights(NamedTuple):
     """What a unitary matrix is made of.
