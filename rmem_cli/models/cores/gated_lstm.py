@@ -83,7 +83,8 @@ class GatedGRU(_GatedCore):
         input_size: Width of the inputs.
         settings: All options.
 
-    Source: Gu et al. 2020 name UR-GRU; their text could not be read, see `rmem_cli/ops/gates/README.md`.
+    Source: Gu et al. 2020 name UR-GRU; where its reset gate acts is assumed, see
+    `rmem_cli/ops/gates/README.md`.
     """
 
     state_names = ("hidden",)

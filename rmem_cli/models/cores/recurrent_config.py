@@ -125,10 +125,11 @@ class GateSettings(LayeredSettings):
         gate: Name of the gate.
         forget_bias: First value of the forget bias of a standard gate (`-`, `M`, `R`).
         chrono_length: T, the longest time lag to expect; chrono gates need it.
-        refine_bias: `tied` gives the refine gate minus the forget bias, as the re-implementation
-            (r0mainK/ur-lstm) does; `none` gives it none, as later code of the paper's author
+        refine_bias: `tied` gives the refine gate minus the forget bias, as the paper and its
+            re-implementation (r0mainK/ur-lstm) do; `none` gives it none, as later code of the paper's author
             (state-spaces/s4) does.
-        train_forget_bias: Whether the forget bias is trained, as in the former, or frozen, as in the latter.
+        train_forget_bias: Whether the forget bias is trained, as in the re-implementation, or frozen, as in
+            that later code.
         master_downsize: Units, beside each other, that share one unit of a master gate (`M`, `CM`, `OM`,
             `UM`); `hidden_size` is a multiple of it.
     """
