@@ -95,15 +95,16 @@ class Case:
     make: Callable[[Size, str], Step]
     flops: Callable[[Size], float]
 
-    def forms_here(self) -> list[str]:
-        """Those of its forms that run on this machine.
+    def forms_here(self, device: str = "cpu") -> list[str]:
+        """Those of its forms that run on a device of this machine.
 
         Raises:
             UsageError: None does.
         """
-        here = [form for form in self.forms if form != "native" or build.available(self.family)]
+        on_cpu = device == "cpu"
+        here = [form for form in self.forms if form != "native" or (on_cpu and build.available(self.family))]
         if not here:
-            reason = build.status(self.family).reason
+            reason = build.status(self.family).reason if on_cpu else "it is of the CPU alone"
             raise UsageError(f"the native form of {self.name} does not run here: {reason}")
         return here
 

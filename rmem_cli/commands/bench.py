@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmem_cli.commands.options import Device
+from rmem_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,6 +40,7 @@ def bench(
     form: Annotated[
         list[str] | None, typer.Option("--form", help="Only this form; may be given several times.")
     ] = None,
+    device: Device = "cpu",
     growth: Annotated[
         bool, typer.Option("--growth", help="Also measure twice the time steps and twice the units.")
     ] = False,
@@ -68,6 +72,8 @@ def bench(
     from rmem_cli.bench.measure import measure
     from rmem_cli.json_text import json_text
 
+    if busy and device != "cpu":
+        raise UsageError(f"--busy takes cores of the CPU away, and --device is {device}; leave one out")
     quick = not (cases or every or list_cases)
     chosen = find_cases(cases or [], form or [], quick=quick)
     longest = seconds if seconds is not None else 10 if quick else 60
@@ -75,9 +81,12 @@ def bench(
         for case in chosen:
             typer.echo(json_text({"name": case.name}, indent=None) if as_json else case.name)
         return
+    from rmem_cli.runs.machine import choose_machine
+
     # What cannot be measured here is refused, and what is to be built is built, before anything is measured.
+    device = choose_machine(device, jobs=1).device
     for case in chosen:
-        case.forms_here()
+        case.forms_here(device)
     chosen = [each for one in chosen for each in ([one, *one.grown()] if growth else [one])]
     for number, case in enumerate(chosen, 1):
         typer.echo(f"measuring {case.name}, {number} of {len(chosen)}", err=True)
@@ -85,7 +94,7 @@ def bench(
             beside = measure_beside(case, busy, repeats, longest)
             _show(beside, _table_beside(case.name, beside), as_json)
         else:
-            measurements = measure(case, repeats, longest, memory=memory)
+            measurements = measure(case, repeats, longest, memory=memory, device=device)
             _show(measurements, _table(case.name, measurements), as_json)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,6 +81,46 @@ def test_every_form_is_timed_equally_often():
     assert {each.repeats for each in measurements} == {4}
     assert all(0 < each.fastest <= each.milliseconds for each in measurements)
     assert all(0 < each.share_of_fastest <= each.share < 1 for each in measurements)
+
+
+def test_make_check_gpu_times_the_steps_by_options_that_there_are():
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    (options,) = [
+        line.split("rmem bench", 1)[1].split() for line in makefile.splitlines() if "rmem bench" in line
+    ]
+    assert options == ["--device", "cuda"]
+    done = CliRunner().invoke(app, ["bench", *options, "--list"], catch_exceptions=False)
+    assert done.stdout.splitlines() == [case.name for case in CASES]
+
+
+@pytest.mark.parametrize("name", ["lstm-h256-b10", "rum-lambda1-h50", "goru-h100", "attention-h256-b4-t128"])
+def test_steps_are_timed_on_the_device_that_is_named_in_all_forms_but_the_native(monkeypatch, name):
+    case, seen = small(find_cases([name])[0]), set()
+
+    def make(size, form):
+        step = case.make(size, form)
+        devices = (
+            {each.device.type for each in step.args[0].parameters()} if hasattr(step, "args") else {"meta"}
+        )
+        seen.update((form, device) for device in devices)
+        return step
+
+    monkeypatch.setattr("rmem_cli.bench.measure.wait_for", lambda device: waited.append(device))
+    waited = []
+    measurements = measure(replace(case, make=make), repeats=1, seconds=0, memory=False, device="meta")
+    assert seen == {(form, "meta") for form in case.forms if form != "native"}
+    assert [each.form for each in measurements] == [form for form in case.forms if form != "native"]
+    assert set(waited) == {"meta"}
+
+
+def test_a_device_that_is_not_here_and_busy_processes_beside_a_gpu_are_refused():
+    for options, told in (
+        (["--device", "cudo"], "no such kind of device"),
+        (["--busy", "1", "--device", "cuda"], "leave one"),
+    ):
+        done = CliRunner().invoke(app, ["bench", "lstm-h256-b10", *options])
+        with pytest.raises(UsageError, match=told):
+            raise done.exception
 
 
 def test_memory_is_that_of_one_step_in_a_fresh_process():
