@@ -66,7 +66,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[NAME...]",
-            help="Recipes, by name or path; all with results if none is named.",
+            help="Recipes, by name or path; the scoreboard of all published tables if none is named.",
             autocompletion=completion.recipe_names,
         ),
     ] = None,
@@ -131,6 +131,9 @@ def report(
     ] = False,
 ) -> None:
     """Print tables of results beside the published numbers.
+
+    Without names, it is the scoreboard of all published tables. The tables of all recipes with results come
+    with --all or --explain, of one --scale, as csv, json or html, or as files of a folder (--out).
 
     A result is out of tolerance when its whole 95 % interval is: a better one than was published is as little
     reproduced as a worse one, and an inconclusive one is not refused.

@@ -126,7 +126,9 @@ def sample(
     """Let a trained model go on with a text, its memory carried from segment to segment, or summarize one.
 
     For example: rmem sample rum_ptb_char --row rum_1000 --scale cpu --prompt "the_market_" --tokens 300
-    or: rmem sample rum_cnn_dailymail --row lstm --scale cpu --source article.txt --beam 4
+
+    A summary: rmem sample rum_cnn_dailymail --row lstm --scale cpu --source article.txt --beam 4
+
     An exported model needs no data: rmem sample FOLDER --prompt "the_market_"
     """
     draws: dict[str, object] = {"--temperature": temperature, "--top-k": top_k, "--number": number}
