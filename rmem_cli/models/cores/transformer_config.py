@@ -122,7 +122,7 @@ class RMTSettings(TransformerSettings):
         associative_order: Shifts of the feature map: there are `2 * associative_size * associative_order`
             features.
         associative_normalized: Whether the features of keys and queries are brought to length 1, as later
-            published code does; without, few and small ones make what is read grow without bounds.
+            published code does; without, few and small ones can make what is read grow without bounds.
         associative_correction: Whether writing under a key that is known adds less to the normalizer.
         memory_initializer: Whether the memory tokens of the first segment start as `independent` normal
             vectors or as one `shared` by all, as in the published code.
