@@ -25,7 +25,7 @@ class CopyLastTen(CopyingMemory):
     Args:
         settings: All options; a sequence has `length + 20` steps.
 
-    Source: Gu et al. 2020, section 4.1; the loss is that of the re-implementation r0mainK/ur-lstm.
+    Source: Gu et al. 2020, section 5.1 and appendix D.
     """
 
     def __init__(self, settings: CopyLastTenSettings) -> None:

@@ -28,8 +28,8 @@ class CopyingMemory(GeneratedTask[Tensor]):
     Args:
         settings: All options.
 
-    Source: Dangovski et al. 2019, section 4.1. The published TensorFlow code draws all training examples in
-    advance; here every step draws its own.
+    Source: Dangovski et al. 2017 (arXiv v1), section 4.1. The published TensorFlow code draws all training
+    examples in advance; here every step draws its own.
     """
 
     def __init__(self, settings: CopyingMemorySettings) -> None:

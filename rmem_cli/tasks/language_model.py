@@ -36,8 +36,9 @@ class LanguageModel(Task):
         DataError: The text is missing or damaged.
         UsageError: A part of a text of one's own is shorter than a segment.
 
-    Source: Dangovski et al. 2019, section 4.4; the published code evaluates in the same way, but leaves out
-    the end of the text that does not fill a segment. Gu et al. 2020, appendix D, reset at articles.
+    Source: Dangovski et al. 2017 (arXiv v1), section 4.4; the published code evaluates in the same way, but
+    leaves out the end of the text that does not fill a segment. Gu et al. 2020, appendix D, reset at
+    articles.
     """
 
     carries_state = True
