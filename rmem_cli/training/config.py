@@ -178,7 +178,7 @@ class StepSettings(WarmedUpSettings):
 
 
 class PlateauSettings(WarmedUpSettings):
-    """Multiplied by `factor` when the validation metric has not improved for `patience` evaluations.
+    """Multiplied by `factor` when more than `patience` validations in a row are no better than the best one.
 
     Attributes:
         factor: What the rate is multiplied by.
