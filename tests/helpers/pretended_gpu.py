@@ -6,13 +6,14 @@ from memory that is not pinned. What its own kernels give, how fast they are and
 it cannot tell.
 
 As it registers a kind of device, it is meant for a process of its own: `python pretended_gpu.py` tells, as
-JSON, how training steps of all recipes fare on it beside the CPU.
+JSON, how training and evaluation by recipes fare on it beside the CPU.
 """
 
 import json
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from itertools import islice
 from unittest.mock import patch
 
 import torch
@@ -183,8 +184,8 @@ class _Recurrent(torch.autograd.Function):
         return None, *(None if each is None else OnDevice(each) for each in found)
 
 
-def _steps(run, device, count=2):
-    """The losses of some training steps, and what made the last of them wait."""
+def _trained(run, device, steps=2):
+    """The losses of some training steps and metrics of what was trained, and what made the last step wait."""
     from rmem_cli.models.batch import Batch
     from rmem_cli.training.loop import Training
     from rmem_cli.training.stages import stage_at
@@ -199,7 +200,7 @@ def _steps(run, device, count=2):
     with patch.object(Batch, "to", pinned), _TorchsOwn(), gpu:
         training = Training(run.settings, 1, run.stages, run.seeded_model(device), None)
         training.model.train()
-        for step in range(count):
+        for step in range(steps):
             stage = stage_at(training.stages, step)
             batch = stage.task.training_batch(step, training.train.batch_size, 1).of_type(training.dtype)
             gpu.waits.clear()
@@ -207,7 +208,21 @@ def _steps(run, device, count=2):
             waits = dict(gpu.waits)
             training.optimizer.step()
             losses.append(sum(each.loss for each in gradients))
-    return losses, waits
+        return {"losses": losses, "metrics": _metrics(run, training.model), "waits": waits}
+
+
+def _metrics(run, model, batches=2):
+    """Of the run's first evaluation that asks for no summaries, over its first batches."""
+    from rmem_cli.evaluation.evaluate import evaluate
+
+    protocols = [each.protocol for each in run.measurements if each.protocol.summaries is None]
+    if not protocols:
+        return []
+    asked, all_batches = protocols[0], run.task.evaluation_batches
+    with patch.object(run.task, "evaluation_batches", lambda *about: islice(all_batches(*about), batches)):
+        how = asked.split, asked.examples, asked.batch_size or 2, 1, asked.feed, asked.metrics
+        sums = evaluate(model, run.task, *how, drawn=asked.examples_drawn)
+    return [sums.metric(name) for name in asked.metrics]
 
 
 def _told(spec):
@@ -219,10 +234,9 @@ def _told(spec):
     except RmemError as error:
         return {"refused": str(error)}
     try:
-        losses, waits = _steps(run, torch.device(NAME, 0))
+        return {"on_gpu": _trained(run, torch.device(NAME, 0)), "on_cpu": _trained(run, torch.device("cpu"))}
     except Exception as error:  # whatever it is, it is told of its row
         return {"error": f"{type(error).__name__}: {error}"}
-    return {"losses": losses, "on_cpu": _steps(run, torch.device("cpu"))[0], "waits": waits}
 
 
 def _specs(names):
