@@ -48,7 +48,7 @@ def rotation_angles(model: Model, batch: Batch) -> list[Angles]:
 
 
 def _angles(cosines: Tensor, lengths: Tensor | None) -> Angles:
-    degrees = torch.rad2deg(torch.acos(cosines.double().clamp(-1, 1))).cpu()  # [batch, time]
+    degrees = torch.rad2deg(torch.acos(cosines.cpu().double().clamp(-1, 1)))  # [batch, time]
     if lengths is not None:
         steps = torch.arange(degrees.shape[1])
         degrees = degrees.masked_fill(steps >= lengths.cpu()[:, None], math.nan)

@@ -101,9 +101,10 @@ def _count_examples(task: Task, batch: Batch, groups: _Groups) -> None:
 
 
 def _count_losses(result: StepResult, groups: _Groups) -> None:
+    # Summed on the CPU: Apple's GPUs have no double precision.
     for sums, rows in groups:
-        sums.nll += float(result.losses[rows].double().sum())
-        sums.weight += float(result.weights[rows].double().sum())
+        sums.nll += float(result.losses[rows].cpu().double().sum())
+        sums.weight += float(result.weights[rows].cpu().double().sum())
 
 
 def _answers(model: Model, result: StepResult) -> Tensor | None:

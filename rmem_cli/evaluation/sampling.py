@@ -51,7 +51,7 @@ def draw(temperature: float, top_k: int | None, source: torch.Generator) -> Choo
         raise ValueError(f"top_k is {top_k}; it must be a whole number above 0, or None for all symbols")
 
     def choose(logits: Tensor) -> int:
-        logits = logits.double().cpu()
+        logits = logits.cpu().double()  # Apple's GPUs have no double precision
         if not bool(logits.max().isfinite()):
             raise no_number()
         if temperature == 0:

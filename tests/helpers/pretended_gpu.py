@@ -1,9 +1,9 @@
 """A GPU that is none: its tensors lie in the CPU's memory, where what is asked of them is computed.
 
-It refuses what a GPU refuses, an operation on tensors of which some are on the CPU, and notes what makes a
-program wait for a GPU: a number that is read from it, a result whose size depends on its numbers, and a copy
-from memory that is not pinned. What its own kernels give, how fast they are and whether its memory is enough
-it cannot tell.
+It refuses what GPUs refuse, an operation on tensors of which some are on the CPU, and, as Apple's do, numbers
+in double precision. It notes what makes a program wait for a GPU: a number that is read from it, a result
+whose size depends on its numbers, and a copy from memory that is not pinned. What its own kernels give, how
+fast they are and whether its memory is enough it cannot tell.
 
 As it registers a kind of device, it is meant for a process of its own: `python pretended_gpu.py` tells, as
 JSON, how training and evaluation by recipes fare on it beside the CPU.
@@ -48,6 +48,8 @@ class OnDevice(torch.Tensor):
 
     @staticmethod
     def __new__(cls, held):
+        if held.dtype == torch.float64:
+            raise TypeError(f"a tensor {tuple(held.shape)} in double precision")
         made = torch.Tensor._make_wrapper_subclass(
             cls,
             held.shape,
@@ -255,7 +257,7 @@ def _specs(names):
                 seen.add(kinds)
                 fields = [f"{part}.{field}" for part, each in parts.items() for field in dict(each or ())]
                 by_chance = [field for field in fields if field.endswith(("dropout", "zoneout"))]
-                sets = ["train.dtype=float64", *(f"model.{field}=0" for field in by_chance)]
+                sets = [f"model.{field}=0" for field in by_chance]
                 yield recipe.runs("smoke", [spec.row], [1], sets)[0]
 
 
