@@ -214,7 +214,6 @@ DAMAGE = {
         for name, changed in {
             "few symbols": {"vocabulary": ["a"]},
             "an end beyond": {"end_of_line": 10**9},
-            "no end": {"form": "word", "end_of_line": None},
             "no model": {"form": "sentencepiece-16"},
             "symbols that are no bytes": {"form": "bytes", "vocabulary": ["\u20ac"] * SYMBOLS},
         }.items()
