@@ -19,17 +19,46 @@ WAITING = {
 }
 
 
-@pytest.mark.slow
-def test_every_kind_of_row_trains_and_is_evaluated_on_another_device_as_on_the_cpu_and_hardly_waits(tmp_path):
+# On three ones: what is refused, or waited for.
+TRIED = {
+    "x + torch.ones(3)": "RuntimeError",
+    "torch.stack([x, torch.ones(3)])": "RuntimeError",
+    "x.double()": "TypeError",
+    "torch.zeros(2, dtype=torch.float64, device=x.device)": "TypeError",
+    "x.sum().item()": "aten._local_scalar_dense.default",
+    "bool((x > 0).all())": "aten._local_scalar_dense.default",
+    "x.tolist()": "copy to the CPU",
+    "x.nonzero()": "aten.nonzero.default",
+    "x[x > 0]": "aten.index.Tensor",
+    "torch.ones(3).to(x.device)": "copy from the CPU",
+    "torch.tensor(3, device=x.device)": "copy from the CPU",
+    "x[torch.arange(2)]": "copy from the CPU",
+    "x + torch.tensor(1.0)": "",
+    "torch.arange(3, device=x.device) + x @ x": "",
+    "x.mul_(2).view(1, 3)[:, :2].half()": "",
+}
+
+
+def told_by(*arguments, **variables):
+    """What the device says in a process of its own."""
     ran = subprocess.run(
-        [sys.executable, pretended_gpu.__file__, *list_recipes()],
-        env={**os.environ, "RMEM_DATA": str(tmp_path)},
+        [sys.executable, pretended_gpu.__file__, *arguments],
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout)
+    return json.loads(ran.stdout)
+
+
+def test_the_device_refuses_what_gpus_refuse_and_notes_what_they_are_waited_for():
+    assert told_by("tried", *TRIED) == TRIED
+
+
+@pytest.mark.slow
+def test_every_kind_of_row_trains_and_is_evaluated_on_another_device_as_on_the_cpu_and_hardly_waits(tmp_path):
+    told = told_by(*list_recipes(), RMEM_DATA=str(tmp_path))
     assert {row: each["error"] for row, each in told.items() if "error" in each} == {}
     trained = {row: (each["on_gpu"], each["on_cpu"]) for row, each in told.items() if "on_gpu" in each}
     refused = {row.split()[0] for row in told.keys() - trained.keys()}

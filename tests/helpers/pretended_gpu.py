@@ -36,10 +36,8 @@ _WAITS = {
 }
 # Torch copies an index of the CPU itself.
 _INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
-_PACKED = {
-    aten._pack_padded_sequence.default,
-    aten._pack_padded_sequence_backward.default,
-}  # by the CPU's numbers
+# Torch wants lengths on the CPU.
+_PACKED = {aten._pack_padded_sequence.default, aten._pack_padded_sequence_backward.default}
 _RECURRENT = {"gru", "lstm", "rnn_relu", "rnn_tanh"}
 
 
@@ -88,8 +86,10 @@ class PretendedGPU(TorchDispatchMode):
     def pinned(self):
         """Inside, what is copied to it lies in pinned memory."""
         self._is_pinned = True
-        yield
-        self._is_pinned = False
+        try:
+            yield
+        finally:
+            self._is_pinned = False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -261,16 +261,36 @@ def _specs(names):
                 yield recipe.runs("smoke", [spec.row], [1], sets)[0]
 
 
+def tried(expressions):
+    """What becomes of each expression on `x`, three ones on the device: its error, or what it waits for."""
+    found = {}
+    for expression in expressions:
+        gpu = PretendedGPU()
+        with _TorchsOwn(), gpu:
+            with gpu.pinned():
+                x = torch.ones(3).to(NAME)
+            try:
+                eval(expression, {"torch": torch, "x": x})
+            except (RuntimeError, TypeError) as error:
+                found[expression] = type(error).__name__
+            else:
+                found[expression] = ", ".join(each.partition(": ")[2] for each in gpu.waits)
+    return found
+
+
 def main(names):
     """Write what kinds of rows of recipes do, at smoke scale and on data that stands for theirs."""
     from rmem_cli.data_scripts.dataset import unwritten
 
     from rmem_cli.data.prepared import opened_instead
 
-    _setup_privateuseone_for_python_backend(NAME)
     with opened_instead(unwritten):
         json.dump({f"{spec.experiment} {spec.row}": _told(spec) for spec in _specs(names)}, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    _setup_privateuseone_for_python_backend(NAME)
+    if sys.argv[1] == "tried":
+        json.dump(tried(sys.argv[2:]), sys.stdout)
+    else:
+        main(sys.argv[1:])
