@@ -304,9 +304,9 @@ def _likeliest(reader: "Reader", read: list[int], count: int, beam: int) -> "Ite
     import torch
 
     from rmem_cli.evaluation.search import search
-    from rmem_cli.recipe.schema import SearchSettings
+    from rmem_cli.recipe.schema import BeamSearchSettings
 
-    settings = SearchSettings(beam=beam, shortest=0, longest=count)
+    settings = BeamSearchSettings(beam=beam, shortest=0, longest=count)
     return search(reader, torch.tensor([read]), settings)[0].symbols
 
 

@@ -17,7 +17,7 @@ from rmem_cli.models.shapes import check_inputs, check_lengths, check_symbols
 from rmem_cli.models.state import State
 from rmem_cli.recipe.kinds import TaskSettings
 from rmem_cli.recipe.options import settings_from
-from rmem_cli.recipe.schema import RunSettings, SearchSettings
+from rmem_cli.recipe.schema import BeamSearchSettings, RunSettings
 from rmem_cli.seeding import generator
 from rmem_cli.tasks.sources import Sources
 from rmem_cli.tasks.summary_config import SummarizationSettings
@@ -189,8 +189,8 @@ class LoadedModel(nn.Module):
 
         Args:
             article: Its text.
-            search: Options of `rmem_cli.recipe.schema.SearchSettings` that differ from those of the model's
-                evaluation, such as `beam`; see `search_settings`.
+            search: Options of `rmem_cli.recipe.schema.BeamSearchSettings` that differ from those of the
+                model's evaluation, such as `beam`; see `search_settings`.
 
         Raises:
             UsageError: The model says nothing about articles, or the article has no word.
@@ -232,7 +232,7 @@ class LoadedModel(nn.Module):
         assert isinstance(self.tokenizer, ArticleTokenizer)  # noqa: S101  so its task has it
         return Sources(self.tokenizer, task.source_length)
 
-    def search_settings(self, **changed: Any) -> SearchSettings:
+    def search_settings(self, **changed: Any) -> BeamSearchSettings:
         """How what is said is looked for: as the first evaluation does that looks for it.
 
         Args:
@@ -245,12 +245,12 @@ class LoadedModel(nn.Module):
         searches = [
             one.summaries for one in self.settings.eval if one.summaries and one.summaries.lead is None
         ]
-        own = searches[0] if searches else SearchSettings()
-        options = {name: getattr(own, name) for name in SearchSettings.model_fields} | changed
+        own = searches[0] if searches else BeamSearchSettings()
+        options = {name: getattr(own, name) for name in BeamSearchSettings.model_fields} | changed
         longest = options["longest"]
         if "shortest" not in changed and isinstance(longest, int) and longest > 0:
             options["shortest"] = min(own.shortest, longest - 1)
-        return settings_from(SearchSettings, **options)
+        return settings_from(BeamSearchSettings, **options)
 
     @property
     def _device(self) -> torch.device:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rmem_cli.errors import DivergedError
-from rmem_cli.recipe.schema import SearchSettings
+from rmem_cli.recipe.schema import BeamSearchSettings
 
 
 class Predictor(Protocol):
@@ -52,7 +52,7 @@ class _Offer(NamedTuple):
 def search(
     predictor: Predictor,
     beginnings: Tensor,
-    settings: SearchSettings,
+    settings: BeamSearchSettings,
     stop: int | None = None,
     never: Collection[int] = (),
 ) -> list[Hypothesis]:

@@ -9,7 +9,7 @@ from rmem_cli.evaluation.reader import Reader
 from rmem_cli.evaluation.rouge import Rouge, lines, repeated_trigrams, sentences
 from rmem_cli.evaluation.search import search
 from rmem_cli.models.model import Model
-from rmem_cli.recipe.schema import SearchSettings, SummariesSettings
+from rmem_cli.recipe.schema import BeamSearchSettings, SummariesSettings
 from rmem_cli.results.summaries import Summary
 from rmem_cli.tasks.sources import Sources
 from rmem_cli.tasks.summarization import Summarization
@@ -84,7 +84,7 @@ def lead(words: Sequence[str], count: int) -> list[str]:
 
 @torch.no_grad()
 def said_about(
-    model: Model, sources: Sources, articles: Sequence[Article], settings: SearchSettings
+    model: Model, sources: Sources, articles: Sequence[Article], settings: BeamSearchSettings
 ) -> list[list[str]]:
     """The words of the best that a search finds to be said about each of some articles.
 

@@ -244,7 +244,7 @@ class TrainSettings(Settings):
         return self
 
 
-class SearchSettings(Settings):
+class BeamSearchSettings(Settings):
     """How what a model says is looked for; `rmem_cli.evaluation.search.search` explains it.
 
     The defaults are those of the published code of See et al. 2017.
@@ -274,7 +274,7 @@ class SearchSettings(Settings):
         return self
 
 
-class SummariesSettings(SearchSettings):
+class SummariesSettings(BeamSearchSettings):
     """What is said about each article of a split, and how that is scored.
 
     Attributes:
@@ -292,7 +292,7 @@ class SummariesSettings(SearchSettings):
     def _a_lead_is_not_searched(self) -> Self:
         searched = [
             name
-            for name, field in SearchSettings.model_fields.items()
+            for name, field in BeamSearchSettings.model_fields.items()
             if getattr(self, name) != field.default
         ]
         if self.lead is not None and searched:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from rmem_cli.commands import sample
-from rmem_cli.recipe.schema import SearchSettings
+from rmem_cli.recipe.schema import BeamSearchSettings
 
 TEXT_RECIPE = """\
 name: texts
@@ -127,9 +127,9 @@ def test_a_prompt_that_is_no_text_is_refused_before_anything_is_read(rmem, promp
 
 def test_a_search_may_be_as_large_as_its_settings_say():
     with pytest.raises(ValidationError) as error:
-        SearchSettings(beam=sample._WIDEST + 1, longest=sample._LONGEST + 1)
+        BeamSearchSettings(beam=sample._WIDEST + 1, longest=sample._LONGEST + 1)
     assert error.value.error_count() == 2
-    assert SearchSettings(beam=sample._WIDEST, longest=sample._LONGEST)
+    assert BeamSearchSettings(beam=sample._WIDEST, longest=sample._LONGEST)
 
 
 def test_a_run_whose_results_were_taken_over_goes_on_from_the_checkpoint_of_the_equal_run(rmem, trained):

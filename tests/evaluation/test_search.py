@@ -12,14 +12,14 @@ from rmem_cli.evaluation.reader import Reader
 from rmem_cli.evaluation.search import Hypothesis, search
 from rmem_cli.models.batch import SourceBatch
 from rmem_cli.models.sequence import build_model
-from rmem_cli.recipe.schema import ModelSettings, SearchSettings
+from rmem_cli.recipe.schema import BeamSearchSettings, ModelSettings
 
 SYMBOLS, STOP = 4, 1
 INF = math.inf
 
 
 def settings(**options):
-    return SearchSettings(**{"beam": 3, "shortest": 0, "longest": 5} | options)
+    return BeamSearchSettings(**{"beam": 3, "shortest": 0, "longest": 5} | options)
 
 
 class Told:
@@ -369,4 +369,4 @@ def test_each_symbol_of_a_summary_is_read_once():
 
 def test_settings_that_leave_no_room_to_stop_are_refused_with_a_cure():
     with pytest.raises(ValueError, match="leaves no room to stop; make longest larger than shortest"):
-        SearchSettings(shortest=100, longest=100)
+        BeamSearchSettings(shortest=100, longest=100)
