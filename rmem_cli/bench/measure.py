@@ -20,7 +20,7 @@ _LEAST_REPEATS = 3
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Timing:
     """One form of a case.
 
     Attributes:
@@ -50,7 +50,7 @@ class Measurement:
 
 def measure(
     case: Case, repeats: int, seconds: float, *, memory: bool = True, device: str = "cpu"
-) -> list[Measurement]:
+) -> list[Timing]:
     """Time all forms of a case and both products in turn, so that what slows the machine slows them all.
 
     Args:
@@ -80,7 +80,7 @@ def measure(
     flops, rate = case.flops(case.size), statistics.median(rates)
     fastest_rate = max(rate, statistics.median(fastest_rates))
     return [
-        Measurement(
+        Timing(
             case=case.name,
             form=form,
             milliseconds=1e3 * statistics.median(times[form]),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rmem_cli.bench.beside import BesideBusy
-    from rmem_cli.bench.measure import Measurement
+    from rmem_cli.bench.measure import Timing
 
 _WIDEST = 1000  # columns, of which a table takes what it needs
 
@@ -98,7 +98,7 @@ def bench(
             _show(measurements, _table(case.name, measurements), as_json)
 
 
-def _show(measurements: "Sequence[Measurement | BesideBusy]", table: "Table", as_json: bool) -> None:
+def _show(measurements: "Sequence[Timing | BesideBusy]", table: "Table", as_json: bool) -> None:
     import dataclasses
 
     from rich.console import Console
@@ -122,7 +122,7 @@ def _empty_table(name: str, *columns: str) -> "Table":
     return table
 
 
-def _table(name: str, measurements: "list[Measurement]") -> "Table":
+def _table(name: str, measurements: "list[Timing]") -> "Table":
     table = _empty_table(
         name, "ms/step", "fastest", "repeats", "speed", "MB", "GF/s", "of torch.mm", "of best"
     )
