@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rmem_cli.results.row import ResultRow
 from rmem_cli.results.run_names import file_name
-from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
+from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged_line, read_text
 
 _CURE = (
     "restore the file with git (a spreadsheet that saved it may have changed it), "
@@ -69,7 +69,7 @@ class Curves:
         curve, lines = self._read(name)
         if curve is not None and row.status == "ok" and curve.last_step < (row.step or 0):
             message = f"it ends before step {row.step}, which has a result"
-            raise damaged(self._path(name), max(lines, 1), message, _CURE)
+            raise damaged_line(self._path(name), max(lines, 1), message, _CURE)
         return curve
 
     def _path(self, name: str) -> Path:
@@ -110,7 +110,7 @@ def _series(path: Path, lines: Sequence[str]) -> dict[tuple[str, str], list[tupl
                     f"the metrics of {split} are not all at the same steps, as if some were lost"
                 )
     except (ValueError, csv.Error) as error:
-        raise damaged(path, number, str(error), _CURE) from error
+        raise damaged_line(path, number, str(error), _CURE) from error
     return {
         what: [(step, value) for step, value in points if math.isfinite(value)]
         for what, points in series.items()

@@ -9,7 +9,7 @@ from typing import Self
 
 from rmem_cli.results.curves import curve_of
 from rmem_cli.results.row import ResultRow
-from rmem_cli.results.text_files import damaged, read_text
+from rmem_cli.results.text_files import damaged_line, read_text
 
 FOLDER = "summaries"
 SHOWN = 20  # articles among the results: the first of the split
@@ -96,7 +96,7 @@ def read_samples(folder: Path, row: ResultRow) -> list[Summary]:
         try:
             found.append(Summary.from_line(line))
         except ValueError as error:
-            raise damaged(path, number, str(error), _CURE) from error
+            raise damaged_line(path, number, str(error), _CURE) from error
     return found
 
 

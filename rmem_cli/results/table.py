@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmem_cli.results.row import COLUMNS, OLDER, REQUIRED, ResultRow, with_decimal_points
-from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged, read_text
+from rmem_cli.results.text_files import BYTE_ORDER_MARK, damaged_line, read_text
 from rmem_cli.results.union import with_all_columns
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
@@ -61,7 +61,7 @@ def read_records(table: Path) -> list[Record]:
     """
     text = read_text(table, _CURE)
     if text is not None and not text.strip():
-        raise damaged(table, 1, "the table is empty, without even a header", _CURE)
+        raise damaged_line(table, 1, "the table is empty, without even a header", _CURE)
     lines = _lines(table, text or "")
     cells = _complete(lines)
     records = []
@@ -85,7 +85,7 @@ def _told(table: Path, number: int) -> Iterator[None]:
     try:
         yield
     except (ValueError, csv.Error) as error:
-        raise damaged(table, number, str(error), _CURE) from error
+        raise damaged_line(table, number, str(error), _CURE) from error
 
 
 def _lines(table: Path, text: str) -> list[_Line]:

@@ -27,11 +27,11 @@ def read_text(path: Path, cure: str) -> str | None:
         raise UsageError(f"{path.parent} is not a folder; name one for results in RMEM_RESULTS") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise damaged(path, line, "this is not text in UTF-8, as results are", cure) from error
+        raise damaged_line(path, line, "this is not text in UTF-8, as results are", cure) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror or error}); make it readable") from error
 
 
-def damaged(path: Path, line: int, what: str, cure: str) -> UsageError:
+def damaged_line(path: Path, line: int, what: str, cure: str) -> UsageError:
     """The error of a file that is not what rmem wrote."""
     return UsageError(f"{path}:{line}: {what}; {cure}")

@@ -12,7 +12,7 @@ from rmem_cli.errors import UsageError, closest
 from rmem_cli.results.locks import locked, replace_file
 from rmem_cli.results.row import TIME, ResultRow
 from rmem_cli.results.run_names import is_named, run_name
-from rmem_cli.results.text_files import damaged, read_text
+from rmem_cli.results.text_files import damaged_line, read_text
 
 _FILE = "withdrawn.jsonl"
 _CURE = "restore the file with git, or remove the line"
@@ -63,7 +63,7 @@ class Withdrawals:
             return _WITHDRAWAL.validate_json(line)
         except ValueError as error:
             message = "the line is no withdrawal, with run, reason and time"
-            raise damaged(self.path, number, message, _CURE) from error
+            raise damaged_line(self.path, number, message, _CURE) from error
 
 
 def add_withdrawals(folder: Path, new: Iterable[Withdrawal]) -> None:
