@@ -5,6 +5,9 @@ in double precision. It notes what makes a program wait for a GPU: a number that
 whose size depends on its numbers, and a copy from memory that is not pinned. What its own kernels give, how
 fast they are and whether its memory is enough it cannot tell.
 
+Tensors without values (`tests/training/test_no_hidden_reads.py`) show less, of more: that no number is read,
+of each core by each form of back-propagation. No copy shows on them, and a cache is taken to be full.
+
 As it registers a kind of device, it is meant for a process of its own: `python pretended_gpu.py` tells, as
 JSON, how training and evaluation by recipes fare on it beside the CPU.
 """
